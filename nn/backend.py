@@ -1,0 +1,103 @@
+"""Where arrays live and who works on them: NumPy or CuPy, and threads that share a batch."""
+
+import math
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import count
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+
+class config:  # noqa: N801  (a namespace, not something to make instances of)
+    """Switches for the whole library. `nn.config.plain = True` takes the plain version of every algorithm."""
+
+    plain = False
+
+
+def array_module(*arrays):
+    """The module whose arrays these are: cupy if any of them is CuPy's, else numpy.
+
+    CuPy is looked up among the modules already imported, so `import nn` never needs CUDA:
+    whoever holds a CuPy array has imported it.
+    """
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and any(isinstance(a, cupy.ndarray) for a in arrays):
+        return cupy
+    return np
+
+
+@cache
+def thread_count() -> int:
+    """Threads that share the work inside a layer: NN_THREADS if set, else the cores this process may use."""
+    wanted = os.environ.get("NN_THREADS", "")
+    if wanted and (not wanted.isdigit() or int(wanted) < 1):
+        raise ValueError(f"NN_THREADS must be a whole number of at least 1, got {wanted!r}")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(wanted) if wanted else available
+
+
+@cache
+def _pool():
+    """The helpers of parallel_for, started at its first use, and BLAS told to leave the threading to us.
+
+    A convolution is many medium-sized products between copies. BLAS's own threads speed up only the products; one
+    Python thread per piece speeds up everything, since NumPy's copies and BLAS both release the GIL.
+    """
+    threadpool_limits(limits=1, user_api="blas")
+    return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="nn") if thread_count() > 1 else None
+
+
+def parallel_for(task, n: int, xp=np):
+    """Call task(0) ... task(n - 1), shared among threads; returns when all are done. On a GPU (xp is cupy): in turn.
+
+    The calling thread works too, so nested or concurrent calls cannot wait for each other for ever. Results do not
+    depend on the number of threads as long as each task writes only what is its own.
+    """
+    pool = _pool()
+    if pool is None or n <= 1 or xp is not np:
+        for i in range(n):
+            task(i)
+        return
+    ticket = count()  # next() on a count is atomic: each index is handed out once
+
+    def work():
+        while (i := next(ticket)) < n:
+            task(i)
+
+    helpers = [pool.submit(work) for _ in range(min(n, thread_count()) - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():  # not started yet: nothing is left for it to do
+                helper.result()
+
+
+def matmul(a, b):
+    """a @ b for matrices (M, K) and (K, N), the columns of the result shared among threads."""
+    block = 256
+    if array_module(a, b) is not np or config.plain or a.shape[0] * a.shape[1] * b.shape[1] < 1 << 21:
+        return a @ b
+    y = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+
+    def columns(i):
+        part = slice(i * block, (i + 1) * block)
+        np.matmul(a, b[:, part], out=y[:, part])
+
+    parallel_for(columns, -(-b.shape[1] // block))
+    return y
+
+
+_scratch = threading.local()
+
+
+def workspace(shape, dtype):
+    """An uninitialised array for use inside one task: this thread's own memory, overwritten by the next call."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if getattr(_scratch, "buffer", None) is None or _scratch.buffer.nbytes < size:
+        _scratch.buffer = np.empty(size, np.uint8)
+    return _scratch.buffer[:size].view(dtype).reshape(shape)

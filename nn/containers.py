@@ -1,0 +1,90 @@
+"""Layers made of layers: one after another, round a shortcut, side by side."""
+
+import numpy as np
+
+from nn.backend import array_module
+from nn.layer import Layer
+
+
+class Sequential(Layer):
+    """y = layer_n(... layer_1(x)).    Each layer takes one array and returns one. Children are named 0, 1, 2, ...
+
+    `sequential[i]` is the layer i, `sequential[i:j]` a Sequential of the same layer objects.
+    """
+
+    def __init__(self, *layers: Layer):
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential: layer {i} must be a Layer, got {type(layer).__name__}")
+        self._layers = list(layers)
+
+    def children(self):
+        """(index, layer) pairs: PyTorch's names, so that its checkpoints fit."""
+        return ((str(i), layer) for i, layer in enumerate(self._layers))
+
+    def __len__(self):
+        return len(self._layers)
+
+    def __getitem__(self, index):
+        return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
+
+    def forward(self, x, training=True):
+        caches = []
+        for layer in self._layers:
+            x, cache = layer.forward(x, training)
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, dy, cache):
+        for layer, layer_cache in zip(reversed(self._layers), reversed(cache)):
+            dy = layer.backward(dy, layer_cache)
+        return dy
+
+
+class Residual(Layer):
+    """y = body(x) + shortcut(x), the shortcut being the identity where none is given.    body(x) (N, ...) like shortcut(x).
+
+    Reference: He et al. 2016, arXiv:1512.03385, eq. 1 and 2.
+    """
+
+    def __init__(self, body: Layer, shortcut: Layer | None = None):
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x, training=True):
+        y, c_body = self.body.forward(x, training)
+        same, c_shortcut = (x, None) if self.shortcut is None else self.shortcut.forward(x, training)
+        if y.shape != same.shape:
+            raise ValueError(f"Residual: body gives {y.shape} and shortcut {same.shape}: they must agree to be added")
+        return y + same, (c_body, c_shortcut)
+
+    def backward(self, dy, cache):
+        c_body, c_shortcut = cache
+        dx = self.body.backward(dy, c_body)
+        return dx + (dy if self.shortcut is None else self.shortcut.backward(dy, c_shortcut))  # x forks: gradients add
+
+
+class Concat(Layer):
+    """y = the branches' outputs, one behind the other along the channels.    x (N, C, ...), y (N, C1 + C2 + ..., ...).
+
+    Reference: Szegedy et al. 2015, arXiv:1409.4842, fig. 2.
+    """
+
+    def __init__(self, *branches: Layer):
+        if not branches:
+            raise ValueError("Concat: at least one branch is needed, got none")
+        self.branches = list(branches)
+
+    def children(self):
+        """(index, branch) pairs."""
+        return ((str(i), branch) for i, branch in enumerate(self.branches))
+
+    def forward(self, x, training=True):
+        outputs, caches = zip(*(branch.forward(x, training) for branch in self.branches))
+        if len({(y.shape[0], *y.shape[2:]) for y in outputs}) != 1:
+            raise ValueError(f"Concat: branches must agree in all but the channels, got {[y.shape for y in outputs]}")
+        return array_module(x).concatenate(outputs, axis=1), (caches, [y.shape[1] for y in outputs])
+
+    def backward(self, dy, cache):
+        caches, channels = cache
+        parts = array_module(dy).split(dy, np.cumsum(channels)[:-1].tolist(), axis=1)
+        return sum(branch.backward(part, c) for branch, part, c in zip(self.branches, parts, caches))

@@ -1,0 +1,154 @@
+"""Parameter and Layer: what every layer and every model is made of."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nn.backend import array_module
+
+
+class Parameter:
+    """An array that is learned: `value`, its gradient `grad` of the same shape, and whether it is `trainable`."""
+
+    def __init__(self, value, trainable=True):
+        self.value = value
+        self.grad = array_module(value).zeros_like(value)
+        self.trainable = trainable
+
+    def __repr__(self):
+        return f"Parameter{self.value.shape}{'' if self.trainable else ' frozen'}"
+
+
+class Layer:
+    """Base of all layers and models: finds what they hold, by dotted name, in the order of definition.
+
+    A layer defines `y, cache = forward(x, training=True)` and `dx = backward(dy, cache)`. All that backward needs is in
+    `cache`, nothing is kept on the layer, so a layer may be called several times before any backward.
+    Arrays that are saved but not learned (running statistics) are named in the class attribute `buffers`.
+    """
+
+    buffers: tuple[str, ...] = ()
+
+    def forward(self, x, training=True):
+        """y and all that backward needs, for the input x (any shape the layer names)."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy, cache):
+        """dx for dy (the shape of y); adds to the grad of every parameter."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def __call__(self, *inputs):
+        """Inference: forward with training=False, without the cache."""
+        return self.forward(*inputs, training=False)[0]
+
+    def children(self) -> Iterator[tuple[str, "Layer"]]:
+        """(name, layer) for each layer held directly, lists of layers by index."""
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Layer))
+
+    def layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """(dotted name, layer) for this layer and all below it."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.layers(f"{prefix}.{name}" if prefix else name)
+
+    def _walk(self, wanted) -> dict:
+        """{dotted name: attribute} for the attributes of all layers for which wanted(layer, name, attribute) holds."""
+        found = {}
+        for prefix, layer in self.layers():
+            for name, value in vars(layer).items():
+                if wanted(layer, name, value):
+                    found[f"{prefix}.{name}" if prefix else name] = value
+        return found
+
+    def parameters(self) -> dict[str, Parameter]:
+        """All parameters by dotted name, in a stable order; a tied one stands there under each of its names."""
+        return self._walk(lambda layer, name, value: isinstance(value, Parameter))
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The random generators of stochastic layers: part of a checkpoint, so that resuming is exact."""
+        return self._walk(lambda layer, name, value: isinstance(value, np.random.Generator))
+
+    def zero_grad(self):
+        """Set every gradient to zero, in place."""
+        for parameter in self.parameters().values():
+            parameter.grad[...] = 0
+
+    def astype(self, dtype):
+        """Convert parameters, gradients and floating-point buffers; returns the layer."""
+        for parameter in self.parameters().values():
+            parameter.value, parameter.grad = parameter.value.astype(dtype), parameter.grad.astype(dtype)
+        for _, layer in self.layers():
+            for name in layer.buffers:
+                buffer = getattr(layer, name)
+                setattr(layer, name, buffer.astype(dtype) if buffer.dtype.kind == "f" else buffer)
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The arrays of all parameters and buffers by dotted name (references, not copies)."""
+        state = {name: parameter.value for name, parameter in self.parameters().items()}
+        return state | self._walk(lambda layer, name, value: name in layer.buffers)
+
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> list[str]:
+        """Copy arrays into parameters and buffers of the same names, keeping this layer's dtype.
+
+        Returns the list of what did not fit: names missing from `state`, unexpected in it, or of another shape.
+        With strict=True (default) such a list is a ValueError, and nothing is loaded.
+        """
+        own = self.state_dict()
+        problems = [f"missing {name}" for name in own if name not in state]
+        problems += [f"unexpected {name}" for name in state if name not in own]
+        fits = [name for name in own if name in state]
+        problems += [
+            f"{name} has shape {state[name].shape}, wanted {own[name].shape}"
+            for name in fits
+            if state[name].shape != own[name].shape
+        ]
+        if strict and problems:
+            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+            raise ValueError(f"{type(self).__name__}: the state does not fit this layer: {shown}")
+        for name in fits:
+            if state[name].shape == own[name].shape:
+                own[name][...] = array_module(own[name]).asarray(state[name])
+        return problems
+
+
+def check_shape(owner, **arrays):
+    """Raise ValueError unless every array has its wanted shape.
+
+    check_shape(self, x=(x, ("N", 64, "H", "W"))) takes numbers as they are; a letter stands for any size, the same
+    size wherever the letter comes again; None fits any size. The owner is a layer or a name. Raises TypeError for what
+    is not an array, and for arrays of integers or bools, which carry no gradients.
+    """
+    who = owner if isinstance(owner, str) else type(owner).__name__
+    letters = {}
+    for name, (array, wanted) in arrays.items():
+        if not hasattr(array, "shape") or array.dtype.kind not in "fc":
+            got = getattr(array, "dtype", type(array).__name__)
+            raise TypeError(f"{who}: {name} must be an array of floats, got {got}: convert with x.astype(np.float32)")
+        fits = len(array.shape) == len(wanted) and all(
+            want is None or size == (letters.setdefault(want, size) if isinstance(want, str) else want)
+            for size, want in zip(array.shape, wanted)
+        )
+        if not fits:
+            text = ", ".join(f"{w}={letters[w]}" if w in letters and name != next(iter(arrays)) else str(w) for w in wanted)
+            raise ValueError(f"{who}: {name} must have shape ({text}), got {tuple(array.shape)}")
+
+
+def pair(owner, name: str, value, minimum: int) -> tuple[int, int]:
+    """(v, v) for an int v, (a, b) for a pair: the constructor words kernel_size, stride, padding, dilation."""
+    values = (value, value) if np.ndim(value) == 0 else tuple(value)
+    whole = len(values) == 2 and all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values)
+    if not whole or min(values) < minimum:
+        raise ValueError(f"{type(owner).__name__}: {name} must be a whole number >= {minimum} or a pair of them, got {value!r}")
+    return int(values[0]), int(values[1])
+
+
+def positive(owner, **numbers):
+    """Raise ValueError unless each of the constructor arguments is a whole number of at least 1."""
+    for name, value in numbers.items():
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{type(owner).__name__}: {name} must be a whole number >= 1, got {value!r}")
