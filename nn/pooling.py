@@ -1,0 +1,118 @@
+"""Max pooling."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nn.backend import array_module, parallel_for
+from nn.layer import Layer, check_shape, pair
+from nn.windows import Geometry
+
+
+class MaxPoolCache(NamedTuple):
+    """Which tap of its window each output came from, and the input's shape."""
+
+    taps: np.ndarray
+    in_shape: tuple[int, ...]
+
+
+class MaxPool2d(Layer):
+    """y = max over each window.    x (N, C, H, W), y (N, C, oh, ow).
+
+    kernel_size, stride (default: kernel_size), padding and dilation are whole numbers or (vertical, horizontal) pairs.
+    Padding is with minus infinity, at most half the kernel. oh = floor((H + 2 padding - dilation (kh - 1) - 1) / stride)
+    + 1; with ceil_mode it is ceil, but the last window starts inside the image or its top padding. Of equal
+    values the first in reading order wins and gets the whole gradient. NaN wins over numbers.
+
+    return_indices=True gives two outputs (y, indices): indices (N, C, oh, ow) int64, each maximum's flat place in the
+    H*W of its input plane, as MaxUnpool2d wants them; backward then takes dy alone, for indices have no gradient.
+
+    Raises ValueError for a padding over half the kernel, and an input smaller than a window.
+    """
+
+    def __init__(
+        self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False, return_indices: bool = False
+    ):
+        kernel = pair(self, "kernel_size", kernel_size, 1)
+        padding = pair(self, "padding", padding, 0)
+        if any(2 * p > k for p, k in zip(padding, kernel)):
+            raise ValueError(f"MaxPool2d: padding {padding} must be at most half the kernel_size {kernel}")
+        stride = kernel if stride is None else pair(self, "stride", stride, 1)
+        self.geometry = Geometry(kernel, stride, padding, pair(self, "dilation", dilation, 1))
+        self.ceil_mode, self.return_indices = ceil_mode, return_indices
+
+    def forward(self, x, training=True):
+        check_shape(self, x=(x, ("N", "C", "H", "W")))
+        padded, out_size = self._padded(x)
+        y = array_module(x).empty((*x.shape[:2], *out_size), x.dtype)
+        taps = array_module(x).zeros(y.shape, np.int16 if np.prod(self.geometry.kernel) < 1 << 15 else np.int32)
+        parallel_for(lambda n: self._max_over_taps(padded[n], y[n], taps[n]), len(x), array_module(x))
+        outputs = (y, self.indices(taps, x.shape)) if self.return_indices else y
+        return outputs, MaxPoolCache(taps, x.shape)
+
+    def backward(self, dy, cache):
+        check_shape(self, dy=(dy, cache.taps.shape))
+        n, c, h, w = cache.in_shape
+        (ph, pw), out_size = self.geometry.padding, dy.shape[2:]
+        padded = array_module(dy).zeros((n, c, *self._padded_size(h, w, out_size)), dy.dtype)
+
+        def share(i):  # y = x[winning tap]: each tap of the window takes dy where it won; windows may overlap, so add
+            for t, rows, cols in self._tap_slices(out_size):
+                padded[i, :, rows, cols] += dy[i] * (cache.taps[i] == t)
+
+        parallel_for(share, n, array_module(dy))
+        return padded[:, :, ph : ph + h, pw : pw + w]
+
+    def indices(self, taps, in_shape):
+        """Flat places in the H*W of the input plane, int64, of the winning taps (N, C, oh, ow)."""
+        xp = array_module(taps)
+        (sh, sw), (ph, pw), (dh, dw) = self.geometry[1:4]
+        row, col = xp.divmod(taps.astype(np.int64), self.geometry.kernel[1])
+        row = xp.arange(taps.shape[2])[:, None] * sh - ph + row * dh
+        col = xp.arange(taps.shape[3]) * sw - pw + col * dw
+        return row * in_shape[3] + col
+
+    def _max_over_taps(self, padded, y, taps):
+        """Fill y and taps (C, oh, ow) of one padded image (C, ., .), going through the places of the window."""
+        xp = array_module(y)
+        for t, rows, cols in self._tap_slices(y.shape[1:]):
+            value = padded[:, rows, cols]
+            if t == 0:
+                y[...] = value
+                continue
+            better = ~(value <= y)  # not "value > y": so a NaN wins
+            xp.copyto(y, value, where=better)
+            xp.copyto(taps, taps.dtype.type(t), where=better)
+
+    def _tap_slices(self, out_size):
+        """(number, rows, columns) of each place of the window: the slices of the padded plane it meets, all outputs."""
+        (kh, kw), (sh, sw), _, (dh, dw), _ = self.geometry
+        for t in range(kh * kw):
+            i, j = t // kw * dh, t % kw * dw
+            yield t, slice(i, i + sh * (out_size[0] - 1) + 1, sh), slice(j, j + sw * (out_size[1] - 1) + 1, sw)
+
+    def _padded(self, x):
+        """x with its padding of minus infinity, as far as the windows reach, and the output size."""
+        n, c, h, w = x.shape
+        out_size = self._output_size(h, w)
+        size, (ph, pw) = self._padded_size(h, w, out_size), self.geometry.padding
+        if size == (h, w):
+            return x, out_size
+        padded = array_module(x).full((n, c, *size), -np.inf, x.dtype)
+        padded[:, :, ph : ph + h, pw : pw + w] = x
+        return padded, out_size
+
+    def _output_size(self, h, w):
+        if not self.ceil_mode:
+            return self.geometry.output_size(self, h, w)
+        reach = tuple(s - 1 for s in self.geometry.stride)  # ceil(a / s) = floor((a + s - 1) / s)
+        size = self.geometry.output_size(self, h + reach[0], w + reach[1])
+        starts_inside = ((o - 1) * s < n + p for o, s, n, p in zip(size, self.geometry.stride, (h, w), self.geometry.padding))
+        return tuple(o if inside else o - 1 for o, inside in zip(size, starts_inside))
+
+    def _padded_size(self, h, w, out_size):
+        """The image, its padding, and what the last window of ceil_mode needs beyond."""
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw), _ = self.geometry
+        return max(h + 2 * ph, sh * (out_size[0] - 1) + dh * (kh - 1) + 1), max(
+            w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1
+        )
