@@ -1,0 +1,286 @@
+"""Numerical proof of handwritten gradients, for the layers here and for your own.
+
+    from nn.gradcheck import check_layer
+    check_layer(MyLayer(3, 4), np.random.default_rng(0).standard_normal((2, 3)))
+
+A layer's backward is compared with differences of its forward, for loss = sum(y * dy) with a random dy (a dy of ones
+accepts a wrong softmax, a wrong batch normalisation and a flipped convolution). Two ways to differ:
+
+- central differences, (f(x + h) - f(x - h)) / 2h with h = 1e-5, reach about 1e-10 on smooth layers;
+- the complex step, Im f(x + ih) / h with h = 1e-30, subtracts nothing and so has no step error at all, for forwards
+  that are analytic. Comparisons go by the real part, so kinks (max, ReLU) do no harm unless x stands on one.
+
+The relative error of a tensor is max |backward - numerical| / max(|backward|, |numerical|), both maxima over the tensor.
+"""
+
+import copy
+from contextlib import contextmanager
+
+import numpy as np
+
+from nn.layer import Layer
+
+STEP, COMPLEX_STEP = 1e-5, 1e-30
+
+
+class GradientError(AssertionError):
+    """A backward that does not differentiate its forward, or a layer that breaks the layer contract."""
+
+
+def check_layer(layer: Layer, *inputs, rng=None, tolerance=1e-7, complex_step=False, training=True) -> dict[str, float]:
+    """Compare backward with differences of forward, for every element of every input and parameter.
+
+    The layer is used in float64 and given back as it was. Inputs of integers or bools are passed on as they are; where
+    backward returns None no gradient is claimed, and none is checked. Inputs should have no ties and no value near
+    a kink. Stochastic layers get the same random numbers at each call.
+
+    Returns {name: relative error} for "x" (or "x0", "x1", ...) and each parameter. Raises GradientError naming the
+    tensor, the worst index and both values.
+    """
+    rng = rng or np.random.default_rng(0)
+    inputs = [_as(x, np.float64) for x in inputs]
+    with _borrowed(layer, np.float64):
+        outputs, cache = _forward(layer, inputs, training)
+        dys = [rng.standard_normal(y.shape) for y in outputs]
+        layer.zero_grad()
+        dxs = layer.backward(dys[0] if len(dys) == 1 else tuple(dys), cache)
+        dxs = dxs if isinstance(dxs, tuple) else (dxs,)
+        if len(dxs) != len(inputs):
+            raise GradientError(f"{type(layer).__name__}: backward gave {len(dxs)} gradients for {len(inputs)} inputs")
+        analytic = {f"x{i}" if len(inputs) > 1 else "x": dx for i, dx in enumerate(dxs)}
+        analytic |= {name: parameter.grad.copy() for name, parameter in layer.parameters().items()}
+
+        dtype = np.complex128 if complex_step else np.float64
+        with _borrowed(layer, dtype):
+            values = [x if dx is None else _as(x, dtype) for x, dx in zip(inputs, dxs)]
+            arrays = [*values, *(parameter.value for parameter in layer.parameters().values())]
+
+            def loss():
+                return sum((y * dy).sum() for y, dy in zip(_forward(layer, values, training)[0], dys))
+
+            return {
+                name: _compare(type(layer).__name__, name, gradient, differentiate(loss, array, complex_step), tolerance)
+                for (name, gradient), array in zip(analytic.items(), arrays)
+                if gradient is not None
+            }
+
+
+def check_loss(function, prediction, *args, tolerance=1e-7, complex_step=False, **options) -> float:
+    """Compare the gradient that function(prediction, *args, **options) -> (value, gradient) returns with differences."""
+    prediction = _as(prediction, np.float64)
+    gradient = function(prediction, *args, **options)[1]
+    at = prediction.astype(np.complex128 if complex_step else np.float64)
+    numerical = differentiate(lambda: function(at, *args, **options)[0], at, complex_step)
+    return _compare(getattr(function, "__name__", "loss"), "prediction", gradient, numerical, tolerance)
+
+
+def check_model(model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=True, step=STEP) -> dict[str, float]:
+    """Compare model.backward with the derivative of the total loss along a random direction, for every parameter.
+
+    What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has a field `fixed`,
+    it is handed back as loss(batch, rng, fixed=cache.fixed). The error is relative to the larger of the two derivatives,
+    or to 1e-6 of the largest derivative of all parameters where a parameter's own is smaller (the bias before a batch
+    normalisation has none); for central differences, to what the last bit of the loss allows. Returns {parameter: relative error}; raises GradientError.
+    """
+    rng, buffers = np.random.default_rng(seed), _State(model)
+    with _borrowed(model, np.float64):
+        model.zero_grad()
+        losses, cache = model.loss(batch, np.random.default_rng(seed))
+        model.backward(cache)
+        fixed = {"fixed": cache.fixed} if hasattr(cache, "fixed") else {}
+
+        def total():
+            buffers.restore()
+            return sum(model.loss(batch, np.random.default_rng(seed), **fixed)[0].values())
+
+        grads = {name: parameter.grad for name, parameter in model.parameters().items()}
+        with _borrowed(model, np.complex128 if complex_step else np.float64):
+            pairs = {
+                name: _directional(parameter, grads[name], total, rng, COMPLEX_STEP if complex_step else step, complex_step)
+                for name, parameter in model.parameters().items()
+            }
+    floor = 1e-6 * max(max(abs(a), abs(n)) for a, n in pairs.values())
+    if not complex_step:  # a difference of two losses is no finer than their last bit
+        floor = max(floor, 4e-16 * abs(sum(losses.values())) / (step * tolerance))
+    errors = {name: abs(a - n) / max(abs(a), abs(n), floor, 1e-300) for name, (a, n) in pairs.items()}
+    worst = max(errors, key=errors.get)
+    if not errors[worst] <= tolerance:
+        raise GradientError(
+            f"{type(model).__name__}: the derivative along a random direction of {worst} is {pairs[worst][0]:.12g} by "
+            f"backward, {pairs[worst][1]:.12g} numerically (relative error {errors[worst]:.1e}, wanted {tolerance:.0e})"
+        )
+    return errors
+
+
+def _directional(parameter, grad, total, rng, step, complex_step):
+    """(by backward, numerically) the derivative of total() along a random unit direction of one parameter."""
+    direction = rng.standard_normal(parameter.value.shape)
+    direction /= max(np.sqrt((direction * direction).sum()), 1e-300)
+    value = parameter.value
+    if complex_step:
+        parameter.value = value + 1j * step * direction
+        numerical = total().imag / step
+    else:
+        parameter.value = value + step * direction
+        above = total()
+        parameter.value = value - step * direction
+        numerical = (above - total()) / (2 * step)
+    parameter.value = value
+    return float((grad * direction).sum()), float(numerical)
+
+
+def differentiate(loss, array, complex_step=False):
+    """d loss() / d array, element by element, by moving each element of `array` in place. float64 of array's shape."""
+    gradient = np.zeros(array.shape)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        if complex_step:
+            array[index] = value + 1j * COMPLEX_STEP
+            gradient[index] = loss().imag / COMPLEX_STEP
+        else:
+            array[index] = value + STEP
+            above = loss()
+            array[index] = value - STEP
+            gradient[index] = (above - loss()) / (2 * STEP)
+        array[index] = value
+    return gradient
+
+
+def check_contract(layer: Layer, inputs: tuple, other_inputs: tuple, *, training=True, tolerance=1e-4):
+    """Raise GradientError where the layer breaks the contract: state beside the cache, changed arguments, and so on.
+
+    Runs the layer on two tuples of inputs of different size before any backward and the backwards in reverse order; the
+    results must be those of each alone, and gradients must add up. Arguments stay bit-identical, the layer's attributes
+    the same objects (but for buffers), float32 stays float32, non-contiguous inputs and a batch of one give the same.
+    """
+    name, rng = type(layer).__name__, np.random.default_rng(1)
+    with _borrowed(layer, np.float32):
+        before = dict(vars(layer))
+        inputs, other_inputs = ([_as(x, np.float32) for x in xs] for xs in (inputs, other_inputs))
+        dys = [[_as(rng.standard_normal(y.shape), np.float32) for y in _forward(layer, xs, training)[0]] for xs in (inputs, other_inputs)]
+        one, two = (_alone(layer, xs, dy, training) for xs, dy in zip((inputs, other_inputs), dys))
+
+        copies = copy.deepcopy((inputs, other_inputs, dys))
+        layer.zero_grad()
+        caches = [_forward(layer, xs, training)[1] for xs in (inputs, other_inputs)]
+        second = _as_tuple(layer.backward(_pack(dys[1]), caches[1]))
+        first = _as_tuple(layer.backward(_pack(dys[0]), caches[0]))
+        _demand(_same(copies, (inputs, other_inputs, dys)), name, "forward or backward changed one of its arguments")
+        _demand(_same(first, one["dx"]) and _same(second, two["dx"]), name, "backward after two forwards differs: state beside the cache?")
+        for key, parameter in layer.parameters().items():
+            wanted = one["grads"][key] + two["grads"][key]
+            _demand(np.allclose(parameter.grad, wanted, rtol=tolerance, atol=tolerance), name, f"gradients of {key} do not add up")
+        for key, value in vars(layer).items():
+            _demand(key in layer.buffers or value is before.get(key), name, f"forward or backward replaced attribute {key}")
+        results = [*one["y"], *(dx for dx in one["dx"] if dx is not None), *one["grads"].values()]
+        _demand(all(a.dtype == np.float32 for a in results), name, f"float32 in, got out {sorted({str(a.dtype) for a in results})}")
+        strided = _alone(layer, [_strided(x) for x in inputs], [_strided(dy) for dy in dys[0]], training)
+        _demand(_same(strided, one, tolerance), name, "non-contiguous arrays give other results")
+
+
+def _alone(layer, inputs, dys, training):
+    """Outputs, input gradients and parameter gradients of one forward and backward."""
+    layer.zero_grad()
+    y, cache = _forward(layer, inputs, training)
+    dx = _as_tuple(layer.backward(_pack(dys), cache))
+    return {"y": y, "dx": dx, "grads": {name: p.grad.copy() for name, p in layer.parameters().items()}}
+
+
+def _forward(layer, inputs, training):
+    """(list of the floating-point outputs, cache), the layer's buffers and generators left as they were."""
+    state = _State(layer)
+    y, cache = layer.forward(*inputs, training=training)
+    state.restore()
+    outputs = y if isinstance(y, tuple) else (y,)
+    return [y for y in outputs if y.dtype.kind in "fc"], cache
+
+
+class _State:
+    """Buffers and generators of a layer at one moment."""
+
+    def __init__(self, layer):
+        self.buffers = [(owner, name, getattr(owner, name).copy()) for _, owner in layer.layers() for name in owner.buffers]
+        self.generators = [(g, copy.deepcopy(g.bit_generator.state)) for g in layer.generators().values()]
+
+    def restore(self):
+        for owner, name, value in self.buffers:
+            getattr(owner, name)[...] = value.real if getattr(owner, name).dtype.kind == "f" else value
+        for generator, state in self.generators:
+            generator.bit_generator.state = copy.deepcopy(state)
+
+
+@contextmanager
+def _borrowed(layer, dtype):
+    """The layer with parameters and buffers of another dtype, in arrays of their own; afterwards it is as it was."""
+    parameters = [(p, p.value, p.grad) for p in layer.parameters().values()]
+    buffers = [(owner, name, getattr(owner, name)) for _, owner in layer.layers() for name in owner.buffers]
+    try:
+        for p, value, grad in parameters:
+            p.value, p.grad = value.astype(dtype), grad.astype(dtype)
+        for owner, name, value in buffers:
+            setattr(owner, name, value.astype(dtype if value.dtype.kind in "fc" else value.dtype))
+        yield
+    finally:
+        for p, value, grad in parameters:
+            p.value, p.grad = value, grad
+        for owner, name, value in buffers:
+            setattr(owner, name, value)
+
+
+def _compare(owner, tensor, analytic, numerical, tolerance):
+    """The relative error of one tensor; GradientError where it is over the tolerance."""
+    if analytic.shape != numerical.shape:
+        raise GradientError(f"{owner}: gradient of {tensor} has shape {analytic.shape}, wanted {numerical.shape}")
+    if not analytic.size:
+        return 0.0
+    difference = abs(analytic - numerical)
+    worst = np.unravel_index(np.argmax(difference), difference.shape)  # argmax takes a NaN for the largest
+    error = float(difference[worst] / max(abs(analytic).max(), abs(numerical).max(), 1e-300))
+    if not error <= tolerance:
+        index = ", ".join(map(str, worst))
+        raise GradientError(
+            f"{owner}: gradient of {tensor}[{index}] is {analytic[worst]:.12g} by backward, {numerical[worst]:.12g} "
+            f"numerically (relative error {error:.1e}, wanted {tolerance:.0e})"
+        )
+    return error
+
+
+def _as(x, dtype):
+    """A copy of x, floats as dtype."""
+    x = np.array(x)
+    return x.astype(dtype) if x.dtype.kind in "fc" else x
+
+
+def _as_tuple(x):
+    return x if isinstance(x, tuple) else (x,)
+
+
+def _pack(dys):
+    return dys[0] if len(dys) == 1 else tuple(dys)
+
+
+def _strided(x):
+    """The same values, every second element of a larger array along the last axis."""
+    if not x.ndim:
+        return x
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def _same(a, b, tolerance=0.0):
+    """Whether two nests of arrays are equal, or close for a tolerance > 0."""
+    if isinstance(a, dict):
+        return all(_same(a[key], b[key], tolerance) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(_same(x, y, tolerance) for x, y in zip(a, b))
+    if a is None or b is None:
+        return a is b
+    if tolerance:
+        return np.allclose(a, b, rtol=tolerance, atol=tolerance)
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+
+
+def _demand(holds, owner, what):
+    if not holds:
+        raise GradientError(f"{owner}: {what}")
