@@ -1,0 +1,163 @@
+"""Boxes as arrays: overlap, regression targets, clipping and non-maximum suppression.
+
+A box is (x1, y1, x2, y2) in pixels, half-open: x2 - x1 is its width (no +1), and a box that covers a whole
+image of size (h, w) is (0, 0, w, h).
+"""
+
+import math
+
+import numpy as np
+
+from nn.layer import check_shape
+
+MAX_LOG_SIZE = math.log(1000 / 16)  # decode() lets no box grow beyond 62.5 times its anchor: exp() cannot overflow
+NMS_BLOCK = 256  # boxes that nms() settles at once; any number gives the same result
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box in `a` with every box in `b`.
+
+    iou(a, b) = |a n b| / (|a| + |b| - |a n b|);    a (A, 4), b (B, 4) -> (A, B) in [0, 1]
+
+    A box without area (empty or inverted) overlaps nothing: 0, never NaN.
+    """
+    check_shape("iou", a=(a, ("A", 4)), b=(b, ("B", 4)))
+    ax1, ay1, ax2, ay2 = a.T[:, :, None]  # (A, 1) each, against (B,) below
+    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)
+    width = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
+    height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    union = area(a)[:, None] + area(b) - intersection
+    return intersection / np.where(union > 0, union, 1)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Width times height of boxes (..., 4), in square pixels; 0 for inverted boxes."""
+    return np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+
+
+def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """What a regressor must predict at `anchors` (..., 4) to arrive at `boxes` (..., 4); the inverse of `decode`.
+
+    tx = (x - xa) / wa     ty = (y - ya) / ha     tw = log(w / wa)     th = log(h / ha)
+
+    x, y, w, h are centre and size of the box, and with index a those of its anchor. -> (..., 4), without unit.
+    Raises ValueError for a box or an anchor of zero or negative size, which has no logarithm.
+
+    Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2, eq. 2
+    """
+    check_positive_size("encode", boxes=boxes, anchors=anchors)
+    x, y, w, h = _centre_and_size(boxes)
+    xa, ya, wa, ha = _centre_and_size(anchors)
+    return np.stack([(x - xa) / wa, (y - ya) / ha, np.log(w / wa), np.log(h / ha)], axis=-1)
+
+
+def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """The boxes that `deltas` = (tx, ty, tw, th) describe relative to `anchors`; the inverse of `encode`.
+
+    x = tx * wa + xa     y = ty * ha + ya     w = exp(tw) * wa     h = exp(th) * ha
+
+    deltas (..., 4), anchors (..., 4) -> boxes (..., 4) in pixels. Leading axes broadcast: per-class deltas (R, C, 4)
+    go with rois[:, None]. tw and th above log(1000 / 16) count as that, so that a wild prediction stays finite.
+
+    Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2, eq. 2
+    """
+    _check_last_axis("decode", deltas=deltas, anchors=anchors)
+    xa, ya, wa, ha = _centre_and_size(anchors)
+    x = deltas[..., 0] * wa + xa
+    y = deltas[..., 1] * ha + ya
+    half_w = np.exp(np.minimum(deltas[..., 2], MAX_LOG_SIZE)) * wa / 2
+    half_h = np.exp(np.minimum(deltas[..., 3], MAX_LOG_SIZE)) * ha / 2
+    return np.stack([x - half_w, y - half_h, x + half_w, y + half_h], axis=-1)
+
+
+def clip(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Boxes (..., 4) cut at the border of an image of size (h, w). One wholly outside ends up with zero area."""
+    _check_last_axis("clip", boxes=boxes)
+    h, w = image_size
+    return np.clip(boxes, 0, np.array([w, h, w, h], boxes.dtype))
+
+
+def nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    classes: np.ndarray | None = None,
+    max_keep: int | None = None,
+) -> np.ndarray:
+    """Greedy non-maximum suppression: indices of the boxes to keep, highest score first.
+
+    In order of falling score (equal scores: lower index first) a box is kept unless its IoU with a box already kept,
+    of the same class where `classes` is given, is greater than `iou_threshold`.
+
+    boxes (N, 4), scores (N,), classes (N,) -> (K,) int64. At most max_keep indices are returned (None: all).
+    The greedy rule reads as a loop over boxes. Here it goes by blocks of NMS_BLOCK boxes: what boxes kept earlier
+    suppress is dropped from the block, then the rule is solved inside it by matrix operations, see _greedy.
+    """
+    check_shape("nms", boxes=(boxes, ("N", 4)), scores=(scores, ("N",)))
+    classes = np.zeros(len(boxes), np.int64) if classes is None else classes
+    check_labels("nms", boxes, classes=classes)
+    limit = len(boxes) if max_keep is None else max_keep
+    kept = np.empty(0, np.int64)
+    order = np.argsort(-scores, kind="stable")
+    for start in range(0, len(order), NMS_BLOCK):
+        if len(kept) >= limit:
+            break
+        rest = order[start : start + NMS_BLOCK]
+        for k in range(0, len(kept), NMS_BLOCK):  # in pieces, so that the overlaps stay in the processor's cache
+            rest = rest[~_suppresses(kept[k : k + NMS_BLOCK], rest, boxes, classes, iou_threshold).any(axis=0)]
+        rest = rest[_greedy(_suppresses(rest, rest, boxes, classes, iou_threshold))]
+        kept = np.concatenate([kept, rest])
+    return kept[:limit]
+
+
+def _suppresses(i, j, boxes, classes, iou_threshold):
+    """(I, J) bool: does box i, once kept, suppress a lower box j?"""
+    return (iou(boxes[i], boxes[j]) > iou_threshold) & (classes[i][:, None] == classes[j])
+
+
+def _greedy(suppresses):
+    """Solve keep[j] = not any(keep[i] and suppresses[i, j] for i < j), the greedy rule, for all j at once.
+
+    Start from "all kept" and apply the equation until nothing changes. After t rounds the first t entries are right
+    for good, since each depends on earlier ones alone, so it ends, and at the only solution there is. The number of
+    rounds is the length of the longest chain of suppressions: a handful.
+
+    Reference: Zheng et al. 2020, arXiv:2005.03572, sec. 3.3 (Cluster-NMS)
+    """
+    by_earlier = np.triu(suppresses, k=1)
+    keep = np.ones(len(suppresses), bool)
+    while True:
+        updated = ~by_earlier[keep].any(axis=0)
+        if np.array_equal(updated, keep):
+            return keep
+        keep = updated
+
+
+def _centre_and_size(boxes):
+    x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+
+
+def _check_last_axis(owner, **arrays):
+    check_shape(owner, **{name: (array, (*np.shape(array)[:-1], 4)) for name, array in arrays.items()})
+
+
+def check_positive_size(owner: str, **arrays: np.ndarray) -> None:
+    """Raise ValueError unless every box of every named array (..., 4) has a width and a height above zero."""
+    _check_last_axis(owner, **arrays)
+    for name, boxes in arrays.items():
+        good = (boxes[..., 2:] > boxes[..., :2]).all(axis=-1)
+        if not good.all():
+            bad = boxes[~good][0].tolist()
+            raise ValueError(f"{owner}: {name} must have x2 > x1 and y2 > y1, got {bad}: drop such boxes first")
+
+
+def check_labels(owner: str, boxes: np.ndarray, num_classes: int | None = None, **arrays: np.ndarray) -> None:
+    """Raise ValueError unless every named array holds one integer for each box (N, 4), in 1..num_classes if given."""
+    for name, labels in arrays.items():
+        if np.shape(labels) != boxes.shape[:1] or np.asarray(labels).dtype.kind not in "iu":
+            got = f"{np.asarray(labels).dtype} {np.shape(labels)}"
+            raise ValueError(f"{owner}: {name} must be integers of shape ({len(boxes)},), one per box, got {got}")
+        if num_classes is not None and len(labels) and not 1 <= labels.min() <= labels.max() <= num_classes:
+            raise ValueError(f"{owner}: {name} must lie in 1..{num_classes}, got {np.unique(labels).tolist()}")

@@ -1,0 +1,130 @@
+"""Average precision of detections, by the rules of the Pascal VOC development kit.
+
+Reference: Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge", IJCV 88, sec. 4.2 and 4.4;
+VOCdevkit: VOCevaldet.m (matching; 11 points in 2007), VOCap.m (area, since 2010)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nn.layer import check_shape
+from vision.detection.boxes import check_labels, iou
+
+
+def evaluate_detections(
+    detections: Sequence[dict],
+    ground_truth: Sequence[dict],
+    classes: int | Sequence[str],
+    iou_threshold: float = 0.5,
+    method: str = "area",
+) -> dict[str, float]:
+    """Average precision of every class over a data set, and under "mean" their mean.
+
+    Both lists hold one dict per image, in the same order: boxes (D, 4), labels (D,) and scores (D,) of what was
+    detected; boxes (G, 4), labels (G,) and, if known, difficult (G,) bool of what is there. Labels are 1..C, for the
+    names `classes` in their order; a number C stands for the names "1" to "C".
+
+    Detections of a class are ranked by score over all images (equal scores: as given). Each one belongs to the
+    object of its class and image that it overlaps most. If their IoU is below iou_threshold it is a false positive.
+    Otherwise the first one for an object is a true positive, and any further one is a false positive: an object
+    is found only once. Objects marked difficult need not be found, and detections that belong to one do not count at
+    all. A class without objects to find has AP NaN and is left out of the mean.
+
+    Raises ValueError for lists of unequal length, labels outside 1..C, scores that are NaN, arrays of wrong shape.
+    """
+    names = [str(i + 1) for i in range(classes)] if isinstance(classes, int) else list(classes)
+    _check_arguments(detections, ground_truth, len(names), iou_threshold)
+    labels, correct, counts = _judge(detections, ground_truth, iou_threshold)
+    to_find = _join(ground_truth, "labels", np.int64)[~_join(ground_truth, "difficult", bool)]
+
+    result = {}
+    for label, name in enumerate(names, start=1):
+        objects = np.count_nonzero(to_find == label)
+        ap = voc_ap(*precision_recall(correct[counts & (labels == label)], objects), method)
+        result[name] = ap if objects else float("nan")
+    known = [ap for ap in result.values() if not np.isnan(ap)]
+    return result | {"mean": float(np.mean(known)) if known else float("nan")}
+
+
+def precision_recall(correct: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision after each detection, for detections of one class in the order of falling score.
+
+    recall[i] = TP / objects,  precision[i] = TP / (i + 1),  TP = true positives among the first i + 1
+
+    correct (D,) bool, objects: how many there are to find -> recall (D,), precision (D,).
+    """
+    true_positives = np.cumsum(correct)
+    return true_positives / max(objects, 1), true_positives / np.arange(1, len(correct) + 1)
+
+
+def voc_ap(recall: np.ndarray, precision: np.ndarray, method: str = "area") -> float:
+    """Average precision: the precision-recall curve summarised in one number from 0 to 1.
+
+    The curve is first made monotonous: p(r) = the highest precision at recall r or more, 0 where none is.
+
+    "area"     AP = the area under p(r)                   VOC 2010 and later
+    "11point"  AP = (p(0) + p(0.1) + ... + p(1)) / 11     VOC 2007
+
+    recall (D,) and precision (D,) as from `precision_recall`; without detections AP is 0.
+    Raises ValueError for another method.
+    """
+    if method not in ("area", "11point"):
+        raise ValueError(f'voc_ap: method must be "area" or "11point", got {method!r}')
+    recall = np.concatenate([[0.0], recall])
+    highest = np.maximum.accumulate(np.append(precision, 0.0)[::-1])[::-1]
+    if method == "area":
+        return float(np.sum(np.diff(recall) * highest[:-1]))
+    # arange(11) / 10 is 0.3 exactly as 3 / 10 rounds it, so a recall of 3 out of 10 does reach the point 0.3.
+    reached = np.searchsorted(recall[1:], np.arange(11) / 10)
+    return float(highest[reached].mean())
+
+
+def _judge(detections, ground_truth, iou_threshold):
+    """All detections by falling score: label, whether a true positive, whether it counts. Three arrays (D,)."""
+    first_object = np.cumsum([0] + [len(truth["labels"]) for truth in ground_truth])
+    found = [_best_object(*pair, iou_threshold) for pair in zip(detections, ground_truth)]
+    found = [np.where(index >= 0, index + first, -1) for index, first in zip(found, first_object)]
+
+    rank = np.argsort(-_join(detections, "scores", float), kind="stable")
+    found = np.concatenate([np.zeros(0, np.int64), *found])[rank]  # number of the object over all images, or -1
+    is_first = np.zeros(len(rank), bool)
+    is_first[np.unique(found, return_index=True)[1]] = True
+    difficult = np.append(_join(ground_truth, "difficult", bool), False)  # the last one is for -1: no object
+    return _join(detections, "labels", np.int64)[rank], is_first & (found >= 0), ~difficult[found]
+
+
+def _best_object(detected, truth, iou_threshold):
+    """(D,) the object of one image that each detection belongs to, or -1 if its IoU is too low."""
+    if len(truth["labels"]) == 0:
+        return np.full(len(detected["labels"]), -1)
+    overlap = iou(detected["boxes"].astype(float), truth["boxes"].astype(float))
+    overlap[detected["labels"][:, None] != truth["labels"]] = 0
+    return np.where(overlap.max(axis=1) >= iou_threshold, overlap.argmax(axis=1), -1)
+
+
+def _join(images, key, dtype):
+    """One field of all images in a row; objects are not difficult unless it is said."""
+    fields = [image[key] if key in image else np.zeros(len(image["labels"]), dtype) for image in images]
+    return np.concatenate([np.zeros(0, dtype), *fields]).astype(dtype)
+
+
+def _check_arguments(detections, ground_truth, num_classes, iou_threshold):
+    who = "evaluate_detections"
+    if len(detections) != len(ground_truth):
+        raise ValueError(
+            f"{who}: one entry per image, got {len(detections)} detections, {len(ground_truth)} ground_truth"
+        )
+    if not 0 < iou_threshold <= 1:
+        raise ValueError(f"{who}: iou_threshold must lie in (0, 1], got {iou_threshold}")
+    for i, (detected, truth) in enumerate(zip(detections, ground_truth)):
+        boxes, scores = detected["boxes"], detected["scores"]
+        check_shape(f"{who}: detections[{i}]", boxes=(boxes, ("D", 4)), scores=(scores, ("D",)))
+        check_shape(f"{who}: ground_truth[{i}]", boxes=(truth["boxes"], ("G", 4)))
+        check_labels(f"{who}: detections[{i}]", boxes, num_classes, labels=detected["labels"])
+        check_labels(f"{who}: ground_truth[{i}]", truth["boxes"], num_classes, labels=truth["labels"])
+        if "difficult" in truth and np.shape(truth["difficult"]) != np.shape(truth["labels"]):
+            got = np.shape(truth["difficult"])
+            raise ValueError(f"{who}: ground_truth[{i}]: difficult must have one entry per box, got shape {got}")
+        if np.isnan(scores).any():
+            raise ValueError(f"{who}: detections[{i}]: scores must be numbers, got NaN")
