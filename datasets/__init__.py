@@ -1,0 +1,51 @@
+"""Data sets, transforms and the loader.
+
+A data set has len() and [index], which gives a sample: a dict with, as the task has them,
+
+    image         (H, W, 3) uint8 RGB
+    id            str
+    boxes         (K, 4) float32, (x1, y1, x2, y2) in pixels, 0-based, half-open: x2 - x1 is the width
+    labels        (K,) int64, 1 for the first class; 0 is the background
+    difficult     (K,) bool: not counted in evaluation
+    masks         (K, H, W) bool
+    keypoints     (K, J, 3) float32, x, y, v in pixels; v is 0 for absent, 1 for hidden, 2 for visible
+    segmentation  (H, W) int64; -1 is not counted
+    caption       list of str
+    label         int
+
+A transform is a function (sample, rng) -> sample; `Loader` makes batches. A damaged file is a ValueError with its path.
+"""
+
+from .images import image_size, read_image
+from .loader import Loader, detection_batch
+from .shapes import Shapes, mask_boxes
+from .transforms import (
+    colour_jitter,
+    compose,
+    drop_difficult,
+    horizontal_flip,
+    random_scale,
+    resize,
+    vertical_flip,
+)
+from .voc import VOC_CLASSES, VOCDetection, find_classes, read_annotation
+
+__all__ = [
+    "VOC_CLASSES",
+    "Loader",
+    "Shapes",
+    "VOCDetection",
+    "colour_jitter",
+    "compose",
+    "detection_batch",
+    "drop_difficult",
+    "find_classes",
+    "horizontal_flip",
+    "image_size",
+    "mask_boxes",
+    "random_scale",
+    "read_annotation",
+    "read_image",
+    "resize",
+    "vertical_flip",
+]

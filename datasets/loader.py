@@ -1,0 +1,115 @@
+"""Batches of samples in a seeded order, prepared ahead of time on threads."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+
+class Loader:
+    """Batches of a data set: `for batch in loader.epoch(3)`.
+
+    The order of epoch e is drawn from default_rng([seed, e]); sample i is transformed with
+    default_rng([seed, e, i + 1]). So a batch depends on (seed, epoch, position) alone: not on the number of
+    workers, not on what was read before, and a run resumes anywhere with `epoch(e, start=batch)`.
+
+    dataset: has len() and [index] -> sample, both safe to call from threads
+    collate: list of samples -> batch; runs on the worker, too
+    transform: (sample, rng) -> sample
+    workers: threads that decode, transform and collate; 0 does it in the caller's thread
+    drop_last: leave out the last batch of an epoch where it is smaller than batch_size
+    ahead: batches that may wait, prepared or in preparation
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        collate: Callable[[list[dict]], Any],
+        *,
+        transform: Callable[[dict, np.random.Generator], dict] | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        workers: int = 1,
+        drop_last: bool = False,
+        ahead: int = 2,
+    ):
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0)):
+            if value < least:
+                raise ValueError(f"Loader: {name} must be at least {least}, got {value}")
+        if ahead < 1:
+            raise ValueError(f"Loader: ahead must be at least 1, got {ahead}; workers=0 does without threads")
+        self.dataset, self.batch_size, self.collate, self.transform = dataset, batch_size, collate, transform
+        self.shuffle, self.seed, self.workers, self.drop_last, self.ahead = shuffle, seed, workers, drop_last, ahead
+        if len(self) == 0:
+            raise ValueError(f"Loader: {len(dataset)} samples make no batch of {batch_size}; is the data set empty?")
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
+        """The batches of one epoch, from batch `start` on.
+
+        An error in a worker is raised here, in place of the batch that it spoilt. Leaving the loop early,
+        by break, exception or Ctrl-C, ends the threads as soon as the iterator is closed or forgotten.
+        """
+        if number < 0 or not 0 <= start <= len(self):
+            raise ValueError(f"Loader: need epoch >= 0 and start in 0..{len(self)}, got {number} and {start}")
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            np.random.default_rng([self.seed, number]).shuffle(order)
+        chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self))]
+        return self._on_threads(number, chunks) if self.workers else (self._batch(number, chunk) for chunk in chunks)
+
+    def _batch(self, number: int, indices: np.ndarray) -> Any:
+        samples = []
+        for index in map(int, indices):
+            sample = self.dataset[index]
+            if self.transform is not None:  # + 1, as [seed, e, 0] is the same seed as [seed, e] to NumPy
+                sample = self.transform(sample, np.random.default_rng([self.seed, number, index + 1]))
+            samples.append(sample)
+        return self.collate(samples)
+
+    def _on_threads(self, number: int, chunks: list[np.ndarray]) -> Iterator[Any]:
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        try:
+            rest = iter(chunks)
+            waiting = deque(pool.submit(self._batch, number, chunk) for chunk in islice(rest, self.ahead))
+            while waiting:
+                batch = waiting.popleft().result()  # in order, whichever worker was first
+                waiting.extend(pool.submit(self._batch, number, chunk) for chunk in islice(rest, 1))
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def detection_batch(
+    samples: list[dict], mean: Sequence[float], std: Sequence[float]
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Samples of different size as one array of images, and a dict per image with what belongs to it.
+
+    images (N, 3, H, W) float32: (pixel - mean) / std with mean and std (3,), or one number, in units of 0..255;
+        padded with zeros (the mean colour) at the right and the bottom to the largest height and width
+    targets: boxes (K, 4), labels (K,), difficult (K,), id (where the sample has them) in the padded image's pixels;
+        image_size (h, w) without the padding; scale (sx, sy) and original_size (h, w) as `resize` left them
+
+    Use it as `collate` with functools.partial(detection_batch, mean=..., std=...).
+    """
+    mean, std = (np.asarray(each, dtype=np.float32) for each in (mean, std))
+    sizes = [sample["image"].shape[:2] for sample in samples]
+    height, width = np.max(sizes, axis=0)
+    images = np.zeros((len(samples), 3, height, width), dtype=np.float32)
+    targets = []
+    for into, sample, (h, w) in zip(images, samples, sizes, strict=True):
+        into[:, :h, :w] = ((sample["image"] - mean) / std).transpose(2, 0, 1)
+        target = {key: sample[key] for key in ("boxes", "labels", "difficult", "id") if key in sample}
+        target["image_size"] = (h, w)
+        target["scale"] = sample.get("scale", (1.0, 1.0))
+        target["original_size"] = sample.get("original_size", (h, w))
+        targets.append(target)
+    return images, targets

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import image_size, read_image
+
+
+def noise(h=12, w=17, seed=0):
+    """Smooth enough for JPEG to keep it nearly."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((w, h), Image.Resampling.BICUBIC))
+
+
+def one_line(error):
+    return "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.gif", "a.jpg"])
+def test_file_formats_come_out_as_rgb(tmp_path, name):
+    pixels = noise()
+    if name == "a.gif":  # 256 colours at most
+        pixels = pixels // 128 * 255
+    options = {"quality": 95, "subsampling": 0} if name == "a.jpg" else {}
+    Image.fromarray(pixels).save(tmp_path / name, **options)
+    read = read_image(tmp_path / name)
+    assert read.shape == (12, 17, 3)
+    assert read.dtype == np.uint8
+    assert read.flags.writeable
+    assert read.flags.c_contiguous
+    assert np.abs(read.astype(int) - pixels).max() <= (20 if name == "a.jpg" else 0)
+    assert image_size(tmp_path / name) == (12, 17)
+
+
+def test_a_string_is_a_path_too(tmp_path):
+    Image.fromarray(noise()).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(str(tmp_path / "a.png")), noise())
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
+def test_other_colour_modes(tmp_path, mode):
+    image = Image.fromarray(noise()).convert(mode)
+    path = tmp_path / ("a.png" if mode in ("L", "1", "P") else "a.tif")
+    image.save(path)
+    np.testing.assert_array_equal(read_image(path), np.asarray(image.convert("RGB")))
+
+
+def test_grey_is_repeated_in_three_channels(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.stack([grey] * 3, axis=2))
+
+
+def test_cmyk_jpeg(tmp_path):
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)  # magenta and yellow ink
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - (255, 0, 0)).max() < 8
+
+
+def test_16_bit_grey_is_scaled_to_8(tmp_path):
+    values = np.resize(np.array([0, 128, 129, 257, 32768, 65278, 65535], dtype=np.uint16), (10, 14))
+    expected = np.resize([0, 0, 1, 1, 128, 254, 255], (10, 14))  # value / 257, rounded half up
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(values).save(tmp_path / name)
+        for channel in range(3):
+            np.testing.assert_array_equal(read_image(tmp_path / name)[..., channel], expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_laid_over_white(tmp_path, mode):
+    pixels = np.zeros((8, 9, 4), dtype=np.uint8)  # black ...
+    pixels[:4, :, 3] = 255  # ... opaque above, transparent below
+    image = Image.fromarray(pixels).convert(mode)
+    image.save(tmp_path / "a.png")
+    read = read_image(tmp_path / "a.png")
+    assert (read[:4] == 0).all()
+    assert (read[4:] == 255).all()
+
+
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
+    Image.new("RGBA", (8, 8), (100, 0, 255, 51)).save(tmp_path / "a.png")  # 51 / 255 = 0.2
+    assert np.abs(read_image(tmp_path / "a.png").astype(int) - (224, 204, 255)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_exif_orientation_is_applied(tmp_path, name):
+    pixels = np.zeros((16, 24, 3), dtype=np.uint8)
+    pixels[:8] = 255  # the camera's upper side
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    read = read_image(tmp_path / name)
+    assert read.shape == (24, 16, 3)
+    assert read[:, 9:].min() > 230
+    assert read[:, :7].max() < 25
+    assert image_size(tmp_path / name) == (24, 16)
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.jpg", None, "no such image file"),
+        ("empty.jpg", b"", "empty"),
+        ("text.jpg", b"this is not a picture at all\n" * 20, "not an image"),
+        ("header.png", b"\x89PNG\r\n\x1a\n", "not an image|cannot be decoded"),
+    ],
+)
+def test_bad_files(tmp_path, read, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}.*({message})") as error:
+        read(tmp_path / name)
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+def test_a_folder_is_no_image(tmp_path, read):
+    with pytest.raises(ValueError, match="no such image file"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+@pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
+def test_too_small(tmp_path, read, size):
+    Image.new("RGB", size).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=rf"a\.png: the image is {size[0]}x{size[1]}, need at least 8x8"):
+        read(tmp_path / "a.png")
+
+
+def test_the_smallest_size(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("read", [read_image, image_size])
+def test_cut_off_at_any_place(tmp_path, name, read):
+    whole, cut = tmp_path / name, tmp_path / f"cut_{name}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(whole)
+    content = whole.read_bytes()
+    for length in np.linspace(1, len(content) * 0.97, 40).astype(int):
+        cut.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=f"cut_{name}") as error:
+            read(cut)
+        assert one_line(error)
+
+
+def test_padding_behind_the_end_is_harmless(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(40, 50)).save(path)
+    for padding in (b"\0" * 20, b"\0" * 2000):  # the second is found complete by decoding
+        path.write_bytes(path.read_bytes() + padding)
+        assert image_size(path) == (40, 50)
+        assert read_image(path).shape == (40, 50, 3)
+
+
+def test_damaged_bytes_give_an_image_or_a_value_error(tmp_path):
+    """No other exception type escapes, whatever Pillow's decoders raise."""
+    rng = np.random.default_rng(1)
+    for name in ("a.jpg", "a.png"):
+        path = tmp_path / name
+        Image.fromarray(noise(40, 50)).save(path)
+        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        refused = 0
+        for _ in range(60):
+            damaged = content.copy()
+            damaged[rng.integers(0, min(400, len(content)), 4)] = rng.integers(0, 256, 4)
+            path.write_bytes(damaged.tobytes())
+            for read in (read_image, image_size):
+                try:
+                    read(path)
+                except ValueError as error:
+                    refused += name in str(error)
+        assert refused > 5
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.random.default_rng(0).random((9, 9), dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif.*floating-point.*8-bit"):
+        read_image(tmp_path / "a.tif")
