@@ -34,7 +34,8 @@ def register(name: str, task: str, recipe: dict):
 def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = None, **options) -> Layer:
     """A new model by name, for these classes (without background), its weights drawn from rng (default: seed 0).
 
-    The model's `config` is a JSON-able dict with which build(**config) makes the same architecture again.
+    The model's `config` is a JSON-able dict with which build(**config) makes the same architecture again. It holds the
+    model's `hyperparameters`, all of them, so that a checkpoint stays what it is when a default here changes.
     Raises ValueError for an unknown name, no classes, and options that the model does not have.
     """
     if model not in MODELS:
@@ -42,5 +43,5 @@ def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = 
     if not classes:
         raise ValueError(f"build: {model} needs at least one class name")
     made = MODELS[model].make(tuple(classes), rng or np.random.default_rng(0), **options)
-    made.config = {"model": model, "classes": list(classes), **options}
+    made.config = {"model": model, "classes": list(classes), **options, **getattr(made, "hyperparameters", {})}
     return made

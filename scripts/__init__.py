@@ -1,0 +1,1 @@
+"""Command lines: python -m scripts.train, scripts.evaluate, scripts.predict. Each has --help."""

@@ -1,0 +1,92 @@
+"""What all scripts share: arguments with their defaults shown, and errors in one line."""
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from math import inf
+
+
+class Parser(argparse.ArgumentParser):
+    """The arguments of a script: help from its docstring, errors in one line, no abbreviations."""
+
+    def __init__(self, script: str, text: str = "", **options):
+        head, _, examples = text.partition("\n\n")
+        options |= {"prog": f"python -m {script}", "description": head, "epilog": examples, "allow_abbrev": False}
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (--help lists all arguments)\n")
+
+
+class Group:
+    """A titled group of arguments; their defaults come from a dict, and stand in the help."""
+
+    def __init__(self, parser: Parser, title: str, defaults: dict, description: str | None = None):
+        self.group, self.defaults = parser.add_argument_group(title, description), defaults
+
+    def add(self, flag: str, kind: Callable, metavar, help: str, **options):
+        """An argument with a value of the type `kind`, called `metavar` in the help; no default: None."""
+        default = self.defaults.get(flag.removeprefix("--").replace("-", "_"))
+        shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else default
+        text = help if default is None else f"{help} (default: {shown})"
+        self.group.add_argument(flag, type=kind, metavar=metavar, default=default, help=text, **options)
+
+    def switch(self, flag: str, help: str):
+        """An argument without a value: False, or True where it is given."""
+        self.group.add_argument(flag, action="store_true", help=help)
+
+
+def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
+    """Turn main(arguments) into a command: it returns the exit status.
+
+    What a user can mend (ValueError as our checks raise it, OSError) becomes one line on stderr and status 2.
+    --debug shows the traceback instead. Everything else is a bug of ours and keeps its traceback.
+    """
+
+    @functools.wraps(main)
+    def run(arguments: list | None = None) -> int:
+        arguments = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]
+        try:
+            return main(arguments) or 0
+        except (ValueError, OSError) as error:
+            if "--debug" in arguments:
+                raise
+            print("error:", _one_line(error), file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+    return run
+
+
+def _one_line(error):
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def number(low: float, high: float = inf, *, whole: bool = False, above: bool = False) -> Callable[[str], float]:
+    """A type for arguments: a finite number of at least `low` (`above`: greater than it) and at most `high`."""
+    wanted = f"a {'whole ' if whole else ''}number {'above' if above else 'from'} {low:g}"
+    wanted += f" to {high:g}" if high < inf else ""
+
+    def parse(text):
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}") from None
+        if not low <= value <= high or value == inf or (above and value == low):
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text}")
+        return value
+
+    return parse
+
+
+count = number(1, whole=True)  # 1, 2, 3, ...
+count_or_none = number(0, whole=True)  # 0, 1, 2, ...
+positive = number(0, above=True)
+not_negative = number(0)
+fraction = number(0, 1)

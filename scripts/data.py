@@ -1,0 +1,101 @@
+"""The arguments that choose a data set and its augmentation, and the data sets and loaders made from them."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import vision
+from datasets import (
+    Loader,
+    colour_jitter,
+    compose,
+    drop_difficult,
+    horizontal_flip,
+    random_scale,
+    resize,
+    vertical_flip,
+)
+from scripts.command_line import Group, Parser, count, fraction, number, positive
+from scripts.tasks import TASKS, Task
+
+DEFAULTS = {  # where a model's recipe says nothing else
+    "data": "shapes",
+    "root": None,
+    "classes": None,
+    "shapes_train": 1000,
+    "shapes_val": 200,
+    "shapes_size": [120, 160],
+    "flip_horizontal": 0.5,
+    "flip_vertical": 0.0,
+    "zoom": [1.0, 1.0],
+    "jitter": 0.2,
+}
+
+
+def add_data_arguments(parser: Parser, defaults: dict, description: str | None = None) -> Group:
+    """What data to use; returns the group, for the script to add its splits."""
+    group = Group(parser, "data", defaults, description)
+    names = sorted({name for task in TASKS.values() for name in task.data})
+    group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
+    group.add("--root", str, "DIR", "folder of the data set (of voc: the one that holds JPEGImages)")
+    text = "class names in the order of their labels; without them: those that occur in the training split"
+    group.add("--classes", str, "NAME", text, nargs="+")
+    group.add("--shapes-train", count, "N", "scenes to generate for training")
+    group.add("--shapes-val", count, "N", "scenes to generate for validation")
+    group.add("--shapes-size", number(32, whole=True), ("HEIGHT", "WIDTH"), "size of the scenes", nargs=2)
+    return group
+
+
+def add_augmentation_arguments(parser: Parser, defaults: dict):
+    """Random changes to training images."""
+    group = Group(parser, "augmentation (of training images)", defaults)
+    group.add("--flip-horizontal", fraction, "P", "probability of mirroring left and right")
+    group.add("--flip-vertical", fraction, "P", "probability of mirroring top and bottom")
+    group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
+    group.add("--jitter", fraction, "X", "greatest relative change of brightness, contrast and saturation")
+
+
+def task_of(model_name: str) -> Task:
+    """The task entry of a registered model."""
+    return TASKS[vision.MODELS[model_name].task]
+
+
+def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[str] | None = None):
+    """The data set that the arguments name, its oddities reported on stderr."""
+    if arguments.data not in task.data:
+        raise ValueError(f"--data must be one of {', '.join(task.data)} for this model, got {arguments.data!r}")
+    dataset = task.data[arguments.data](arguments, split, classes)
+    problems = getattr(dataset, "problems", [])
+    for problem in problems[:5]:
+        print(f"note: {problem}", file=sys.stderr)
+    if len(problems) > 5:
+        print(f"note: and {len(problems) - 5} more like these", file=sys.stderr)
+    return dataset
+
+
+def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace) -> Loader:
+    """Batches for model.loss: sized and normalised as the model's `preprocess` says, and augmented."""
+    return Loader(
+        dataset,
+        arguments.batch_size,
+        partial(task.collate, mean=preprocess["mean"], std=preprocess["std"]),
+        transform=training_transform(preprocess, arguments),
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+
+
+def training_transform(preprocess: dict, arguments: Namespace) -> Callable[[dict, object], dict]:
+    """Resizing as `preprocess` says, and the augmentation of the arguments."""
+    (low, high), x = arguments.zoom, arguments.jitter
+    if low > high:
+        raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
+    steps = [drop_difficult, partial(resize, short_side=preprocess["short_side"], max_side=preprocess["max_side"])]
+    if (low, high) != (1, 1):
+        steps.append(partial(random_scale, low=low, high=high))
+    steps.append(partial(horizontal_flip, probability=arguments.flip_horizontal))
+    steps.append(partial(vertical_flip, probability=arguments.flip_vertical))
+    if x:
+        steps.append(partial(colour_jitter, brightness=x, contrast=x, saturation=x))
+    return compose(*steps)

@@ -1,0 +1,74 @@
+"""Measure a trained model on images with ground truth: average precision per class, and speed.
+
+example, on the validation images that the run was trained with:
+  python -m scripts.evaluate runs/first
+
+example, on the test split of your own pictures, numbers into a file:
+  python -m scripts.evaluate runs/mine/last.npz --data voc --root my_data --split test --json test.json
+"""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from nn.checkpoint import replacing
+from scripts.command_line import Parser, command
+from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
+from scripts.run_folder import find_checkpoint
+from scripts.tasks import Task
+from vision.saving import load_model
+
+
+@command
+def main(arguments: list[str]) -> int | None:
+    args = build_parser().parse_args(arguments)
+    path, out = find_checkpoint(args.checkpoint), args.json
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)  # sooner fail now than after the work
+    model, meta = load_model(path)
+    task = task_of(model.config["model"])
+    args = complete(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), task)
+    metrics = task.evaluate(model, open_as_known(path, model.config["classes"], task, args))
+    step = f", step {meta['progress']['step']}" if "progress" in meta else ""
+    print(f"{path}{step}, on {args.data}, split {args.split}")
+    print(task.table(metrics))
+    if out:
+        with replacing(out) as file:
+            file.write(json.dumps(metrics, indent=2).encode() + b"\n")
+
+
+def build_parser() -> Parser:
+    parser = Parser("scripts.evaluate", __doc__)
+    text = "a checkpoint (.npz), or the folder of a run: its best.npz"
+    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
+    group = add_data_arguments(parser, {}, "without these: what the run was validated on")
+    group.add("--split", str, "NAME", "split to evaluate on")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the metrics to this file, too")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def open_as_known(path: Path, known: list[str], task: Task, args: Namespace):
+    """The data set, its labels numbered as the model knows them. ValueError if it has classes unknown to the model."""
+    data = open_data(task, args, args.split, args.classes)
+    unknown = [name for name in data.classes if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{path}: was trained on the classes {' '.join(known)}; the data has {' '.join(unknown)} too: "
+            "evaluate on data of the same classes, or train anew"
+        )
+    return data if list(data.classes) == known else open_data(task, args, args.split, known)
+
+
+def complete(args: Namespace, training: dict, task: Task) -> Namespace:
+    """The data arguments as given; the rest as in training or, if another kind of data set is given, as by default."""
+    same = args.data in (None, training["data"])
+    base = DEFAULTS | {"split": training["val_split"]} | training if same else DEFAULTS | {"split": None}
+    args = Namespace(**base | {name: value for name, value in vars(args).items() if value is not None})
+    args.split = args.split or task.splits.get(args.data, (None, None))[1]
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What a run shows of itself: its curve, and predictions on validation images next to their ground truth."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nn.layer import Layer
+from scripts.run_folder import CURVE, read_log
+from scripts.tasks import Task
+from vision.detection.draw import grid
+
+
+def contact_sheet(model: Layer, task: Task, dataset, number: int) -> np.ndarray:
+    """(H, W, 3) uint8: predictions on `number` images spread over the data set, with the ground truth."""
+    pictures = []
+    for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
+        sample = dataset[int(index)]
+        prediction = task.select(task.predict(model, sample), 0.5)
+        pictures.append(task.draw(sample["image"], prediction, dataset.classes, sample))
+    return grid(pictures)
+
+
+def draw_curve(folder: Path, metric: str):
+    """Write curve.png: the mean of each loss over each epoch, and below it the metric of each evaluation."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as all the rest
+    from matplotlib.figure import Figure
+
+    losses, evaluations = by_epoch(read_log(folder), metric)
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for name, means in losses.items():
+        upper.plot(list(means), list(means.values()), marker=".", label=name)
+    upper.set(ylabel="loss, mean over the epoch", ylim=(0, None), title=str(folder))
+    upper.legend()
+    lower.plot(list(evaluations), list(evaluations.values()), marker="o", color="black")
+    lower.set(xlabel="epoch", ylabel=metric, ylim=(0, 1))
+    lower.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (upper, lower):
+        axes.grid(alpha=0.3)
+    FigureCanvasAgg(figure).print_png(folder / CURVE)
+
+
+def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict[int, float]]:
+    """({loss: {epoch: mean}}, {epoch: metric}) from the records of a log."""
+    values, evaluations = {}, {}
+    for record in records:
+        for name, value in record.get("losses", {}).items():
+            values.setdefault(name, {}).setdefault(record["epoch"], []).append(value)
+        if record.get("metrics", {}).get(metric) is not None:
+            evaluations[record["epoch"]] = record["metrics"][metric]
+    return {name: {e: sum(v) / len(v) for e, v in epochs.items()} for name, epochs in values.items()}, evaluations

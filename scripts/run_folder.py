@@ -1,0 +1,88 @@
+"""The folder of a training run.
+
+config.json     arguments, model and versions: all it takes to repeat the run
+metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm; of each evaluation metrics
+last.npz        the newest checkpoint, to go on from       best.npz    the model that evaluated best
+curve.png       losses and headline metric over epochs     pictures/   predictions on validation images
+"""
+
+import json
+import os
+from pathlib import Path
+
+from nn.checkpoint import replacing
+from vision.trainer import BEST, LAST, LOG
+
+CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"
+
+
+def refuse_to_overwrite(folder: Path):
+    """Raise ValueError if `folder` holds a run already, or is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; give --run-dir a folder, new or empty")
+    held = [name for name in (CONFIG, LAST, LOG) if (folder / name).exists()]
+    if held:
+        raise ValueError(
+            f"{folder}: holds a run already ({', '.join(held)}); continue it with --resume, or give another --run-dir"
+        )
+
+
+def write_config(folder: Path, config: dict):
+    """Create the folder with its config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / CONFIG) as file:
+        file.write(json.dumps(config, indent=2).encode() + b"\n")
+
+
+def read_config(folder: Path) -> dict:
+    """The config of a run. ValueError naming the file if there is none, or if it is damaged."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{folder}: holds no run to resume (no {CONFIG}); leave out --resume to start one")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(config["arguments"], dict) and isinstance(config["arguments"]["model"], str):
+            return config
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{path}: damaged, not the config of a run; restore it, or start a new run elsewhere")
+
+
+def check_same(folder: Path, saved: dict, given: dict):
+    """Raise ValueError naming each argument of `given` that contradicts the run's own."""
+    given = json.loads(json.dumps(given))  # tuples become lists, as in the file
+    differ = [name for name, value in given.items() if name not in saved or saved[name] != value]
+    if differ:
+        shown = "; ".join(
+            f"--{n.replace('_', '-')} {_typed(given[n])}, but the run has {_typed(saved.get(n))}" for n in differ
+        )
+        advice = "leave that out to resume, or start a new run in another --run-dir"
+        raise ValueError(f"{folder / CONFIG}: cannot resume with {shown}: {advice}")
+
+
+def find_checkpoint(path: str | os.PathLike) -> Path:
+    """The checkpoint meant by a path: a file, or in a run folder best.npz, or last.npz where there is no best yet."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; give a checkpoint (.npz) or the folder of a run")
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"{path}: holds no checkpoint ({BEST} or {LAST}); give a folder that scripts.train has written to")
+
+
+def read_log(folder: Path) -> list[dict]:
+    """The records of metrics.jsonl."""
+    with open(folder / LOG, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _typed(value):
+    """A value as it would be typed on a command line."""
+    if value is None or value == []:
+        return "none"
+    if not isinstance(value, list):
+        return str(value)
+    return " ".join("=".join(map(str, item)) if isinstance(item, list) else str(item) for item in value)

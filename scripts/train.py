@@ -1,0 +1,133 @@
+"""Train a model that is registered in `vision`, on generated scenes or on your own pictures.
+
+example, first steps (generated scenes, no files needed):
+  python -m scripts.train --model faster_rcnn_small --run-dir runs/first
+
+example, your own pictures in Pascal VOC's layout (JPEGImages, Annotations, ImageSets/Main):
+  python -m scripts.train --model faster_rcnn_small --data voc --root my_data \\
+      --train-split train --val-split val --run-dir runs/mine
+
+Ctrl-C saves. To go on, also after a crash, bit for bit as if nothing had happened:
+  python -m scripts.train --run-dir runs/mine --resume
+
+Defaults of optimisation and augmentation are the model's recipe: add --model NAME to --help to see them.
+"""
+
+import math
+import platform
+import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import vision
+from nn.checkpoint import read_checkpoint
+from nn.layer import Layer
+from scripts.command_line import command
+from scripts.data import open_data, task_of, training_loader
+from scripts.pictures import contact_sheet, draw_curve
+from scripts.run_folder import CURVE, PICTURES, refuse_to_overwrite, write_config
+from scripts.tasks import Task, shown
+from scripts.train_arguments import of_the_run, parse
+from vision.recipe import DEFAULTS as RECIPE
+from vision.saving import load_state
+from vision.trainer import LAST, Stopped, Trainer
+
+
+@command
+def main(arguments: list[str]) -> int | None:
+    args = parse(arguments, __doc__)
+    folder, task = Path(args.run_dir), task_of(args.model)
+    if not args.resume:
+        refuse_to_overwrite(folder)
+    train_data = open_data(task, args, args.train_split, args.classes)
+    val_data = open_data(task, args, args.val_split, train_data.classes)
+    model = build_model(args, train_data.classes)
+    config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
+    trainer = build_trainer(args, task, model, train_data, val_data, config)
+    if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint begins again
+        trainer.resume()
+    else:
+        write_config(folder, config)
+    print(introduction(trainer, train_data, val_data, args))
+    return run(trainer, task)
+
+
+def build_model(args: Namespace, classes) -> Layer:
+    """The model as the arguments have it, with random weights or those of --weights."""
+    rng = np.random.default_rng([args.seed, 0, 0, 2])  # a stream apart from those of the loader and the trainer
+    model = vision.build(args.model, list(classes), rng, **dict(args.set))
+    if args.weights and not args.resume:
+        load_state(args.weights, model, *read_checkpoint(args.weights))
+    return model
+
+
+def build_trainer(args: Namespace, task: Task, model: Layer, train_data, val_data, config: dict) -> Trainer:
+    return Trainer(
+        model,
+        training_loader(task, train_data, model.preprocess, args),
+        {name: getattr(args, name) for name in RECIPE},
+        args.run_dir,
+        seed=args.seed,
+        evaluate=partial(task.evaluate, dataset=val_data),
+        metric=task.metric,
+        evaluate_every=args.evaluate_every,
+        after_epoch=partial(report, task=task, val_data=val_data, pictures=args.pictures),
+        checkpoint_every=args.checkpoint_every,
+        time_limit=60 * args.time_limit if args.time_limit else math.inf,
+        config=config,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What a result may depend on besides the config."""
+    return {"python": platform.python_version(), "numpy": np.__version__, "platform": platform.platform()}
+
+
+def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str:
+    """What is going to happen, in three lines."""
+    size = sum(parameter.value.size for parameter in trainer.model.parameters().values())
+    counts = (
+        f"{len(train_data)} images to train on ({args.train_split}), {len(val_data)} to evaluate on ({args.val_split})"
+    )
+    begin = f"resuming at step {trainer.progress.step} of" if trainer.progress.step else "training for"
+    return (
+        f"{args.model}: {size:,} parameters, classes {', '.join(train_data.classes)}\n{args.data}: {counts}\n"
+        f"{begin} {trainer.total_steps} steps ({trainer.epochs} epochs); everything goes to {trainer.folder}"
+    )
+
+
+def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
+    """After each epoch: a line with the losses; after an evaluation its table, the curve and the pictures as well."""
+    epoch = trainer.progress.epoch + 1
+    line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {trainer.seconds() / 60:.1f} minutes"
+    trainer.bar.write(f"{line}\n{task.table(metrics)}" if metrics else line)
+    sys.stdout.flush()
+    if metrics:
+        draw_curve(trainer.folder, task.metric)
+    if metrics and pictures:
+        (trainer.folder / PICTURES).mkdir(exist_ok=True)
+        sheet = contact_sheet(trainer.model, task, val_data, pictures)
+        Image.fromarray(sheet).save(trainer.folder / PICTURES / f"epoch_{epoch:04d}.png")
+
+
+def run(trainer: Trainer, task: Task) -> int:
+    """Train to the end or until stopped; exit status."""
+    folder = trainer.folder
+    try:
+        progress = trainer.run()
+    except Stopped as stopped:
+        print(f"{stopped}; go on with:\n  python -m scripts.train --run-dir {folder} --resume", file=sys.stderr)
+        return 0 if stopped.signal is None else 128 + stopped.signal
+    best = f"; best {task.metric} {shown(progress.best)} in epoch {progress.best_epoch}" if progress.best_epoch else ""
+    print(f"done in {progress.seconds / 60:.1f} minutes{best}")
+    print(f"look at {folder / CURVE} and {folder / PICTURES}; next:")
+    print(f"  python -m scripts.evaluate {folder}\n  python -m scripts.predict {folder} IMAGE --out predictions")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

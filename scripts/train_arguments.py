@@ -1,0 +1,112 @@
+"""The arguments of scripts.train: their defaults from the model's recipe or, on resuming, from the run."""
+
+import json
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+import vision
+from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive
+from scripts.data import DEFAULTS as DATA
+from scripts.data import add_augmentation_arguments, add_data_arguments, task_of
+from scripts.run_folder import check_same, read_config
+from vision.recipe import complete
+
+RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "set": []}
+
+# Arguments of a sitting, not of the run: they may differ when it is resumed, and change none of its results.
+SITTING = {"run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures"}
+
+
+def parse(arguments: list[str], help_text: str) -> Namespace:
+    """The arguments of the run: as given; on resuming, as the run was started with; the rest as the recipe has it."""
+    first = Parser("scripts.train", add_help=False)  # the model decides on the defaults of all others
+    first.add_argument("--model")
+    first.add_argument("--run-dir")
+    first.add_argument("--resume", action="store_true")
+    known = first.parse_known_args(arguments)[0]
+    saved = read_config(Path(known.run_dir))["arguments"] if known.resume and known.run_dir else {}
+
+    model = known.model or saved.get("model")
+    parser = build_parser(model, help_text)
+    args = parser.parse_args(arguments)
+    if model is None:
+        parser.error(f"--model is needed: one of {', '.join(vision.MODELS)}")
+    if saved:
+        check_same(Path(args.run_dir), saved, of_the_run(_typed(parser, args, arguments)))
+        args = Namespace(**vars(args) | saved)
+    splits = task_of(model).splits.get(args.data, (None, None))
+    args.train_split, args.val_split = args.train_split or splits[0], args.val_split or splits[1]
+    return args
+
+
+def of_the_run(args: Namespace) -> dict:
+    """The arguments that make the run what it is: those that config.json keeps."""
+    return {name: value for name, value in vars(args).items() if name not in SITTING}
+
+
+def build_parser(model: str | None, help_text: str) -> Parser:
+    """The parser, with the recipe of `model` for defaults where one is chosen."""
+    parser = Parser("scripts.train", help_text, usage="python -m scripts.train --model NAME --run-dir DIR [options]")
+    defaults = complete(DATA | RUN | (vision.MODELS[model].recipe if model in vision.MODELS else {}))
+    _add_model_arguments(parser, defaults)
+    group = add_data_arguments(parser, defaults)
+    group.add("--train-split", str, "NAME", "split to train on (default: trainval of voc, train of shapes)")
+    group.add("--val-split", str, "NAME", "split to evaluate on (default: test of voc, val of shapes)")
+    _add_optimisation_arguments(parser, defaults)
+    add_augmentation_arguments(parser, defaults)
+    _add_run_arguments(parser, defaults)
+    return parser
+
+
+def _add_model_arguments(parser, defaults):
+    group = Group(parser, "model", defaults)
+    group.add("--model", str, None, "what to train (needed, unless with --resume)", choices=list(vision.MODELS))
+    text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
+    group.group.add_argument("--set", nargs="+", type=_model_option, metavar="NAME=VALUE", default=[], help=text)
+    group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
+
+
+def _add_optimisation_arguments(parser, defaults):
+    group = Group(parser, "optimisation", defaults)
+    group.add("--epochs", count, "N", "times to go through the training images")
+    group.add("--batch-size", count, "N", "images per step")
+    group.add("--optimiser", str, None, "how to descend", choices=["sgd", "adam"])
+    group.add("--lr", positive, "X", "learning rate")
+    group.add("--momentum", fraction, "X", "momentum of sgd")
+    group.add("--weight-decay", not_negative, "X", "weight decay (not of biases)")
+    group.add("--schedule", str, None, "how the learning rate falls", choices=["step", "polynomial", "constant"])
+    text = "fractions of the run after which --schedule step divides the rate by 10"
+    group.add("--milestones", fraction, "X", text, nargs="+")
+    group.add("--warm-up", count_or_none, "N", "steps in which the learning rate rises to --lr")
+    group.add("--clip-norm", not_negative, "X", "greatest norm of the gradient; 0: any")
+    group.add("--seed", count_or_none, "N", "of weights, order, augmentation and sampling")
+
+
+def _add_run_arguments(parser, defaults):
+    group = Group(parser, "run", defaults)
+    group.add("--run-dir", str, "DIR", "folder for all that comes out (needed)", required=True)
+    group.switch("--resume", "go on with the run in --run-dir; no other argument needed")
+    group.add("--evaluate-every", count_or_none, "N", "epochs between evaluations; the last one always ends with one")
+    group.add("--checkpoint-every", count, "N", "steps between checkpoints")
+    group.add("--pictures", count_or_none, "N", "validation images to draw at each evaluation")
+    group.add("--time-limit", positive, "MINUTES", "save and stop after so long (default: none)")
+    group.add("--workers", count_or_none, "N", "threads that read images ahead; 0: none")
+    group.switch("--debug", "show the traceback of an error")
+
+
+def _model_option(text):
+    """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists, true), else as text."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals):
+        raise ArgumentTypeError(f"must look like NAME=VALUE, got {text!r}")
+    try:
+        return [name, json.loads(value)]
+    except ValueError:
+        return [name, value]
+
+
+def _typed(parser, args, arguments):
+    """Only what was typed, without the defaults: what parsing changes in a namespace full of a mark."""
+    mark = object()
+    typed = parser.parse_args(arguments, Namespace(**dict.fromkeys(vars(args), mark)))
+    return Namespace(**{name: value for name, value in vars(typed).items() if value is not mark})

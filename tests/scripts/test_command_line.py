@@ -1,0 +1,66 @@
+import argparse
+import re
+
+import pytest
+
+from scripts.command_line import Group, Parser, command, count, fraction, not_negative, number, positive
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (count, {"1": 1, "20": 20}, ["0", "-1", "1.5", "x", ""]),
+        (positive, {"1e-9": 1e-9, "3": 3.0}, ["0", "-1", "nan", "inf", "x"]),
+        (not_negative, {"0": 0.0, "0.5": 0.5}, ["-1e-9", "nan", "inf"]),
+        (fraction, {"0": 0.0, "1": 1.0, "0.25": 0.25}, ["-0.1", "1.1", "nan"]),
+        (number(32, whole=True), {"32": 32}, ["31"]),
+    ],
+)
+def test_numbers(kind, good, bad):
+    for text, value in good.items():
+        assert kind(text) == value
+        assert type(kind(text)) is type(value)
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"must be a .*number .*, got '?{re.escape(text)}'?$"):
+            kind(text)
+
+
+def test_defaults_are_those_of_the_dict_and_stand_in_the_help(capsys):
+    parser = Parser("scripts.x", "What it does.\n\nexample: run it")
+    group = Group(parser, "things", {"some_size": [3, 4]})
+    group.add("--some-size", int, ("H", "W"), "size", nargs=2)
+    group.add("--other", int, "N", "another")
+    group.switch("--flag", "a switch")
+    assert vars(parser.parse_args([])) == {"some_size": [3, 4], "other": None, "flag": False}
+    assert parser.parse_args(["--flag"]).flag
+    text = " ".join(parser.format_help().split())
+    assert "usage: python -m scripts.x" in text
+    assert "What it does." in text
+    assert "--some-size H W size (default: 3 4)" in text
+    assert "--other N another --flag a switch" in text
+    assert text.endswith("example: run it")
+
+
+def test_status_and_messages(capsys):
+    outcomes = {
+        "fine": None,
+        "three": 3,
+        "mendable": ValueError("first line\nsecond line"),
+        "ctrl-c": KeyboardInterrupt(),
+        "disk": OSError(28, "No space left on device"),
+    }
+
+    @command
+    def main(arguments):
+        outcome = outcomes[arguments[0]]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    assert [main([name]) for name in outcomes] == [0, 3, 2, 130, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["error: first line second line", "interrupted", "error: [Errno 28] No space left on device"]
+    with pytest.raises(ValueError, match="first line"):
+        main(["mendable", "--debug"])
+    with pytest.raises(KeyError):
+        main(["what"])

@@ -1,0 +1,154 @@
+import json
+
+import numpy as np
+import pytest
+
+from datasets import Shapes
+from nn.checkpoint import read_checkpoint, write_checkpoint
+from scripts.evaluate import main
+from scripts.tasks import describe_detections, detect, detection_table, evaluate_detector, select_detections
+from scripts.train import main as train
+
+PREPROCESS = {"short_side": 60, "max_side": 1000, "mean": (0, 0, 0), "std": (1, 1, 1)}
+
+
+class Perfect:
+    """Says of each image what is in it, in the pixels of the network's input; sees the samples in their order."""
+
+    preprocess = PREPROCESS
+
+    def __init__(self, data):
+        self.samples = iter([data[i] for i in range(len(data))])
+
+    def predict(self, images):
+        sample = next(self.samples)
+        (h, w), (network_h, network_w) = sample["image"].shape[:2], images.shape[2:]
+        assert min(network_h, network_w) == 60
+        scale = np.array([network_w / w, network_h / h] * 2, np.float32)
+        return [
+            {"boxes": sample["boxes"] * scale, "labels": sample["labels"], "scores": np.ones(len(sample["labels"]))}
+        ]
+
+
+def test_boxes_come_back_in_the_pixels_of_the_original_image():
+    data = Shapes(4, (41, 97))
+    model = Perfect(data)
+    for i in range(4):
+        found = detect(model, data[i])
+        np.testing.assert_allclose(found["boxes"], data[i]["boxes"], atol=1e-3)
+        assert found["boxes"].dtype == np.float32
+
+
+def test_boxes_that_stick_out_are_clipped_to_the_image():
+    class Wild:
+        preprocess = PREPROCESS
+
+        def predict(self, images):
+            return [{"boxes": np.array([[-10, -20, 1e4, 1e4]]), "labels": np.array([1]), "scores": np.array([1.0])}]
+
+    sample = Shapes(1, (40, 80))[0]
+    np.testing.assert_allclose(detect(Wild(), sample)["boxes"], [[0, 0, 80, 40]])
+
+
+def test_a_perfect_detector_has_ap_1_and_a_blind_one_0():
+    data = Shapes(6, (48, 64))
+    metrics = evaluate_detector(Perfect(data), data)
+    assert metrics["AP50"] == metrics["AP50_11point"] == 1
+    assert metrics["images"] == 6
+    assert metrics["images_per_second"] > 0
+    labels = np.concatenate([data[i]["labels"][~data[i]["difficult"]] for i in range(6)])
+    assert [row["objects"] for row in metrics["classes"].values()] == [(labels == k).sum() for k in (1, 2, 3)]
+
+    class Blind:
+        preprocess = PREPROCESS
+
+        def predict(self, images):
+            return [{"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int), "scores": np.zeros(0)}]
+
+    assert evaluate_detector(Blind(), data)["AP50"] == 0
+
+
+def test_a_class_without_objects_is_null_in_json_and_a_dash_in_the_table():
+    class Circles(list):
+        classes = ("circle", "unicorn")
+
+    data = Circles(Shapes(2, (48, 64), classes=("circle",))[i] for i in range(2))
+    metrics = evaluate_detector(Perfect(data), data)
+    assert metrics["classes"]["unicorn"] == {"objects": 0, "AP50": None, "AP50_11point": None}
+    assert metrics["AP50"] == 1
+    json.dumps(metrics, allow_nan=False)
+    line = next(line for line in detection_table(metrics).splitlines() if line.startswith("unicorn"))
+    assert line.split() == ["unicorn", "0", "-", "-"]
+
+
+def test_table():
+    row = {"objects": 12, "AP50": 0.5, "AP50_11point": 0.5454}
+    metrics = {"AP50": 0.5, "AP50_11point": 0.5454, "classes": {"cat": row}, "images": 3, "images_per_second": 2.25}
+    assert detection_table(metrics).splitlines() == [
+        "class  objects  AP50 (area)  AP50 (11-point)",
+        "cat         12        0.500            0.545",
+        "mean        12        0.500            0.545",
+        "3 images, 2.2 images/s",
+    ]
+
+
+def test_select_and_describe():
+    found = {
+        "boxes": np.array([[0, 0, 1, 1], [1, 2, 3.123456, 4], [5, 5, 6, 6]], np.float32),
+        "labels": np.array([1, 2, 1]),
+        "scores": np.array([0.5, 0.91234567, 0.49]),
+    }
+    assert describe_detections(select_detections(found, 0.5), ["cat", "dog"]) == [
+        {"class": "dog", "label": 2, "score": 0.9123, "box": [1.0, 2.0, 3.12, 4.0]},
+        {"class": "cat", "label": 1, "score": 0.5, "box": [0.0, 0.0, 1.0, 1.0]},
+    ]
+
+
+def test_the_run_on_what_it_was_validated_on(trained, tmp_path, capsys):
+    """The script, on its own, finds the same numbers as the training run wrote down."""
+    assert main([trained / "last.npz", "--json", tmp_path / "new" / "a.json"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{trained / 'last.npz'}, step 12, on shapes, split val\nclass ")
+    assert "3 images, " in out
+    metrics = json.loads((tmp_path / "new" / "a.json").read_text())
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    logged = records[-1]["metrics"]
+    del metrics["images_per_second"], logged["images_per_second"]
+    assert metrics == logged
+
+
+def test_a_checkpoint_that_holds_nothing_but_a_model(trained, tmp_path, capsys):
+    arrays, meta = read_checkpoint(trained / "best.npz")
+    write_checkpoint(tmp_path / "model.npz", arrays, {"model": meta["model"]})
+    assert main([tmp_path / "model.npz", "--shapes-val", 2]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'model.npz'}, on shapes, split val\n")
+
+
+def test_a_run_folder_means_its_best(trained, capsys):
+    assert main([trained]) == 0
+    assert str(trained / "best.npz") in capsys.readouterr().out
+
+
+def test_other_splits_and_sizes(trained, capsys):
+    assert main([trained, "--split", "test", "--shapes-val", 2]) == 0
+    out = capsys.readouterr().out
+    assert "split test" in out
+    assert "2 images, " in out
+
+
+def test_labels_are_numbered_as_the_model_knows_them(on_voc, voc, tmp_path, capsys):
+    """Trained with classes dog, cat; the data alone would be numbered cat, dog."""
+    assert train([*on_voc, "--classes", "dog", "cat"]) == 0
+    capsys.readouterr()
+    assert main([tmp_path / "run/last.npz"]) == 0
+    first = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:4]]
+    assert first == ["dog", "cat"]
+    assert main([tmp_path / "run/last.npz", "--classes", "cat", "dog"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:4]] == ["dog", "cat"]
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"])
+    assert leaving.value.code == 0
+    assert "python -m scripts.evaluate runs/first" in capsys.readouterr().out

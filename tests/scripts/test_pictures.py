@@ -1,0 +1,56 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets import Shapes
+from scripts.pictures import by_epoch, contact_sheet, draw_curve
+from scripts.tasks import DETECTION
+
+RECORDS = [
+    {"epoch": 1, "step": 1, "losses": {"a": 1.0, "b": 0.5}},
+    {"epoch": 1, "step": 2, "losses": {"a": 3.0, "b": 0.5}},
+    {"epoch": 1, "step": 2, "metrics": {"AP50": 0.25}},
+    {"epoch": 2, "step": 3, "losses": {"a": 1.0, "b": 0.5}},
+    {"epoch": 2, "step": 3, "metrics": {"AP50": None}},
+]
+
+
+def test_means_of_epochs():
+    losses, metric = by_epoch(RECORDS, "AP50")
+    assert losses == {"a": {1: 2.0, 2: 1.0}, "b": {1: 0.5, 2: 0.5}}
+    assert metric == {1: 0.25}  # not defined in epoch 2: no point in the curve
+
+
+def test_curve_of_a_log(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    draw_curve(tmp_path, "AP50")
+    with Image.open(tmp_path / "curve.png") as image:
+        assert image.size == (800, 800)
+        assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_contact_sheet_shows_images_spread_over_the_set():
+    seen = []
+
+    class Model:
+        preprocess = {"short_side": 40, "max_side": 80, "mean": (0, 0, 0), "std": (1, 1, 1)}  # noqa: RUF012
+
+        def predict(self, images):
+            seen.append(images)
+            return [{"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int), "scores": np.zeros(0)}]
+
+    data = Shapes(9, (40, 80))
+    sheet = contact_sheet(Model(), DETECTION, data, 3)
+    assert sheet.dtype == np.uint8
+    assert [np.array_equal(x[0].transpose(1, 2, 0), data[i]["image"]) for x, i in zip(seen, (0, 4, 8))] == [True] * 3
+    assert len(seen) == 3
+    assert contact_sheet(Model(), DETECTION, Shapes(2, (40, 80)), 6).shape  # fewer images than asked for
+
+
+def test_matplotlib_is_imported_for_the_curve_alone():
+    program = "import sys, scripts.train, scripts.evaluate, scripts.predict; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True)

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.predict import find_images, main, picture_names
+
+
+def records(folder):
+    return json.loads((folder / "predictions.json").read_text())
+
+
+def test_pictures_and_json_of_a_folder_and_a_file(trained, voc, tmp_path, capsys):
+    assert (
+        main([trained, voc / "JPEGImages", voc / "JPEGImages/3.jpg", "--out", tmp_path / "out", "--threshold", 0]) == 0
+    )
+    assert f"7 pictures and predictions.json are in {tmp_path / 'out'}" in capsys.readouterr().out
+    found = records(tmp_path / "out")
+    assert [r["picture"] for r in found] == ["0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "3_2.png"]
+    for record in found:
+        with Image.open(tmp_path / "out" / record["picture"]) as picture:
+            assert picture.width % 48 == 0
+            assert picture.height % 40 == 0
+        assert (record["width"], record["height"]) == (48, 40)
+        (thing,) = record["found"]  # the stand-in finds one thing in each image
+        assert thing["class"] == ("circle", "square", "triangle")[thing["label"] - 1]
+        x1, y1, x2, y2 = thing["box"]
+        assert 0 <= x1 <= x2 <= 48
+        assert 0 <= y1 <= y2 <= 40
+
+
+def test_threshold(trained, voc, tmp_path):
+    main([trained, voc / "JPEGImages/0.jpg", "--out", tmp_path, "--threshold", 1])
+    assert records(tmp_path)[0]["found"] == []
+
+
+def test_grey_cmyk_palette_transparent_and_16_bit_images_work(trained, tmp_path):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8))
+    (tmp_path / "in").mkdir()
+    for mode, suffix in {"L": "jpg", "CMYK": "jpg", "P": "png", "RGBA": "png", "1": "png", "LA": "png"}.items():
+        picture.convert(mode).save(tmp_path / f"in/{mode}.{suffix}")
+    Image.fromarray(rng.integers(0, 65535, (40, 48)).astype(np.uint16)).save(tmp_path / "in/sixteen.png")
+    assert main([trained, tmp_path / "in", "--out", tmp_path / "out"]) == 0
+    assert len(records(tmp_path / "out")) == 7
+
+
+def test_which_files_of_a_folder(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images([tmp_path])] == ["a.png", "b.JPG"]
+    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # named, so meant
+
+
+def test_no_two_pictures_get_one_name():
+    paths = [Path(name) for name in ("x/a.jpg", "x/a.png", "y/a.jpg", "a_2.jpg")]
+    assert picture_names(paths) == ["a.png", "a_2.png", "a_3.png", "a_2_2.png"]
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"])
+    assert leaving.value.code == 0
+    out = capsys.readouterr().out
+    assert "holiday.jpg" in out
+    assert "(default: 0.5)" in out

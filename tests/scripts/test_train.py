@@ -1,0 +1,132 @@
+import contextlib
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vision
+from nn.checkpoint import read_checkpoint
+from scripts.train import main
+from vision.saving import load_model
+
+
+def test_the_run_folder_holds_what_it_should(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {"config.json", "metrics.jsonl", "curve.png", "pictures", "last.npz", "best.npz"}
+    assert {path.name for path in (trained / "pictures").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
+    for picture in (trained / "curve.png", trained / "pictures/epoch_0001.png"):
+        with Image.open(picture) as image:
+            assert np.asarray(image.convert("L")).std() > 5  # not blank
+    config = json.loads((trained / "config.json").read_text())
+    assert config["arguments"]["lr"] == 0.02  # of the recipe
+    assert config["arguments"]["momentum"] == 0.9  # of vision.recipe.DEFAULTS
+    assert config["model"] == {"model": "stand_in", "classes": ["circle", "square", "triangle"]}
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "losses" in r] == list(range(1, 13))  # 22 scenes, 4 a step, twice
+    assert [r["epoch"] for r in records if "metrics" in r] == [1, 2]
+    assert set(records[-1]["metrics"]) == {"AP50", "AP50_11point", "classes", "images", "images_per_second"}
+
+
+def test_it_says_what_it_does_and_how_to_go_on(small, tmp_path, capsys):
+    assert main([*small, "--run-dir", tmp_path / "run"]) == 0
+    out = capsys.readouterr().out
+    assert "classes circle, square, triangle" in out
+    assert "22 images to train on (train), 3 to evaluate on (val)" in out
+    assert "epoch 2/2: box " in out
+    assert "AP50 (11-point)" in out
+    assert f"python -m scripts.evaluate {tmp_path / 'run'}" in out
+
+
+def test_help_shows_groups_defaults_of_the_recipe_and_an_example(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--model", "stand_in", "--help"])
+    assert leaving.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "model:", "data:", "optimisation:", "augmentation (of training images):", "run:",
+        "learning rate (default: 0.02)", "range of random zoom; 1 1: none (default: 0.8 1.2)",
+        "python -m scripts.train --model faster_rcnn_small", "--resume",
+    ):  # fmt: skip
+        assert text in out
+
+
+def test_every_registered_model_has_a_task_and_shows_its_recipe(capsys):
+    for name in vision.MODELS:
+        with pytest.raises(SystemExit):
+            main(["--model", name, "--help"])
+        assert f"(default: {vision.MODELS[name].recipe['lr']})" in capsys.readouterr().out
+
+
+def test_arguments_reach_model_loader_and_optimiser(small, tmp_path):
+    main([*small, "--run-dir", tmp_path, "--epochs", 1, "--batch-size", 11, "--set", "hidden=5", "--optimiser", "adam"])
+    arrays, meta = read_checkpoint(tmp_path / "last.npz")
+    assert meta["progress"]["step"] == 2
+    assert arrays["model/box.weight"].shape == (4, 5)
+    assert load_model(tmp_path / "last.npz")[0].config["hidden"] == 5
+    assert any(name.startswith("optimiser/") for name in arrays)
+
+
+def test_the_seed_decides_and_workers_do_not(small, tmp_path):
+    for name, options in {"a": (), "b": ("--workers", 0), "c": ("--seed", 1)}.items():
+        main([*small, "--run-dir", tmp_path / name, "--epochs", 1, "--pictures", 0, *options])
+    a, b, c = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in "abc")
+    assert all(a[name].tobytes() == b[name].tobytes() for name in a)
+    assert not np.array_equal(a["model/box.weight"], c["model/box.weight"])
+
+
+def test_weights_of_another_run_are_the_start(small, trained, tmp_path):
+    main([*small, "--run-dir", tmp_path, "--weights", trained / "last.npz", "--lr", 1e-30, "--epochs", 1])
+    before, after = read_checkpoint(trained / "last.npz")[0], read_checkpoint(tmp_path / "last.npz")[0]
+    np.testing.assert_array_equal(before["model/box.weight"], after["model/box.weight"])
+
+
+def test_own_pictures_with_the_classes_that_occur(on_voc, tmp_path, capsys):
+    assert main(on_voc) == 0
+    assert "classes cat, dog" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/config.json").read_text())["model"]["classes"] == ["cat", "dog"]
+
+
+def test_classes_in_the_order_given(on_voc, tmp_path):
+    assert main([*on_voc, "--classes", "dog", "cat", "cow"]) == 0
+    assert load_model(tmp_path / "run/last.npz")[0].config["classes"] == ["dog", "cat", "cow"]
+
+
+def test_dropped_boxes_are_reported(on_voc, voc, capsys):
+    path = voc / "Annotations/0.xml"
+    path.write_text(path.read_text().replace("<xmax>25</xmax>", "<xmax>5</xmax>"))
+    assert main(on_voc) == 0
+    notes = capsys.readouterr().err
+    assert "0.xml" in notes
+    assert notes.startswith("note: ")
+
+
+def test_time_limit_saves_and_says_how_to_go_on(small, tmp_path, capsys):
+    assert main([*small, "--run-dir", tmp_path, "--time-limit", 1e-9]) == 0
+    captured = capsys.readouterr()
+    assert "time limit reached at step 1 of 12, saved up to step 1" in captured.err
+    assert f"python -m scripts.train --run-dir {tmp_path} --resume" in captured.err
+    assert main(["--run-dir", tmp_path, "--resume"]) == 0
+    assert "resuming at step 1 of 12" in capsys.readouterr().out
+
+
+def test_the_progress_bar_shows_losses_speed_and_time_left_on_a_terminal(small, tmp_path, stand_in):
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    terminal, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))  # rows, columns
+    command = [sys.executable, stand_in, "train", *map(str, small), "--run-dir", tmp_path]
+    with subprocess.Popen(command, cwd=stand_in.parents[2], stdout=inside, stderr=inside) as child:
+        os.close(inside)
+        text = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other side has closed
+            while part := os.read(terminal, 1 << 16):
+                text += part
+    os.close(terminal)
+    assert child.returncode == 0
+    bars = [line for line in text.decode().split("\r") if line.startswith("epoch 2/2: ") and "%|" in line]
+    assert re.search(r"/48 \[\d\d:\d\d<\d\d:\d\d, .* images/s, box \d\.\d{3}, label \d\.\d{3}\]", "".join(bars))

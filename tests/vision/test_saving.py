@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+import vision
+from nn import Linear
+from nn.checkpoint import write_checkpoint
+from vision.registry import Entry
+from vision.saving import load_model, load_state, prefixed, unprefixed
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    def make(classes, rng, size=3):
+        return Linear(size, len(classes), rng=rng)
+
+    monkeypatch.setitem(vision.MODELS, "line", Entry("regression", make, {}))
+
+
+def saved(path, **options):
+    model = vision.build("line", ["a", "b"], np.random.default_rng(5), **options)
+    write_checkpoint(path, prefixed("model/", model.state_dict()), {"model": model.config, "note": 1})
+    return model
+
+
+def test_a_model_comes_back_with_its_weights_and_options(tmp_path):
+    model = saved(tmp_path / "a.npz", size=4)
+    loaded, meta = load_model(tmp_path / "a.npz")
+    assert loaded.config == {"model": "line", "classes": ["a", "b"], "size": 4}
+    assert meta["note"] == 1
+    np.testing.assert_array_equal(loaded.weight.value, model.weight.value)
+
+
+def test_state_of_another_model_is_refused_and_the_difference_named(tmp_path):
+    model = vision.build("line", ["a", "c"])
+    arrays = prefixed("model/", model.state_dict())
+    with pytest.raises(
+        ValueError, match=r"x\.npz: checkpoint of another model: classes \['a', 'b'\], not \['a', 'c'\]"
+    ):
+        load_state("x.npz", model, arrays, {"model": {"model": "line", "classes": ["a", "b"]}})
+    with pytest.raises(ValueError, match=r"x\.npz: holds no model"):
+        load_state("x.npz", model, arrays, {})
+    with pytest.raises(ValueError, match=r"x\.npz: .*missing bias.*; it was written by another version of the model"):
+        load_state("x.npz", model, {"model/weight": arrays["model/weight"]}, {"model": model.config})
+
+
+def test_a_model_that_is_not_registered_is_named(tmp_path, monkeypatch):
+    saved(tmp_path / "a.npz")
+    monkeypatch.delitem(vision.MODELS, "line")
+    with pytest.raises(ValueError, match=r"a\.npz: checkpoint of the model 'line'; registered are faster_rcnn_"):
+        load_model(tmp_path / "a.npz")
+
+
+def test_prefixes():
+    arrays = {"a": 1, "model/a": 2}
+    assert prefixed("model/", arrays) == {"model/a": 1, "model/model/a": 2}
+    assert unprefixed("model/", prefixed("model/", arrays)) == arrays
+    assert unprefixed("x/", arrays) == {}

@@ -1,0 +1,55 @@
+"""Models in checkpoints: what belongs to the model inside one, and a model built from one."""
+
+import json
+import os
+
+from nn.checkpoint import read_checkpoint
+from nn.layer import Layer
+from vision.registry import MODELS, build
+
+
+def load_model(path: str | os.PathLike) -> tuple[Layer, dict]:
+    """The model of a checkpoint, built anew with its weights loaded, and the checkpoint's meta data.
+
+    Raises ValueError naming `path` when it is missing, damaged, or of a model that is not registered in `vision`.
+    """
+    arrays, meta = read_checkpoint(path)
+    config = _model_config(path, meta)
+    if config["model"] not in MODELS:
+        raise ValueError(f"{path}: checkpoint of the model {config['model']!r}; registered are {', '.join(MODELS)}")
+    model = build(**config)
+    load_state(path, model, arrays, meta)
+    return model, meta
+
+
+def load_state(path: str | os.PathLike, model: Layer, arrays: dict, meta: dict):
+    """Load the model's arrays of a checkpoint. ValueError naming `path` and the difference to another model's."""
+    mine, saved = json.loads(json.dumps(model.config)), _model_config(path, meta)  # as JSON: tuples have become lists
+    differ = [
+        f"{key} {saved.get(key)!r}, not {mine.get(key)!r}" for key in mine | saved if saved.get(key) != mine.get(key)
+    ]
+    if differ:
+        raise ValueError(
+            f"{path}: checkpoint of another model: {'; '.join(differ)}; use one of the same model and classes"
+        )
+    try:
+        model.load_state_dict(unprefixed("model/", arrays))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; it was written by another version of the model") from error
+
+
+def prefixed(prefix: str, arrays: dict) -> dict:
+    """{prefix + name: array}."""
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def unprefixed(prefix: str, arrays: dict) -> dict:
+    """The arrays whose names begin with prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _model_config(path, meta):
+    config = meta.get("model")
+    if not isinstance(config, dict) or not {"model", "classes"} <= config.keys():
+        raise ValueError(f"{path}: holds no model; give a checkpoint that scripts.train wrote")
+    return config
