@@ -18,9 +18,9 @@ from nn.schedules import constant, polynomial, step_decay, warm_up
 from nn.summary import summary
 
 __all__ = [
-    "SGD", "Adam", "BatchNorm2d", "Concat", "Conv2d", "Dropout", "Layer", "LeakyReLU", "Linear", "MaxPool2d", "Parameter",
-    "ReLU", "Residual", "RoIPool", "Sequential", "array_module", "binary_cross_entropy_with_logits", "check_shape",
-    "clip_gradient_norm", "config", "constant", "he_normal", "he_uniform", "l2", "polynomial", "read_checkpoint",
-    "smooth_l1", "softmax_cross_entropy", "step_decay", "summary", "warm_up", "write_checkpoint", "xavier_normal",
-    "xavier_uniform",
+    "SGD", "Adam", "BatchNorm2d", "Concat", "Conv2d", "Dropout", "Layer", "LeakyReLU", "Linear", "MaxPool2d",
+    "Parameter", "ReLU", "Residual", "RoIPool", "Sequential", "array_module", "binary_cross_entropy_with_logits",
+    "check_shape", "clip_gradient_norm", "config", "constant", "he_normal", "he_uniform", "l2", "polynomial",
+    "read_checkpoint", "smooth_l1", "softmax_cross_entropy", "step_decay", "summary", "warm_up", "write_checkpoint",
+    "xavier_normal", "xavier_uniform",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ class LeakyReLU(Layer):
         self.negative_slope = negative_slope
 
     def forward(self, x, training=True):
-        check_shape(self, x=(x, (None,) * x.ndim))
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
         xp = array_module(x)
         return xp.where(x > 0, x, x * self.negative_slope).astype(x.dtype, copy=False), x
 
@@ -36,7 +36,7 @@ class ReLU(Layer):
     """
 
     def forward(self, x, training=True):
-        check_shape(self, x=(x, (None,) * x.ndim))
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
         y = in_pieces(lambda x, out: array_module(x).maximum(x, 0, out=out), x)
         return y, y
 

@@ -22,9 +22,9 @@ class BatchNormCache(NamedTuple):
 class BatchNorm2d(Layer):
     """y = weight * (x - mean) / sqrt(var + eps) + bias, for each channel.    x, y (N, C, H, W), weight, bias (C,).
 
-    Training: mean and var (biased) over N, H, W of the batch, and running = (1 - momentum) * running + momentum * batch,
-    with the unbiased variance, as PyTorch does. Inference: the running statistics. frozen=True: the running statistics
-    in training too, left as they are, weight and bias not trainable: for fine-tuning with small batches.
+    Training: mean and var (biased) over N, H, W of the batch, and running = (1 - momentum) * running + momentum *
+    batch, with the unbiased variance, as PyTorch does. Inference: the running statistics. frozen=True: the running
+    statistics in training too, left as they are, weight and bias not trainable: for fine-tuning with small batches.
 
     Raises ValueError for other channels, and in training when there is but one value a channel.
 
@@ -47,10 +47,10 @@ class BatchNorm2d(Layer):
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.num_features, "H", "W")))
         xp, from_batch = array_module(x), training and not self.frozen
-        if from_batch and x.size == self.num_features:
+        if from_batch and x.size <= self.num_features:
             raise ValueError(f"BatchNorm2d: more than one value a channel is needed in training, got x {x.shape}")
         y = xp.empty(x.shape, x.dtype)
-        mean = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_mean
+        mean = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_mean.copy()  # the cache keeps it
         var = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_var
 
         def normalise(c):

@@ -42,7 +42,7 @@ class Sequential(Layer):
 
 
 class Residual(Layer):
-    """y = body(x) + shortcut(x), the shortcut being the identity where none is given.    body(x) (N, ...) like shortcut(x).
+    """y = body(x) + shortcut(x), or body(x) + x where no shortcut is given.    body(x) and shortcut(x) of one shape.
 
     Reference: He et al. 2016, arXiv:1512.03385, eq. 1 and 2.
     """

@@ -27,7 +27,9 @@ class Conv2d(Layer):
     ):
         positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"Conv2d: groups={groups} must divide in_channels={in_channels}, out_channels={out_channels}")
+            raise ValueError(
+                f"Conv2d: groups={groups} must divide in_channels={in_channels}, out_channels={out_channels}"
+            )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.geometry = Geometry(
             pair(self, "kernel_size", kernel_size, 1),

@@ -21,7 +21,7 @@ class Dropout(Layer):
         self.rng = rng or np.random.default_rng(0)
 
     def forward(self, x, training=True):
-        check_shape(self, x=(x, (None,) * x.ndim))
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
         if not training or self.p == 0:
             return x, None
         keep = array_module(x).asarray(self.rng.random(x.shape, np.float32) >= self.p)

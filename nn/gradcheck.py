@@ -10,7 +10,9 @@ accepts a wrong softmax, a wrong batch normalisation and a flipped convolution).
 - the complex step, Im f(x + ih) / h with h = 1e-30, subtracts nothing and so has no step error at all, for forwards
   that are analytic. Comparisons go by the real part, so kinks (max, ReLU) do no harm unless x stands on one.
 
-The relative error of a tensor is max |backward - numerical| / max(|backward|, |numerical|), both maxima over the tensor.
+The relative error of a tensor is max |backward - numerical| / max(|backward|, |numerical|), both maxima over the
+tensor; a tensor whose gradients are all under 1e-4 of the layer's largest (a bias before a normalisation has none) is
+compared with that.
 """
 
 import copy
@@ -27,46 +29,60 @@ class GradientError(AssertionError):
     """A backward that does not differentiate its forward, or a layer that breaks the layer contract."""
 
 
-def check_layer(layer: Layer, *inputs, rng=None, tolerance=1e-7, complex_step=False, training=True) -> dict[str, float]:
+def check_layer(
+    layer: Layer, *inputs, rng=None, tolerance=1e-7, complex_step=False, training=True, constants=()
+) -> dict[str, float]:
     """Compare backward with differences of forward, for every element of every input and parameter.
 
-    The layer is used in float64 and given back as it was. Inputs of integers or bools are passed on as they are; where
-    backward returns None no gradient is claimed, and none is checked. Inputs should have no ties and no value near
-    a kink. Stochastic layers get the same random numbers at each call.
+    The layer is used in float64 and given back as it was. Inputs of integers or bools are passed on as they are. None
+    from backward stands for zeros, as it is right for coordinates that get rounded; the numbers (from 0) of inputs that
+    a layer takes as constant although its outputs do depend on them are given in `constants` and not checked. Inputs
+    should have no ties and no value near a kink. Stochastic layers get the same random numbers at each call.
 
     Returns {name: relative error} for "x" (or "x0", "x1", ...) and each parameter. Raises GradientError naming the
     tensor, the worst index and both values.
     """
-    rng = rng or np.random.default_rng(0)
-    inputs = [_as(x, np.float64) for x in inputs]
+    owner, rng = type(layer).__name__, rng or np.random.default_rng(0)
+    inputs = {f"x{i}" if len(inputs) > 1 else "x": _as(x, np.float64) for i, x in enumerate(inputs)}
     with _borrowed(layer, np.float64):
-        outputs, cache = _forward(layer, inputs, training)
+        outputs, cache = _forward(layer, inputs.values(), training)
         dys = [rng.standard_normal(y.shape) for y in outputs]
         layer.zero_grad()
-        dxs = layer.backward(dys[0] if len(dys) == 1 else tuple(dys), cache)
-        dxs = dxs if isinstance(dxs, tuple) else (dxs,)
+        dxs = _as_tuple(layer.backward(_pack(dys), cache))
         if len(dxs) != len(inputs):
-            raise GradientError(f"{type(layer).__name__}: backward gave {len(dxs)} gradients for {len(inputs)} inputs")
-        analytic = {f"x{i}" if len(inputs) > 1 else "x": dx for i, dx in enumerate(dxs)}
+            raise GradientError(f"{owner}: backward gave {len(dxs)} gradients for {len(inputs)} inputs")
+        analytic, rounded = {}, []
+        for i, (name, dx) in enumerate(zip(inputs, dxs)):
+            if dx is not None and inputs[name].dtype.kind != "f":
+                raise GradientError(f"{owner}: {name} holds {inputs[name].dtype}: backward must give None for it")
+            if dx is None and inputs[name].dtype.kind == "f" and i not in constants:
+                rounded.append(name)
+            elif dx is not None:
+                analytic[name] = dx
         analytic |= {name: parameter.grad.copy() for name, parameter in layer.parameters().items()}
 
-        dtype = np.complex128 if complex_step else np.float64
-        with _borrowed(layer, dtype):
-            values = [x if dx is None else _as(x, dtype) for x, dx in zip(inputs, dxs)]
-            arrays = [*values, *(parameter.value for parameter in layer.parameters().values())]
+        numerical = _numerical(layer, inputs, dys, training, analytic, complex_step)
+        floor = 1e-4 * max((abs(n).max(initial=0) for n in numerical.values()), default=0)
+        for name, n in _numerical(layer, inputs, dys, training, rounded, False).items():
+            _compare(f"{owner}: backward gave None", name, np.zeros(n.shape), n, tolerance, floor)
+        return {name: _compare(owner, name, analytic[name], n, tolerance, floor) for name, n in numerical.items()}
 
-            def loss():
-                return sum((y * dy).sum() for y, dy in zip(_forward(layer, values, training)[0], dys))
 
-            return {
-                name: _compare(type(layer).__name__, name, gradient, differentiate(loss, array, complex_step), tolerance)
-                for (name, gradient), array in zip(analytic.items(), arrays)
-                if gradient is not None
-            }
+def _numerical(layer, inputs, dys, training, wanted, complex_step):
+    """{name: gradient of sum(y * dy) by differences} for the wanted names of inputs and parameters."""
+    dtype = np.complex128 if complex_step else np.float64
+    with _borrowed(layer, dtype):
+        values = {name: _as(x, dtype) if name in wanted else x for name, x in inputs.items()}
+        arrays = values | {name: parameter.value for name, parameter in layer.parameters().items()}
+
+        def loss():
+            return sum((y * dy).sum() for y, dy in zip(_forward(layer, values.values(), training)[0], dys))
+
+        return {name: differentiate(loss, arrays[name], complex_step) for name in wanted}
 
 
 def check_loss(function, prediction, *args, tolerance=1e-7, complex_step=False, **options) -> float:
-    """Compare the gradient that function(prediction, *args, **options) -> (value, gradient) returns with differences."""
+    """Compare the gradient that function(prediction, *args, **options) -> (value, gradient) gives with differences."""
     prediction = _as(prediction, np.float64)
     gradient = function(prediction, *args, **options)[1]
     at = prediction.astype(np.complex128 if complex_step else np.float64)
@@ -75,12 +91,13 @@ def check_loss(function, prediction, *args, tolerance=1e-7, complex_step=False, 
 
 
 def check_model(model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=True, step=STEP) -> dict[str, float]:
-    """Compare model.backward with the derivative of the total loss along a random direction, for every parameter.
+    """Compare model.backward with the derivative of the total loss along a random direction, parameter by parameter.
 
     What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has a field `fixed`,
-    it is handed back as loss(batch, rng, fixed=cache.fixed). The error is relative to the larger of the two derivatives,
-    or to 1e-6 of the largest derivative of all parameters where a parameter's own is smaller (the bias before a batch
-    normalisation has none); for central differences, to what the last bit of the loss allows. Returns {parameter: relative error}; raises GradientError.
+    it is handed back as loss(batch, rng, fixed=cache.fixed). The error is relative to the larger of the two
+    derivatives, or to 1e-6 of the largest derivative of all parameters where a parameter's own is smaller (the bias
+    before a batch normalisation has none); for central differences, to what the last bit of the loss allows. Parameters
+    that are not trainable are left out. Returns {parameter: relative error}; raises GradientError.
     """
     rng, buffers = np.random.default_rng(seed), _State(model)
     with _borrowed(model, np.float64):
@@ -93,12 +110,17 @@ def check_model(model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=Tru
             buffers.restore()
             return sum(model.loss(batch, np.random.default_rng(seed), **fixed)[0].values())
 
-        grads = {name: parameter.grad for name, parameter in model.parameters().items()}
+        learned = {name: parameter for name, parameter in model.parameters().items() if parameter.trainable}
+        grads = {name: parameter.grad for name, parameter in learned.items()}
         with _borrowed(model, np.complex128 if complex_step else np.float64):
             pairs = {
-                name: _directional(parameter, grads[name], total, rng, COMPLEX_STEP if complex_step else step, complex_step)
+                name: _directional(
+                    parameter, grads[name], total, rng, COMPLEX_STEP if complex_step else step, complex_step
+                )
                 for name, parameter in model.parameters().items()
+                if parameter.trainable
             }
+    buffers.restore()
     floor = 1e-6 * max(max(abs(a), abs(n)) for a, n in pairs.values())
     if not complex_step:  # a difference of two losses is no finer than their last bit
         floor = max(floor, 4e-16 * abs(sum(losses.values())) / (step * tolerance))
@@ -149,32 +171,42 @@ def differentiate(loss, array, complex_step=False):
 def check_contract(layer: Layer, inputs: tuple, other_inputs: tuple, *, training=True, tolerance=1e-4):
     """Raise GradientError where the layer breaks the contract: state beside the cache, changed arguments, and so on.
 
-    Runs the layer on two tuples of inputs of different size before any backward and the backwards in reverse order; the
-    results must be those of each alone, and gradients must add up. Arguments stay bit-identical, the layer's attributes
-    the same objects (but for buffers), float32 stays float32, non-contiguous inputs and a batch of one give the same.
+    Runs the layer on two tuples of inputs of different size before any backward and the backwards in reverse order,
+    then the backwards once more in order; the results must be those of each alone, and gradients must add up. Arguments
+    and parameters stay bit-identical, the layer's attributes the same objects (but for buffers), float32 stays float32,
+    non-contiguous inputs give the same. A layer that keeps lists on itself may fail here with an error of its own.
     """
     name, rng = type(layer).__name__, np.random.default_rng(1)
     with _borrowed(layer, np.float32):
-        before = dict(vars(layer))
-        inputs, other_inputs = ([_as(x, np.float32) for x in xs] for xs in (inputs, other_inputs))
-        dys = [[_as(rng.standard_normal(y.shape), np.float32) for y in _forward(layer, xs, training)[0]] for xs in (inputs, other_inputs)]
-        one, two = (_alone(layer, xs, dy, training) for xs, dy in zip((inputs, other_inputs), dys))
+        both = [[_as(x, np.float32) for x in xs] for xs in (inputs, other_inputs)]
+        before = {prefix: dict(vars(owner)) for prefix, owner in layer.layers()}
+        arguments = [both, [parameter.value for parameter in layer.parameters().values()]]
+        copies = copy.deepcopy(arguments)
+        dys = [[_as(rng.standard_normal(y.shape), np.float32) for y in _forward(layer, xs, training)[0]] for xs in both]
+        arguments.append(dys)
+        copies.append(copy.deepcopy(dys))
+        one, two = (_alone(layer, xs, dy, training) for xs, dy in zip(both, dys))
+        _demand(_same(copies, arguments), name, "forward or backward changed one of its arguments")
+        for prefix, owner in layer.layers():
+            for key, value in vars(owner).items():
+                same = key in owner.buffers or value is before[prefix].get(key)
+                _demand(same, name, f"forward or backward set the attribute {f'{prefix}.{key}' if prefix else key}")
 
-        copies = copy.deepcopy((inputs, other_inputs, dys))
         layer.zero_grad()
-        caches = [_forward(layer, xs, training)[1] for xs in (inputs, other_inputs)]
-        second = _as_tuple(layer.backward(_pack(dys[1]), caches[1]))
-        first = _as_tuple(layer.backward(_pack(dys[0]), caches[0]))
-        _demand(_same(copies, (inputs, other_inputs, dys)), name, "forward or backward changed one of its arguments")
-        _demand(_same(first, one["dx"]) and _same(second, two["dx"]), name, "backward after two forwards differs: state beside the cache?")
+        caches = [_forward(layer, xs, training)[1] for xs in both]
+        second, first = (_as_tuple(layer.backward(_pack(dys[i]), caches[i])) for i in (1, 0))
+        alone = [one["dx"], two["dx"]]
+        _demand(_same([first, second], alone), name, "backward after two forwards differs: state beside the cache?")
         for key, parameter in layer.parameters().items():
-            wanted = one["grads"][key] + two["grads"][key]
-            _demand(np.allclose(parameter.grad, wanted, rtol=tolerance, atol=tolerance), name, f"gradients of {key} do not add up")
-        for key, value in vars(layer).items():
-            _demand(key in layer.buffers or value is before.get(key), name, f"forward or backward replaced attribute {key}")
+            adds_up = _same(parameter.grad, one["grads"][key] + two["grads"][key], tolerance)
+            _demand(adds_up, name, f"gradients of {key} do not add up")
+        again = [_as_tuple(layer.backward(_pack(dys[i]), caches[i])) for i in (0, 1)]
+        _demand(_same(again, alone), name, "a second backward differs: did the first one change the cache?")
+
         results = [*one["y"], *(dx for dx in one["dx"] if dx is not None), *one["grads"].values()]
-        _demand(all(a.dtype == np.float32 for a in results), name, f"float32 in, got out {sorted({str(a.dtype) for a in results})}")
-        strided = _alone(layer, [_strided(x) for x in inputs], [_strided(dy) for dy in dys[0]], training)
+        dtypes = sorted({str(a.dtype) for a in results})
+        _demand(dtypes in ([], ["float32"]), name, f"float32 in, got out {dtypes}")
+        strided = _alone(layer, [_strided(x) for x in both[0]], [_strided(dy) for dy in dys[0]], training)
         _demand(_same(strided, one, tolerance), name, "non-contiguous arrays give other results")
 
 
@@ -199,7 +231,9 @@ class _State:
     """Buffers and generators of a layer at one moment."""
 
     def __init__(self, layer):
-        self.buffers = [(owner, name, getattr(owner, name).copy()) for _, owner in layer.layers() for name in owner.buffers]
+        self.buffers = [
+            (owner, name, getattr(owner, name).copy()) for _, owner in layer.layers() for name in owner.buffers
+        ]
         self.generators = [(g, copy.deepcopy(g.bit_generator.state)) for g in layer.generators().values()]
 
     def restore(self):
@@ -227,15 +261,15 @@ def _borrowed(layer, dtype):
             setattr(owner, name, value)
 
 
-def _compare(owner, tensor, analytic, numerical, tolerance):
-    """The relative error of one tensor; GradientError where it is over the tolerance."""
+def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0):
+    """The error of one tensor relative to its largest element (or floor); GradientError where over the tolerance."""
     if analytic.shape != numerical.shape:
         raise GradientError(f"{owner}: gradient of {tensor} has shape {analytic.shape}, wanted {numerical.shape}")
     if not analytic.size:
         return 0.0
     difference = abs(analytic - numerical)
     worst = np.unravel_index(np.argmax(difference), difference.shape)  # argmax takes a NaN for the largest
-    error = float(difference[worst] / max(abs(analytic).max(), abs(numerical).max(), 1e-300))
+    error = float(difference[worst] / max(abs(analytic).max(), abs(numerical).max(), floor, 1e-300))
     if not error <= tolerance:
         index = ", ".join(map(str, worst))
         raise GradientError(

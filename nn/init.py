@@ -1,7 +1,8 @@
 """Random initial weights, scaled so that signals keep their size from layer to layer.
 
 A sum over fan_in inputs of variance 1 with weights of variance 1 / fan_in has variance 1 again; going backward, the
-gradient is a sum over fan_out. He's rule multiplies by 2 for the half that a ReLU cuts off; Xavier's averages the two fans.
+gradient is a sum over fan_out. He's rule multiplies by 2 for the half that a ReLU cuts off; Xavier's averages the two
+fans.
 
 The numbers are drawn as float64 and then converted, so that a float32 and a float64 model made from the same seed
 have the same weights up to rounding.
@@ -16,7 +17,8 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of weights of shape (O, I) or (out, in / groups, kh, kw): the channels times the window's area.
 
     fan_out counts all output channels, also of grouped convolutions, as in PyTorch. For the weights of a transposed
-    convolution, (in, out / groups, kh, kw), the two change places. Raises ValueError for fewer than 2 axes or a size of 0.
+    convolution, (in, out / groups, kh, kw), the two change places. Raises ValueError for fewer than 2 axes or a size of
+    0.
     """
     if len(shape) < 2 or min(shape) < 1:
         raise ValueError(f"fans: shape must be (out, in, ...) with every size at least 1, got {tuple(shape)}")
@@ -57,13 +59,14 @@ def xavier_normal(shape: tuple[int, ...], rng: np.random.Generator, dtype=np.flo
 
     variance = gain^2 * 2 / (fan_in + fan_out)
 
-    Reference: Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks, eq. 12.
+    Reference: Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks, eq.
+    12.
     """
     return _normal("xavier_normal", shape, gain**2 * 2 / sum(fans(shape)), rng, dtype)
 
 
 def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator, dtype=np.float32, gain: float = 1.0) -> np.ndarray:
-    """As xavier_normal, the same variance, but uniform: limit = gain * sqrt(6 / (fan_in + fan_out)). Reference: eq. 16."""
+    """As xavier_normal, but uniform: limit = gain * sqrt(6 / (fan_in + fan_out)).    Reference: eq. 16."""
     return _uniform("xavier_uniform", shape, gain**2 * 2 / sum(fans(shape)), rng, dtype)
 
 

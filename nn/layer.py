@@ -129,12 +129,13 @@ def check_shape(owner, **arrays):
         if not hasattr(array, "shape") or array.dtype.kind not in "fc":
             got = getattr(array, "dtype", type(array).__name__)
             raise TypeError(f"{who}: {name} must be an array of floats, got {got}: convert with x.astype(np.float32)")
+        known = dict(letters)  # from the arrays before this one
         fits = len(array.shape) == len(wanted) and all(
             want is None or size == (letters.setdefault(want, size) if isinstance(want, str) else want)
             for size, want in zip(array.shape, wanted)
         )
         if not fits:
-            text = ", ".join(f"{w}={letters[w]}" if w in letters and name != next(iter(arrays)) else str(w) for w in wanted)
+            text = ", ".join(f"{want}={known[want]}" if want in known else str(want) for want in wanted)
             raise ValueError(f"{who}: {name} must have shape ({text}), got {tuple(array.shape)}")
 
 
@@ -143,7 +144,9 @@ def pair(owner, name: str, value, minimum: int) -> tuple[int, int]:
     values = (value, value) if np.ndim(value) == 0 else tuple(value)
     whole = len(values) == 2 and all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values)
     if not whole or min(values) < minimum:
-        raise ValueError(f"{type(owner).__name__}: {name} must be a whole number >= {minimum} or a pair of them, got {value!r}")
+        raise ValueError(
+            f"{type(owner).__name__}: {name} must be a whole number >= {minimum} or a pair of them, got {value!r}"
+        )
     return int(values[0]), int(values[1])
 
 

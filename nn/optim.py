@@ -22,8 +22,8 @@ class Optimiser:
              {"parameters": head.parameters(), "lr": 0.1, "weight_decay": 0.0}], lr=0.01, momentum=0.9)
 
     A tied parameter, one object under several names, is stepped once. A parameter with trainable=False is left alone,
-    and may be set free later. Raises ValueError for no parameters, an unknown option, one name for two parameters, or one
-    parameter in two groups.
+    and may be set free later. Raises ValueError for no parameters, an unknown option, one name for two parameters, or
+    one parameter in two groups.
     """
 
     def __init__(self, parameters: dict[str, Parameter] | list[dict], **options):
@@ -103,8 +103,8 @@ class SGD(Optimiser):
     value -= lr * v                            or lr * (g + momentum * v) with nesterov=True
 
     lr stands outside v, so that a schedule takes effect at once. Raises ValueError for options out of range, and what
-    Optimiser names. Reference: Sutskever et al. 2013, On the importance of initialization and momentum in deep learning;
-    there lr stands inside v.
+    Optimiser names. Reference: Sutskever et al. 2013, On the importance of initialization and momentum in deep
+    learning; there lr stands inside v.
     """
 
     def __init__(
@@ -193,8 +193,8 @@ def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> flo
     norm = sqrt(sum over all elements of all gradients of g^2)
     g *= min(1, max_norm / norm)
 
-    Frozen parameters are left out, tied ones counted once. A norm that is not finite is returned as it is, and nothing is
-    scaled: it is for the caller to stop. max_norm=math.inf measures only. Raises ValueError unless max_norm > 0.
+    Frozen parameters are left out, tied ones counted once. A norm that is not finite is returned as it is, and nothing
+    is scaled: it is for the caller to stop. max_norm=math.inf measures only. Raises ValueError unless max_norm > 0.
     Reference: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
     """
     if not max_norm > 0:
@@ -212,8 +212,8 @@ def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> flo
 def _blocks(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Walk through arrays of one shape side by side, in views of whole rows, about 65,536 elements each.
 
-    The formulas above can then be written as they are in the papers, with their temporaries: those are small and stay in
-    the cache, which makes a step on large weights two to three times faster and spares copies of their size.
+    The formulas above can then be written as they are in the papers, with their temporaries: those are small and stay
+    in the cache, which makes a step on large weights two to three times faster and spares copies of their size.
     On the GPU, where each operation costs a launch, an array is one block.
     """
     size = 1 << 16 if array_module(*arrays) is np else math.inf

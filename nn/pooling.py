@@ -20,8 +20,8 @@ class MaxPool2d(Layer):
     """y = max over each window.    x (N, C, H, W), y (N, C, oh, ow).
 
     kernel_size, stride (default: kernel_size), padding and dilation are whole numbers or (vertical, horizontal) pairs.
-    Padding is with minus infinity, at most half the kernel. oh = floor((H + 2 padding - dilation (kh - 1) - 1) / stride)
-    + 1; with ceil_mode it is ceil, but the last window starts inside the image or its top padding. Of equal
+    Padding is with minus infinity, at most half the kernel. oh = floor((H + 2 padding - dilation (kh - 1) - 1) /
+    stride) + 1; with ceil_mode it is ceil, but the last window starts inside the image or its top padding. Of equal
     values the first in reading order wins and gets the whole gradient. NaN wins over numbers.
 
     return_indices=True gives two outputs (y, indices): indices (N, C, oh, ow) int64, each maximum's flat place in the
@@ -80,9 +80,9 @@ class MaxPool2d(Layer):
             if t == 0:
                 y[...] = value
                 continue
-            better = ~(value <= y)  # not "value > y": so a NaN wins
-            xp.copyto(y, value, where=better)
+            better = ~(value <= y) & (y == y)  # not "value > y": so a NaN wins, and once there it stays
             xp.copyto(taps, taps.dtype.type(t), where=better)
+            xp.maximum(y, value, out=y)
 
     def _tap_slices(self, out_size):
         """(number, rows, columns) of each place of the window: the slices of the padded plane it meets, all outputs."""
@@ -107,7 +107,9 @@ class MaxPool2d(Layer):
             return self.geometry.output_size(self, h, w)
         reach = tuple(s - 1 for s in self.geometry.stride)  # ceil(a / s) = floor((a + s - 1) / s)
         size = self.geometry.output_size(self, h + reach[0], w + reach[1])
-        starts_inside = ((o - 1) * s < n + p for o, s, n, p in zip(size, self.geometry.stride, (h, w), self.geometry.padding))
+        starts_inside = (
+            (o - 1) * s < n + p for o, s, n, p in zip(size, self.geometry.stride, (h, w), self.geometry.padding)
+        )
         return tuple(o if inside else o - 1 for o, inside in zip(size, starts_inside))
 
     def _padded_size(self, h, w, out_size):

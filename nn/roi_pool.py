@@ -18,7 +18,9 @@ class RoIPoolCache(NamedTuple):
 
 
 class RoIPool(Layer):
-    """y = max over each of ph x pw bins of each region.    x (N, C, H, W), boxes (K, 4), image_index (K,), y (K, C, ph, pw).
+    """y = max over each of ph x pw bins of each region.
+
+    x (N, C, H, W), boxes (K, 4), image_index (K,), y (K, C, ph, pw).
 
     boxes are (x1, y1, x2, y2) in image pixels; times spatial_scale (1 / stride of the features) they are in cells of x,
     where each corner is rounded, floor(v + 0.5), and the end is inclusive: a region has end - start + 1 rows, at least
@@ -49,10 +51,12 @@ class RoIPool(Layer):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         self._check_regions(x, boxes, image_index)
         xp = array_module(x)
-        n, c, h, w = x.shape
+        _, c, h, w = x.shape
         top, bottom = self._bins(boxes[:, 1], boxes[:, 3], self.output_size[0], h)  # (K, ph)
         left, right = self._bins(boxes[:, 0], boxes[:, 2], self.output_size[1], w)  # (K, pw)
-        start = (image_index[:, None, None] * h + top[:, :, None]) * w + left[:, None, :]  # first row of x_rows
+        start = (image_index.astype(np.int64)[:, None, None] * h + top[:, :, None]) * w + left[
+            :, None, :
+        ]  # first row of x_rows
         height = xp.broadcast_to((bottom - top)[:, :, None], start.shape)
         width = xp.broadcast_to((right - left)[:, None, :], start.shape)
 
@@ -73,9 +77,12 @@ class RoIPool(Layer):
         check_shape(self, dy=(dy, (len(source), c, *self.output_size)))
         xp = array_module(dy)
         # y = x[source]: dy goes to where the maximum came from; regions overlap, so it adds up there
-        place = source.astype(np.int64) * c + xp.arange(c)
-        counted = source >= 0
-        flat = xp.bincount(place[counted], dy.transpose(0, 2, 3, 1)[counted], minlength=n * h * w * c)
+        place = xp.multiply(source, c, dtype=np.int64) + xp.arange(c)
+        flow = xp.ascontiguousarray(dy.transpose(0, 2, 3, 1))
+        empty = source < 0
+        if empty.any():  # their 0 is a constant
+            place, flow = place[~empty], flow[~empty]
+        flat = xp.bincount(place.ravel(), flow.ravel(), minlength=n * h * w * c)
         return xp.ascontiguousarray(flat.astype(dy.dtype).reshape(n, h, w, c).transpose(0, 3, 1, 2)), None, None
 
     def _bins(self, low, high, bins, size):
@@ -96,14 +103,15 @@ class RoIPool(Layer):
         if image_index.shape != (len(boxes),) or image_index.dtype.kind not in "iu":
             got = f"{image_index.shape} {image_index.dtype}"
             raise ValueError(f"RoIPool: image_index must be whole numbers of shape ({len(boxes)},), got {got}")
-        if len(boxes) and not (0 <= int(image_index.min()) and int(image_index.max()) < len(x)):
-            raise ValueError(f"RoIPool: image_index must be in 0 .. {len(x) - 1}, got up to {int(image_index.max())}")
+        outside = image_index[(image_index < 0) | (image_index >= len(x))]
+        if len(outside):
+            raise ValueError(f"RoIPool: image_index must be in 0 .. {len(x) - 1}, got {int(outside[0])}")
         if not array_module(boxes).isfinite(boxes).all():
             raise ValueError("RoIPool: boxes must be finite, got NaN or infinity")
 
 
 def max_over_bins(x_rows, start, height, width, row_length, y, source):
-    """Fill y and source (K, ph, pw, C): go through the places of the largest bin, each time with the bins that have it."""
+    """Fill y and source (K, ph, pw, C): for each place of the largest bin, compare in all bins that have it."""
     xp = array_module(y)
     y, source = y.reshape(-1, y.shape[-1]), source.reshape(-1, y.shape[-1])
     start, height, width = start.ravel(), height.ravel(), width.ravel()
@@ -112,6 +120,6 @@ def max_over_bins(x_rows, start, height, width, row_length, y, source):
             bins = xp.flatnonzero((height > i) & (width > j))
             row = start[bins] + i * row_length + j
             value, best, where = x_rows[row], y[bins], source[bins]
-            better = ~(value <= best)  # not "value > best": so a NaN wins
+            better = (~(value <= best) & (best == best)) | (where < 0)  # not "value > best": so a NaN wins, and stays
             y[bins] = xp.where(better, value, best)
             source[bins] = xp.where(better, row[:, None].astype(np.int32), where)

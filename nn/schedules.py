@@ -30,7 +30,7 @@ def step_decay(milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
 
 
 def polynomial(total_steps: int, power: float = 0.9, end: float = 0.0) -> Schedule:
-    """Fall from 1 at step 0 to `end` at total_steps, and stay: factor = end + (1 - end) * (1 - step / total_steps)^power.
+    """Fall from 1 at step 0 to `end` at total_steps, and stay: end + (1 - end) * (1 - step / total_steps)^power.
 
     power=1 is a straight line; 0.9 is usual for segmentation. Raises ValueError unless total_steps >= 1 and power > 0.
     Reference: Chen et al. 2016, arXiv:1606.00915, the "poly" policy.

@@ -23,7 +23,9 @@ def summary(model: Layer, input_shape: tuple[int, ...]) -> str:
     every = {id(p): p.value.size for p in model.parameters().values()}
     rows.append(("total", "", "", f"{sum(every.values()):,}", f"{total_macs:,}"))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = ["  ".join(f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths))) for row in rows]
+    lines = [
+        "  ".join(f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths))) for row in rows
+    ]
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
@@ -31,7 +33,7 @@ def summary(model: Layer, input_shape: tuple[int, ...]) -> str:
 def _record_calls(model, x):
     """(name, layer, output shape, multiply-adds) of each call of a layer without children, during one run on x."""
     calls = []
-    leaves = [(name, layer) for name, layer in model.layers() if not any(layer.children())]
+    leaves = {layer: name for name, layer in reversed([*model.layers()]) if not any(layer.children())}  # each once
 
     def recorded(name, layer, forward):
         def call(*args, **kwargs):
@@ -43,10 +45,10 @@ def _record_calls(model, x):
         return call
 
     try:
-        for name, layer in leaves:
+        for layer, name in leaves.items():
             layer.forward = recorded(name, layer, layer.forward)  # an attribute of the object hides the class's method
         model.predict(x) if hasattr(model, "predict") else model(x)
     finally:
-        for _, layer in leaves:
+        for layer in leaves:
             del layer.forward
     return calls

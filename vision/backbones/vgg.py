@@ -15,11 +15,11 @@ class VGG(Layer):
     """images (N, 3, H, W) to features (N, out_channels, about H / stride, about W / stride).
 
     plan: a number of channels for each 3x3 convolution with padding 1 (then batch normalisation, if wanted, and ReLU),
-    POOL for each 2x2 max pooling, which rounds odd sizes down. The layers stand in `features` under torchvision's numbers
-    (features.0.weight, ...), so that weights of its vgg16 and vgg16_bn fit.
+    POOL for each 2x2 max pooling, which rounds odd sizes down. The layers stand in `features` under torchvision's
+    numbers (features.0.weight, ...), so that weights of its vgg16 and vgg16_bn fit.
 
-    frozen_layers: how many entries of `features`, from the first on, are not trained. The paper fixes conv1 and conv2 of
-    a pretrained VGG-16, which is frozen_layers=10.
+    frozen_layers: how many entries of `features`, from the first on, are not trained. The paper fixes conv1 and conv2
+    of a pretrained VGG-16, which is frozen_layers=10.
 
     Reference: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1 (configuration D is VGG16).
     """
@@ -56,8 +56,8 @@ def vgg16(*, frozen_layers: int = 0, rng: np.random.Generator) -> VGG:
 def small_vgg(*, width: int = 16, rng: np.random.Generator) -> VGG:
     """A VGG for images of some 300 pixels on a CPU: four pairs of convolutions with batch normalisation, stride 8.
 
-    The pairs have width, 2 width, 4 width and 8 width channels. Batch normalisation, which VGG did not have yet, is what
-    lets it learn from random weights within minutes.
+    The pairs have width, 2 width, 4 width and 8 width channels. Batch normalisation, which VGG did not have yet, is
+    what lets it learn from random weights within minutes.
     """
     w = width
     return VGG((w, w, POOL, 2 * w, 2 * w, POOL, 4 * w, 4 * w, POOL, 8 * w, 8 * w), batch_norm=True, rng=rng)

@@ -138,7 +138,7 @@ def _free_place(box, w, h, picture_size, taken):
     x1, y1, x2, y2 = box
     corners = [(x1, y1 - h), (x2 - w, y1 - h), (x1, y1), (x1, y2), (x2 - w, y2), (x1, y2 - h), (x2 - w, y2 - h)]
     start = np.clip(corners, 0, np.maximum(np.subtract(picture_size, (w, h)), 0)).astype(float)
-    places = np.concatenate([start, start + (w, h)], axis=1)
+    places = np.concatenate([start, start + np.array([w, h])], axis=1)
     return places[iou(places, taken).sum(axis=1).argmin()]
 
 

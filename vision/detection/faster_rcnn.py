@@ -5,7 +5,8 @@ arXiv:1506.01497 (v3); for the head: Girshick 2015, Fast R-CNN, arXiv:1504.08083
 joint training (sec. 3.2): proposals count as constants, no gradient goes through their coordinates.
 """
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +26,9 @@ from vision.registry import register
 class Options:
     """Every number of Faster R-CNN. The defaults are the papers', or, where those are silent, the authors' code's.
 
-    py-faster-rcnn, the authors' code, differs from the papers in two: it samples background down to an IoU of 0 when all
-    is trained jointly, background_iou=(0.0, 0.5), and uses a narrower quadratic piece in the RPN's box loss, rpn_beta=1/9.
+    py-faster-rcnn, the authors' code, differs from the papers in two: it samples background down to an IoU of 0 when
+    all is trained jointly, background_iou=(0.0, 0.5), and uses a narrower quadratic piece in the RPN's box loss,
+    rpn_beta=1/9.
     """
 
     # images: shorter side, at most this longer side (sec. 3.3), and normalisation in units of 0..255 (torchvision's)
@@ -105,8 +107,8 @@ class DetectionHead(Layer):
 class Fixed(NamedTuple):
     """What a step decides and samples before the losses: constants, through which no gradient goes.
 
-    Anchors: labels (N, A), deltas (N, A, 4). Regions, of all images in one row: boxes (R, 4) and image_index (R,), their
-    labels (R,) and deltas (R, 4).
+    Anchors: labels (N, A), deltas (N, A, 4). Regions, of all images in one row: boxes (R, 4) and image_index (R,),
+    their labels (R,) and deltas (R, 4).
     """
 
     anchor_labels: np.ndarray
@@ -132,13 +134,15 @@ class Cache(NamedTuple):
 class FasterRCNN(Layer):
     """Backbone, RPN, RoI pooling, detection head.
 
-    loss((images, targets), rng): images (N, 3, H, W) normalised as `preprocess` says, targets one dict an image with boxes
-    (K, 4) in its pixels, labels (K,) in 1 .. classes and image_size (h, w) without padding.
+    loss((images, targets), rng): images (N, 3, H, W) normalised as `preprocess` says, targets one dict an image with
+    boxes (K, 4) in its pixels, labels (K,) in 1 .. classes and image_size (h, w) without padding.
+    hyperparameters: all options by name, as JSON knows them, with those of the backbone.
     predict(images): a list of dicts boxes (D, 4) float32, labels (D,), scores (D,), best first.
     """
 
-    def __init__(self, classes, backbone: Layer, options: Options, *, rng: np.random.Generator):
+    def __init__(self, classes, backbone: Layer, options: Options, of_backbone: dict, *, rng: np.random.Generator):
         o = self.options = options
+        self.hyperparameters = json.loads(json.dumps(asdict(options) | of_backbone))  # tuples become lists
         self.classes = tuple(classes)
         self.base_anchors = base_anchors(o.anchor_scales, o.anchor_ratios)
         self.backbone = backbone
@@ -173,37 +177,32 @@ class FasterRCNN(Layer):
 
     def propose_and_sample(self, rpn_out, feature_size, targets, rng) -> Fixed:
         """Targets of the anchors, and from the RPN's present proposals the regions that the head is trained on."""
+        o, anchors = self.options, grid_anchors(self.base_anchors, feature_size, self.backbone.stride)
+        anchor_samples, region_samples = [], []
+        for scores, deltas, target in zip(*rpn_out, targets):
+            size = target["image_size"]
+            proposals = self._proposals(scores, deltas, anchors, size, o.train_pre_nms, o.train_post_nms)
+            anchor_samples.append(self._anchor_targets(anchors, target, rng))
+            region_samples.append(self._sample_rois(proposals, target, rng))
+        anchor_labels, anchor_deltas = (np.stack(parts) for parts in zip(*anchor_samples))
+        rois, roi_labels, roi_deltas = (np.concatenate(parts) for parts in zip(*region_samples))
+        image_index = np.repeat(np.arange(len(targets)), [len(rois) for rois, _, _ in region_samples])
+        return Fixed(anchor_labels, anchor_deltas, rois, image_index, roi_labels, roi_deltas)
+
+    def _anchor_targets(self, anchors, target, rng):
         o = self.options
-        anchors = grid_anchors(self.base_anchors, feature_size, self.backbone.stride)
-        labels, deltas, regions = [], [], []
-        for scores, box_deltas, target in zip(*rpn_out, targets):
-            label, delta = anchor_targets(
-                anchors, target["boxes"], target["image_size"], rng,
-                positive_iou=o.positive_iou, negative_iou=o.negative_iou,
-                samples=o.anchor_samples, positive_fraction=o.anchor_positive_fraction,
-            )  # fmt: skip
-            labels.append(label)
-            deltas.append(delta)
-            proposals = self._proposals(
-                scores, box_deltas, anchors, target["image_size"], o.train_pre_nms, o.train_post_nms
-            )
-            regions.append(
-                sample_rois(
-                    proposals,
-                    target["boxes"],
-                    target["labels"],
-                    rng,
-                    num_classes=len(self.classes),
-                    samples=o.roi_samples,
-                    foreground_fraction=o.foreground_fraction,
-                    foreground_iou=o.foreground_iou,
-                    background_iou=o.background_iou,
-                    delta_std=o.delta_std,
-                )  # fmt: skip
-            )
-        rois, roi_labels, roi_deltas = (np.concatenate(parts) for parts in zip(*regions))
-        image_index = np.repeat(np.arange(len(regions)), [len(boxes) for boxes, _, _ in regions])
-        return Fixed(np.stack(labels), np.stack(deltas), rois, image_index, roi_labels, roi_deltas)
+        return anchor_targets(
+            anchors, target["boxes"], target["image_size"], rng, positive_iou=o.positive_iou,
+            negative_iou=o.negative_iou, samples=o.anchor_samples, positive_fraction=o.anchor_positive_fraction,
+        )  # fmt: skip
+
+    def _sample_rois(self, proposals, target, rng):
+        o = self.options
+        return sample_rois(
+            proposals, target["boxes"], target["labels"], rng, num_classes=len(self.classes), samples=o.roi_samples,
+            foreground_fraction=o.foreground_fraction, foreground_iou=o.foreground_iou,
+            background_iou=o.background_iou, delta_std=o.delta_std,
+        )  # fmt: skip
 
     def rpn_losses(self, rpn_out, fixed: Fixed):
         """Eq. 1: classification over N_cls sampled anchors + lambda * regression over N_reg anchor locations."""
@@ -269,7 +268,8 @@ def _options(given: dict, **defaults) -> Options:
 @register("faster_rcnn_vgg16", "detection", recipe={"epochs": 14, "batch_size": 1, "lr": 0.001, "milestones": [0.75]})
 def faster_rcnn_vgg16(classes, rng, *, frozen_layers: int = 0, **options) -> FasterRCNN:
     """The paper's detector. For fine-tuning pretrained weights the paper takes frozen_layers=10 (conv1 and conv2)."""
-    return FasterRCNN(classes, vgg16(frozen_layers=frozen_layers, rng=rng), _options(options), rng=rng)
+    backbone = vgg16(frozen_layers=frozen_layers, rng=rng)
+    return FasterRCNN(classes, backbone, _options(options), {"frozen_layers": frozen_layers}, rng=rng)
 
 
 @register("faster_rcnn_small", "detection", recipe={"epochs": 30, "batch_size": 2, "lr": 0.01})
@@ -280,4 +280,5 @@ def faster_rcnn_small(classes, rng, *, width: int = 16, **options) -> FasterRCNN
         "dropout": 0.0, "train_pre_nms": 2000, "train_post_nms": 500, "test_pre_nms": 1000, "test_post_nms": 200,
         "min_size": 4, "background_iou": (0.0, 0.5), "from_scratch": True,
     }  # fmt: skip
-    return FasterRCNN(classes, small_vgg(width=width, rng=rng), _options(options, **small), rng=rng)
+    backbone = small_vgg(width=width, rng=rng)
+    return FasterRCNN(classes, backbone, _options(options, **small), {"width": width}, rng=rng)

@@ -11,8 +11,8 @@ class RPNHead(Layer):
     """For each anchor two scores (object or not) and four box deltas.
 
     features (N, C, H, W) -> scores (N, H*W*k, 2), index 1 for "object", and deltas (N, H*W*k, 4), the anchors in the
-    order row, column, k of `grid_anchors`. A 3x3 convolution with ReLU, then two sibling 1x1 convolutions with 2k and 4k
-    channels (anchor by anchor). The siblings start from a Gaussian of standard deviation 0.01, biases 0; so does the
+    order row, column, k of `grid_anchors`. A 3x3 convolution with ReLU, then two sibling 1x1 convolutions with 2k and
+    4k channels (anchor by anchor). The siblings start from a Gaussian of standard deviation 0.01, biases 0; so does the
     3x3 convolution, as in the paper, unless from_scratch=True, which gives it He's larger weights.
 
     Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1 and 3.1.3.

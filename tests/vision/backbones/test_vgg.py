@@ -46,5 +46,5 @@ def test_frozen_layers_get_no_gradient_and_are_not_trained():
         frozen = int(name.split(".")[1]) < 10
         assert parameter.trainable != frozen
         assert (abs(parameter.grad).max() == 0) == frozen
-    with pytest.raises(ValueError, match="frozen_layers must be in 0 .. 30"):
+    with pytest.raises(ValueError, match=r"frozen_layers must be in 0 \.\. 30"):
         vgg16(frozen_layers=31, rng=np.random.default_rng(0))

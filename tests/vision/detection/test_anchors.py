@@ -136,7 +136,7 @@ def test_sampling_256_at_most_half_positive():
     anchors = np.tile(np.array([[0, 0, 10, 10]], np.float32), (1000, 1))
     anchors[300:] += 40
     gt = np.array([[0, 0, 10, 10]], np.float32)
-    labels, deltas = anchor_targets(anchors, gt, (100, 100), np.random.default_rng(5))
+    labels, _ = anchor_targets(anchors, gt, (100, 100), np.random.default_rng(5))
     assert np.bincount(labels + 1).tolist() == [744, 128, 128]
     assert (labels[:300] != 0).all() and (labels[300:] != 1).all()
 

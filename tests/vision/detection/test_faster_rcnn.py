@@ -124,7 +124,7 @@ def test_losses_follow_the_equations():
 
 
 def test_rpn_orders_anchors_as_the_grid_does():
-    """Row, column, k: a score set at one place of the map comes out at that anchor, and its gradient goes back there."""
+    """Row, column, k: a score at one place of the map comes out at that anchor, and its gradient goes back there."""
     rng = np.random.default_rng(0)
     head = RPNHead(3, 4, 2, rng=rng)
     (scores, deltas), _ = head.forward(rng.standard_normal((1, 3, 5, 7)).astype(np.float32))
@@ -226,7 +226,7 @@ def test_summary_counts_everything():
         (lambda: vision.build("faster_rcnn_small", CLASSES, colour=1), "no option 'colour', choose from short_side"),
         (lambda: vision.build("yolo", CLASSES), "no model 'yolo', choose from faster_rcnn_small"),
         (lambda: vision.build("faster_rcnn_small", ()), "at least one class"),
-        (lambda: vision.register("faster_rcnn_small", "detection", {})(None), "a model named 'faster_rcnn_small' already"),
+        (lambda: vision.register("faster_rcnn_small", "none", {})(None), "model named 'faster_rcnn_small' already"),
         (lambda: tiny().predict(np.zeros((3, 48, 64), np.float32)), r"images must have shape \(N, 3, H, W\)"),
         (lambda: tiny().predict(np.zeros((1, 3, 7, 64), np.float32)), r"MaxPool2d: output size \(0, 8\)"),
     ],
