@@ -6,6 +6,7 @@ printed at the end), and all else that scripts.train leaves in the folder of a r
 
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +15,7 @@ from nn.checkpoint import replacing
 from scripts import train
 from scripts.command_line import Parser, command
 from scripts.data import open_data, task_of
+from scripts.pictures import contact_sheet
 from scripts.run_folder import find_checkpoint
 from vision.saving import load_model
 
@@ -35,10 +37,10 @@ def main(arguments: list[str]) -> int | None:
 
     model, meta = load_model(find_checkpoint(folder))
     task = task_of(model.config["model"])
-    settings = train.Namespace(**meta["config"]["arguments"] | {"shapes_val": TEST_SCENES})
+    settings = Namespace(**meta["config"]["arguments"] | {"shapes_val": TEST_SCENES})
     scenes = open_data(task, settings, "test", model.config["classes"])
     table = task.table(task.evaluate(model, scenes))
-    Image.fromarray(train.contact_sheet(model, task, scenes, 8)).save(Path(folder) / "detections.png")
+    Image.fromarray(contact_sheet(model, task, scenes, 8)).save(Path(folder) / "detections.png")
     text = (
         f"Faster R-CNN after {minutes:.1f} minutes of training, on {TEST_SCENES} scenes it has not seen:\n\n{table}\n"
     )
