@@ -61,7 +61,7 @@ class RoIPool(Layer):
         width = xp.broadcast_to((right - left)[:, None, :], start.shape)
 
         x_rows = xp.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(-1, c)  # a pixel's channels side by side
-        y = xp.full((*start.shape, c), -np.inf, x.dtype)
+        y = xp.zeros((*start.shape, c), x.dtype)  # empty bins stay 0
         source = xp.full((*start.shape, c), -1, np.int32)
 
         def pool(i):
@@ -69,7 +69,6 @@ class RoIPool(Layer):
             max_over_bins(x_rows, start[k], height[k], width[k], w, y[k], source[k])
 
         parallel_for(pool, -(-len(boxes) // ROIS_TOGETHER), xp)
-        y[source < 0] = 0  # empty bins
         return xp.ascontiguousarray(y.transpose(0, 3, 1, 2)), RoIPoolCache(source, x.shape)
 
     def backward(self, dy, cache):
@@ -77,13 +76,11 @@ class RoIPool(Layer):
         check_shape(self, dy=(dy, (len(source), c, *self.output_size)))
         xp = array_module(dy)
         # y = x[source]: dy goes to where the maximum came from; regions overlap, so it adds up there
-        place = xp.multiply(source, c, dtype=np.int64) + xp.arange(c)
-        flow = xp.ascontiguousarray(dy.transpose(0, 2, 3, 1))
-        empty = source < 0
-        if empty.any():  # their 0 is a constant
-            place, flow = place[~empty], flow[~empty]
-        flat = xp.bincount(place.ravel(), flow.ravel(), minlength=n * h * w * c)
-        return xp.ascontiguousarray(flat.astype(dy.dtype).reshape(n, h, w, c).transpose(0, 3, 1, 2)), None, None
+        rows = xp.zeros((n * h * w + 1, c), dy.dtype)  # the last row takes what empty bins, source -1, would add
+        for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache
+            place = source[i : i + ROIS_TOGETHER].astype(np.int64) * c + xp.arange(c)
+            xp.add.at(rows.reshape(-1), place.ravel(), dy[i : i + ROIS_TOGETHER].transpose(0, 2, 3, 1).ravel())
+        return xp.ascontiguousarray(rows[:-1].reshape(n, h, w, c).transpose(0, 3, 1, 2)), None, None
 
     def _bins(self, low, high, bins, size):
         """(K, bins) first and (K, bins) last + 1 cell of each bin along one axis, cut to 0 .. size."""
@@ -119,7 +116,9 @@ def max_over_bins(x_rows, start, height, width, row_length, y, source):
         for j in range(int(width.max(initial=0))):
             bins = xp.flatnonzero((height > i) & (width > j))
             row = start[bins] + i * row_length + j
-            value, best, where = x_rows[row], y[bins], source[bins]
-            better = (~(value <= best) & (best == best)) | (where < 0)  # not "value > best": so a NaN wins, and stays
-            y[bins] = xp.where(better, value, best)
-            source[bins] = xp.where(better, row[:, None].astype(np.int32), where)
+            value, where = x_rows[row], row[:, None].astype(np.int32)
+            if i or j:  # else it is the first to come
+                best = y[bins]
+                better = ~(value <= best) & (best == best)  # not "value > best": so a NaN wins, and stays
+                value, where = xp.where(better, value, best), xp.where(better, where, source[bins])
+            y[bins], source[bins] = value, where
