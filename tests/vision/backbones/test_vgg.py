@@ -18,7 +18,7 @@ def test_vgg16_is_the_published_one():
 
 
 def test_small_vgg_has_torchvisions_batch_norm_names():
-    model = small_vgg(width=4, rng=np.random.default_rng(0))
+    model = small_vgg(width=4, stride=8, rng=np.random.default_rng(0))
     assert list(model.parameters())[:4] == [
         "features.0.weight",
         "features.0.bias",
@@ -27,6 +27,11 @@ def test_small_vgg_has_torchvisions_batch_norm_names():
     ]
     assert model.forward(np.zeros((1, 3, 45, 67), np.float32))[0].shape == (1, 32, 5, 8)  # odd sizes round down
     assert model.stride == 8
+    finer = small_vgg(width=4, stride=4, rng=np.random.default_rng(0))
+    assert finer.forward(np.zeros((1, 3, 45, 67), np.float32))[0].shape == (1, 32, 11, 16)
+    assert finer.stride == 4
+    with pytest.raises(ValueError, match="stride must be 4 or 8, got 5"):
+        small_vgg(stride=5, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
