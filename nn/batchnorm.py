@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.backend import array_module, parallel_for
+from nn.backend import array_module
 from nn.layer import Layer, Parameter, check_shape, positive
+from nn.pieces import PIECE, empty_output, in_slices
 
-CHANNELS_TOGETHER = 1 << 17  # numbers of x that one task normalises while they are in the cache
+CHANNELS_TOGETHER = PIECE  # numbers of x that one task normalises while they are in the cache
+NUMBERS_SIDE_BY_SIDE = 256  # of x (N, C) that one task reads at least from each row
 
 
 class BatchNormCache(NamedTuple):
@@ -19,92 +21,142 @@ class BatchNormCache(NamedTuple):
     from_batch: bool
 
 
-class BatchNorm2d(Layer):
-    """y = weight * (x - mean) / sqrt(var + eps) + bias, for each channel.    x, y (N, C, H, W), weight, bias (C,).
-
-    Training: mean and var (biased) over N, H, W of the batch, and running = (1 - momentum) * running + momentum *
-    batch, with the unbiased variance, as PyTorch does. Inference: the running statistics. frozen=True: the running
-    statistics in training too, left as they are, weight and bias not trainable: for fine-tuning with small batches.
-
-    Raises ValueError for other channels, and in training when there is but one value a channel.
-
-    Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and its gradients in sec. 3.
-    """
+class _BatchNorm(Layer):
+    """What BatchNorm1d and BatchNorm2d share: all but the shape of x, in which the channels are axis 1."""
 
     buffers = ("running_mean", "running_var", "num_batches_tracked")
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, frozen: bool = False):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        frozen: bool = False,
+    ):
+        name = type(self).__name__
         positive(self, num_features=num_features)
-        if eps <= 0 or not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNorm2d: eps must be > 0 and momentum in [0, 1], got {eps} and {momentum}")
+        if not eps > 0 or not (momentum is None or 0 <= momentum <= 1):
+            raise ValueError(f"{name}: eps must be > 0 and momentum in [0, 1], got {eps} and {momentum}")
+        if frozen and not track_running_stats:
+            raise ValueError(f"{name}: frozen=True needs running statistics, got track_running_stats=False")
         self.num_features, self.eps, self.momentum, self.frozen = num_features, eps, momentum, frozen
-        self.weight = Parameter(np.ones(num_features, np.float32), trainable=not frozen)
-        self.bias = Parameter(np.zeros(num_features, np.float32), trainable=not frozen)
-        self.running_mean = np.zeros(num_features, np.float32)
-        self.running_var = np.ones(num_features, np.float32)
-        self.num_batches_tracked = np.zeros((), np.int64)
+        self.weight = Parameter(np.ones(num_features, np.float32), trainable=not frozen) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32), trainable=not frozen) if affine else None
+        self.track_running_stats = track_running_stats
+        if track_running_stats:
+            self.running_mean = np.zeros(num_features, np.float32)
+            self.running_var = np.ones(num_features, np.float32)
+            self.num_batches_tracked = np.zeros((), np.int64)
+        else:
+            self.running_mean = self.running_var = self.num_batches_tracked = None
+            self.buffers = ()
 
     def forward(self, x, training=True):
-        check_shape(self, x=(x, ("N", self.num_features, "H", "W")))
-        xp, from_batch = array_module(x), training and not self.frozen
+        check_shape(self, x=(x, self._wanted_shape(x)))
+        xp, from_batch = array_module(x), not self.track_running_stats or (training and not self.frozen)
         if from_batch and x.size <= self.num_features:
-            raise ValueError(f"BatchNorm2d: more than one value a channel is needed in training, got x {x.shape}")
-        y = xp.empty(x.shape, x.dtype)
+            raise ValueError(
+                f"{type(self).__name__}: more than one value a channel is needed in training, got x {x.shape}"
+            )
+        axes, spread = _axes(x)
+        y = empty_output(x.shape, x, self.weight, self.running_mean)
         mean = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_mean.copy()  # the cache keeps it
         var = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_var
 
         def normalise(c):
             if from_batch:
-                mean[c] = x[:, c].mean(axis=(0, 2, 3))
-                centred = x[:, c] - mean[c, None, None]
-                var[c] = (centred * centred).mean(axis=(0, 2, 3))
+                mean[c] = x[:, c].mean(axis=axes)
+                centred = x[:, c] - mean[c][spread]
+                var[c] = (centred * centred).mean(axis=axes)
             else:
-                centred = x[:, c] - mean[c, None, None]
-            scale = self.weight.value[c] / xp.sqrt(var[c] + self.eps)
-            y[:, c] = centred * scale[:, None, None] + self.bias.value[c, None, None]
+                centred = x[:, c] - mean[c][spread]
+            scale = 1 / xp.sqrt(var[c] + self.eps)
+            if self.weight is None:
+                y[:, c] = centred * scale[spread]
+            else:
+                y[:, c] = centred * (self.weight.value[c] * scale)[spread] + self.bias.value[c][spread]
 
-        _over_channels(normalise, x)
-        if from_batch:
+        in_slices(normalise, x.shape[1], x.size, xp, _piece(x))
+        if from_batch and self.track_running_stats:
             self._update_running(mean, var, x.size // x.shape[1])
         return y, BatchNormCache(x, mean, 1 / xp.sqrt(var + self.eps), from_batch)
 
     def backward(self, dy, cache):
         x, mean, inv_std, from_batch = cache
         check_shape(self, dy=(dy, x.shape))
+        axes, spread = _axes(x)
         dx = array_module(dy).empty(x.shape, dy.dtype)
 
         def differentiate(c):
             # y = weight * x_hat + bias, x_hat = (x - mean) * inv_std
-            x_hat = (x[:, c] - mean[c, None, None]) * inv_std[c, None, None]
-            dbias = dy[:, c].sum(axis=(0, 2, 3))
-            dweight = (dy[:, c] * x_hat).sum(axis=(0, 2, 3))
-            self.bias.grad[c] += dbias
-            self.weight.grad[c] += dweight
-            scale = (self.weight.value[c] * inv_std[c])[:, None, None]
+            x_hat = (x[:, c] - mean[c][spread]) * inv_std[c][spread]
+            dbias = dy[:, c].sum(axis=axes)
+            dweight = (dy[:, c] * x_hat).sum(axis=axes)
+            scale = inv_std[c]
+            if self.weight is not None:
+                self.bias.grad[c] += dbias
+                self.weight.grad[c] += dweight
+                scale = self.weight.value[c] * scale
             if from_batch:
                 # mean and var are functions of x as well: what dy has of a constant and of x_hat does not get through
                 count = x.size // x.shape[1]
-                x_hat *= (dweight / count)[:, None, None]
-                x_hat += (dbias / count)[:, None, None]
-                dx[:, c] = scale * (dy[:, c] - x_hat)
+                x_hat *= (dweight / count)[spread]
+                x_hat += (dbias / count)[spread]
+                dx[:, c] = scale[spread] * (dy[:, c] - x_hat)
             else:
-                dx[:, c] = scale * dy[:, c]
+                dx[:, c] = scale[spread] * dy[:, c]
 
-        _over_channels(differentiate, x)
+        in_slices(differentiate, x.shape[1], x.size, array_module(x), _piece(x))
         return dx
 
     def _update_running(self, mean, var, count):
         """running = (1 - momentum) * running + momentum * batch, in place."""
-        for running, batch in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
-            running *= 1 - self.momentum
-            running += self.momentum * batch.real
         self.num_batches_tracked += 1
+        momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        for running, batch in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+            running *= 1 - momentum
+            running += momentum * batch.real
 
 
-def _over_channels(task, x):
-    """task(slice of channels) for all channels: each is on its own, so on the CPU the threads share them."""
-    channels = x.shape[1]
-    if array_module(x) is not np:
-        return task(slice(0, channels))
-    step = max(1, CHANNELS_TOGETHER * channels // max(x.size, 1))
-    parallel_for(lambda i: task(slice(i * step, (i + 1) * step)), -(-channels // step))
+class BatchNorm1d(_BatchNorm):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, for each channel.    x, y (N, C) or (N, C, L).
+
+    As BatchNorm2d in all else: mean and var are over N, or over N and L; options, running statistics, what it raises.
+
+    Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and its gradients in sec. 3.
+    """
+
+    def _wanted_shape(self, x):
+        return ("N", self.num_features) if np.ndim(x) == 2 else ("N", self.num_features, "L")
+
+
+class BatchNorm2d(_BatchNorm):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, for each channel.    x, y (N, C, H, W), weight, bias (C,).
+
+    Training: mean and var (biased) over N, H, W of the batch, and running = (1 - momentum) * running + momentum *
+    batch, with the unbiased variance, as PyTorch does. Inference: the running statistics. momentum=None: running
+    statistics are the plain average over all batches so far. affine=False: no weight and bias.
+    track_running_stats=False: the batch's own statistics in inference too, none kept. frozen=True (not PyTorch's): the
+    running statistics in training too, left as they are, weight and bias not trainable: for fine-tuning with small
+    batches.
+
+    Raises ValueError for other channels, and in training when there is but one value a channel.
+
+    Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and its gradients in sec. 3.
+    """
+
+    def _wanted_shape(self, x):
+        return ("N", self.num_features, "H", "W")
+
+
+def _axes(x):
+    """The axes that the statistics go over (all but 1), and the index that gives a vector (C,) those behind it."""
+    return (0, *range(2, x.ndim)), (slice(None), *(None,) * (x.ndim - 2))
+
+
+def _piece(x):
+    """Numbers of x for a task: whole channels, but of a matrix no narrow stripe."""
+    return max(CHANNELS_TOGETHER, NUMBERS_SIDE_BY_SIDE * len(x)) if x.ndim == 2 else CHANNELS_TOGETHER

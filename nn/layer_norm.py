@@ -1,0 +1,93 @@
+"""Layer normalisation."""
+
+import numpy as np
+
+from nn.backend import array_module
+from nn.layer import Layer, Parameter, check_shape
+from nn.pieces import as_rows, empty_output, in_slices
+
+
+class LayerNorm(Layer):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, for each sample.    x, y (..., *normalized_shape).
+
+    mean and var (biased) are over the last axes, those of normalized_shape: a whole number D for x (..., D), or a tuple
+    such as (C, H, W) for x (N, C, H, W). weight and bias have that shape too, a number for each place, unlike those of
+    BatchNorm2d. elementwise_affine=False: neither of them; bias=False: weight alone. Training and inference are the
+    same: no running statistics.
+
+    Raises ValueError where x does not end in normalized_shape.
+
+    Reference: Ba et al. 2016, arXiv:1607.06450, eq. 3 and 4.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ):
+        shape = (normalized_shape,) if np.ndim(normalized_shape) == 0 else tuple(normalized_shape)
+        whole = all(isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in shape)
+        if not shape or not whole or min(shape) < 1:
+            raise ValueError(
+                f"LayerNorm: normalized_shape must be a whole number >= 1 or a tuple of them, got {normalized_shape!r}"
+            )
+        if not eps > 0:
+            raise ValueError(f"LayerNorm: eps must be > 0, got {eps}")
+        self.normalized_shape, self.eps = tuple(map(int, shape)), eps
+        self.weight = Parameter(np.ones(shape, np.float32)) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(shape, np.float32)) if elementwise_affine and bias else None
+
+    def forward(self, x, training=True):
+        self._check(x)
+        xp, axes = array_module(x), len(self.normalized_shape)
+        rows = as_rows(x, axes)
+        y = empty_output(rows.shape, x, self.weight)
+        mean, inv_std = xp.empty((len(rows), 1), y.dtype), xp.empty((len(rows), 1), y.dtype)
+
+        def normalise(m):
+            mean[m] = rows[m].mean(axis=1, keepdims=True)
+            centred = xp.subtract(rows[m], mean[m], out=y[m])
+            inv_std[m] = 1 / xp.sqrt((centred * centred).mean(axis=1, keepdims=True) + self.eps)
+            y[m] *= inv_std[m]
+            if self.weight is not None:
+                y[m] *= self.weight.value.reshape(-1)
+            if self.bias is not None:
+                y[m] += self.bias.value.reshape(-1)
+
+        in_slices(normalise, len(rows), x.size, xp)
+        return y.reshape(x.shape), (x, mean, inv_std)
+
+    def backward(self, dy, cache):
+        x, mean, inv_std = cache
+        check_shape(self, dy=(dy, x.shape))
+        axes = len(self.normalized_shape)
+        rows, dy_rows = as_rows(x, axes), as_rows(dy, axes)
+        dx = array_module(dy).empty(rows.shape, dy.dtype)
+
+        def differentiate(m):
+            # y = weight * x_hat + bias, x_hat = (x - mean) * inv_std
+            x_hat = (rows[m] - mean[m]) * inv_std[m]
+            dx_hat = dy_rows[m]
+            if self.weight is not None:
+                dx_hat = dx_hat * self.weight.value.reshape(-1)
+            # mean and var are functions of x as well: what dx_hat has of a constant and of x_hat does not get through
+            along = (dx_hat * x_hat).mean(axis=1, keepdims=True)
+            dx[m] = inv_std[m] * (dx_hat - dx_hat.mean(axis=1, keepdims=True) - along * x_hat)
+            if self.weight is None:
+                return None, None
+            return (dy_rows[m] * x_hat).sum(axis=0), dy_rows[m].sum(axis=0)  # each place of weight serves all rows
+
+        for dweight, dbias in in_slices(differentiate, len(rows), x.size, array_module(dy)):
+            if self.weight is not None:
+                self.weight.grad += dweight.reshape(self.normalized_shape)
+            if self.bias is not None:
+                self.bias.grad += dbias.reshape(self.normalized_shape)
+        return dx.reshape(x.shape)
+
+    def _check(self, x):
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
+        if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
+            wanted = ", ".join(map(str, self.normalized_shape))
+            raise ValueError(f"LayerNorm: x must have shape (..., {wanted}), got {x.shape}")

@@ -1,0 +1,99 @@
+"""Softmax and its logarithm, along one axis."""
+
+import math
+
+import numpy as np
+
+from nn.backend import array_module
+from nn.layer import Layer, check_shape
+from nn.pieces import in_slices
+
+
+class _AlongAxis(Layer):
+    """What Softmax and LogSoftmax share: the axis, and pieces of x in which it is whole."""
+
+    def __init__(self, axis: int):
+        if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+            raise ValueError(f"{type(self).__name__}: axis must be a whole number, got {axis!r}")
+        self.axis = int(axis)
+
+    def _check(self, x):
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
+        if not -x.ndim <= self.axis < x.ndim:
+            raise ValueError(f"{type(self).__name__}: axis={self.axis} must be an axis of x, got x {x.shape}")
+
+    def _in_pieces(self, function, *arrays):
+        """function(*pieces) for pieces (n, K, m) of all arrays, axis 1 the one that counts; results as one array."""
+        first, axis = arrays[0], self.axis % arrays[0].ndim
+        shape = math.prod(first.shape[:axis]), first.shape[axis], math.prod(first.shape[axis + 1 :])
+        out = array_module(first).empty(shape, first.dtype)
+        blocks = [a.reshape(shape) for a in arrays]
+
+        def task(n):
+            out[n] = function(*(block[n] for block in blocks))
+
+        in_slices(task, shape[0], first.size, array_module(first))
+        return out.reshape(first.shape)
+
+
+class Softmax(_AlongAxis):
+    """y[k] = exp(x[k]) / sum_j exp(x[j]), k and j going along `axis`.    Any shape; axis=1 for logits (N, C, H, W).
+
+    The axis is PyTorch's `dim`. Before the exponentials the largest x is subtracted: this changes nothing in y, and
+    keeps them at most 1. Where x is -inf (masked out) y is 0.
+
+    Raises ValueError where x has no such axis.
+
+    Reference: Goodfellow et al. 2016, Deep learning, eq. 6.29 and sec. 4.1.
+    """
+
+    def forward(self, x, training=True):
+        self._check(x)
+        y = self._in_pieces(_softmax, x)
+        return y, y
+
+    def backward(self, dy, cache):
+        y = cache
+        check_shape(self, dy=(dy, y.shape))
+
+        def differentiate(dy, y):  # dy[k] / dx[j] = y[k] ([k = j] - y[j])
+            return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+        return self._in_pieces(differentiate, dy, y)
+
+
+class LogSoftmax(_AlongAxis):
+    """y[k] = log(exp(x[k]) / sum_j exp(x[j])) = x[k] - log sum_j exp(x[j]), k and j going along `axis`.    Any shape.
+
+    The axis is PyTorch's `dim`; axis=1 for logits (N, C, H, W). Finite where Softmax is 0 to rounding.
+
+    Raises ValueError where x has no such axis.
+
+    Reference: Goodfellow et al. 2016, Deep learning, eq. 6.30.
+    """
+
+    def forward(self, x, training=True):
+        self._check(x)
+        y = self._in_pieces(_log_softmax, x)
+        return y, y
+
+    def backward(self, dy, cache):
+        y = cache
+        check_shape(self, dy=(dy, y.shape))
+
+        def differentiate(dy, y):  # dy[k] / dx[j] = [k = j] - softmax(x)[j], and softmax(x) = exp(y)
+            return dy - array_module(y).exp(y) * dy.sum(axis=1, keepdims=True)
+
+        return self._in_pieces(differentiate, dy, y)
+
+
+def _softmax(x):
+    e = array_module(x).exp(x - x.max(axis=1, keepdims=True))
+    e /= e.sum(axis=1, keepdims=True)
+    return e
+
+
+def _log_softmax(x):
+    z = x - x.max(axis=1, keepdims=True)
+    z -= array_module(x).log(array_module(x).exp(z).sum(axis=1, keepdims=True))
+    return z

@@ -1,0 +1,80 @@
+"""Pieces: that they cover the whole, in order; and what arrays layers get to write to."""
+
+import numpy as np
+import pytest
+
+from nn import pieces
+from nn.activation import PReLU
+from nn.batchnorm import BatchNorm1d, BatchNorm2d
+from nn.layer import Parameter
+from nn.layer_norm import LayerNorm
+from nn.local_norm import L2Norm
+from nn.pieces import as_rows, empty_output, in_pieces, in_slices
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_pieces_are_the_whole(step):
+    """Large arrays go to the threads in pieces, however they lie in memory."""
+    x = np.random.default_rng(72).normal(size=(5, 1 << 16))[:, ::step]
+    assert x.size > pieces.PIECE
+    seen = []
+    result = in_pieces(lambda a, b, out: seen.append(a.size) or np.add(a, b, out=out), x, 2 * x)
+    np.testing.assert_array_equal(result, 3 * x)
+    assert sorted(seen) == sorted([pieces.PIECE] * (x.size // pieces.PIECE) + [x.size % pieces.PIECE])
+
+
+def test_slices_cover_the_axis_and_come_in_order():
+    for length, size, piece in [(7, 70, 30), (7, 70, 1), (7, 70, 1000), (1, 50, 10), (0, 0, 10), (3, 0, 10)]:
+        parts = in_slices(lambda s, n=length: list(range(n))[s], length, size, piece=piece)
+        assert [i for part in parts for i in part] == (list(range(length)) if size else [])
+        assert all(0 < len(part) <= max(1, piece * length // size) for part in parts)
+
+
+def test_what_a_task_raises_comes_out():
+    with pytest.raises(ZeroDivisionError):
+        in_slices(lambda s: 1 // (4 - s.start), 9, 9, piece=2)
+
+
+def test_as_rows():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert as_rows(x, 1).shape == (6, 4) and as_rows(x, 2).shape == (2, 12) and as_rows(x, 3).shape == (1, 24)
+    assert as_rows(x[:0], 2).shape == (0, 12) and np.shares_memory(as_rows(x, 2), x)
+
+
+def test_an_output_is_complex_where_x_or_a_parameter_is():
+    x, real = np.zeros(3, np.float32), Parameter(np.zeros(2))
+    assert empty_output((4, 2), x).dtype == empty_output((4, 2), x, None, real).dtype == np.float32
+    assert empty_output((4, 2), x).shape == (4, 2)
+    assert empty_output(3, x, real, np.zeros(2, np.complex128)).dtype == np.complex128
+    assert empty_output(3, x.astype(np.complex64), real).dtype == np.complex64
+
+
+LAYERS = {
+    "PReLU": PReLU,
+    "PReLU, a slope a channel": lambda: PReLU(3),
+    "LayerNorm": lambda: LayerNorm((4, 5)),
+    "L2Norm": lambda: L2Norm(3),
+    "BatchNorm2d": lambda: BatchNorm2d(3),
+    "BatchNorm2d, frozen": lambda: BatchNorm2d(3, frozen=True),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("build", LAYERS.values(), ids=LAYERS)
+def test_real_images_with_complex_parameters(build, training):
+    """As in a complex step in the parameters of a whole model: check_model."""
+    x, dy = np.random.default_rng(150).normal(size=(2, 2, 3, 4, 5))
+    layer = build().astype(np.float64)
+    wanted, cache = layer.forward(x, training)
+    layer.backward(dy, cache)
+    derivative = layer.weight.grad.sum()
+    layer = build().astype(np.complex128)
+    layer.weight.value += 1e-30j
+    y, _ = layer.forward(x, training)
+    np.testing.assert_allclose(y.real, wanted, rtol=1e-14)
+    assert (y.imag * dy).sum() / 1e-30 == pytest.approx(derivative, rel=1e-12)
+
+
+def test_running_statistics_alone_can_be_complex():
+    layer, x = BatchNorm1d(3, affine=False).astype(np.complex128), np.random.default_rng(151).normal(size=(4, 3))
+    assert layer.forward(x, training=False)[0].dtype == np.complex128
