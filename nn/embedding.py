@@ -1,0 +1,62 @@
+"""Vectors for words, characters, classes: a table looked up by number."""
+
+import numpy as np
+
+from nn.backend import array_module
+from nn.layer import Layer, Parameter, check_shape, positive
+
+
+class Embedding(Layer):
+    """y = weight[x].    x of any shape, whole numbers in 0 .. V - 1, weight (V, D), y (*x.shape, D).
+
+    V is num_embeddings, D embedding_dim. The table starts with standard normal numbers; `rng` draws them (default: a
+    fixed seed, 0). padding_idx: the row of this number (negative: from the end) starts at zero and gets no gradient.
+
+    backward returns None: numbers have no gradient. Raises TypeError for an x that is not of integers, ValueError for a
+    number outside 0 .. V - 1, or a padding_idx outside -V .. V - 1.
+
+    Reference: Bengio et al. 2003, A neural probabilistic language model, sec. 2 (the matrix C).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+    ):
+        positive(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            wanted = f"-{num_embeddings} .. {num_embeddings - 1}"
+            raise ValueError(f"Embedding: padding_idx must be None or in {wanted}, got {padding_idx}")
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        table = (rng or np.random.default_rng(0)).standard_normal((num_embeddings, embedding_dim))
+        self.weight = Parameter(table.astype(np.float32))
+        if padding_idx is not None:
+            self.weight.value[padding_idx] = 0
+
+    def forward(self, x, training=True):
+        if not hasattr(x, "dtype") or x.dtype.kind not in "iu":
+            got = getattr(x, "dtype", type(x).__name__)
+            raise TypeError(f"Embedding: x must be an array of integers, got {got}: convert with x.astype(np.int64)")
+        wrong = x[(x < 0) | (x >= self.num_embeddings)]
+        if wrong.size:
+            raise ValueError(f"Embedding: x must be in 0 .. {self.num_embeddings - 1}, got {int(wrong[0])}")
+        return self.weight.value[x], x
+
+    def backward(self, dy, cache):
+        x = cache
+        check_shape(self, dy=(dy, (*x.shape, self.embedding_dim)))
+        rows, dy = x.reshape(-1), dy.reshape(-1, self.embedding_dim)
+        if self.padding_idx is not None:
+            counted = rows != self.padding_idx
+            rows, dy = rows[counted], dy[counted]
+        if rows.size:
+            # y = weight[x]: what flows to one row from all its places adds up; sorted, these stand side by side
+            xp, order = array_module(dy), rows.argsort(kind="stable")
+            rows = rows[order]
+            starts = xp.flatnonzero(xp.concatenate([xp.ones(1, bool), rows[1:] != rows[:-1]]))
+            self.weight.grad[rows[starts]] += xp.add.reduceat(dy[order], starts, axis=0)
+        return None
