@@ -1,12 +1,10 @@
 """Losses: functions that return (value, gradient) at once, the gradient with respect to their first argument.
 
-All of them weigh and average in one way. With w the weight of an element (1 where none is given, 0 = not counted):
+Here: cross entropies for classes, and distances for regression. nn/hinge.py has the losses of support vector machines,
+nn/metric_losses.py those of pairs and triplets of embeddings. All of them weigh and average in one way, which
+nn/loss_common.py explains: `reduction` is "mean" (over the sum of the weights) or "sum"; a `normaliser` to divide by
+takes its place.
 
-    value = sum of w * loss, divided by   the sum of w       reduction="mean" (default): a weighted mean
-                                          1                  reduction="sum"
-                                          normaliser         where one is given; reduction is then not used
-
-Where nothing counts (all labels ignored, all weights 0, no elements at all) value and gradient are 0.
 The value is a Python float, or complex for a complex prediction, as complex-step gradient checks need it: hence
 signs are taken from the real part, and np.abs, which is not analytic, does not occur. The gradient has the shape
 and dtype of the prediction. No argument is modified.
@@ -17,7 +15,7 @@ import math
 import numpy as np
 
 from nn.backend import array_module
-from nn.layer import check_shape
+from nn.loss_common import check_target, labels_and_scale, loss_scale, one_hot
 
 
 def softmax_cross_entropy(
@@ -27,6 +25,7 @@ def softmax_cross_entropy(
     class_weights: np.ndarray | None = None,
     reduction: str = "mean",
     normaliser: float | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[float, np.ndarray]:
     """Negative log-likelihood of the labels under a softmax over axis 1.
 
@@ -34,28 +33,38 @@ def softmax_cross_entropy(
     loss = -log p[label] = log sum_k exp(z[k]) - z[label]
 
     logits (N, C, ...) = z; labels (N, ...) of integers in [0, C), or ignore_index where a position does not count;
-    class_weights (C,): the weight of a position is that of its label. Returns value, dlogits (N, C, ...).
+    class_weights (C,) = w: the weight of a position is that of its label. Returns value, dlogits (N, C, ...).
 
-    Raises ValueError for shapes that do not match, a label outside [0, C), or bad weights, reduction or normaliser.
+    label_smoothing = s takes s of the label's probability and spreads it over all C classes, as PyTorch does it:
+
+    w * loss = -(1 - s) * w[label] * log p[label] - s / C * sum_k w[k] * log p[k]
+
+    and the mean divides by the sum of the w[label] nonetheless.
+
+    Raises ValueError for shapes that do not match, a label outside [0, C), label_smoothing outside [0, 1], or bad
+    weights, reduction or normaliser. Reference for smoothing: Szegedy et al. 2016, arXiv:1512.00567, sec. 7.
     """
-    owner, xp = "softmax_cross_entropy", array_module(logits)
-    check_shape(owner, logits=(logits, ("N", "C") + (None,) * (np.ndim(logits) - 2)))
-    labels, counted = _check_labels(owner, labels, logits.shape, ignore_index)
-    label = xp.where(counted, labels, 0)[:, None]  # (N, 1, ...); what stands where nothing counts has weight 0
-    weights = counted[:, None]
-    if class_weights is not None:
-        weights = weights * _check_class_weights(logits, class_weights)[label]
-    scale = _scale(owner, logits[:, :1], weights, reduction, normaliser)
+    owner, xp, s = "softmax_cross_entropy", array_module(logits), float(label_smoothing)
+    if not 0 <= s <= 1:
+        raise ValueError(f"{owner}: label_smoothing must lie in [0, 1], got {label_smoothing}")
+    average = class_weights, reduction, normaliser
+    label, unit, weights = labels_and_scale(owner, "logits", logits, labels, ignore_index, *average)
+    scale = unit * weights[label]
 
     z = logits - logits.max(axis=1, keepdims=True)  # a shift changes nothing in a softmax, and exp cannot overflow
     e = xp.exp(z)
     total = e.sum(axis=1, keepdims=True)
-    loss = xp.log(total) - xp.take_along_axis(z, label, axis=1)
+    p, log_total = e / total, xp.log(total)
+    value = (scale * (log_total - xp.take_along_axis(z, label, axis=1))).sum()
 
     # loss = log sum_k exp(z[k]) - z[label]: the first term's derivative is p, the second's the one-hot label
-    classes = xp.arange(logits.shape[1]).reshape(-1, *(1,) * (logits.ndim - 2))
-    dlogits = scale * (e / total - (classes == label))
-    return (scale * loss).sum().item(), dlogits
+    dlogits = scale * (p - one_hot(label, logits.shape[1]))
+
+    if s:  # the same with every class in turn for the label
+        share = unit * weights.reshape(-1, *(1,) * (logits.ndim - 2)) / len(weights)
+        value = (1 - s) * value + s * (share * (log_total - z)).sum()
+        dlogits = (1 - s) * dlogits + s * (share.sum(axis=1, keepdims=True) * p - share)
+    return value.item(), dlogits
 
 
 def binary_cross_entropy_with_logits(
@@ -77,11 +86,11 @@ def binary_cross_entropy_with_logits(
     Raises ValueError for shapes that do not match, a target outside [0, 1], or bad weights, reduction or normaliser.
     """
     owner, xp = "binary_cross_entropy_with_logits", array_module(logits)
-    t = _check_target(owner, logits, "targets", targets, "logits")
+    t = check_target(owner, logits, "targets", targets, "logits")
     if not bool(((t >= 0) & (t <= 1)).all()):
         got = float(t[~((t >= 0) & (t <= 1))][0])
         raise ValueError(f"{owner}: targets must lie in [0, 1], got {got:g}: give what does not count weight 0")
-    scale = _scale(owner, logits, weights, reduction, normaliser)
+    scale = loss_scale(owner, logits, weights, reduction, normaliser)
 
     positive = logits.real > 0
     e = xp.exp(xp.where(positive, -logits, logits))  # exp(-|x|): cannot overflow
@@ -113,10 +122,10 @@ def smooth_l1(
     Reference: Girshick 2015, arXiv:1504.08083, eq. 3; beta is 1 / sigma^2 of the py-faster-rcnn code.
     """
     owner, xp = "smooth_l1", array_module(prediction)
-    target = _check_target(owner, prediction, "target", target, "prediction")
+    target = check_target(owner, prediction, "target", target, "prediction")
     if not (beta > 0 and math.isfinite(beta)):
-        raise ValueError(f"{owner}: beta must be a positive number, got {beta}: for a plain L1 loss take a small one")
-    scale = _scale(owner, prediction, weights, reduction, normaliser)
+        raise ValueError(f"{owner}: beta must be a positive number, got {beta}: for a plain L1 loss take l1")
+    scale = loss_scale(owner, prediction, weights, reduction, normaliser)
 
     d = prediction - target
     slope = xp.clip(d / float(beta), -1, 1)  # d / beta in the square piece, the sign of d in the linear ones
@@ -124,6 +133,34 @@ def smooth_l1(
 
     # loss = 0.5 * d * d / beta or |d| - 0.5 * beta: the derivative is d / beta or the sign of d
     return (scale * loss).sum().item(), scale * slope
+
+
+def l1(
+    prediction: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None = None,
+    reduction: str = "mean",
+    normaliser: float | None = None,
+) -> tuple[float, np.ndarray]:
+    """Absolute error; its gradient is the sign of the difference, 0 where there is none.
+
+    d = prediction - target
+    loss = |d|
+
+    prediction and target of one shape; weights: anything that broadcasts to it. The mean is over elements. Returns
+    value, dprediction.
+
+    Raises ValueError for shapes that do not match, or bad weights, reduction or normaliser.
+    """
+    xp = array_module(prediction)
+    target = check_target("l1", prediction, "target", target, "prediction")
+    scale = loss_scale("l1", prediction, weights, reduction, normaliser)
+
+    d = prediction - target
+    sign = xp.sign(d.real)
+
+    # loss = sign * d
+    return (scale * (sign * d)).sum().item(), scale * sign
 
 
 def l2(
@@ -143,77 +180,11 @@ def l2(
 
     Raises ValueError for shapes that do not match, or bad weights, reduction or normaliser.
     """
-    target = _check_target("l2", prediction, "target", target, "prediction")
-    scale = _scale("l2", prediction, weights, reduction, normaliser)
+    target = check_target("l2", prediction, "target", target, "prediction")
+    scale = loss_scale("l2", prediction, weights, reduction, normaliser)
 
     d = prediction - target
     loss = 0.5 * d * d
 
     # loss = 0.5 * d * d
     return (scale * loss).sum().item(), scale * d
-
-
-def _scale(owner, prediction, weights, reduction, normaliser):
-    """The factor of every element's loss: its weight over the divisor, in the real dtype of the prediction.
-
-    Keeps the shape of the weights, which broadcasts to that of the prediction.
-    """
-    xp = array_module(prediction)
-    weights = xp.asarray(1 if weights is None else weights, dtype=prediction.real.dtype)
-    try:
-        spread = xp.broadcast_to(weights, prediction.shape)
-    except ValueError:
-        raise ValueError(f"{owner}: weights must broadcast to {prediction.shape}, got {weights.shape}") from None
-    if not bool(((weights >= 0) & xp.isfinite(weights)).all()):
-        raise ValueError(f"{owner}: weights must be finite and not negative")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'{owner}: reduction must be "mean" or "sum", got {reduction!r}')
-    if normaliser is not None:
-        if not 0 < normaliser < math.inf:
-            raise ValueError(
-                f"{owner}: normaliser must be a positive number, got {normaliser}: for a count, max(count, 1)"
-            )
-        return weights / float(normaliser)
-    if reduction == "sum":
-        return weights
-    return weights / (float(spread.sum(dtype=np.float64)) or 1.0)  # all weights 0: nothing counts, the mean is 0
-
-
-def _check_labels(owner, labels, logits_shape, ignore_index):
-    """The labels as int64 and where they count; ValueError unless (N, ...) with values in [0, C) or ignore_index."""
-    wanted, classes = logits_shape[:1] + logits_shape[2:], logits_shape[1]
-    if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu":
-        got = getattr(labels, "dtype", type(labels).__name__)
-        raise TypeError(
-            f"{owner}: labels must be an array of integers, got {got}: convert with labels.astype(np.int64)"
-        )
-    if labels.shape != wanted:
-        raise ValueError(f"{owner}: labels must have shape {wanted} for logits {logits_shape}, got {labels.shape}")
-    labels = labels.astype(np.int64, copy=False)
-    counted = labels != ignore_index
-    wrong = counted & ((labels < 0) | (labels >= classes))
-    if bool(wrong.any()):
-        got = int(labels[wrong][0])
-        raise ValueError(f"{owner}: labels must lie in [0, {classes}) or be ignore_index={ignore_index}, got {got}")
-    return labels, counted
-
-
-def _check_class_weights(logits, class_weights):
-    """The class weights as an array (C,) beside the logits; ValueError for any other shape."""
-    class_weights = array_module(logits).asarray(class_weights, dtype=logits.real.dtype)
-    if class_weights.shape != logits.shape[1:2]:
-        wanted, got = logits.shape[1:2], class_weights.shape
-        raise ValueError(f"softmax_cross_entropy: class_weights must have shape {wanted}, one per class, got {got}")
-    return class_weights
-
-
-def _check_target(owner, prediction, name, target, prediction_name):
-    """The target in the real dtype of the prediction; ValueError unless it has the prediction's shape."""
-    check_shape(owner, **{prediction_name: (prediction, (None,) * np.ndim(prediction))})
-    if not hasattr(target, "dtype"):
-        raise TypeError(f"{owner}: {name} must be an array, got {type(target).__name__}")
-    if target.shape != prediction.shape:
-        raise ValueError(
-            f"{owner}: {name} must have the shape of {prediction_name} {prediction.shape}, got {target.shape}"
-        )
-    return target.astype(prediction.real.dtype, copy=False)

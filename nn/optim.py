@@ -1,98 +1,15 @@
-"""Optimisers: SGD (momentum, Nesterov) and Adam, with PyTorch's conventions, and clipping of the gradient's norm.
+"""Optimisers: SGD (momentum, Nesterov) here, and all the others by name, with PyTorch's conventions.
 
-An optimiser is made once the model has its final dtype and device (`astype`, `to`): its state lies beside the values.
+Those that adapt the step of each element (AdaGrad, RMSProp, Adam, AdamW) are in nn/adaptive.py; groups, state,
+weight decay for some parameters and clipping of the gradient's norm are in nn/optimiser.py.
 """
 
-import math
-from collections.abc import Iterator
-
-import numpy as np
-
+from nn.adaptive import AdaGrad, Adam, AdamW, RMSProp
 from nn.backend import array_module
 from nn.layer import Parameter
+from nn.optimiser import Optimiser, blocks, clip_gradient_norm, decay_groups
 
-
-class Optimiser:
-    """Base of all optimisers: groups of parameters with their own options, and the state that goes into a checkpoint.
-
-    parameters: a dict name -> Parameter as from layer.parameters(), or a list of groups, each a dict with "parameters"
-    (such a dict) and any of the optimiser's own arguments, which hold for that group in place of the common ones:
-
-        SGD([{"parameters": backbone.parameters()},
-             {"parameters": head.parameters(), "lr": 0.1, "weight_decay": 0.0}], lr=0.01, momentum=0.9)
-
-    A tied parameter, one object under several names, is stepped once. A parameter with trainable=False is left alone,
-    and may be set free later. Raises ValueError for no parameters, an unknown option, one name for two parameters, or
-    one parameter in two groups.
-    """
-
-    def __init__(self, parameters: dict[str, Parameter] | list[dict], **options):
-        owner = type(self).__name__
-        self.groups = []
-        self.state: dict[str, dict[str, np.ndarray]] = {}  # name -> what the optimiser remembers of that parameter
-        seen = {}
-        for group in parameters if isinstance(parameters, (list, tuple)) else [{"parameters": parameters}]:
-            group = _check_group(owner, group, options)
-            self._check_options(owner, group)
-            group["parameters"] = own = _unique(owner, group["parameters"])
-            for name, parameter in own.items():
-                if id(parameter) in seen:
-                    raise ValueError(f"{owner}: {name} is in two groups, before this one as {seen[id(parameter)]}")
-                if name in self.state:
-                    raise ValueError(f"{owner}: two parameters have the name {name}, give one a prefix")
-                seen[id(parameter)] = name
-                self.state[name] = self._new_state(parameter, group)
-            self.groups.append(group)
-        if not seen:
-            raise ValueError(f"{owner}: there are no parameters to learn")
-
-    def step(self, rate: float = 1.0):
-        """Move every trainable parameter along its gradient; `rate`, from a schedule, multiplies each group's lr."""
-        for group in self.groups:
-            lr = float(group["lr"] * rate)
-            for name, parameter in group["parameters"].items():
-                if parameter.trainable:
-                    self._update(parameter, self.state[name], lr, group)
-
-    def zero_grad(self):
-        """Set the gradient of every parameter to zero, in place."""
-        for group in self.groups:
-            for parameter in group["parameters"].values():
-                parameter.grad[...] = 0
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The arrays of the state by "parameter name.state name" (references, not copies)."""
-        return {f"{name}.{key}": array for name, state in self.state.items() for key, array in state.items()}
-
-    def load_state_dict(self, state: dict[str, np.ndarray]):
-        """Copy a state in; ValueError, and nothing is copied, unless names and shapes are exactly this optimiser's."""
-        own = self.state_dict()
-        problems = [f"missing {name}" for name in own if name not in state]
-        problems += [f"unexpected {name}" for name in state if name not in own]
-        problems += [
-            f"{name} has shape {state[name].shape}, wanted {array.shape}"
-            for name, array in own.items()
-            if name in state and state[name].shape != array.shape
-        ]
-        if problems:
-            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-            raise ValueError(f"{type(self).__name__}: the state does not fit this optimiser: {shown}")
-        for name, array in own.items():
-            array[...] = array_module(array).asarray(state[name])
-
-    def _check_options(self, owner, options):
-        """Raise ValueError for an option out of range."""
-        for name in ("lr", "weight_decay"):
-            if not 0 <= options[name] < math.inf:
-                raise ValueError(f"{owner}: {name} must be a number of at least 0, got {options[name]}")
-
-    def _new_state(self, parameter, options) -> dict[str, np.ndarray]:
-        """The state of one parameter before its first step."""
-        raise NotImplementedError(f"{type(self).__name__} has no _new_state")
-
-    def _update(self, parameter, state, lr, options):
-        """One step of one parameter, in place."""
-        raise NotImplementedError(f"{type(self).__name__} has no _update")
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Optimiser", "RMSProp", "clip_gradient_norm", "decay_groups"]
 
 
 class SGD(Optimiser):
@@ -130,121 +47,11 @@ class SGD(Optimiser):
     def _update(self, parameter, state, lr, options):
         momentum, weight_decay = float(options["momentum"]), float(options["weight_decay"])
         if not momentum:
-            for value, grad in _blocks(parameter.value, parameter.grad):
+            for value, grad in blocks(parameter.value, parameter.grad):
                 value -= lr * (grad + weight_decay * value)
             return
-        for value, grad, v in _blocks(parameter.value, parameter.grad, state["v"]):
+        for value, grad, v in blocks(parameter.value, parameter.grad, state["v"]):
             g = grad + weight_decay * value
             v *= momentum
             v += g
             value -= lr * (g + momentum * v if options["nesterov"] else v)
-
-
-class Adam(Optimiser):
-    """Steps of about lr in every element, whatever the size of the gradient: its mean over its root mean square.
-
-    g = gradient + weight_decay * value        (weight decay as an L2 penalty; it is divided by sqrt(v) too)
-    m = beta1 * m + (1 - beta1) * g            (m = v = 0 before the first step)
-    v = beta2 * v + (1 - beta2) * g^2
-    value -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)        for the t-th step of this parameter
-
-    The divisions by 1 - beta^t make up for the zeros that m and v started from. Raises ValueError for options out of
-    range, and what Optimiser names. Reference: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
-    """
-
-    def __init__(
-        self,
-        parameters: dict[str, Parameter] | list[dict],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ):
-        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    def _check_options(self, owner, options):
-        super()._check_options(owner, options)
-        if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
-            raise ValueError(f"{owner}: betas must be two numbers in [0, 1), got {options['betas']}")
-        if not options["eps"] > 0:
-            raise ValueError(f"{owner}: eps must be positive, got {options['eps']}")
-
-    def _new_state(self, parameter, options):
-        zeros_like = array_module(parameter.value).zeros_like
-        return {"m": zeros_like(parameter.value), "v": zeros_like(parameter.value), "t": np.zeros((), np.int64)}
-
-    def _update(self, parameter, state, lr, options):
-        xp, weight_decay, eps = array_module(parameter.value), float(options["weight_decay"]), float(options["eps"])
-        beta1, beta2 = map(float, options["betas"])
-        state["t"] += 1
-        t = int(state["t"])
-        for value, grad, m, v in _blocks(parameter.value, parameter.grad, state["m"], state["v"]):
-            g = grad + weight_decay * value
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * g * g
-            value -= lr / (1 - beta1**t) * m / (xp.sqrt(v / (1 - beta2**t)) + eps)
-
-
-def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> float:
-    """Scale all gradients by one factor so that their common norm is at most max_norm; returns the norm before that.
-
-    norm = sqrt(sum over all elements of all gradients of g^2)
-    g *= min(1, max_norm / norm)
-
-    Frozen parameters are left out, tied ones counted once. A norm that is not finite is returned as it is, and nothing
-    is scaled: it is for the caller to stop. max_norm=math.inf measures only. Raises ValueError unless max_norm > 0.
-    Reference: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
-    """
-    if not max_norm > 0:
-        raise ValueError(f"clip_gradient_norm: max_norm must be positive, got {max_norm}")
-    unique = _unique("clip_gradient_norm", parameters).values()
-    grads = [parameter.grad for parameter in unique if parameter.trainable]
-    squares = [(block.astype(np.float64) ** 2).sum() for grad in grads for (block,) in _blocks(grad)]
-    norm = math.sqrt(sum(squares))
-    if max_norm < norm < math.inf:
-        for grad in grads:
-            grad *= max_norm / norm
-    return norm
-
-
-def _blocks(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Walk through arrays of one shape side by side, in views of whole rows, about 65,536 elements each.
-
-    The formulas above can then be written as they are in the papers, with their temporaries: those are small and stay
-    in the cache, which makes a step on large weights two to three times faster and spares copies of their size.
-    On the GPU, where each operation costs a launch, an array is one block.
-    """
-    size = 1 << 16 if array_module(*arrays) is np else math.inf
-    first = arrays[0]
-    if first.size <= size:
-        yield tuple(array[...] for array in arrays)
-        return
-    rows = max(1, size * len(first) // first.size)
-    for start in range(0, len(first), rows):
-        yield tuple(array[start : start + rows] for array in arrays)
-
-
-def _check_group(owner, group, options):
-    """A group with the common options filled in; TypeError or ValueError for anything that is not one."""
-    parameters = group.get("parameters") if isinstance(group, dict) else group
-    if not isinstance(group, dict) or not isinstance(parameters, dict):
-        wanted = (
-            'a dict name -> Parameter, as from layer.parameters(), or a list of {"parameters": such a dict, "lr": ...}'
-        )
-        raise TypeError(f"{owner}: parameters must be {wanted}, got {type(parameters).__name__}")
-    unknown = sorted(set(group) - {"parameters", *options})
-    if unknown:
-        raise ValueError(f"{owner}: a group has the unknown option {unknown[0]!r}, wanted one of {', '.join(options)}")
-    return {**options, **group}
-
-
-def _unique(owner, parameters):
-    """The parameters, each object once, under its first name; TypeError for what is not a Parameter."""
-    first = {}
-    for name, parameter in parameters.items():
-        if not isinstance(parameter, Parameter):
-            raise TypeError(f"{owner}: {name} must be a Parameter, got {type(parameter).__name__}")
-        first.setdefault(id(parameter), (name, parameter))
-    return dict(first.values())

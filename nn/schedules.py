@@ -4,6 +4,7 @@ Steps count from 0. The factor multiplies the learning rate of every group. A sc
 that resumes at step k goes on with exactly the rates of one that was never interrupted.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -40,6 +41,24 @@ def polynomial(total_steps: int, power: float = 0.9, end: float = 0.0) -> Schedu
     if not power > 0:
         raise ValueError(f"polynomial: power must be positive, got {power}")
     return lambda step: end + (1 - end) * (1 - min(step, total_steps) / total_steps) ** power
+
+
+def cosine(total_steps: int, start: int = 0, end: float = 0.0) -> Schedule:
+    """Fall from 1 at step `start` to `end` at total_steps along half a cosine, and stay; before `start` it is 1.
+
+    factor = end + (1 - end) * (1 + cos(pi * (step - start) / (total_steps - start))) / 2
+
+    After a warm-up: warm_up(cosine(total_steps, start=steps), steps). Raises ValueError unless
+    0 <= start < total_steps. Reference: Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5 (without restarts).
+    """
+    if not 0 <= start < total_steps:
+        raise ValueError(f"cosine: start must lie in [0, total_steps), got {start} for total_steps {total_steps}")
+
+    def factor(step):
+        done = (min(max(step, start), total_steps) - start) / (total_steps - start)
+        return end + (1 - end) * (1 + math.cos(math.pi * done)) / 2
+
+    return factor
 
 
 def warm_up(schedule: Schedule, steps: int, start: float = 0.001) -> Schedule:

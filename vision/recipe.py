@@ -5,7 +5,7 @@ fractions of the run or in steps, so that a recipe fits runs of any length.
 """
 
 from nn.layer import Layer
-from nn.optim import SGD, Adam
+from nn.optim import SGD, Adam, decay_groups
 from nn.schedules import Schedule, constant, polynomial, step_decay, warm_up
 
 DEFAULTS = {
@@ -29,14 +29,7 @@ def complete(recipe: dict) -> dict:
 
 def build_optimiser(model: Layer, recipe: dict) -> SGD | Adam:
     """The optimiser of a complete recipe. Weight decay is for weights, not for biases and normalisation scales."""
-    parameters = model.parameters()
-    weights = {name: p for name, p in parameters.items() if p.value.ndim > 1}
-    others = {name: p for name, p in parameters.items() if p.value.ndim <= 1}
-    groups = [
-        {"parameters": weights, "weight_decay": recipe["weight_decay"]},
-        {"parameters": others, "weight_decay": 0},
-    ]
-    groups = [group for group in groups if group["parameters"]]
+    groups = decay_groups(model, recipe["weight_decay"])
     if recipe["optimiser"] == "sgd":
         return SGD(groups, lr=recipe["lr"], momentum=recipe["momentum"])
     if recipe["optimiser"] == "adam":

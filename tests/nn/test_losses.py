@@ -1,12 +1,18 @@
 """Every loss against loops written with math alone, its gradient against complex steps and central differences."""
 
+import importlib
+import inspect
 import math
+import pkgutil
 from functools import partial
 
 import numpy as np
 import pytest
 
-from nn.losses import binary_cross_entropy_with_logits, l2, smooth_l1, softmax_cross_entropy
+import nn
+from nn.cases.losses import LOSSES
+from nn.gradcheck import is_loss
+from nn.losses import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
 
 RNG = np.random.default_rng(20)
 LOGITS = RNG.normal(size=(3, 5, 2, 4)) * 3
@@ -19,15 +25,16 @@ TARGET = RNG.normal(size=(3, 4)) * 2
 PROBABILITY = np.where(RNG.random((3, 4)) < 0.5, RNG.random((3, 4)), RNG.random((3, 4)) < 0.5)
 WEIGHTS = RNG.random((3, 4)) * (RNG.random((3, 4)) < 0.7)
 
-ELEMENTWISE = [binary_cross_entropy_with_logits, smooth_l1, l2]
-TARGETS = {binary_cross_entropy_with_logits: PROBABILITY, smooth_l1: TARGET, l2: TARGET}
+ELEMENTWISE = [binary_cross_entropy_with_logits, smooth_l1, l1, l2]
+TARGETS = {binary_cross_entropy_with_logits: PROBABILITY, smooth_l1: TARGET, l1: TARGET, l2: TARGET}
 AVERAGES = [{}, {"reduction": "mean"}, {"reduction": "sum"}, {"normaliser": 7.5}, {"reduction": "sum", "normaliser": 7}]
 
 
 def cases():
     """(prediction, function of the prediction alone) for every loss and every way to weigh and average."""
     for average in AVERAGES:
-        for options in [{}, {"class_weights": CLASS_WEIGHTS}]:
+        smooth = {"label_smoothing": 0.3}
+        for options in [{}, {"class_weights": CLASS_WEIGHTS}, smooth, {"class_weights": CLASS_WEIGHTS, **smooth}]:
             yield LOGITS, partial(softmax_cross_entropy, labels=LABELS, **options, **average)
             yield LOGITS, partial(softmax_cross_entropy, labels=IGNORED, **options, **average)
         yield LOGITS[:, :, 0, 0], partial(softmax_cross_entropy, labels=LABELS[:, 0, 0], **average)
@@ -35,6 +42,7 @@ def cases():
             both = {"weights": weights, **average}
             yield X, partial(binary_cross_entropy_with_logits, targets=PROBABILITY, **both)
             yield X, partial(smooth_l1, target=TARGET, beta=0.7, **both)
+            yield X, partial(l1, target=TARGET, **both)
             yield X, partial(l2, target=TARGET, **both)
 
 
@@ -48,14 +56,20 @@ def naive_average(losses, weights, reduction="mean", normaliser=None):
     return total / math.fsum(weights) if reduction == "mean" else total
 
 
-def naive_cross_entropy(logits, labels, ignore_index=-1, class_weights=None, **average):
-    losses, weights = [], []
+def naive_cross_entropy(logits, labels, ignore_index=-1, class_weights=None, label_smoothing=0.0, **average):
+    classes, total, counted = logits.shape[1], [], []
+    w = [1.0] * classes if class_weights is None else class_weights
     for position in np.ndindex(labels.shape):
-        if labels[position] != ignore_index:
-            scores = [math.exp(logits[(position[0], c, *position[1:])]) for c in range(logits.shape[1])]
-            losses.append(-math.log(scores[labels[position]] / math.fsum(scores)))
-            weights.append(1.0 if class_weights is None else class_weights[labels[position]])
-    return naive_average(losses, weights, **average)
+        label = labels[position]
+        if label != ignore_index:
+            scores = [math.exp(logits[(position[0], c, *position[1:])]) for c in range(classes)]
+            for c in range(classes):
+                target = label_smoothing / classes + (1 - label_smoothing if c == label else 0)
+                total.append(-w[c] * target * math.log(scores[c] / math.fsum(scores)))
+            counted.append(w[label])
+    if average.get("normaliser") is not None:
+        return math.fsum(total) / average["normaliser"]
+    return math.fsum(total) / (math.fsum(counted) if average.get("reduction", "mean") == "mean" else 1)
 
 
 def naive_element(loss, x, t, beta):
@@ -63,19 +77,21 @@ def naive_element(loss, x, t, beta):
         p = 1 / (1 + math.exp(-x))
         return -t * math.log(p) - (1 - t) * math.log(1 - p)
     d = abs(x - t)
+    if loss is l1:
+        return d
     if loss is l2:
         return d**2 / 2
     return d**2 / (2 * beta) if d < beta else d - beta / 2
 
 
 @pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("class_weights", [None, CLASS_WEIGHTS])
 @pytest.mark.parametrize("labels, ignore_index", [(LABELS, -1), (IGNORED, -1), (LABELS, 255), (LABELS, 4)])
-def test_softmax_cross_entropy_equals_the_naive_loop(labels, ignore_index, class_weights, average):
-    value, _ = softmax_cross_entropy(LOGITS, labels, ignore_index, class_weights, **average)
-    assert value == pytest.approx(
-        naive_cross_entropy(LOGITS, labels, ignore_index, class_weights, **average), rel=1e-13
-    )
+def test_softmax_cross_entropy_equals_the_naive_loop(labels, ignore_index, class_weights, smoothing, average):
+    value, _ = softmax_cross_entropy(LOGITS, labels, ignore_index, class_weights, **average, label_smoothing=smoothing)
+    expected = naive_cross_entropy(LOGITS, labels, ignore_index, class_weights, smoothing, **average)
+    assert value == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -100,6 +116,35 @@ def test_worked_examples():
     assert value == pytest.approx(0.045 + 3 - 1 / 18) and np.allclose(d, [0.9, 1.0])
     value, d = l2(np.array([3.0, 1.0]), np.array([1.0, 2.0]), normaliser=2)
     assert value == (2.0 + 0.5) / 2 and d.tolist() == [1.0, -0.5]
+    value, d = l1(np.array([3.0, 1.0, 5.0]), np.array([1.0, 2.0, 5.0]))
+    assert value == (2 + 1 + 0) / 3 and np.allclose(d, [1 / 3, -1 / 3, 0])
+
+
+def test_worked_example_of_label_smoothing():
+    """p = 1/4, 3/4; smoothing 0.2 makes of the label (0, 1) the target (0.1, 0.9)."""
+    value, dlogits = softmax_cross_entropy(np.array([[0.0, math.log(3.0)]]), np.array([1]), label_smoothing=0.2)
+    assert value == pytest.approx(0.1 * math.log(4) + 0.9 * math.log(4 / 3))
+    np.testing.assert_allclose(dlogits, [[0.25 - 0.1, 0.75 - 0.9]])
+
+
+def test_softmax_of_the_cs231n_lecture():
+    """Scores 3.2, 5.1, -1.7 of a cat: probability 0.13, loss -log 0.13 = 2.04."""
+    value, _ = softmax_cross_entropy(np.array([[3.2, 5.1, -1.7]]), np.array([0]))
+    assert value == pytest.approx(2.04, abs=5e-3) and math.exp(-value) == pytest.approx(0.13, abs=5e-3)
+
+
+def test_smoothing_of_nothing_that_counts_is_zero_in_the_mean():
+    """The label's class has weight 0, the others have not: PyTorch divides by 0 here."""
+    value, dlogits = softmax_cross_entropy(
+        LOGITS, np.full(LABELS.shape, 2), class_weights=CLASS_WEIGHTS, label_smoothing=0.1
+    )
+    assert value == 0 and not dlogits.any()
+
+
+def test_a_class_ruled_out_by_minus_infinity():
+    logits = np.array([[0.0, -math.inf, math.log(3.0)]])
+    value, dlogits = softmax_cross_entropy(logits, np.array([2]))
+    assert value == pytest.approx(math.log(4 / 3)) and np.allclose(dlogits, [[0.25, 0, -0.25]])
 
 
 @pytest.mark.parametrize("prediction, loss", CASES)
@@ -158,9 +203,10 @@ def test_extreme_logits_are_exact(dtype):
         value, dx = binary_cross_entropy_with_logits(x, t, reduction="sum")
     assert value == pytest.approx(2000 + math.log(2), rel=1e-6) and dx.tolist() == [0, 0, 1, -1, -0.5]
 
-    with np.errstate(all="raise", under="ignore"):
-        value, dx = smooth_l1(np.array([1e30, -1e30], dtype), np.zeros(2, dtype))
-    assert value == pytest.approx(1e30, rel=1e-6) and dx.tolist() == [0.5, -0.5]
+    for loss in (smooth_l1, l1):
+        with np.errstate(all="raise", under="ignore"):
+            value, dx = loss(np.array([1e30, -1e30], dtype), np.zeros(2, dtype))
+        assert value == pytest.approx(1e30, rel=1e-6) and dx.tolist() == [0.5, -0.5]
 
 
 def test_small_probabilities_keep_their_digits():
@@ -250,6 +296,11 @@ def test_bad_targets_and_beta():
 def test_bad_input_of_softmax_cross_entropy():
     with pytest.raises(ValueError, match=r"softmax_cross_entropy: logits must have shape \(N, C\), got \(5,\)"):
         softmax_cross_entropy(np.zeros(5), np.zeros(5, int))
+    with pytest.raises(ValueError, match=r"logits must have at least one class, got \(3, 0\)"):
+        softmax_cross_entropy(np.zeros((3, 0)), np.full(3, -1))
+    for bad in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=rf"label_smoothing must lie in \[0, 1\], got {bad}"):
+            softmax_cross_entropy(LOGITS, LABELS, label_smoothing=bad)
     with pytest.raises(ValueError, match=r"labels must have shape \(3, 2, 4\) for logits \(3, 5, 2, 4\), got \(3, 2\)"):
         softmax_cross_entropy(LOGITS, LABELS[..., 0])
     with pytest.raises(TypeError, match="labels must be an array of integers, got float64"):
@@ -261,9 +312,47 @@ def test_bad_input_of_softmax_cross_entropy():
             softmax_cross_entropy(LOGITS, np.where(LABELS == LABELS.flat[3], bad, LABELS))
     with pytest.raises(ValueError, match=r"class_weights must have shape \(5,\), one per class, got \(4,\)"):
         softmax_cross_entropy(LOGITS, LABELS, class_weights=[1, 2, 3, 4])
-    with pytest.raises(ValueError, match="softmax_cross_entropy: weights must be finite and not negative"):
+    with pytest.raises(ValueError, match="softmax_cross_entropy: class_weights must be finite and not negative"):
         softmax_cross_entropy(LOGITS, LABELS, class_weights=-CLASS_WEIGHTS)
     with pytest.raises(ValueError, match='softmax_cross_entropy: reduction must be "mean" or "sum", got None'):
         softmax_cross_entropy(LOGITS, LABELS, reduction=None)
     with pytest.raises(ValueError, match="softmax_cross_entropy: normaliser must be a positive number, got 0"):
         softmax_cross_entropy(LOGITS, LABELS, normaliser=0)
+
+
+def functions_of_nn():
+    """Every public function defined in a module of nn."""
+    for module in pkgutil.iter_modules(nn.__path__):
+        members = vars(importlib.import_module(f"nn.{module.name}")).items()
+        for name, member in members:
+            if inspect.isfunction(member) and member.__module__ == f"nn.{module.name}" and not name.startswith("_"):
+                yield member
+
+
+def test_no_loss_is_forgotten():
+    """A loss is what says that it returns tuple[float, gradient]. All stand in nn, and have cases for the gradient."""
+    losses = {function for function in functions_of_nn() if is_loss(function)}
+    assert losses == set(LOSSES) and all(LOSSES.values())
+    assert {loss.__name__ for loss in losses} <= set(nn.__all__)
+
+
+def test_every_public_function_says_what_it_returns():
+    """So that a loss cannot be missed for want of a type."""
+    public = [vars(nn)[name] for name in nn.__all__]
+    assert [f.__name__ for f in public if inspect.isfunction(f) and "return" not in f.__annotations__] == []
+
+
+def test_is_loss():
+    def one(x) -> tuple[float, np.ndarray]: ...
+
+    def two(x) -> tuple[float, tuple[np.ndarray, np.ndarray]]: ...
+
+    def norm(x) -> float: ...
+
+    def boxes(x) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def sizes(x) -> tuple[float, float]: ...
+
+    def unknown(x): ...
+
+    assert [is_loss(f) for f in (one, two, norm, boxes, sizes, unknown)] == [True, True] + [False] * 4

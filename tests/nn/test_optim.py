@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-import nn.optim
-from nn.layer import Parameter
-from nn.optim import SGD, Adam, Optimiser, clip_gradient_norm
+from nn import BatchNorm2d, Conv2d, Linear
+from nn.layer import Layer, Parameter
+from nn.optim import SGD, AdaGrad, Adam, AdamW, Optimiser, RMSProp, clip_gradient_norm, decay_groups
+from nn.optimiser import blocks
 from nn.schedules import step_decay, warm_up
 
 OPTIMISERS = [
@@ -18,6 +19,15 @@ OPTIMISERS = [
     (SGD, {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.3, "nesterov": True}),
     (Adam, {"lr": 0.1}),
     (Adam, {"lr": 0.1, "betas": (0.7, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
+    (AdamW, {"lr": 0.1}),
+    (AdamW, {"lr": 0.1, "betas": (0.7, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
+    (AdaGrad, {"lr": 0.1}),
+    (AdaGrad, {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.3, "initial_accumulator_value": 0.5, "eps": 1e-2}),
+    (RMSProp, {"lr": 0.01}),
+    (RMSProp, {"lr": 0.01, "alpha": 0.7, "eps": 1e-2, "weight_decay": 0.3}),
+    (RMSProp, {"lr": 0.01, "alpha": 0.7, "momentum": 0.8}),
+    (RMSProp, {"lr": 0.01, "alpha": 0.8, "eps": 1e-2, "centered": True}),
+    (RMSProp, {"lr": 0.01, "alpha": 0.8, "eps": 1e-2, "weight_decay": 0.3, "momentum": 0.5, "centered": True}),
 ]
 
 
@@ -67,6 +77,45 @@ def adam_by_hand(w, gradients, rates, lr, betas=(0.9, 0.999), eps=1e-8, weight_d
     return w
 
 
+def adamw_by_hand(w, gradients, rates, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    m = v = 0.0
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        m = betas[0] * m + (1 - betas[0]) * gradient
+        v = betas[1] * v + (1 - betas[1]) * gradient**2
+        step = (m / (1 - betas[0] ** t)) / (math.sqrt(v / (1 - betas[1] ** t)) + eps)
+        w = w - lr * rate * (step + weight_decay * w)
+    return w
+
+
+def adagrad_by_hand(w, gradients, rates, lr, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+    s = initial_accumulator_value
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        g = gradient + weight_decay * w
+        s += g**2
+        w = w - lr * rate / (1 + (t - 1) * lr_decay) * g / (math.sqrt(s) + eps)
+    return w
+
+
+def rmsprop_by_hand(w, gradients, rates, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    v = m = b = 0.0
+    for gradient, rate in zip(gradients, rates, strict=True):
+        g = gradient + weight_decay * w
+        v = alpha * v + (1 - alpha) * g**2
+        m = alpha * m + (1 - alpha) * g
+        b = momentum * b + g / (math.sqrt(v - m**2 if centered else v) + eps)
+        w = w - lr * rate * b
+    return w
+
+
+BY_HAND = {
+    SGD: sgd_by_hand,
+    Adam: adam_by_hand,
+    AdamW: adamw_by_hand,
+    AdaGrad: adagrad_by_hand,
+    RMSProp: rmsprop_by_hand,
+}
+
+
 @pytest.mark.parametrize("optimiser, options", OPTIMISERS)
 def test_twenty_steps_equal_the_formula_in_every_element(optimiser, options):
     parameters, schedule = model(), warm_up(step_decay([8, 15]), 5, start=0.1)
@@ -77,7 +126,7 @@ def test_twenty_steps_equal_the_formula_in_every_element(optimiser, options):
         gradients.append({name: parameter.grad.copy() for name, parameter in parameters.items()})
         made.step(schedule(step))
         assert identical(gradients[-1], {name: parameter.grad for name, parameter in parameters.items()})
-    by_hand = {SGD: sgd_by_hand, Adam: adam_by_hand}[optimiser]
+    by_hand = BY_HAND[optimiser]
     for name, parameter in parameters.items():
         for index in np.ndindex(parameter.value.shape):
             history = [gradient[name][index] for gradient in gradients]
@@ -99,9 +148,51 @@ def test_worked_examples():
         assert w.value[0] == pytest.approx(1.01, abs=2e-6)
 
 
-def test_both_find_the_minimum_of_a_bent_valley():
+def test_worked_examples_of_the_adaptive_ones():
+    w = Parameter(np.array([1.0]))
+    optimiser = AdaGrad({"w": w}, lr=0.1)
+    for gradient, expected in [(3, 0.9), (4, 0.9 - 0.1 * 4 / 5)]:  # s = 9, 25
+        w.grad[...] = gradient
+        optimiser.step()
+        assert w.value[0] == pytest.approx(expected)
+    w = Parameter(np.array([1.0]))
+    w.grad[...] = 7
+    RMSProp({"w": w}, lr=0.1, alpha=0.75).step()  # v = 49 / 4
+    assert w.value[0] == pytest.approx(1 - 0.1 * 2)
+    w = Parameter(np.array([1.0]))
+    w.grad[...] = 7
+    RMSProp({"w": w}, lr=0.1, alpha=0.5, centered=True).step()  # variance 49 / 2 - (7 / 2)^2 = (7 / 2)^2
+    assert w.value[0] == pytest.approx(1 - 0.1 * 2)
+    w = Parameter(np.array([2.0]))
+    w.grad[...] = 7
+    AdamW({"w": w}, lr=0.1, weight_decay=0.5).step()  # the decay does not pass through the root mean square
+    assert w.value[0] == pytest.approx(2 * (1 - 0.05) - 0.1)
+    w.grad[...] = 0
+    AdamW({"w": w}, lr=0.1, weight_decay=0.5).step(rate=0.5)
+    assert w.value[0] == pytest.approx(1.8 * (1 - 0.025))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_centered_rmsprop_survives_a_gradient_that_never_changes(dtype):
+    """The variance goes to 0, and rounding takes v - m^2 below it: a root of that would be NaN."""
+    w = Parameter(np.zeros(50, dtype))
+    w.grad[...] = np.random.default_rng(0).normal(size=50)
+    optimiser = RMSProp({"w": w}, lr=1e-6, alpha=0.9, centered=True)
+    for _ in range(600):
+        optimiser.step()
+    state = optimiser.state_dict()
+    assert (state["w.v"] - state["w.m"] ** 2 < 0).any() and np.isfinite(w.value).all()
+
+
+def test_all_find_the_minimum_of_a_bent_valley():
     scales = np.array([1.0, 10.0, 0.3])
-    for optimiser, options in [(SGD, {"lr": 0.05, "momentum": 0.9}), (Adam, {"lr": 0.05})]:
+    for optimiser, options in [
+        (SGD, {"lr": 0.05, "momentum": 0.9}),
+        (Adam, {"lr": 0.05}),
+        (AdamW, {"lr": 0.05, "weight_decay": 0.0}),
+        (AdaGrad, {"lr": 1.0}),
+        (RMSProp, {"lr": 0.01, "alpha": 0.9, "momentum": 0.9, "eps": 0.1}),
+    ]:
         w = Parameter(np.array([3.0, -2.0, 1.0]))
         made = optimiser({"w": w}, **options)
         for _ in range(1000):
@@ -167,7 +258,7 @@ def test_large_arrays_of_any_layout_are_stepped_whole(optimiser, options, layout
 def test_blocks_cover_every_row_once_also_where_a_row_is_longer_than_a_block():
     for shape in [(70000,), (3, 70000), (1, 200000), (5, 40000), (65537, 2), (0, 3), ()]:
         a = np.zeros(shape)
-        for view, twin in nn.optim._blocks(a, a):
+        for view, twin in blocks(a, a):
             view += 1
             assert view.shape == twin.shape and np.shares_memory(view, a) == (a.size > 0)
         assert (a == 1).all()
@@ -192,7 +283,8 @@ def test_frozen_parameters_are_untouched_and_start_afresh_when_set_free(optimise
     before = parameters["weight"].value.copy()
     run(parameters, made, range(6))
     assert np.array_equal(parameters["weight"].value, before)
-    assert not any(array.any() for name, array in made.state_dict().items() if name.startswith("weight."))
+    untouched = optimiser(model(), **options).state_dict()
+    assert all(np.array_equal(made.state_dict()[name], untouched[name]) for name in untouched if "weight." in name)
     assert not np.array_equal(parameters["bias"].value, fresh["bias"].value)
 
     parameters["weight"].trainable = True  # from here on exactly as a new optimiser would do
@@ -288,6 +380,67 @@ def test_a_norm_that_is_not_finite_is_returned_and_nothing_is_scaled(bad):
     assert parameters["b"].grad.tolist() == [100, 100]
 
 
+class Block(Layer):
+    """Every kind of parameter: convolution, linear, norms of one and of several axes, a slope, a bias of two axes."""
+
+    def __init__(self):
+        self.conv = Conv2d(2, 3, 3)
+        self.norm = BatchNorm2d(3)
+        self.layer_norm = PlaneNorm()
+        self.head = Linear(4, 5)
+        self.tied = self.head
+        self.slope = Parameter(np.zeros(3))
+        self.temperature = Parameter(np.zeros(()))
+        self.bias_map = Parameter(np.zeros((4, 5)))
+        self.embedding = Parameter(np.zeros((7, 2)))
+
+
+class PlaneNorm(Layer):
+    """A normalisation over several axes: its scale has as many."""
+
+    def __init__(self):
+        self.weight = Parameter(np.ones((3, 4, 5)))
+
+
+def test_decay_groups_of_a_layer():
+    block = Block()
+    decayed, spared = decay_groups(block, 0.1)
+    assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
+    assert list(decayed["parameters"]) == ["embedding", "conv.weight", "head.weight"]
+    assert list(spared["parameters"]) == [
+        "slope", "temperature", "bias_map", "conv.bias", "norm.weight", "norm.bias", "layer_norm.weight", "head.bias"
+    ]  # fmt: skip
+    own = block.parameters()
+    assert all(own[name] is p for group in (decayed, spared) for name, p in group["parameters"].items())
+
+
+def test_decay_groups_of_a_dict_of_a_norm_and_of_nothing():
+    parameters = Block().parameters()
+    decayed, spared = decay_groups({f"net.{name}": p for name, p in parameters.items()}, 0.1)
+    assert set(decayed["parameters"]) == {
+        "net.conv.weight", "net.layer_norm.weight", "net.head.weight", "net.embedding"
+    }  # fmt: skip
+    assert len(spared["parameters"]) == 7
+    assert decay_groups(Linear(2, 3, bias=False), 0.1)[0].keys() == {"parameters", "weight_decay"}
+    assert len(decay_groups(Linear(2, 3, bias=False), 0.1)) == 1
+    assert [list(g["parameters"]) for g in decay_groups(PlaneNorm(), 0.1)] == [["weight"]]
+    assert decay_groups(PlaneNorm(), 0.1)[0]["weight_decay"] == 0
+    assert decay_groups({}, 0.1) == []
+    with pytest.raises(TypeError, match="decay_groups: w must be a Parameter, got ndarray"):
+        decay_groups({"w": np.zeros(3)}, 0.1)
+
+
+def test_decay_groups_decay_weights_alone():
+    block = Block()
+    for parameter in block.parameters().values():
+        parameter.value[...] = 1
+    made = AdamW(decay_groups(block, 0.5), lr=0.1, weight_decay=7.0)  # the groups' own holds
+    made.step()
+    for name, parameter in block.parameters().items():
+        decays = name in ("conv.weight", "head.weight", "tied.weight", "embedding")
+        np.testing.assert_allclose(parameter.value, 0.95 if decays else 1, rtol=1e-6)
+
+
 def test_a_state_that_does_not_fit_is_refused_whole():
     parameters = model()
     made = SGD(parameters, lr=0.1, momentum=0.9)
@@ -325,8 +478,25 @@ def test_bad_options():
         ({"betas": (0.9,)}, r"Adam: betas must be two numbers in \[0, 1\), got \(0.9,\)"),
         ({"eps": 0}, "Adam: eps must be positive, got 0"),
     ]:
+        for optimiser in (Adam, AdamW):
+            with pytest.raises(ValueError, match=message.replace("Adam", optimiser.__name__)):
+                optimiser(w, **options)
+    for options, message in [
+        ({"lr_decay": -1}, "AdaGrad: lr_decay must be a number of at least 0, got -1"),
+        ({"initial_accumulator_value": math.inf}, "initial_accumulator_value must be a number of at least 0, got inf"),
+        ({"eps": 0}, "AdaGrad: eps must be positive, got 0"),
+        ({"lr": -1}, "AdaGrad: lr must be a number of at least 0, got -1"),
+    ]:
         with pytest.raises(ValueError, match=message):
-            Adam(w, **options)
+            AdaGrad(w, **options)
+    for options, message in [
+        ({"alpha": 1}, r"RMSProp: alpha must lie in \[0, 1\), got 1"),
+        ({"momentum": -0.1}, r"RMSProp: momentum must lie in \[0, 1\), got -0.1"),
+        ({"eps": math.nan}, "RMSProp: eps must be positive, got nan"),
+        ({"weight_decay": -1}, "RMSProp: weight_decay must be a number of at least 0, got -1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            RMSProp([{"parameters": w, **options}])
     with pytest.raises(ValueError, match="clip_gradient_norm: max_norm must be positive, got 0"):
         clip_gradient_norm(w, 0)
 

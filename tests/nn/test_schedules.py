@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn.schedules import constant, polynomial, step_decay, warm_up
+from nn.schedules import constant, cosine, polynomial, step_decay, warm_up
 
 
 def test_constant():
@@ -30,6 +30,22 @@ def test_polynomial():
     assert polynomial(4)(1) == pytest.approx(0.75**0.9)
 
 
+def test_cosine():
+    r = 0.5**0.5
+    np.testing.assert_allclose(
+        [cosine(4)(s) for s in range(7)], [1, (1 + r) / 2, 0.5, (1 - r) / 2, 0, 0, 0], atol=1e-15
+    )
+    np.testing.assert_allclose([cosine(4, end=0.2)(s) for s in (0, 2, 4, 9)], [1, 0.6, 0.2, 0.2])
+    np.testing.assert_allclose([cosine(8, start=4)(s) for s in (0, 3, 4, 6, 8)], [1, 1, 1, 0.5, 0], atol=1e-15)
+
+
+def test_cosine_after_a_warm_up():
+    factor = warm_up(cosine(12, start=4), 4, start=0.2)
+    np.testing.assert_allclose(
+        [factor(s) for s in (0, 1, 2, 3, 4, 8, 12, 99)], [0.2, 0.4, 0.6, 0.8, 1, 0.5, 0, 0], atol=1e-15
+    )
+
+
 def test_warm_up_is_a_line_below_the_schedule():
     factor = warm_up(constant(0.5), 4, start=0.2)
     np.testing.assert_allclose([factor(s) for s in range(6)], [0.1, 0.2, 0.3, 0.4, 0.5, 0.5])
@@ -45,7 +61,9 @@ def test_warm_up_has_no_jump_at_its_end():
     assert abs(factor(100) - factor(99)) < 0.02
 
 
-@pytest.mark.parametrize("schedule", [constant(), step_decay([3, 8]), polynomial(10), warm_up(polynomial(9), 5)])
+@pytest.mark.parametrize(
+    "schedule", [constant(), step_decay([3, 8]), polynomial(10), cosine(9, 3), warm_up(polynomial(9), 5)]
+)
 def test_the_factor_depends_on_the_step_alone(schedule):
     forward = [schedule(step) for step in range(12)]
     assert [schedule(step) for step in reversed(range(12))] == forward[::-1]
@@ -61,6 +79,11 @@ def test_bad_arguments():
         polynomial(0)
     with pytest.raises(ValueError, match="polynomial: power must be positive, got -1"):
         polynomial(10, power=-1)
+    with pytest.raises(ValueError, match=r"cosine: start must lie in \[0, total_steps\), got 0 for total_steps 0"):
+        cosine(0)
+    for start in (-1, 10):
+        with pytest.raises(ValueError, match=rf"cosine: start must lie .*, got {start} for total_steps 10"):
+            cosine(10, start)
     with pytest.raises(ValueError, match="warm_up: steps must be at least 0, got -3"):
         warm_up(constant(), -3)
     with pytest.raises(ValueError, match=r"warm_up: start must lie in \[0, 1\], got 1.5"):
