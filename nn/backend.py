@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import count
+from types import ModuleType
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,7 +19,7 @@ class config:  # noqa: N801  (a namespace, not something to make instances of)
     plain = False
 
 
-def array_module(*arrays):
+def array_module(*arrays) -> ModuleType:
     """The module whose arrays these are: cupy if any of them is CuPy's, else numpy.
 
     CuPy is looked up among the modules already imported, so `import nn` never needs CUDA:

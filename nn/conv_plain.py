@@ -4,6 +4,8 @@ Three functions say what a convolution is, `conv2d` and its two gradients, where
 the same three for the CPU, a tile at a time: the same sums in less memory, on all cores.
 """
 
+import math
+
 from nn.backend import array_module
 from nn.windows import Geometry, add_windows, pad, windows
 
@@ -11,7 +13,7 @@ from nn.windows import Geometry, add_windows, pad, windows
 def columns(x, g: Geometry):
     """(N, groups, C/groups * kh*kw, oh*ow): each window of x, within its group, as one column ("im2col")."""
     view = windows(pad(x, g.padding), g)
-    return view.reshape(len(x), g.groups, -1, view.shape[-2] * view.shape[-1])
+    return view.reshape(len(x), g.groups, math.prod(view.shape[1:4]) // g.groups, view.shape[-2] * view.shape[-1])
 
 
 def by_group(weight, g: Geometry):
@@ -34,8 +36,8 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size):
     n, o, out_h, out_w = dy.shape
     h, w = in_size
     # y = W @ columns, so dcolumns = W.T @ dy
-    dcolumns = by_group(weight, g).swapaxes(1, 2) @ dy.reshape(n, g.groups, o // g.groups, -1)
-    dwindows = dcolumns.reshape(n, -1, *g.kernel, out_h, out_w)
+    dcolumns = by_group(weight, g).swapaxes(1, 2) @ dy.reshape(n, g.groups, o // g.groups, out_h * out_w)
+    dwindows = dcolumns.reshape(n, g.groups * weight.shape[1], *g.kernel, out_h, out_w)
     dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * g.padding[1]), dcolumns.dtype)
     add_windows(dx, dwindows, g)
     return dx[:, :, g.padding[0] : g.padding[0] + h, g.padding[1] : g.padding[1] + w]
@@ -43,6 +45,6 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size):
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw) for dy (N, O, oh, ow): dy @ columns.T, summed over the images."""
-    n, o = dy.shape[:2]
-    dweight = dy.reshape(n, g.groups, o // g.groups, -1) @ columns(x, g).swapaxes(2, 3)
+    n, o, out_h, out_w = dy.shape
+    dweight = dy.reshape(n, g.groups, o // g.groups, out_h * out_w) @ columns(x, g).swapaxes(2, 3)
     return dweight.sum(axis=0).reshape(weight_shape)

@@ -35,7 +35,7 @@ def conv2d(x, weight, g: Geometry, out_size):
     """y (N, O, oh, ow): `conv_plain.conv2d`."""
     matrices = by_group(weight, g)
     y = np.empty((len(x), len(weight), *out_size), np.result_type(x, weight))
-    y_rows = y.reshape(len(x), *matrices.shape[:2], -1)
+    y_rows = y.reshape(len(x), *matrices.shape[:2], out_size[0] * out_size[1])
     view = windows(pad(x, g.padding), g)
     work = tiles(len(x), weight[0].size * g.groups, *out_size)
 
@@ -80,7 +80,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw): `conv_plain.conv2d_weight_gradient`, summed tile by tile in LANES partial sums."""
     n, o, out_h, out_w = dy.shape
     view = windows(pad(x, g.padding), g)
-    dy_rows = dy.reshape(n, g.groups, o // g.groups, -1)
+    dy_rows = dy.reshape(n, g.groups, o // g.groups, out_h * out_w)
     work = tiles(n, int(np.prod(weight_shape[1:])) * g.groups, out_h, out_w)
     sums = np.zeros((min(LANES, len(work)), *by_group(np.empty(weight_shape), g).shape), np.result_type(dy, x))
 

@@ -92,31 +92,39 @@ class Layer:
         state = {name: parameter.value for name, parameter in self.parameters().items()}
         return state | self._walk(lambda layer, name, value: name in layer.buffers)
 
-    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> list[str]:
-        """Copy arrays into parameters and buffers of the same names, keeping this layer's dtype.
-
-        Returns the list of what did not fit: names missing from `state`, unexpected in it, or of another shape.
-        With strict=True (default) such a list is a ValueError, and nothing is loaded.
-        """
+    def compare_state(self, state: dict[str, np.ndarray]) -> list[str]:
+        """What does not fit this layer: names missing from `state`, unexpected in it, and arrays of another shape, or
+        complex where real ones are wanted."""
         own = self.state_dict()
         problems = [f"missing {name}" for name in own if name not in state]
         problems += [f"unexpected {name}" for name in state if name not in own]
-        fits = [name for name in own if name in state]
-        problems += [
-            f"{name} has shape {state[name].shape}, wanted {own[name].shape}"
-            for name in fits
-            if state[name].shape != own[name].shape
-        ]
+        misfits = {name: _misfit(state[name], own[name]) for name in own if name in state}
+        return problems + [f"{name} {misfit}" for name, misfit in misfits.items() if misfit]
+
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> list[str]:
+        """Copy arrays into parameters and buffers of the same names, keeping this layer's dtype.
+
+        Returns the list of what did not fit, as compare_state gives it. With strict=True (default) such a list is a
+        ValueError, and nothing is loaded; with False all that fits is loaded.
+        """
+        own, problems = self.state_dict(), self.compare_state(state)
         if strict and problems:
             shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
             raise ValueError(f"{type(self).__name__}: the state does not fit this layer: {shown}")
-        for name in fits:
-            if state[name].shape == own[name].shape:
-                own[name][...] = array_module(own[name]).asarray(state[name])
+        for name, array in own.items():
+            if name in state and not _misfit(state[name], array):
+                array[...] = array_module(array).asarray(state[name])
         return problems
 
 
-def check_shape(owner, **arrays):
+def _misfit(array, own):
+    """Why `array` cannot be copied into `own`, or None."""
+    if array.shape != own.shape:
+        return f"has shape {array.shape}, wanted {own.shape}"
+    return f"is {array.dtype}, wanted {own.dtype}" if array.dtype.kind == "c" != own.dtype.kind else None
+
+
+def check_shape(owner, **arrays) -> None:
     """Raise ValueError unless every array has its wanted shape.
 
     check_shape(self, x=(x, ("N", 64, "H", "W"))) takes numbers as they are; a letter stands for any size, the same

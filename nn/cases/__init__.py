@@ -1,0 +1,28 @@
+"""What the gradient checks run on: several cases for every public layer and loss of `nn`, every option in one of them.
+
+The test suite checks each case; `python -m scripts.gradcheck` prints what it measures.
+"""
+
+import inspect
+
+from nn.cases import activations, conv_transpose, core, losses, norms, resampling, sampling, sequence
+from nn.cases.base import LayerCase, LossCase, randomise
+from nn.gradcheck import is_loss
+from nn.layer import Layer
+
+LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
+    layer: cases
+    for family in (core, conv_transpose, resampling, sampling, norms, activations, sequence)
+    for layer, cases in family.LAYERS.items()
+}
+LOSSES = losses.LOSSES
+
+__all__ = ["LAYERS", "LOSSES", "LayerCase", "LossCase", "randomise", "without_case"]
+
+
+def without_case(module, layers=LAYERS, losses=LOSSES) -> list[str]:
+    """The public layers and losses of a module that have no case here."""
+    public = {name: getattr(module, name) for name in module.__all__}
+    is_layer = {name: inspect.isclass(v) and issubclass(v, Layer) and v is not Layer for name, v in public.items()}
+    loss = {name: inspect.isfunction(v) and is_loss(v) for name, v in public.items()}
+    return [n for n, v in public.items() if (is_layer[n] and not layers.get(v)) or (loss[n] and not losses.get(v))]

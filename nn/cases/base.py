@@ -1,0 +1,42 @@
+"""What a case is: a layer or loss with inputs, small enough to differentiate by every element."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn.layer import Layer
+
+
+class LayerCase(NamedTuple):
+    """A layer, its inputs, inputs of another size. All layers here are analytic but for kinks, or it says why not."""
+
+    build: Callable[[], Layer]
+    inputs: tuple
+    other: tuple
+    training: bool = True
+    plain: bool = False  # nn.config.plain
+    not_analytic: str = ""
+    constants: tuple[int, ...] = ()  # numbers of inputs that the layer takes as constant: see check_layer
+
+
+class LossCase(NamedTuple):
+    """A loss is called as loss(prediction, *args, **options); a tuple of predictions is handed over one by one."""
+
+    prediction: np.ndarray | tuple[np.ndarray, ...]
+    args: tuple
+    options: dict[str, Any] = {}  # noqa: RUF012  (never written to)
+    not_analytic: str = ""
+
+
+def randomise(layer: Layer) -> Layer:
+    """The layer with random parameters and running statistics: weights of 1 and biases of 0 would hide errors."""
+    rng = np.random.default_rng(41)
+    for parameter in layer.parameters().values():
+        parameter.value[...] = rng.uniform(0.5, 1.5, parameter.value.shape) * rng.choice([-1, 1], parameter.value.shape)
+    for name, buffer in layer.state_dict().items():
+        if name.endswith("running_mean"):
+            buffer[...] = rng.normal(size=buffer.shape)
+        elif name.endswith("running_var"):
+            buffer[...] = rng.uniform(0.5, 2, buffer.shape)
+    return layer
