@@ -11,11 +11,12 @@ A data set has len() and [index], which gives a sample: a dict with, as the task
     keypoints     (K, J, 3) float32, x, y, v in pixels; v is 0 for absent, 1 for hidden, 2 for visible
     segmentation  (H, W) int64; -1 is not counted
     caption       list of str
-    label         int
+    label         int, of the whole image: a place in the data set's classes (of Shapes 1 for the first, like labels)
 
 A transform is a function (sample, rng) -> sample; `Loader` makes batches. A damaged file is a ValueError with its path.
 """
 
+from .cifar import CIFAR10Lossless
 from .images import image_size, read_image
 from .loader import Loader, detection_batch
 from .shapes import Shapes, mask_boxes
@@ -32,6 +33,7 @@ from .voc import VOC_CLASSES, VOCDetection, find_classes, read_annotation
 
 __all__ = [
     "VOC_CLASSES",
+    "CIFAR10Lossless",
     "Loader",
     "Shapes",
     "VOCDetection",

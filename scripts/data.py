@@ -38,7 +38,7 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     group = Group(parser, "data", defaults, description)
     names = sorted({name for task in TASKS.values() for name in task.data})
     group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
-    group.add("--root", str, "DIR", "folder of the data set (of voc: the one that holds JPEGImages)")
+    group.add("--root", str, "DIR", "folder of the data set (of voc: with JPEGImages; of cifar10: with labels.json)")
     text = "class names in the order of their labels; without them: those that occur in the training split"
     group.add("--classes", str, "NAME", text, nargs="+")
     group.add("--shapes-train", count, "N", "scenes to generate for training")

@@ -1,6 +1,6 @@
 """Models made of nn layers. Importing `vision` registers all of them: see vision.MODELS and vision.build."""
 
-from vision import detection
+from vision import classification, detection
 from vision.registry import MODELS, build, register
 
-__all__ = ["MODELS", "build", "detection", "register"]
+__all__ = ["MODELS", "build", "classification", "detection", "register"]

@@ -6,7 +6,13 @@ import pytest
 from datasets import Shapes
 from nn.checkpoint import read_checkpoint, write_checkpoint
 from scripts.evaluate import main
-from scripts.tasks import describe_detections, detect, detection_table, evaluate_detector, select_detections
+from scripts.tasks.detection import (
+    describe_detections,
+    detect,
+    detection_table,
+    evaluate_detector,
+    select_detections,
+)
 from scripts.train import main as train
 
 PREPROCESS = {"short_side": 60, "max_side": 1000, "mean": (0, 0, 0), "std": (1, 1, 1)}

@@ -69,20 +69,20 @@ def test_gradients_of_the_vgg16_variant():
 
 
 def test_overfits_two_images():
-    """Loss near 0 and perfect boxes: what training can reach, it reaches."""
-    model = tiny(width=8, hidden=64, anchor_samples=64, roi_samples=64)
+    """Loss near 0 and perfect boxes. (A gap between foreground and background spares it the regions in between.)"""
+    model = tiny(width=8, hidden=256, anchor_samples=64, roi_samples=64, background_iou=(0.0, 0.4))
     batch = scenes(model, size=(72, 96), dtype=np.float32)
-    optimiser = Adam(model.parameters(), lr=3e-3)
-    steps = 500
+    optimiser, steps, totals = Adam(model.parameters(), lr=3e-3), 400, []
     for step in range(steps):
         model.zero_grad()
         losses, cache = model.loss(batch, np.random.default_rng(step))
         model.backward(cache)
         clip_gradient_norm(model.parameters(), 5.0)
         optimiser.step(1 - step / steps)
-    assert sum(losses.values()) < 0.05, losses  # measured: 0.018
-    # Running statistics lag behind on so short a run: average them over a few steps at the final weights.
-    for step in range(60):
+        totals.append(sum(losses.values()))
+    assert totals[0] > 2
+    assert np.mean(totals[-20:]) < 0.05  # measured: 0.018
+    for step in range(60):  # running statistics lag behind on so short a run: let them catch up
         model.loss(batch, np.random.default_rng(step))
     found, truth = model.predict(batch[0]), batch[1]
     assert evaluate_detections(found, truth, CLASSES, iou_threshold=0.75)["mean"] == 1.0

@@ -1,51 +1,15 @@
-"""What the scripts need to know of each task, and only there: a new task is one more entry in TASKS.
-
-A model's task is the word it is registered with in `vision`; train, evaluate and predict take the rest from here.
-"""
+"""Detection, as the scripts see it."""
 
 import time
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from datasets import Shapes, VOCDetection, detection_batch, find_classes, resize
+from datasets import VOCDetection, detection_batch, find_classes, resize
 from nn.layer import Layer
+from scripts.tasks.task import Task, known, open_shapes, shown, watched
 from vision.detection.boxes import clip
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections
-
-
-class Task(NamedTuple):
-    """The functions that differ from task to task. A `dataset` has len, [index] -> sample, and classes."""
-
-    metric: str  # headline metric: the key in evaluate's result by which models are compared, higher is better
-    data: dict[str, Callable]  # --data NAME -> function(arguments, split, classes or None) -> dataset
-    splits: dict[str, tuple[str, str]]  # --data NAME -> default split for training, and for validation
-    collate: Callable  # (samples, mean, std) -> batch for model.loss
-    predict: Callable  # (model, sample) -> prediction, in the pixels of the sample's image
-    evaluate: Callable  # (model, dataset) -> JSON-able dict of metrics
-    table: Callable  # metrics -> text to print
-    describe: Callable  # (prediction, classes) -> JSON-able list of what is in one image
-    select: Callable  # (prediction, threshold) -> prediction, the doubtful parts left out
-    draw: Callable  # (image, prediction, classes, sample or None) -> picture, next to the truth of the sample
-
-
-# Data sets -----------------------------------------------------------------------------------------------------------
-
-SHAPES_SEEDS = {"train": 1, "val": 2, "test": 3}
-
-
-def open_shapes(arguments, split: str, classes=None) -> Shapes:
-    """Generated scenes; each split has a seed of its own, so what is tested on has not been trained on."""
-    if split not in SHAPES_SEEDS:
-        raise ValueError(f"--data shapes has the splits {', '.join(SHAPES_SEEDS)}; there is no {split!r}")
-    if arguments.root:
-        raise ValueError(f"--root {arguments.root} does not go with --data shapes, which is generated; give --data voc")
-    n = arguments.shapes_train if split == "train" else arguments.shapes_val
-    known = {"classes": classes} if classes else {}
-    return Shapes(n, tuple(arguments.shapes_size), SHAPES_SEEDS[split], **known)
 
 
 def open_voc(arguments, split: str, classes=None) -> VOCDetection:
@@ -53,9 +17,6 @@ def open_voc(arguments, split: str, classes=None) -> VOCDetection:
     if not arguments.root:
         raise ValueError("--data voc needs --root DIR: the folder that holds JPEGImages, Annotations and ImageSets")
     return VOCDetection(arguments.root, split, classes or find_classes(arguments.root, split))
-
-
-# Detection -----------------------------------------------------------------------------------------------------------
 
 
 def detect(model: Layer, sample: dict) -> dict:
@@ -141,24 +102,3 @@ DETECTION = Task(
     select=select_detections,
     draw=draw_prediction,
 )
-
-TASKS = {"detection": DETECTION}
-
-
-# Shared --------------------------------------------------------------------------------------------------------------
-
-
-def watched(dataset, what: str) -> Iterable[dict]:
-    """The samples of a data set in order, with a progress bar where somebody watches."""
-    indices = tqdm(range(len(dataset)), what, unit=" images", disable=None, leave=False, dynamic_ncols=True)
-    return (dataset[index] for index in indices)
-
-
-def known(value: float) -> float | None:
-    """JSON has no NaN: what is not defined, such as the AP of a class without objects, is null."""
-    return None if np.isnan(value) else float(value)
-
-
-def shown(value: float | None) -> str:
-    """A metric to three digits, "-" where it is not defined."""
-    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,152 @@
+"""ResNet for CIFAR-10: 6n + 2 layers, shortcuts without parameters.
+
+Reference: He et al. 2016, Deep residual learning for image recognition, arXiv:1512.03385, sec. 4.2.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, Linear, ReLU, Sequential
+from nn.avg_pool import GlobalAvgPool2d
+from nn.backend import array_module
+from nn.layer import Layer, check_shape, positive
+from vision.classification.classifier import Classifier, complete
+from vision.registry import register
+
+
+class PaddedShortcut(Layer):
+    """y = every stride-th pixel of x, between channels of zeros.    x (N, I, H, W), y (N, O, ceil(H/s), ceil(W/s)).
+
+    The new channels are zeros, half of them before the old ones and half behind (the odd one behind), as in the code
+    that the published weights are for. Raises ValueError for out_channels < in_channels.
+
+    Reference: He et al. 2016, sec. 3.3, option (A).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        positive(self, in_channels=in_channels, out_channels=out_channels, stride=stride)
+        if out_channels < in_channels:
+            raise ValueError(f"PaddedShortcut: out_channels={out_channels} must not be under in_channels={in_channels}")
+        self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
+        before = (out_channels - in_channels) // 2
+        self.filled = slice(before, before + in_channels)
+
+    def forward(self, x, training=True):
+        check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
+        kept = x[:, :, :: self.stride, :: self.stride]
+        y = array_module(x).zeros((len(x), self.out_channels, *kept.shape[2:]), x.dtype)
+        y[:, self.filled] = kept
+        return y, x.shape
+
+    def backward(self, dy, cache):
+        n, _, h, w = cache
+        check_shape(self, dy=(dy, (n, self.out_channels, -(-h // self.stride), -(-w // self.stride))))
+        dx = array_module(dy).zeros(cache, dy.dtype)  # y does not depend on the pixels left out
+        dx[:, :, :: self.stride, :: self.stride] = dy[:, self.filled]  # y[:, filled] = x[:, :, ::s, ::s]
+        return dx
+
+
+class BlockCache(NamedTuple):
+    """The caches of a block's layers, in the order of the forward pass."""
+
+    conv1: Any
+    bn1: Any
+    relu1: Any
+    conv2: Any
+    bn2: Any
+    shortcut: Any
+    relu2: Any
+
+
+class BasicBlock(Layer):
+    """y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)).    x (N, I, H, W), y (N, O, ceil(H/s), ceil(W/s)).
+
+    Both convolutions are 3x3, the first with the stride. The shortcut is x itself where the shape stays.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, rng: np.random.Generator):
+        self.conv1 = Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False, rng=rng)
+        self.bn1 = BatchNorm2d(out_channels)
+        self.relu = ReLU()
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1, bias=False, rng=rng)
+        self.bn2 = BatchNorm2d(out_channels)
+        same = in_channels == out_channels and stride == 1
+        self.shortcut = Sequential() if same else PaddedShortcut(in_channels, out_channels, stride)
+
+    def forward(self, x, training=True):
+        h, c_conv1 = self.conv1.forward(x, training)
+        h, c_bn1 = self.bn1.forward(h, training)
+        h, c_relu1 = self.relu.forward(h, training)
+        h, c_conv2 = self.conv2.forward(h, training)
+        h, c_bn2 = self.bn2.forward(h, training)
+        same, c_shortcut = self.shortcut.forward(x, training)
+        y, c_relu2 = self.relu.forward(h + same, training)
+        return y, BlockCache(c_conv1, c_bn1, c_relu1, c_conv2, c_bn2, c_shortcut, c_relu2)
+
+    def backward(self, dy, cache):
+        dsum = self.relu.backward(dy, cache.relu2)
+        dx = self.shortcut.backward(dsum, cache.shortcut)
+        dh = self.bn2.backward(dsum, cache.bn2)
+        dh = self.conv2.backward(dh, cache.conv2)
+        dh = self.relu.backward(dh, cache.relu1)
+        dh = self.bn1.backward(dh, cache.bn1)
+        return dx + self.conv1.backward(dh, cache.conv1)  # x forks: gradients add up
+
+
+class ResNetCifar(Layer):
+    """images (N, 3, H, W) to logits (N, classes): a 3x3 convolution, 3 stages of n blocks, global average, linear.
+
+    The stages have width, 2 width and 4 width channels; the second and the third begin with stride 2. The paper's
+    images are 32x32, its width is 16; n = 3, 5, 7, 9, 18 make its ResNet-20, 32, 44, 56, 110.
+    """
+
+    def __init__(self, classes: int, n: int = 3, width: int = 16, *, rng: np.random.Generator):
+        positive(self, classes=classes, n=n, width=width)
+        self.conv1 = Conv2d(3, width, 3, padding=1, bias=False, rng=rng)
+        self.bn1 = BatchNorm2d(width)
+        self.relu = ReLU()
+        self.layer1 = self._stage(n, width, width, 1, rng)
+        self.layer2 = self._stage(n, width, 2 * width, 2, rng)
+        self.layer3 = self._stage(n, 2 * width, 4 * width, 2, rng)
+        self.pool = GlobalAvgPool2d()
+        self.linear = Linear(4 * width, classes, rng=rng)
+
+    @staticmethod
+    def _stage(n, in_channels, channels, stride, rng):
+        first = BasicBlock(in_channels, channels, stride, rng=rng)
+        return Sequential(first, *(BasicBlock(channels, channels, 1, rng=rng) for _ in range(n - 1)))
+
+    def _in_order(self):
+        return (self.conv1, self.bn1, self.relu, self.layer1, self.layer2, self.layer3, self.pool, self.linear)
+
+    def forward(self, x, training=True):
+        caches = []
+        for layer in self._in_order():
+            x, cache = layer.forward(x, training)
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, dy, cache):
+        for layer, layer_cache in zip(reversed(self._in_order()), reversed(cache)):
+            dy = layer.backward(dy, layer_cache)
+        return dy
+
+
+# Sec. 4.2: batches of 128, 64,000 steps (182 epochs of its 45,000 images), the rate divided by 10 at half and three
+# quarters. Its augmentation, 4 pixels of padding and a random crop, is a zoom about as large here.
+RECIPE = {
+    "epochs": 182, "batch_size": 128, "lr": 0.1, "weight_decay": 0.0001, "milestones": [0.5, 0.75], "warm_up": 0,
+    "clip_norm": 0.0, "zoom": [0.85, 1.18], "jitter": 0.0,
+}  # fmt: skip
+
+
+@register("resnet20_cifar", "classification", recipe=RECIPE)
+def resnet20_cifar(classes, rng, **options) -> Classifier:
+    """ResNet-20 (n=3) or another depth: 0.27 million parameters, 41 million multiply-adds for an image of 32x32."""
+    options = complete(
+        "resnet20_cifar", options, n=3, width=16, short_side=32, max_side=64, mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+    )  # fmt: skip
+    network = ResNetCifar(len(classes), options["n"], options["width"], rng=rng)
+    return Classifier(network, classes, options)

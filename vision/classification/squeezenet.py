@@ -1,0 +1,94 @@
+"""SqueezeNet 1.0: AlexNet's accuracy with a fiftieth of its parameters.
+
+Reference: Iandola et al. 2016, SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and < 0.5 MB model size,
+arXiv:1602.07360.
+"""
+
+import numpy as np
+
+from nn import Concat, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
+from nn.avg_pool import GlobalAvgPool2d
+from nn.layer import Layer, positive
+from vision.classification.classifier import Classifier, complete
+from vision.registry import register
+
+POOL = "pool"
+SQUEEZE = (1, 1, 2, POOL, 2, 3, 3, 4, POOL, 4)  # table 1: s1x1 of fire2 .. fire9, in units of the first one's 16
+
+
+class Fire(Layer):
+    """s = relu(squeeze(x)), y = relu(expand1x1(s) beside expand3x3(s)).    x (N, C, H, W), y (N, 8 S, H, W).
+
+    squeeze: 1x1 to S channels; expand1x1 and expand3x3: to 4 S channels each.
+
+    Reference: Iandola et al. 2016, sec. 3.2 and fig. 1.
+    """
+
+    def __init__(self, in_channels: int, squeeze_channels: int, *, rng: np.random.Generator):
+        self.out_channels = 8 * squeeze_channels
+        self.squeeze = Conv2d(in_channels, squeeze_channels, 1, rng=rng)
+        self.expand1x1 = Conv2d(squeeze_channels, 4 * squeeze_channels, 1, rng=rng)
+        self.expand3x3 = Conv2d(squeeze_channels, 4 * squeeze_channels, 3, padding=1, rng=rng)
+        self.body = Sequential(self.squeeze, ReLU(), Concat(self.expand1x1, self.expand3x3), ReLU())
+
+    def children(self):
+        """The three convolutions, by torchvision's names."""
+        return ((name, getattr(self, name)) for name in ("squeeze", "expand1x1", "expand3x3"))
+
+    def forward(self, x, training=True):
+        return self.body.forward(x, training)
+
+    def backward(self, dy, cache):
+        return self.body.backward(dy, cache)
+
+
+class SqueezeNet(Layer):
+    """images (N, 3, H, W) to logits (N, classes): a 7x7 convolution, 8 Fire modules, a 1x1 convolution, global average.
+
+    width: the squeeze channels of the first Fire module, 16 in the paper; all channels grow with it. The layers stand
+    in `features` and `classifier` under torchvision's numbers, so that weights of its squeezenet1_0 fit. Pooling is
+    3x3 with stride 2 and ceil_mode; the images are 227x227 in the authors' code, at least 21x21 are needed.
+    """
+
+    def __init__(self, classes: int, width: int = 16, dropout: float = 0.5, *, rng: np.random.Generator):
+        positive(self, classes=classes, width=width)
+        layers, channels = [Conv2d(3, 6 * width, 7, stride=2, rng=rng), ReLU(), _pool()], 6 * width
+        for step in SQUEEZE:
+            layers.append(_pool() if step == POOL else Fire(channels, step * width, rng=rng))
+            channels = getattr(layers[-1], "out_channels", channels)
+        conv10 = Conv2d(channels, classes, 1, rng=rng)
+        conv10.weight.value[...] = 0.01 * rng.standard_normal(conv10.weight.value.shape)  # as the authors' code
+        self.features = Sequential(*layers)
+        self.classifier = Sequential(Dropout(dropout, rng=rng.spawn(1)[0]), conv10, ReLU(), GlobalAvgPool2d())
+
+    def forward(self, x, training=True):
+        features, c_features = self.features.forward(x, training)
+        logits, c_classifier = self.classifier.forward(features, training)
+        return logits, (c_features, c_classifier)
+
+    def backward(self, dy, cache):
+        c_features, c_classifier = cache
+        dfeatures = self.classifier.backward(dy, c_classifier)
+        return self.features.backward(dfeatures, c_features)
+
+
+def _pool():
+    return MaxPool2d(3, stride=2, ceil_mode=True)
+
+
+# The authors' solver.prototxt for v1.0: 170,000 batches of 512, the rate falling along a line (here: power 0.9).
+RECIPE = {
+    "epochs": 68, "batch_size": 512, "lr": 0.04, "weight_decay": 0.0002, "schedule": "polynomial", "warm_up": 0,
+    "clip_norm": 0.0,
+}  # fmt: skip
+
+
+@register("squeezenet1_0", "classification", recipe=RECIPE)
+def squeezenet1_0(classes, rng, **options) -> Classifier:
+    """SqueezeNet 1.0: 1,248,424 parameters for 1000 classes. Pixels only lose their mean: std is 1."""
+    options = complete(
+        "squeezenet1_0", options, width=16, dropout=0.5, short_side=227, max_side=454, mean=(123, 117, 104),
+        std=(1, 1, 1),
+    )  # fmt: skip
+    network = SqueezeNet(len(classes), options["width"], options["dropout"], rng=rng)
+    return Classifier(network, classes, options)
