@@ -17,6 +17,7 @@ compared with that.
 
 import copy
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -226,6 +227,13 @@ def check_contract(layer: Layer, inputs: tuple, other_inputs: tuple, *, training
         strided = _alone(layer, [_strided(x) for x in both[0]], [_strided(dy) for dy in dys[0]], training)
         _demand(_same(strided, one, tolerance), name, "non-contiguous arrays give other results")
 
+        def infer(xs):
+            return _outputs(layer.forward(*xs, training=False)[0])
+
+        with ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(infer, both))
+        _demand(_same(together, [infer(xs) for xs in both]), name, "two threads at once give other results than one")
+
 
 def _alone(layer, inputs, dys, training):
     """Outputs, input gradients and parameter gradients of one forward and backward."""
@@ -240,8 +248,12 @@ def _forward(layer, inputs, training):
     state = _State(layer)
     y, cache = layer.forward(*inputs, training=training)
     state.restore()
-    outputs = y if isinstance(y, tuple) else (y,)
-    return [y for y in outputs if y.dtype.kind in "fc"], cache
+    return _outputs(y), cache
+
+
+def _outputs(y):
+    """The floating-point outputs as a list."""
+    return [y for y in _as_tuple(y) if y.dtype.kind in "fc"]
 
 
 class _State:

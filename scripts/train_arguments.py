@@ -62,7 +62,7 @@ def _add_model_arguments(parser, defaults):
     group = Group(parser, "model", defaults)
     group.add("--model", str, None, "what to train (needed, unless with --resume)", choices=list(vision.MODELS))
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
-    group.group.add_argument("--set", nargs="+", type=_model_option, metavar="NAME=VALUE", default=[], help=text)
+    group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
 
 
@@ -94,7 +94,7 @@ def _add_run_arguments(parser, defaults):
     group.switch("--debug", "show the traceback of an error")
 
 
-def _model_option(text):
+def model_option(text):
     """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists, true), else as text."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
