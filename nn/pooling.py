@@ -70,7 +70,8 @@ class MaxPool2d(Layer):
         row, col = xp.divmod(taps.astype(np.int64), self.geometry.kernel[1])
         row = xp.arange(taps.shape[2])[:, None] * sh - ph + row * dh
         col = xp.arange(taps.shape[3]) * sw - pw + col * dw
-        return row * in_shape[3] + col
+        h, w = in_shape[2:]  # a window all of minus infinity ends on its padding: on its first cell instead
+        return xp.clip(row, 0, h - 1) * w + xp.clip(col, 0, w - 1)
 
     def _max_over_taps(self, padded, y, taps):
         """Fill y and taps (C, oh, ow) of one padded image (C, ., .), going through the places of the window."""

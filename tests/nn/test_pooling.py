@@ -161,3 +161,8 @@ def test_bad_input():
     y, cache = layer.forward(np.zeros((2, 3, 5, 7)))
     with pytest.raises(ValueError, match=r"^MaxPool2d: dy must have shape \(2, 3, 2, 3\), got \(2, 3, 2, 2\)$"):
         layer.backward(y[..., :2], cache)
+
+
+def test_a_window_all_of_minus_infinity_has_an_index_inside_the_image():
+    _, indices = MaxPool2d(2, padding=1, return_indices=True)(np.full((1, 1, 3, 4), -np.inf, np.float32))
+    assert indices[0, 0].tolist() == [[0, 1, 3], [4, 5, 7]]
