@@ -1,0 +1,229 @@
+"""Check gradients numerically, and show how exact they are: of all layers and losses of nn, and of whole models.
+
+Backward is compared with central differences and, where forward is analytic, with the complex step, which has no step
+error: see nn.gradcheck. The table has the worst relative error over the cases of nn.cases (of a model: over the
+parameters of a small version of it on generated scenes). Wanted are 1e-7 of central differences, 1e-6 where layers are
+stacked (recurrent layers of several, models), and 1e-12 of the complex step, 1e-9 of models. Exit status 1 when any
+check fails, 2 for an unknown name.
+
+example, everything:
+  python -m scripts.gradcheck
+
+example, one layer, one loss and one model:
+  python -m scripts.gradcheck LSTM triplet faster_rcnn_small
+"""
+
+import difflib
+import sys
+import textwrap
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import nn
+import vision
+from nn.cases import LAYERS, LOSSES, LayerCase, LossCase, randomise
+from nn.gradcheck import check_layer, check_loss, check_model
+from nn.layer import Layer
+from scripts.command_line import Parser, command
+from scripts.tasks import TASKS
+
+SMOOTH, DEEP = 1e-7, 1e-6  # wanted of central differences: of a layer or loss, of stacks of layers
+EXACT, EXACT_DEEP = 1e-12, 1e-9  # wanted of the complex step: of a layer or loss, of models
+
+CLASSES = ("circle", "square", "triangle")
+
+
+class Small(NamedTuple):
+    """What makes the check of a model small: its options, how many scenes of what size."""
+
+    options: dict[str, Any] = {}  # noqa: RUF012  (never written to)
+    scenes: int = 2
+    size: tuple[int, int] = (32, 48)
+
+
+# Few units and pixels do more than save time: fewer ReLUs and maxima switch within a finite difference.
+SMALL = {
+    "faster_rcnn_small": Small({
+        "width": 2, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32, "roi_samples": 16,
+        "min_size": 2,
+    }),
+    "faster_rcnn_vgg16": Small({
+        "frozen_layers": 28, "hidden": 8, "rpn_channels": 8, "anchor_scales": (32,), "anchor_samples": 16,
+        "roi_samples": 8, "min_size": 4,
+    }, scenes=1, size=(32, 32)),
+    "resnet20_cifar": Small({"n": 1, "width": 2}),
+    "squeezenet1_0": Small({"width": 1}),
+}  # fmt: skip
+
+Check = tuple[str, str, Callable[[bool], float]]  # case, why its forward is not analytic, complex_step -> worst error
+
+
+class Row(NamedTuple):
+    """What was measured of one name: the worst errors (None: not measured), seconds, notes, and what failed."""
+
+    name: str
+    cases: int
+    central: float | None
+    complex_step: float | None
+    seconds: float
+    notes: list[str]
+    failures: list[str]
+
+    def __str__(self):
+        errors = "".join(f"{'-' if e is None else f'{e:.1e}':>14}" for e in (self.central, self.complex_step))
+        line = f"{self.name:34}{self.cases:5}{errors}{self.seconds:9.1f}  {'FAIL' if self.failures else 'pass'}"
+        return "\n".join([line, *(f"    {text}" for text in self.notes + self.failures)])
+
+
+HEADER = f"{'name':34}{'cases':>5}{'central':>14}{'complex step':>14}{'seconds':>9}"
+
+
+@command
+def main(arguments: list[str]) -> int | None:
+    args = build_parser().parse_args(arguments)
+    chosen = choose(args.names)
+    print(HEADER, flush=True)
+    started, failed = time.monotonic(), []
+    for name, checks in chosen:
+        row = measure(name, checks, args.debug)
+        print(row, flush=True)
+        failed += [name] if row.failures else []
+    print(f"{len(chosen)} checked in {time.monotonic() - started:.0f} s: {', '.join(failed) or 'none'} failed")
+    return 1 if failed else 0
+
+
+def build_parser() -> Parser:
+    names = {"layers": layer_names(), "losses": loss_names(), "models": vision.MODELS}
+    lists = [
+        textwrap.fill(f"{kind}: {', '.join(known)}", 110, subsequent_indent="  ", break_on_hyphens=False)
+        for kind, known in names.items()
+    ]
+    parser = Parser("scripts.gradcheck", "\n".join([__doc__.rstrip(), "", *lists]))
+    text = "layers, losses and models to check, by name (default: all)"
+    parser.add_argument("names", metavar="NAME", nargs="*", help=text)
+    parser.add_argument("--debug", action="store_true", help="stop at the first failure, with its traceback")
+    return parser
+
+
+def choose(names: list[str]) -> list[tuple[str, Iterable[Check]]]:
+    """(name, checks) for each name, none: for all. ValueError for an unknown one."""
+    layers, losses = layer_names(), loss_names()
+    known = {name: partial(layer_checks, owner) for name, owner in layers.items()}
+    known |= {name: partial(loss_checks, loss) for name, loss in losses.items()}
+    known |= {name: partial(model_checks, name) for name in vision.MODELS}
+    if unknown := [name for name in names if name not in known]:
+        close = _close(unknown[0], known)
+        advice = f"did you mean {' or '.join(close)}?" if close else "--help lists all names"
+        raise ValueError(f"there is no layer, loss or model {unknown[0]!r}; {advice}")
+    aliases = [name for name, owner in layers.items() if name != owner.__name__]
+    return [(name, known[name]()) for name in dict.fromkeys(names or known) if names or name not in aliases]
+
+
+def _close(name, known):
+    """Known names that are alike, or contain it, whatever their case; at most 5."""
+    lower = {k.lower(): k for k in known}
+    alike = difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.6)
+    containing = [k for k in lower if len(name) > 2 and name.lower() in k]
+    return [lower[k] for k in dict.fromkeys(alike + containing)][:5]
+
+
+def layer_names() -> dict[str, type[Layer]]:
+    """The layers that have cases, by all their names: StochasticDepth is another one of DropPath."""
+    names = {owner.__name__: owner for owner in LAYERS}
+    public = {name: getattr(nn, name) for name in nn.__all__}
+    return names | {name: value for name, value in public.items() if isinstance(value, type) and value in LAYERS}
+
+
+def loss_names() -> dict[str, Callable]:
+    """The losses that have cases."""
+    return {loss.__name__: loss for loss in LOSSES}
+
+
+def measure(name: str, checks: Iterable[Check], debug: bool = False) -> Row:
+    """Run the checks of one name. Whatever a check raises, an error inside a layer too, is a failure of it."""
+    started, errors, notes, failures, count = time.monotonic(), {False: [], True: []}, [], [], 0
+    for case, not_analytic, check in checks:
+        count += 1
+        if not_analytic:
+            notes.append(f"{case}: no complex step: {not_analytic}")
+        for complex_step in (False,) if not_analytic else (False, True):
+            try:
+                errors[complex_step].append(check(complex_step))
+            except Exception as error:
+                if debug:
+                    raise
+                kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+                method = "complex step" if complex_step else "central differences"
+                failures.append(f"{case}, {method}: {kind}{error}")
+    central, exact = (max(errors[key], default=None) for key in (False, True))
+    return Row(name, count, central, exact, time.monotonic() - started, notes, failures)
+
+
+def layer_checks(owner: type[Layer]) -> Iterable[Check]:
+    """The checks of the cases of a layer."""
+    for name, case in LAYERS[owner].items():
+        yield name, case.not_analytic, partial(check_layer_case, case)
+
+
+def check_layer_case(case: LayerCase, complex_step: bool) -> float:
+    """The worst relative error over all inputs and parameters; GradientError where it is too large."""
+    layer, plain = randomise(case.build()), nn.config.plain
+    central = DEEP if getattr(layer, "num_layers", 1) > 1 else SMOOTH
+    options = {"training": case.training, "constants": case.constants, "complex_step": complex_step}
+    nn.config.plain = case.plain
+    try:
+        errors = check_layer(layer, *case.inputs, tolerance=EXACT if complex_step else central, **options)
+    finally:
+        nn.config.plain = plain
+    return max(errors.values(), default=0.0)
+
+
+def loss_checks(loss: Callable) -> Iterable[Check]:
+    """The checks of the cases of a loss."""
+    for name, case in LOSSES[loss].items():
+        yield name, case.not_analytic, partial(check_loss_case, loss, case)
+
+
+def check_loss_case(loss: Callable, case: LossCase, complex_step: bool) -> float:
+    """The worst relative error over all predictions; GradientError where it is too large."""
+    options = {"tolerance": EXACT if complex_step else SMOOTH, "complex_step": complex_step, **case.options}
+    return check_loss(loss, case.prediction, *case.args, **options)
+
+
+def model_checks(name: str) -> Iterable[Check]:
+    """The one check of a model: a small version of it on generated scenes."""
+    yield "small version", "", partial(check_small_model, name, SMALL.get(name, Small()))
+
+
+def check_small_model(name: str, small: Small, complex_step: bool) -> float:
+    """The worst relative error over all trainable parameters; GradientError where it is too large."""
+    model = off_the_kinks(vision.build(name, CLASSES, np.random.default_rng(3), **small.options))
+    tolerance = EXACT_DEEP if complex_step else DEEP
+    return max(check_model(model, scenes(model, small), tolerance=tolerance, complex_step=complex_step).values())
+
+
+def scenes(model: Layer, small: Small) -> tuple:
+    """A batch for model.loss as its task makes them, the images in float64."""
+    task = TASKS[vision.MODELS[model.config["model"]].task]
+    data = task.data["shapes"](Namespace(root=None, shapes_train=small.scenes, shapes_size=small.size), "train")
+    samples = [data[i] for i in range(len(data))]
+    images, targets = task.collate(samples, model.preprocess["mean"], model.preprocess["std"])
+    return images.astype(np.float64), targets
+
+
+def off_the_kinks(model: Layer) -> Layer:
+    """The model with biases that are not 0: where all inputs of a ReLU are 0, it would stand on its kink."""
+    rng = np.random.default_rng(4)
+    for name, parameter in model.parameters().items():
+        if name.endswith("bias"):
+            parameter.value[...] = 0.1 * rng.standard_normal(parameter.value.shape)
+    return model
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+import re
+
+import numpy as np
+import pytest
+
+import nn
+import scripts.gradcheck
+import vision
+from nn.cases import LAYERS, LOSSES, LayerCase, LossCase
+from nn.layer import Layer
+from scripts.gradcheck import SMALL, choose, main
+from vision.registry import Entry
+
+X = np.array([[0.5, -1.5, 2.0], [1.0, 0.25, -0.75]])
+
+
+class Wrong(Layer):
+    """y = x * x, and a factor of 2 forgotten."""
+
+    def forward(self, x, training=True):
+        return x * x, x
+
+    def backward(self, dy, cache):
+        return dy * cache
+
+
+class Broken(Wrong):
+    def backward(self, dy, cache):
+        return dy @ cache
+
+
+class NotAnalytic(Wrong):
+    """y = |x|"""
+
+    def forward(self, x, training=True):
+        return np.abs(x), x
+
+    def backward(self, dy, cache):
+        return dy * np.sign(cache)
+
+
+def wrong_loss(prediction, target):
+    return (prediction - target).sum().item(), prediction
+
+
+def rows(out):
+    """{name: the other columns} of what was printed."""
+    lines = [re.split(r"\s{2,}", line) for line in out.splitlines()[1:-1] if not line.startswith(" ")]
+    return {name: columns for name, *columns in lines}
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """planted(layer, **options of its case): adds a layer to those that are checked."""
+
+    def add(layer, **options):
+        case = LayerCase(layer, (X,), (X[:1],), **options)
+        monkeypatch.setattr(scripts.gradcheck, "LAYERS", LAYERS | {layer: {"a case": case}})
+
+    return add
+
+
+def test_a_layer_by_name(capsys):
+    assert main(["Linear"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["name", "cases", "central", "complex", "step", "seconds"]
+    cases, central, exact, _seconds, result = rows(out)["Linear"]
+    assert (int(cases), result) == (len(LAYERS[nn.Linear]), "pass")
+    assert 0 < float(central) < 1e-7
+    assert 0 < float(exact) < 1e-12
+    assert re.fullmatch(r"1 checked in \d+ s: none failed", out.splitlines()[-1])
+
+
+def test_a_loss_and_layers_in_the_order_given_each_once(capsys):
+    assert main(["triplet", "ReLU", "StochasticDepth", "ReLU"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert list(found) == ["triplet", "ReLU", "StochasticDepth"]
+    assert int(found["triplet"][0]) == len(LOSSES[nn.triplet])
+    assert int(found["StochasticDepth"][0]) == len(LAYERS[nn.DropPath])
+
+
+def test_a_model(capsys):
+    assert main(["resnet20_cifar"]) == 0
+    cases, central, exact, _seconds, result = rows(capsys.readouterr().out)["resnet20_cifar"]
+    assert (cases, result) == ("1", "pass")
+    assert 0 < float(central) < 1e-6
+    assert 0 < float(exact) < 1e-9
+
+
+def test_without_names_it_is_everything_once():
+    names = [name for name, _ in choose([])]
+    layers, losses = [layer.__name__ for layer in LAYERS], [loss.__name__ for loss in LOSSES]
+    assert names == [*layers, *losses, *vision.MODELS]
+
+
+def test_every_model_has_a_small_version(entries):
+    assert SMALL.keys() == vision.MODELS.keys() - entries.keys(), "give the new model its options in scripts.gradcheck"
+
+
+@pytest.mark.parametrize(
+    "name, close",
+    [
+        ("Conv3d", "did you mean Conv2d"),
+        ("lstm", "did you mean LSTM or LSTMCell"),
+        ("pool", "did you mean .*MaxPool2d"),
+        ("smoothl1", "did you mean smooth_l1"),
+        ("faster_rcnn", "did you mean .*faster_rcnn_small"),
+        ("zzz", "--help lists all names"),
+    ],
+)
+def test_unknown_names(name, close, error_of):
+    assert re.match(f"error: there is no layer, loss or model '{name}'; {close}", error_of(main, "Linear", name))
+
+
+def test_a_wrong_layer_fails_and_the_rest_is_still_checked(planted, capsys):
+    planted(Wrong)
+    assert main(["Wrong", "Linear"]) == 1
+    out = capsys.readouterr().out
+    assert rows(out)["Wrong"][:1] + rows(out)["Wrong"][-1:] == ["1", "FAIL"]
+    assert re.search(r"\n    a case, central differences: Wrong: gradient of x\[\d, \d\] is .*wanted 1e-07", out)
+    assert re.search(r"\n    a case, complex step: Wrong: gradient of x\[\d, \d\] is .*wanted 1e-12", out)
+    assert rows(out)["Linear"][-1] == "pass"
+    assert out.splitlines()[-1].endswith("Wrong failed")
+
+
+def test_an_error_inside_a_layer_is_a_failure_of_it(planted, capsys):
+    planted(Broken)
+    assert main(["Broken"]) == 1
+    out = capsys.readouterr().out
+    assert "a case, central differences: ValueError: matmul" in out
+    with pytest.raises(ValueError, match="matmul"):
+        main(["Broken", "--debug"])
+
+
+def test_why_there_is_no_complex_step(planted, capsys):
+    planted(NotAnalytic, not_analytic="it takes the modulus")
+    assert main(["NotAnalytic"]) == 0
+    out = capsys.readouterr().out
+    assert rows(out)["NotAnalytic"][2] == "-"
+    assert "\n    a case: no complex step: it takes the modulus" in out
+
+
+def test_the_plain_version_is_checked_where_a_case_says_so(planted, capsys):
+    seen = []
+
+    class Watching(NotAnalytic):
+        def forward(self, x, training=True):
+            seen.append(nn.config.plain)
+            return super().forward(x, training)
+
+    planted(Watching, plain=True, not_analytic="modulus")
+    assert main(["Watching"]) == 0
+    assert set(seen) == {True}
+    assert nn.config.plain is False
+
+
+def test_a_wrong_loss_fails(monkeypatch, capsys):
+    monkeypatch.setattr(scripts.gradcheck, "LOSSES", {wrong_loss: {"a case": LossCase(X, (X + 1,))}})
+    assert main(["wrong_loss"]) == 1
+    assert "a case, complex step: wrong_loss: gradient of prediction[" in capsys.readouterr().out
+
+
+def test_a_wrong_model_fails(monkeypatch, capsys):
+    def make(classes, rng, **options):
+        model = vision.MODELS["resnet20_cifar"].make(classes, rng, n=1, width=2, **options)
+        backward = model.backward
+        model.backward = lambda cache: backward(cache._replace(dlogits=2 * cache.dlogits))
+        return model
+
+    monkeypatch.setitem(vision.MODELS, "wrong_model", Entry("classification", make, {}))
+    assert main(["wrong_model"]) == 1
+    assert "small version, complex step: Classifier: the derivative along a random direction" in capsys.readouterr().out
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"])
+    assert leaving.value.code == 0
+    text = capsys.readouterr().out
+    assert "python -m scripts.gradcheck LSTM triplet faster_rcnn_small" in text
+    for name in ("DeformConv2d", "softmax_cross_entropy", "faster_rcnn_vgg16"):
+        assert name in text
