@@ -45,7 +45,7 @@ from nn.roi_warp import RoIWarp
 from nn.schedules import constant, cosine, polynomial, step_decay, warm_up
 from nn.softmax import LogSoftmax, Softmax
 from nn.squeeze_excitation import SqueezeExcitation
-from nn.state import load_state, read_state, save_state
+from nn.state import load_state, read_metadata, read_state, save_state
 from nn.summary import summary
 from nn.upsample import MaxUnpool2d, Upsample2d
 
@@ -77,5 +77,5 @@ __all__ = [  # noqa: RUF022  (by subject)
     "bilinear_kernel", "he_normal", "he_uniform", "identity_affine", "lstm_forget_bias", "orthogonal", "xavier_normal",
     "xavier_uniform",
     # files
-    "load_state", "read_checkpoint", "read_state", "save_state", "write_checkpoint",
+    "load_state", "read_checkpoint", "read_metadata", "read_state", "save_state", "write_checkpoint",
 ]  # fmt: skip

@@ -161,6 +161,21 @@ def test_dtypes_that_have_no_storage_type(read, refuses):
     refuses(both(value("float8_e5m2"))[0], "dtype torch.float8_e5m2, which NumPy does not have")
 
 
+def test_each_tensor_gets_the_storage_and_the_dtype_it_names(read):
+    """Two storages of one dtype; one storage seen as two dtypes."""
+    untyped = Stored(("storage", Named("torch.storage", "UntypedStorage"), "1", "cpu", 8))
+    arguments = (untyped, 0, (4,), (1,), False, ordered({}), Named("torch", "uint16"))
+    value = {
+        "zero": tensor(storage("0"), (6,), (1,)),
+        "one": tensor(storage("1", length=2), (2,), (1,)),
+        "one again": Call(Named("torch._utils", "_rebuild_tensor_v3"), arguments),
+    }
+    found = read(zip_file(value, {"0": RAW, "1": np.array([7, 8], "<f4").tobytes()}))
+    assert found["zero"].tolist() == SIX.tolist()
+    assert found["one"].tolist() == [7, 8]
+    assert found["one again"].tolist() == np.array([7, 8], "<f4").view(np.uint16).tolist()
+
+
 def test_parameters_old_tensors_and_parts_of_storages(read):
     """torch.nn.Parameter in the dict; _rebuild_tensor and storage views, as PyTorch 0.1 to 0.3 wrote them."""
     old = Call(Named("torch._utils", "_rebuild_tensor"), (storage("0", "FloatStorage", 6, ("1", 2, 4)), 1, (2,), (1,)))
@@ -265,6 +280,15 @@ def test_opcodes_that_data_does_not_need(marker, refuses):
         refuses(zip_file(b"\x80\x02" + opcode + b".", {}), "(the pickle opcode|it names os.system)")
 
 
+def test_pickles_that_do_not_add_up(refuses):
+    refuses(zip_file(b"\x80\x02" + opcodes({}) + opcodes({}) + b".", {}), "ends with 2 values on its stack, wanted 1")
+    refuses(zip_file(b"\x80\x02](.", {}), "ends with 0 values on its stack, wanted 1")
+    refuses(zip_file(b"\x80\x02](K\x00K\x01u.", {}), "it fills a list as if it were a dict")
+    refuses(zip_file(b"\x80\x02)K\x00a.", {}), "it fills a tuple as if it were a list")
+    refuses(zip_file(b"\x80\x02}(K\x00u.", {}), "damaged|shorter")
+    refuses(zip_file(b"\x80\x02a.", {}), "IndexError")
+
+
 def test_no_module_is_imported(refuses):
     for module in ("antigravity", "this"):
         refuses(zip_file(Call(Named(module, "x"), ()), {}), f"it names {module}.x")
@@ -321,6 +345,11 @@ def test_tensors_stay_inside_their_storage(refuses, read):
         ({"x": tensor(storage("0", "Size"), (6,), (1,))}, "without a type, key and length"),
         ({"x": tensor(Stored(("module", 1, 2)), (6,), (1,))}, "refers to something that is no storage"),
         ({"x": tensor(Stored("0"), (6,), (1,))}, "refers to something that is no storage"),
+        (
+            {"x": tensor(Stored(("file", Named("torch", "FloatStorage"), "0", "cpu", 6)), (6,), (1,))},
+            "refers to something that is no storage",
+        ),
+        (Call(Named("collections", "OrderedDict"), ([[("a",), 1]],)), "not made of keys and values"),
         ({"x": Call(Named("torch._utils", "_rebuild_parameter"), (3,))}, "a parameter made of a int"),
         ({"x": Call(Named("torch._utils", "_rebuild_tensor_v2"), (3,))}, "TypeError: .*missing"),
         (Call(Named("collections", "OrderedDict"), (3,)), "OrderedDict that is not made of keys and values"),
@@ -347,6 +376,9 @@ def test_zip_archives_of_another_kind(refuses):
     refuses(zip_file(value, {"1": raw}), "KeyError: .*a/data/0")
     refuses(zip_file(value, {"0": raw}, **{"constants.pkl": b""}), "a TorchScript program, not weights")
     refuses(zip_file(value, {}, **{"b/data.pkl": b""}), "it must have one data.pkl, and no name twice")
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        twice = zip_file(value, {"0": raw}, **{"data/0": raw})
+    refuses(twice, "it must have one data.pkl, and no name twice")
 
 
 def test_legacy_files_of_another_kind(refuses):
@@ -354,6 +386,9 @@ def test_legacy_files_of_another_kind(refuses):
     refuses(legacy_file(value, {"0": (6, raw)}, magic=7), "does not begin with the magic number")
     refuses(legacy_file(value, {"0": (6, raw)}, protocol=1000), "another protocol of torch.save than 1001")
     refuses(legacy_file(value, {"0": (5, raw)}), "its storage 0 should have 24 bytes from byte .* cut short")
+    refuses(legacy_file(value, {"0": (6, raw)})[:-1], "its storage 0 should have 24 bytes from byte .* cut short")
+    much = {"x": tensor(storage("0", length=1 << 50), (6,), (1,))}
+    refuses(legacy_file(much, {"0": (1 << 50, raw)}), "should have 4503599627370496 bytes from byte .* cut short")
     refuses(legacy_file(value, {"0": (6, raw)}, keys=["1"]), "does not name those of its tensors")
     refuses(legacy_file(value, {"0": (6, raw)}, keys="0"), "does not name those of its tensors")
     other = value | {"y": tensor(storage("0", "LongStorage"), (6,), (1,))}

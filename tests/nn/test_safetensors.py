@@ -1,6 +1,7 @@
 """The safetensors format, byte by byte."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -38,17 +39,17 @@ def test_the_format(read):
 
 def test_what_is_written(tmp_path):
     """Arrays of large items first, so that each begins at a multiple of its item; the header filled up to 8 bytes."""
-    save_state({"y": np.array([True, False, True]), "x": np.arange(2.0)}, tmp_path / "a.safetensors", {"note": "hi"})
+    save_state({"a": np.array([True, False, True]), "b": np.arange(2.0)}, tmp_path / "a.safetensors", {"note": "hi"})
     whole = (tmp_path / "a.safetensors").read_bytes()
     length = int.from_bytes(whole[:8], "little")
     assert length % 8 == 0
     assert json.loads(whole[8 : 8 + length]) == {
         "__metadata__": {"note": "hi"},
-        "y": {"dtype": "BOOL", "shape": [3], "data_offsets": [16, 19]},
-        "x": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]},
+        "a": {"dtype": "BOOL", "shape": [3], "data_offsets": [16, 19]},
+        "b": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]},
     }
     assert whole[8 + length :] == np.arange(2.0).tobytes() + b"\x01\x00\x01"
-    assert list(read_state(tmp_path / "a.safetensors")) == ["y", "x"]
+    assert list(read_state(tmp_path / "a.safetensors")) == ["a", "b"]
     assert read_metadata(tmp_path / "a.safetensors") == {"note": "hi"}
 
 
@@ -103,6 +104,7 @@ def changed(**changes):
         (file_of(changed(data_offsets=[0, 24, 24])), "x must have a shape and two data_offsets"),
         (file_of(changed(data_offsets=[24, 0])), "x has 24 bytes by its dtype and shape, -24 by its data_offsets"),
         (file_of(changed(shape=[2, 4])), "x has 32 bytes by its dtype and shape, 24 by its data_offsets"),
+        (file_of(changed(shape=[1, 3])), "x has 12 bytes by its dtype and shape, 24 by its data_offsets"),
         (file_of(changed(shape=[1 << 62, 1 << 62])), "x has .* bytes by its dtype and shape, 24"),
         (file_of(changed(data_offsets=[1, 25])), "x begins at byte 1 of the data, wanted 0: it leaves 1 bytes unused"),
         (file_of(changed(data_offsets=[2, 26])), "x begins at byte 2"),
@@ -115,3 +117,11 @@ def changed(**changes):
 def test_what_the_format_forbids(data, message, read):
     with pytest.raises(ValueError, match=rf"a\.safetensors: not readable as \.safetensors: .*({message})"):
         read(data)
+
+
+def test_a_header_over_the_format_s_limit_is_not_even_read(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes((100_000_001).to_bytes(8, "little") + b"{")
+    os.truncate(path, 200_000_000)  # a hole: takes no room
+    with pytest.raises(ValueError, match="its first 8 bytes announce a header of 100000001 bytes"):
+        read_state(path)

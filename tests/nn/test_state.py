@@ -1,7 +1,9 @@
 """Saving and loading weights: round trips, what does not fit, files that are refused. See also test_pth.py."""
 
+import io
 import os
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -254,6 +256,20 @@ def test_npz_files_of_another_kind(tmp_path):
     np.savez(tmp_path / "text.npz", x=np.array(["a"]))
     with pytest.raises(ValueError, match=r"text\.npz: not readable as \.npz: its entry x is <U1, wanted numbers"):
         read_state(tmp_path / "text.npz")
+    array = io.BytesIO()
+    np.save(array, np.ones(2))
+    with zipfile.ZipFile(tmp_path / "more.npz", "w") as archive:
+        archive.writestr("x.npy", array.getvalue() + b"y")
+    with pytest.raises(
+        ValueError, match=r"more\.npz: .*its entry x is float64, wanted numbers, and nothing behind them"
+    ):
+        read_state(tmp_path / "more.npz")
+    with zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive:
+        archive.writestr("x.npy", array.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("x.npy", array.getvalue())
+    with pytest.raises(ValueError, match=r"twice\.npz: not readable as \.npz: its entry x stands there twice"):
+        read_state(tmp_path / "twice.npz")
     (tmp_path / "zip.npz").write_bytes(zip_file({}, {}))
     with pytest.raises(
         ValueError, match=r"zip\.npz: not readable as \.npz: its entry a/data.pkl .*does not end in .npy"
