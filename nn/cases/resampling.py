@@ -113,6 +113,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "bilinear, corners": case(Upsample2d, (2, 3, 4, 5), scale_factor=(2, 3), **CORNERS),
         "bilinear, corners, size": case(Upsample2d, (2, 3, 5, 4), size=(3, 7), **CORNERS),
         "bilinear, corners, one row": case(Upsample2d, (2, 3, 4, 5), size=(1, 7), **CORNERS),
+        "bilinear, corners, two rows": case(Upsample2d, (2, 3, 4, 5), size=(2, 3), **CORNERS),
         "bilinear, of one row": case(Upsample2d, (2, 3, 1, 4), scale_factor=2, **BILINEAR),
         "bed of nails": case(Upsample2d, (2, 3, 4, 5), scale_factor=2, **NAILS),
         "bed of nails, not square": case(Upsample2d, (2, 4, 3, 5), scale_factor=(3, 2), **NAILS),

@@ -89,6 +89,16 @@ def test_a_cache_outlives_changed_running_statistics():
     np.testing.assert_allclose(layer.weight.grad, wanted, rtol=1e-12)
 
 
+def test_momentum_0_keeps_and_1_replaces_the_running_statistics():
+    x = data(2, 3, 4, 5)[0]
+    keeps, replaces = BatchNorm2d(3, momentum=0).astype(np.float64), BatchNorm2d(3, momentum=1).astype(np.float64)
+    keeps.forward(x)
+    replaces.forward(x)
+    assert not keeps.running_mean.any() and (keeps.running_var == 1).all()
+    np.testing.assert_allclose(replaces.running_mean, x.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(replaces.running_var, x.var(axis=(0, 2, 3), ddof=1), rtol=1e-12)
+
+
 def test_frozen_uses_and_keeps_the_running_statistics():
     layer, (x, dy) = layer_of(3, frozen=True), data(2, 3, 5, 4)
     before = {name: array.copy() for name, array in layer.state_dict().items()}

@@ -267,6 +267,9 @@ def test_bad_input():
         layer.forward(np.zeros((2, 3, 1, 5)))
     with pytest.raises(ValueError, match=r"^ConvTranspose2d: output size \(4, 0\) for input \(4, 0\)"):
         ConvTranspose2d(3, 4, 1).forward(np.zeros((2, 3, 4, 0)))
+    for kernel, size in (((2, 3), r"\(0, 1\)"), ((3, 2), r"\(1, 0\)")):
+        with pytest.raises(ValueError, match=rf"^ConvTranspose2d: output size {size} for input \(1, 1\)"):
+            ConvTranspose2d(3, 4, kernel, padding=1).forward(np.zeros((2, 3, 1, 1)))
     with pytest.raises(ValueError, match=r"^ConvTranspose2d: output size \(8, 4\) for input \(0, 1\)"):
         ConvTranspose2d(3, 4, (9, 4)).forward(np.zeros((2, 3, 0, 1)))  # a size, but no pixel
     y, cache = layer.forward(np.zeros((2, 3, 4, 5)))

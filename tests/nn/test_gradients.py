@@ -71,6 +71,11 @@ def first_input(case):
     return inputs[0] if isinstance(inputs, tuple) else inputs
 
 
+@pytest.mark.parametrize("owner", LAYERS)
+def test_forward_is_training_by_default(owner):
+    assert inspect.signature(owner.forward).parameters["training"].default is True
+
+
 def test_every_public_layer_and_loss_has_a_case():
     assert without_case(nn) == []
 

@@ -107,7 +107,10 @@ def test_the_lecture_s_examples():
 def test_bilinear_by_hand():
     x = np.array([0.0, 4]).reshape(1, 1, 1, 2)
     assert Upsample2d((1, 4), mode="bilinear")(x).ravel().tolist() == [0, 1, 3, 4]
-    assert Upsample2d((1, 5), mode="bilinear", align_corners=True)(x).ravel().tolist() == [0, 1, 2, 3, 4]
+    for count in (2, 3, 5):
+        corners = Upsample2d((1, count), mode="bilinear", align_corners=True)
+        assert corners(x).ravel().tolist() == np.linspace(0, 4, count).tolist()
+    assert Upsample2d((1, 1), mode="bilinear", align_corners=True)(x).item() == 0  # the left one, as in PyTorch
     slope = np.arange(7.0)  # a straight line stays one, but for the ends that are repeated
     assert np.allclose(linear_matrix(7, 14, 2, False) @ slope, np.clip(np.arange(14) / 2 - 0.25, 0, 6), atol=1e-14)
     assert np.allclose(linear_matrix(7, 19, 0, True) @ slope, np.arange(19) / 3, atol=1e-14)
@@ -131,8 +134,8 @@ def test_but_one_that_changes_nothing_is_1_and_one_that_doubles_is_2():
 
 
 def test_positions_of_nearest_are_exact():
-    """floor(r n / count) in whole numbers: 49 * (1 / 49) is less than 1 in floating point."""
-    for n, count in ((2, 98), (3, 49), (7, 103), (41, 29)):
+    """floor(r n / count) in whole numbers: 9 / (18 / 14), which is 7, is less in floating point."""
+    for n, count in ((14, 18), (21, 27), (2, 98), (3, 49), (41, 29)):
         x = np.arange(n, dtype=np.float64).reshape(1, 1, n, 1)
         assert Upsample2d((count, 1))(x).ravel().tolist() == [r * n // count for r in range(count)]
 
@@ -210,6 +213,18 @@ def test_of_repeated_places_the_last_is_kept_and_has_the_gradient():
     y, cache = layer.forward(x, indices)
     assert y.ravel().tolist() == [2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0]
     assert layer.backward(np.arange(12.0).reshape(1, 1, 2, 6) + 1, cache)[0].tolist() == [[[[0, 1, 6]]]]
+
+
+def test_unpooling_to_a_single_row_column_or_pixel():
+    x, first = np.full((2, 1, 1, 1), 3.0), np.zeros((2, 1, 1, 1), np.int64)
+    assert MaxUnpool2d(1)(x, first).shape == (2, 1, 1, 1)
+    assert MaxUnpool2d((1, 3))(x, first).shape == (2, 1, 1, 3)
+    assert MaxUnpool2d((3, 1))(x, first).shape == (2, 1, 3, 1)
+    for size in ((1, 1), (1, 3), (3, 1)):
+        assert (
+            MaxUnpool2d(2, 2)(x, first, size).tolist()
+            == [[[[3.0 if r == s == 0 else 0 for s in range(size[1])] for r in range(size[0])]]] * 2
+        )
 
 
 def test_output_size_has_gradients_too():
@@ -309,11 +324,13 @@ def test_bad_unpool_input():
     for size in ((4, 8), (8, 8), (6, 10)):
         with pytest.raises(ValueError, match="^MaxUnpool2d: output size .* must be in"):
             layer.forward(x, indices, size)
-    for size in ((1, 6, 8), (6.0, 8)):
+    for size in ((1, 6, 8), (6.0, 8), (0, 8)):
         with pytest.raises(ValueError, match="^MaxUnpool2d: output_size must be a whole number"):
             layer.forward(x, indices, size)
     with pytest.raises(ValueError, match=r"^MaxUnpool2d: output size \(0, 6\) for input \(3, 4\), kernel"):
         MaxUnpool2d(2, (1, 2), (2, 1)).forward(x, indices)
+    with pytest.raises(ValueError, match=r"^MaxUnpool2d: output size \(6, 0\) for input \(3, 4\), kernel"):
+        MaxUnpool2d((2, 3), (2, 1), (0, 3)).forward(x, indices)
     y, cache = layer.forward(x, indices)
     with pytest.raises(ValueError, match=r"^MaxUnpool2d: dy must have shape \(1, 2, 6, 8\), got \(1, 2, 6, 7\)$"):
         layer.backward(y[..., :7], cache)
