@@ -14,7 +14,8 @@ from vision.detection.rpn import RPNHead
 
 CLASSES = ("circle", "square", "triangle")
 TINY = {
-    "width": 4, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32, "roi_samples": 16, "min_size": 2,
+    "width": 4, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32,
+    "roi_samples": 16, "min_size": 2,
 }  # fmt: skip
 
 
