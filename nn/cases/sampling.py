@@ -74,13 +74,10 @@ def align(*args, **options):
 
 def odd_regions():
     """A region larger than the map, one wholly outside of it, and one of a negative size."""
-    x, corners = (
-        normal(2, 3, 4, 5),
-        np.array([[-30.3, -20.2, 41.7, 33.1], [9.5, 8.2, 12.5, 13.4], [3.3, 2.1, 1.4, 0.6]]),
-    )
-    other = normal(1, 1, 5, 4), corners[:2], np.array([0, 0])
+    boxes = np.array([[-2.3, -1.2, 6.7, 4.1], [9.5, 8.2, 12.5, 13.4], [3.3, 2.1, 1.4, 0.6]])
+    inputs, other = (normal(2, 1, 3, 4), boxes, np.array([1, 0, 1])), (normal(1, 1, 5, 4), boxes[:2], np.array([0, 0]))
     build = lambda: RoIAlign((2, 3), 1.0, aligned=True)  # noqa: E731
-    return LayerCase(build, (x, corners, np.array([1, 0, 1])), other, constants=(1,))
+    return LayerCase(build, inputs, other, constants=(1,))
 
 
 def deform(n, c, h, w, o, kernel, offset_groups=1, mask=True, reach=2, **options):
@@ -157,7 +154,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
     DeformConv2d: {
         "mask": deform(2, 3, 4, 5, 6, 2),
         "no mask": deform(2, 3, 4, 5, 6, (2, 3), mask=False),
-        "no bias": deform(2, 3, 4, 5, 6, (3, 2), bias=False),
+        "no bias": deform(1, 3, 4, 5, 6, (3, 2), bias=False),
         "stride": deform(2, 1, 6, 5, 3, 3, stride=2, padding=1),
         "not square": deform(1, 2, 4, 5, 3, (3, 2), stride=(1, 3), padding=(1, 2), dilation=(1, 3)),
         "dilation": deform(1, 2, 4, 5, 3, (2, 3), dilation=2, padding=1),
@@ -168,7 +165,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "groups and other offset groups": deform(1, 6, 2, 3, 9, (2, 1), 2, groups=3, padding=1),
         "more channels an offset group": deform(1, 10, 3, 4, 2, 2, 2),  # scattered by sorting
         "1x1": deform(2, 3, 4, 5, 6, 1),
-        "kernel as large as the image": deform(2, 3, 4, 5, 6, (4, 5)),
+        "kernel as large as the image": deform(1, 3, 2, 4, 5, (2, 4)),
         "batch of 1": deform(1, 3, 4, 2, 5, 3, padding=1),
     },
 }

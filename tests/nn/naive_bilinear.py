@@ -1,4 +1,4 @@
-"""Bilinear interpolation from its definition, one sum over all the cells of a map: what the sampling tests compare with.
+"""Bilinear interpolation from its definition, one sum over all the cells of a map: what sampling tests compare with.
 
 y = sum over i, j of k(row - i) k(column - j) x[i, j] with k(t) = max(0, 1 - |t|), slopes to the right at the kinks.
 """

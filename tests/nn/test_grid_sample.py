@@ -37,7 +37,9 @@ def naive(x, grid, dy, mode, padding_mode, align_corners):
 
 
 @pytest.mark.parametrize("mode, padding_mode, align_corners", OPTIONS)
-@pytest.mark.parametrize("shape, out", [((2, 3, 4, 5), (6, 7)), ((1, 6, 5, 3), (4, 8)), ((3, 2, 1, 6), (5, 4)), ((2, 1, 1, 1), (3, 4))])
+@pytest.mark.parametrize(
+    "shape, out", [((2, 3, 4, 5), (6, 7)), ((1, 6, 5, 3), (4, 8)), ((3, 2, 1, 6), (5, 4)), ((2, 1, 1, 1), (3, 4))]
+)
 def test_equals_the_loop_over_points(shape, out, mode, padding_mode, align_corners):
     rng = np.random.default_rng([70, *shape])
     x, grid = rng.normal(size=shape), rng.uniform(-4, 4, (shape[0], *out, 2))
@@ -101,7 +103,13 @@ def test_points_by_hand():
 
 
 def test_nearest_rounds_halves_to_even():
-    assert along(GridSample("nearest"), -0.5, 0, 0.5, 1, 1.0625) == [1, 4, 4, 0, 0]  # columns 0.5, 1.5, 2.5, 3.5: 0, 2, 2, 4
+    assert along(GridSample("nearest"), -0.5, 0, 0.5, 1, 1.0625) == [
+        1,
+        4,
+        4,
+        0,
+        0,
+    ]  # columns 0.5, 1.5, 2.5, 3.5: 0, 2, 2, 4
 
 
 def test_no_gradient_to_clipped_coordinates():
@@ -145,13 +153,15 @@ def test_very_far_points():
     x, grid = np.ones((1, 1, 3, 3)), np.array([[[[1e300, 0.0], [-1e300, 1e18]]]])
     assert GridSample()(x, grid).tolist() == [[[[0, 0]]]]
     assert GridSample(padding_mode="border")(x, grid).tolist() == [[[[1, 1]]]]
+    for far in ([1e300, 0.0], [0.0, -1e300]):  # too far for a whole number
+        assert GridSample(mode="nearest")(x, np.array([[[far]]])).tolist() == [[[[0]]]]
 
 
 @pytest.mark.parametrize(
     "build, message",
     [
         (lambda: GridSample("bicubic"), "GridSample: mode must be 'bilinear' or 'nearest', got 'bicubic'"),
-        (lambda: GridSample("nearest", "wrap"), "GridSample: padding_mode must be 'zeros', 'border' or 'reflection', got 'wrap'"),
+        (lambda: GridSample("nearest", 0), "GridSample: padding_mode must be 'zeros', 'border' or 'reflection', got 0"),
         (lambda: GridSample(align_corners=None), "GridSample: align_corners must be True or False, got None"),
         (lambda: AffineGrid((4, 5), 1), "AffineGrid: align_corners must be True or False, got 1"),
         (lambda: AffineGrid(4), r"AffineGrid: size must be \(H, W\) or \(N, C, H, W\), whole numbers >= 1, got 4"),
@@ -170,9 +180,9 @@ def test_bad_constructor_arguments(build, message):
     "x, grid, message",
     [
         (np.zeros((2, 3, 4)), np.zeros((2, 3, 4, 2)), r"x must have shape \(N, C, H, W\), got \(2, 3, 4\)"),
-        (np.zeros((2, 3, 4, 5)), np.zeros((3, 6, 7, 2)), r"grid must have shape \(N=2, oh, ow, 2\), got \(3, 6, 7, 2\)"),
+        (np.zeros((2, 3, 4, 5)), np.zeros((3, 6, 7, 2)), r"grid must have shape \(N=2, oh, ow, 2\), got \(3, .*"),
         (np.zeros((2, 3, 4, 5)), np.zeros((2, 2, 6, 7)), r"grid must have shape .* got \(2, 2, 6, 7\)"),
-        (np.zeros((2, 3, 0, 5)), np.zeros((2, 6, 7, 2)), r"x must have at least one row and one column, got \(2, 3, 0, 5\)"),
+        (np.zeros((2, 3, 0, 5)), np.zeros((2, 6, 7, 2)), r"x must have at least one row .*, got \(2, 3, 0, 5\)"),
         (np.zeros((1, 3, 4, 5)), np.full((1, 1, 1, 2), np.nan), "grid must be finite, got NaN or infinity"),
     ],
 )  # fmt: skip

@@ -78,6 +78,12 @@ def test_triplet_by_hand():
     np.testing.assert_allclose([da[0], dp[0], dn[0]], [[-r, 1 - r], [r, r], [0, -1]])
 
 
+def test_a_triplet_that_has_just_reached_its_margin_has_no_gradient():
+    a, p, n = np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]])
+    value, gradients = triplet(a, p, n, margin=3)  # 1 - 4 + 3
+    assert value == 0 and not np.any(gradients)
+
+
 def test_embeddings_that_coincide():
     """No direction to part in, no division by 0: a gradient of 0, and the loss of the whole margin."""
     value, (dx1, dx2) = contrastive(A, A, np.zeros(8, bool), 2.0)
