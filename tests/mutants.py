@@ -1,0 +1,231 @@
+"""Would the tests notice a wrong backward? Errors planted in nn/*.py one at a time, and the tests run on each.
+
+    python -m tests.mutants [FILE ...] [--limit N] [--jobs 2] [--seed S] [--kinds sign factor ...]
+
+for example `python -m tests.mutants nn/conv*.py --limit 20`, from the root of the project. Without FILE it goes over
+all of nn. For every file it lists the errors of tests/planted_errors.py that its backwards can be given: functions with
+backward or gradient in their names, losses, and what these call. --limit takes N of them for each file at random, by
+--seed; without it all are tried. The tests are collected once; each mutant is a fork of that process in which the
+functions of the file have the mutant's code, and which runs the gradient cases of the layers concerned and
+tests/nn/test_<file>.py until the first failure. No file is written.
+
+A row for each: file, line, kind, what became of it (`caught`, `timeout`: an endless loop, noticed as well, `known` or
+`SURVIVED`), what was replaced -> by what. The exit status is 1 if any SURVIVED: a test is missing, or else the change
+makes no difference to the results, and then it belongs into EQUIVALENT below, with the reason. Not part of `make test`;
+a mutant costs 0.1 to 3 seconds.
+"""
+
+import argparse
+import ast
+import functools
+import gc
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from types import CodeType, FunctionType
+
+import pytest
+
+from tests.planted_errors import KINDS, Mutant, called, mutants, reached
+
+ROOT = Path(__file__).resolve().parent.parent
+TIME_LIMIT = 40  # seconds of computing for the tests of one mutant
+PLUMBING = {"backend", "gradcheck", "layer", "optimiser", "pieces"}  # modules of nn without backwards of their own
+
+# {(file, kind, the line as it stands, stripped): why no test can tell the difference}
+ROOM, PIECES = "only makes an array larger than what is used of it", "only cuts the work into other pieces"
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (f"nn/{name}.py", kind, line): reason
+    for name, kind, line, reason in (
+        ("activation", "index", "xp.maximum(e, x > 0, out=out)  # 1 or e", "e is 1 where x is 0"),
+        ("activation", "index", 'e = -xp.abs(x) if x.dtype.kind == "f" else xp.where(x > 0, -x, x)', "-0 is 0"),
+        (
+            "bilinear",
+            "mask",
+            "by = scatter_by_counting if config.plain or dy_rows.shape[1] <= FEW_CHANNELS else scatter_by_sorting",
+            "both ways give the same sums",
+        ),
+        (
+            "conv",
+            "mask",
+            "return conv_plain if config.plain or array_module(x) is not np else conv_tiled",
+            "drops the choice for CuPy arrays, which only a machine with a GPU has",
+        ),
+        (
+            "conv_plain",
+            "factor",
+            "dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * g.padding[1]), "
+            "dcolumns.dtype)",
+            ROOM,
+        ),
+        *(
+            ("conv_tiled", kind, "work = tiles(n, int(np.prod(weight_shape[1:])) * g.groups, out_h, out_w)", PIECES)
+            for kind in ("index", "factor")
+        ),
+        (
+            "conv_tiled",
+            "mask",
+            "sums = np.zeros((min(LANES, len(work)), *by_group(np.empty(weight_shape), g).shape), "
+            "np.result_type(dy, x))",
+            "the further partial sums are 0",
+        ),
+        ("grid_sample", "index", "source = xp.arange(row.size)[None]", ROOM),
+        *(
+            ("local_norm", "mask", f"for shift in range(1, min({reach}, channels - 1) + 1):", "adds empty slices")
+            for reach in ("above", "below")
+        ),
+        *(
+            ("pooling", kind, "w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1", ROOM)
+            for kind in ("term", "sign")
+        ),
+        *(
+            ("roi_align", kind, "numbers += len(s.row) * x.shape[1]", PIECES)
+            for kind in ("index", "mask", "factor", "sign")
+        ),
+        (
+            "roi_align",
+            "index",
+            "for u in range(int(bins.samples.max(initial=0))):",
+            "no region has the one more sample",
+        ),
+        (
+            "roi_pool",
+            "index",
+            "for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache",
+            "one more piece, without regions",
+        ),
+    )
+}
+
+
+class Package:
+    """The modules of nn: what each has from the others, what backwards call there, which tests bear on it."""
+
+    def __init__(self, root: Path = ROOT):
+        self.sources = {path.stem: path.read_text() for path in sorted((root / "nn").glob("*.py"))}
+        self.trees = {name: ast.parse(source) for name, source in self.sources.items()}
+        self.tests = {path.name for path in (root / "tests" / "nn").glob("test_*.py")}
+        self.imports = {name: dict(imported(tree)) for name, tree in self.trees.items()}  # {name: its module}
+        self.public = self.imports.pop("__init__")
+        self.roots = {name: set() for name in self.imports if name not in PLUMBING}
+        before = None
+        while before != (before := sum(map(len, self.roots.values()))):
+            for module, roots in self.roots.items():
+                for name in set().union(*map(called, reached(self.trees[module], roots))) & self.imports[module].keys():
+                    self.roots.get(self.imports[module][name], set()).add(name)
+
+    def selection(self, module: str) -> list[str]:
+        """Parts of the names of tests: those of the module's layers, or of the layers that have it from there."""
+        level = seen = {module}
+        while level and not level & set(self.public.values()):
+            level = {user for user, names in self.imports.items() if set(names.values()) & level} - seen
+            seen = seen | level
+        owners = [f"[{name}-" for name, home in self.public.items() if home in level]
+        return owners + [name for name in (f"test_{m}.py" for m in sorted({module, *level})) if name in self.tests]
+
+
+def imported(tree: ast.Module):
+    """(name, module) for each `from nn.module import name` and `from nn import module`."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "nn":
+            yield from ((a.name, node.module[3:] or a.name) for a in node.names)
+
+
+class Trials:
+    """A pytest plugin: once the tests are collected, runs those that bear on each mutant in a process of its own."""
+
+    def __init__(self, trials: list[tuple[Mutant, list[str]]], jobs: int):
+        self.trials, self.jobs, self.counts, self.running, self.is_child = trials, jobs, Counter(), {}, False
+
+    def pytest_runtestloop(self, session):
+        for mutant, selection in self.trials:
+            if len(self.running) == self.jobs:
+                self.wait()
+            functions_of(mutant.module)
+            child = os.fork()
+            if not child:
+                self.is_child = True
+                signal.setitimer(signal.ITIMER_PROF, TIME_LIMIT)
+                signal.alarm(5 * TIME_LIMIT)  # in case it waits for ever
+                with open(os.devnull, "w") as nowhere:
+                    os.dup2(nowhere.fileno(), 1)
+                    os.dup2(nowhere.fileno(), 2)
+                plant(mutant)
+                session.config.option.tbstyle = "native"
+                kept, seen = [i for i in session.items if any(part in i.nodeid for part in selection)], Counter()
+                session.items = sorted(kept, key=lambda item: seen.update([item.function]) or seen[item.function])
+                session.testscollected = len(session.items)
+                return None  # pytest goes on to run them: the first case of each test, the second of each, and so on
+            self.running[child] = mutant
+        while self.running:
+            self.wait()
+        return True
+
+    def wait(self):
+        child, status = os.wait()
+        mutant, code = self.running.pop(child), os.waitstatus_to_exitcode(status)
+        result = {0: "SURVIVED", -signal.SIGPROF: "timeout", -signal.SIGALRM: "timeout"}.get(code, "caught")
+        if mutant.kind == "none":
+            if result != "SURVIVED":
+                self.counts["BROKEN"] += 1
+                print(f"{mutant.file}: its tests do not pass as it stands ({result}): what follows says nothing")
+            return
+        if result == "SURVIVED" and (mutant.file, mutant.kind, mutant.text) in EQUIVALENT:
+            result = "known"
+        self.counts[result] += 1
+        change = " ".join(f"{mutant.before} -> {mutant.after}".split())
+        print(f"{mutant.file}:{mutant.line:<4} {mutant.kind:6} {result:8} {change}", flush=True)
+
+
+def plant(mutant: Mutant):
+    """Give the functions of the module, wherever they are by now, the code that they have in the mutant."""
+    codes = dict(codes_of(compile(mutant.source, mutant.file, "exec")))
+    for function in functions_of(mutant.module):
+        function.__code__ = codes.get(function.__qualname__, function.__code__)
+
+
+@functools.cache
+def functions_of(module: str) -> list[FunctionType]:
+    return [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__module__ == module]
+
+
+def codes_of(code: CodeType, prefix: str = ""):
+    """(qualified name, code) of the functions and methods of a module, not of those within functions."""
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield prefix + part.co_name, part
+            yield from codes_of(part, f"{prefix}{part.co_name}.") if not part.co_flags & 2 else ()  # 2: not a class
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Plants errors in the backwards of nn, and runs the tests on each.")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="such as nn/conv.py (default: all)")
+    parser.add_argument("--limit", type=int, help="errors for each file, taken at random (default: all)")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    options = parser.parse_args(arguments)
+    package, trials = Package(), []
+    for module in [Path(file).stem for file in options.files] or package.roots:
+        file, source, selection = f"nn/{module}.py", package.sources[module], package.selection(module)
+        found = mutants(file, source, package.roots[module], options.kinds)
+        some = random.Random(options.seed).sample(found, min(len(found), options.limit or len(found)))
+        if some:
+            trials.append((Mutant(file, 0, "none", "", "", "", source), selection))
+            trials += [(mutant, selection) for mutant in sorted(some, key=lambda m: m.line)]
+    files = {part for _, selection in trials for part in selection if part.endswith(".py")}
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything imports NumPy
+    words = ["-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-s", "-x"]
+    plugin = Trials(trials, options.jobs)
+    code = pytest.main([*words, "tests/nn/test_gradients.py", *(f"tests/nn/{f}" for f in sorted(files))], [plugin])
+    if plugin.is_child:
+        os._exit(code)
+    print(f"{plugin.counts.total()} planted:", ", ".join(f"{n} {result}" for result, n in plugin.counts.most_common()))
+    return 1 if plugin.counts["SURVIVED"] or plugin.counts["BROKEN"] or code else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
