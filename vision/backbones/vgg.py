@@ -56,8 +56,8 @@ def vgg16(*, frozen_layers: int = 0, rng: np.random.Generator) -> VGG:
 def small_vgg(*, width: int = 12, stride: int = 4, rng: np.random.Generator) -> VGG:
     """A VGG for images of some 300 pixels on a CPU: four pairs of convolutions with batch normalisation.
 
-    The pairs have width, 2 width, 4 width and 8 width channels. Batch normalisation, which VGG did not have yet, lets it
-    learn from random weights within minutes. stride=8 pools before the last pair too: half the work, on a grid too
+    The pairs have width, 2 width, 4 width and 8 width channels. Batch normalisation, which VGG did not have yet,
+    lets it learn from random weights within minutes. stride=8 pools before the last pair too: half the work, on a grid too
     coarse for the boxes of small objects.
     """
     if stride not in (4, 8):
