@@ -57,8 +57,8 @@ def small_vgg(*, width: int = 12, stride: int = 4, rng: np.random.Generator) -> 
     """A VGG for images of some 300 pixels on a CPU: four pairs of convolutions with batch normalisation.
 
     The pairs have width, 2 width, 4 width and 8 width channels. Batch normalisation, which VGG did not have yet,
-    lets it learn from random weights within minutes. stride=8 pools before the last pair too: half the work, on a grid too
-    coarse for the boxes of small objects.
+    lets it learn from random weights within minutes. stride=8 pools before the last pair too: half the work,
+    on a grid too coarse for the boxes of small objects.
     """
     if stride not in (4, 8):
         raise ValueError(f"small_vgg: stride must be 4 or 8, got {stride}")
