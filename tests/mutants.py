@@ -35,70 +35,73 @@ ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 40  # seconds of computing for the tests of one mutant
 PLUMBING = {"backend", "gradcheck", "layer", "optimiser", "pieces"}  # modules of nn without backwards of their own
 
-# {(file, kind, the line as it stands, stripped): why no test can tell the difference}
 ROOM, PIECES = "only makes an array larger than what is used of it", "only cuts the work into other pieces"
-EQUIVALENT: dict[tuple[str, str, str], str] = {
-    (f"nn/{name}.py", kind, line): reason
-    for name, kind, line, reason in (
-        ("activation", "index", "xp.maximum(e, x > 0, out=out)  # 1 or e", "e is 1 where x is 0"),
-        ("activation", "index", 'e = -xp.abs(x) if x.dtype.kind == "f" else xp.where(x > 0, -x, x)', "-0 is 0"),
-        (
-            "bilinear",
-            "mask",
-            "by = scatter_by_counting if config.plain or dy_rows.shape[1] <= FEW_CHANNELS else scatter_by_sorting",
-            "both ways give the same sums",
-        ),
-        (
-            "conv",
-            "mask",
-            "return conv_plain if config.plain or array_module(x) is not np else conv_tiled",
-            "drops the choice for CuPy arrays, which only a machine with a GPU has",
-        ),
-        (
-            "conv_plain",
-            "factor",
-            "dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * g.padding[1]), "
-            "dcolumns.dtype)",
-            ROOM,
-        ),
-        *(
-            ("conv_tiled", kind, "work = tiles(n, int(np.prod(weight_shape[1:])) * g.groups, out_h, out_w)", PIECES)
-            for kind in ("index", "factor")
-        ),
-        (
-            "conv_tiled",
-            "mask",
-            "sums = np.zeros((min(LANES, len(work)), *by_group(np.empty(weight_shape), g).shape), "
-            "np.result_type(dy, x))",
-            "the further partial sums are 0",
-        ),
-        ("grid_sample", "index", "source = xp.arange(row.size)[None]", ROOM),
-        *(
-            ("local_norm", "mask", f"for shift in range(1, min({reach}, channels - 1) + 1):", "adds empty slices")
-            for reach in ("above", "below")
-        ),
-        *(
-            ("pooling", kind, "w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1", ROOM)
-            for kind in ("term", "sign")
-        ),
-        *(
-            ("roi_align", kind, "numbers += len(s.row) * x.shape[1]", PIECES)
-            for kind in ("index", "mask", "factor", "sign")
-        ),
-        (
-            "roi_align",
-            "index",
-            "for u in range(int(bins.samples.max(initial=0))):",
-            "no region has the one more sample",
-        ),
-        (
-            "roi_pool",
-            "index",
-            "for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache",
-            "one more piece, without regions",
-        ),
-    )
-}
+# fmt: off
+KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can tell the difference
+    ("activation", "index",
+     'e = -xp.abs(x) if x.dtype.kind == "f" else xp.where(x > 0, -x, x)',
+     "-0 is 0"),
+    ("activation", "index",
+     "xp.maximum(e, x > 0, out=out)  # 1 or e",
+     "e is 1 where x is 0"),
+    ("batchnorm", "mask factor",
+     "return max(CHANNELS_TOGETHER, NUMBERS_SIDE_BY_SIDE * len(x)) if x.ndim == 2 else CHANNELS_TOGETHER",
+     PIECES),
+    ("bilinear", "mask",
+     "by = scatter_by_counting if config.plain or dy_rows.shape[1] <= FEW_CHANNELS else scatter_by_sorting",
+     "both ways give the same sums"),
+    ("conv", "mask",
+     "return conv_plain if config.plain or array_module(x) is not np else conv_tiled",
+     "drops the choice for CuPy arrays, which only a machine with a GPU has"),
+    ("conv_plain", "factor",
+     "dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * "
+     "g.padding[1]), dcolumns.dtype)",
+     ROOM),
+    ("conv_tiled", "factor",
+     "dx = np.zeros((len(dy), channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",
+     ROOM),
+    ("conv_tiled", "mask",
+     "if g.kernel == (1, 1) and part[0, 0, 0].flags.c_contiguous:  # each pixel is its own column: "
+     "nothing to copy",
+     "the reshape copies what is not contiguous"),
+    ("conv_tiled", "mask",
+     "sums = np.zeros((min(LANES, len(work)), *by_group(np.empty(weight_shape), g).shape), "
+     "np.result_type(dy, x))",
+     "the further partial sums are 0"),
+    ("conv_tiled", "mask factor index",
+     "work = tiles(len(x), weight[0].size * g.groups, *out_size)",
+     PIECES),
+    ("conv_tiled", "index factor",
+     "work = tiles(n, int(np.prod(weight_shape[1:])) * g.groups, out_h, out_w)",
+     PIECES),
+    ("grid_sample", "index",
+     "source = xp.arange(row.size)[None]",
+     ROOM),
+    ("grid_sample", "term sign",
+     "place = plane + xp.clip(row, 0, h - 1).astype(np.int64) * w"
+     " + xp.clip(column, 0, w - 1).astype(np.int64)",
+     "what a wider clip lets through has weight 0"),
+    ("local_norm", "mask",
+     "for shift in range(1, min(above, channels - 1) + 1):",
+     "adds empty slices"),
+    ("local_norm", "mask",
+     "for shift in range(1, min(below, channels - 1) + 1):",
+     "adds empty slices"),
+    ("pooling", "term sign",
+     "w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1",
+     ROOM),
+    ("roi_align", "index",
+     "for u in range(int(bins.samples.max(initial=0))):",
+     "no region has the one more sample"),
+    ("roi_align", "index mask factor sign",
+     "numbers += len(s.row) * x.shape[1]",
+     PIECES),
+    ("roi_pool", "index",
+     "for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache",
+     "one more piece, without regions"),
+)
+# fmt: on
+EQUIVALENT = {(f"nn/{name}.py", kind, line): why for name, kinds, line, why in KNOWN for kind in kinds.split()}
 
 
 class Package:

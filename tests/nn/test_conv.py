@@ -252,3 +252,13 @@ def test_bad_input():
     y, cache = layer.forward(np.zeros((2, 3, 9, 7)))
     with pytest.raises(ValueError, match=r"^Conv2d: dy must have shape \(2, 4, 4, 4\), got \(2, 4, 4, 3\)$"):
         layer.backward(y[..., :3], cache)
+
+
+def test_a_1x1_convolution_is_one_matrix_product_a_pixel():
+    rng = np.random.default_rng(3)
+    layer, x = Conv2d(5, 3, 1, rng=rng).astype(np.float64), rng.standard_normal((2, 5, 4, 6))
+    layer.bias.value[...] = rng.standard_normal(3)
+    y = layer(x)
+    for n, r, c in np.ndindex(2, 4, 6):
+        wanted = layer.weight.value[:, :, 0, 0] @ x[n, :, r, c] + layer.bias.value
+        np.testing.assert_allclose(y[n, :, r, c], wanted, rtol=1e-13, atol=1e-14)

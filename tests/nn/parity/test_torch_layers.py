@@ -8,7 +8,7 @@ from nn import BatchNorm2d, Conv2d, LeakyReLU, Linear, MaxPool2d, ReLU, Sequenti
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 torch.set_num_threads(1)  # the examples are tiny
-SEEDS = range(60)
+SEEDS = range(200)
 
 
 def numbers(rng, low, high, count=2):
