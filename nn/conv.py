@@ -5,8 +5,8 @@ import numpy as np
 from nn import conv_plain, conv_tiled
 from nn.backend import array_module, config
 from nn.init import he_normal
-from nn.layer import Layer, Parameter, check_shape, pair, positive
-from nn.windows import Geometry
+from nn.layer import Layer, Parameter, check_shape
+from nn.windows import conv_geometry
 
 
 class Conv2d(Layer):
@@ -25,19 +25,8 @@ class Conv2d(Layer):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, *, rng=None
     ):
-        positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: groups={groups} must divide in_channels={in_channels}, out_channels={out_channels}"
-            )
+        self.geometry = conv_geometry(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.geometry = Geometry(
-            pair(self, "kernel_size", kernel_size, 1),
-            pair(self, "stride", stride, 1),
-            pair(self, "padding", padding, 0),
-            pair(self, "dilation", dilation, 1),
-            groups,
-        )
         shape = (out_channels, in_channels // groups, *self.geometry.kernel)
         self.weight = Parameter(he_normal(shape, rng or np.random.default_rng(0)))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None

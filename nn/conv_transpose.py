@@ -7,8 +7,8 @@ import numpy as np
 from nn.backend import array_module
 from nn.conv import Conv2d
 from nn.init import he_normal
-from nn.layer import Layer, Parameter, check_shape, pair, positive
-from nn.windows import Geometry
+from nn.layer import Layer, Parameter, check_shape, pair
+from nn.windows import conv_geometry
 
 
 class ConvTranspose2d(Layer):
@@ -45,19 +45,8 @@ class ConvTranspose2d(Layer):
         *,
         rng=None,
     ):
-        positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"ConvTranspose2d: groups={groups} must divide in_channels={in_channels}, out_channels={out_channels}"
-            )
+        self.geometry = conv_geometry(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.geometry = Geometry(
-            pair(self, "kernel_size", kernel_size, 1),
-            pair(self, "stride", stride, 1),
-            pair(self, "padding", padding, 0),
-            pair(self, "dilation", dilation, 1),
-            groups,
-        )
         self.output_padding = pair(self, "output_padding", output_padding, 0)
         if any(o >= max(s, d) for o, s, d in zip(self.output_padding, self.geometry.stride, self.geometry.dilation)):
             raise ValueError(

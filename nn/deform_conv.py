@@ -8,8 +8,8 @@ from nn.backend import array_module, parallel_for
 from nn.bilinear import Axis, axis, check_pixels, corners, gather, places, scatter, to_maps, to_rows, weight_gradients
 from nn.conv_tiled import LANES
 from nn.init import he_normal
-from nn.layer import Layer, Parameter, check_shape, pair, positive
-from nn.windows import Geometry
+from nn.layer import Layer, Parameter, check_shape, positive
+from nn.windows import conv_geometry
 
 COLUMNS_PER_TILE = 1 << 17  # numbers of x that one task samples, while they are in the cache
 COLUMNS_TOGETHER = 1 << 24  # numbers of their gradient that are kept at once: 64 megabytes of float32
@@ -103,23 +103,12 @@ class DeformConv2d(Layer):
         *,
         rng=None,
     ):
-        positive(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"DeformConv2d: groups={groups} must divide in_channels={in_channels}, out_channels={out_channels}"
-            )
+        self.geometry = conv_geometry(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         if offset_groups is not None:
             positive(self, offset_groups=offset_groups)
             if in_channels % offset_groups:
                 raise ValueError(f"DeformConv2d: offset_groups={offset_groups} must divide in_channels={in_channels}")
         self.in_channels, self.out_channels, self.offset_groups = in_channels, out_channels, offset_groups
-        self.geometry = Geometry(
-            pair(self, "kernel_size", kernel_size, 1),
-            pair(self, "stride", stride, 1),
-            pair(self, "padding", padding, 0),
-            pair(self, "dilation", dilation, 1),
-            groups,
-        )
         shape = (out_channels, in_channels // groups, *self.geometry.kernel)
         self.weight = Parameter(he_normal(shape, rng or np.random.default_rng(0)))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from nn.backend import array_module
+from nn.layer import pair, positive
 
 
 class Geometry(NamedTuple):
@@ -26,6 +27,21 @@ class Geometry(NamedTuple):
                 f"stride {self.stride}, padding {self.padding}, dilation {self.dilation}: the input is too small"
             )
         return size
+
+
+def conv_geometry(owner, in_channels, out_channels, kernel_size, stride, padding, dilation, groups) -> Geometry:
+    """The Geometry of a convolution's constructor arguments; ValueError naming the layer where one is out of range."""
+    positive(owner, in_channels=in_channels, out_channels=out_channels, groups=groups)
+    if in_channels % groups or out_channels % groups:
+        channels = f"in_channels={in_channels}, out_channels={out_channels}"
+        raise ValueError(f"{type(owner).__name__}: groups={groups} must divide {channels}")
+    return Geometry(
+        pair(owner, "kernel_size", kernel_size, 1),
+        pair(owner, "stride", stride, 1),
+        pair(owner, "padding", padding, 0),
+        pair(owner, "dilation", dilation, 1),
+        groups,
+    )
 
 
 def windows(x, g: Geometry):

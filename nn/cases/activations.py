@@ -19,6 +19,7 @@ def distinct(*shape):
 
 
 def case(build, shape, other, training=True, scale=1.0):
+    """A LayerCase with random inputs of two shapes."""
     return LayerCase(build, (distinct(*shape) * scale,), (distinct(*other) * scale,), training)
 
 

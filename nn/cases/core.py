@@ -17,6 +17,7 @@ RNG = np.random.default_rng(40)
 
 
 def normal(*shape):
+    """Standard normal numbers of a shape."""
     return RNG.standard_normal(shape)
 
 
@@ -33,6 +34,7 @@ def conv(n, c, h, w, o, kernel, other=(2, 6, 8), plain=False, **options):
 
 
 def pool(n, c, h, w, *args, training=True, **options):
+    """A MaxPool2d case; the other input is a little larger."""
     inputs = (distinct(n, c, h, w),), (distinct(n + 1, c, h + 2, w + 1),)
     return LayerCase(lambda: MaxPool2d(*args, **options), *inputs, training)
 
@@ -85,6 +87,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "groups and stride": conv(1, 4, 5, 6, 6, 3, groups=2, stride=2, padding=1),
         "padding beyond the kernel": conv(2, 1, 3, 4, 5, (2, 1), padding=(3, 2)),
         "1x1": conv(2, 3, 4, 5, 6, 1),
+        "1x1, one channel": conv(2, 1, 3, 5, 4, 1),
         "1x1 stride 2": conv(2, 3, 4, 5, 6, 1, stride=2),
         "kernel as large as the image": conv(3, 2, 4, 5, 6, (4, 5)),
         "batch of 1": conv(1, 3, 4, 5, 2, 3, padding=1),

@@ -13,6 +13,7 @@ RNG = np.random.default_rng(43)
 
 
 def normal(*shape):
+    """Standard normal numbers of a shape."""
     return RNG.standard_normal(shape)
 
 

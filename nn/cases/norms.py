@@ -12,6 +12,7 @@ RNG = np.random.default_rng(44)
 
 
 def case(build, shape, other, training=True):
+    """A LayerCase with random inputs of two shapes."""
     return LayerCase(build, (RNG.standard_normal(shape),), (RNG.standard_normal(other),), training)
 
 

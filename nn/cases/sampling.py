@@ -17,6 +17,7 @@ RNG = np.random.default_rng(49)
 
 
 def normal(*shape):
+    """Standard normal numbers of a shape."""
     return RNG.standard_normal(shape)
 
 

@@ -15,6 +15,7 @@ STATES = {RNN: 1, RNNCell: 1, GRU: 1, GRUCell: 1, LSTM: 2, LSTMCell: 2}
 
 
 def normal(*shape):
+    """Standard normal numbers of a shape."""
     return RNG.standard_normal(shape)
 
 
