@@ -99,6 +99,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "overlapping": pool(2, 3, 7, 5, 3, stride=2),
         "not square": pool(2, 3, 5, 7, (3, 2), stride=(1, 2)),
         "padding": pool(1, 3, 4, 5, (3, 2), stride=2, padding=1),
+        "padding 3, places left over": pool(1, 2, 5, 6, 6, stride=7, padding=3),
         "ceil_mode": pool(2, 3, 6, 5, 3, stride=2, ceil_mode=True),
         "ceil_mode, padding": pool(1, 2, 5, 6, 3, stride=(3, 2), padding=(1, 0), ceil_mode=True),
         "dilation": pool(1, 2, 6, 7, 2, stride=1, dilation=(2, 3)),
@@ -110,6 +111,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "caffe, not square": roi(2, 3, 6, 7, (3, 2), 0.25, "caffe", 5),
         "split": roi(2, 3, 5, 7, 2, 1.0, "split", 4),
         "split, not square": roi(2, 3, 6, 7, (2, 3), 1 / 16, "split", 5),
+        "no regions": roi(2, 3, 5, 7, (2, 3), 1.0, "caffe", 0),
         "batch of 1, one region": roi(1, 2, 4, 5, 3, 0.5, "caffe", 1),
     },
     Sequential: {
