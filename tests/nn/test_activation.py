@@ -184,6 +184,13 @@ def test_prelu_starts_at_init_and_is_leaky_relu():
     np.testing.assert_array_equal(PReLU(5, 0.125).backward(x, cache), LeakyReLU(0.125).backward(x, wanted_cache))
 
 
+def test_prelu_of_a_single_number():
+    layer = PReLU(init=0.5).astype(np.float64)
+    y, cache = layer.forward(np.array(-2.0))
+    assert y == -1 and y.shape == ()
+    assert layer.backward(np.array(3.0), cache) == 1.5 and layer.weight.grad.tolist() == [-6]
+
+
 def test_prelu_example():
     """By hand, in fractions: y, dx and the slope's gradient of four numbers."""
     layer = PReLU(init=0.5).astype(np.float64)
