@@ -166,3 +166,9 @@ def test_bad_input_of_multiclass_hinge():
         multiclass_hinge(SCORES, LABELS, class_weights=-CLASS_WEIGHTS)
     with pytest.raises(ValueError, match='multiclass_hinge: reduction must be "mean" or "sum", got \'none\''):
         multiclass_hinge(SCORES, LABELS, reduction="none")
+
+
+@pytest.mark.parametrize("wrong", [0, 2, 0.5])
+def test_hinge_names_the_first_target_that_is_neither(wrong):
+    with pytest.raises(ValueError, match=f"targets must be -1 or 1, got {wrong}: "):
+        hinge(np.zeros(4), np.array([-1.0, 1.0, wrong, -1.0]))

@@ -356,3 +356,10 @@ def test_is_loss():
     def unknown(x): ...
 
     assert [is_loss(f) for f in (one, two, norm, boxes, sizes, unknown)] == [True, True] + [False] * 4
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.25])
+def test_binary_cross_entropy_names_the_first_target_out_of_range(wrong):
+    targets = np.array([0.0, 0.5, 1.0, wrong, wrong])
+    with pytest.raises(ValueError, match=rf"targets must lie in \[0, 1\], got {wrong}: "):
+        binary_cross_entropy_with_logits(np.zeros(5), targets)
