@@ -14,9 +14,10 @@ from threadpoolctl import threadpool_limits
 
 
 class config:  # noqa: N801  (a namespace, not something to make instances of)
-    """Switches for the whole library. `nn.config.plain = True` takes the plain version of every algorithm."""
+    """Switches for the whole library, such as `nn.config.plain = True`."""
 
-    plain = False
+    plain = False  # True: the plain version of every algorithm, to step through
+    winograd = True  # False: no Winograd convolutions, which round more: see nn.winograd
 
 
 def array_module(*arrays) -> ModuleType:
@@ -96,9 +97,13 @@ def matmul(a, b):
 _scratch = threading.local()
 
 
-def workspace(shape, dtype):
-    """An uninitialised array for use inside one task: this thread's own memory, overwritten by the next call."""
+def workspace(shape, dtype, slot: int = 0):
+    """An uninitialised array for use inside one task: this thread's own memory, overwritten by the next call.
+
+    slot: another number is another array, for tasks that need several at once.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if getattr(_scratch, "buffer", None) is None or _scratch.buffer.nbytes < size:
-        _scratch.buffer = np.empty(size, np.uint8)
-    return _scratch.buffer[:size].view(dtype).reshape(shape)
+    buffers = _scratch.__dict__.setdefault("buffers", {})
+    if slot not in buffers or buffers[slot].nbytes < size:
+        buffers[slot] = np.empty(size, np.uint8)
+    return buffers[slot][:size].view(dtype).reshape(shape)

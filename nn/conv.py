@@ -1,12 +1,23 @@
-"""The convolution layer. What it computes stands in `nn.conv_plain`; `nn.conv_tiled` computes the same faster."""
+"""The convolution layer. What it computes stands in `nn.conv_plain`; three more modules compute the
+same faster on the CPU, each where it suits."""
 
 import numpy as np
 
-from nn import conv_plain, conv_tiled
+from nn import conv_depthwise, conv_plain, conv_tiled, winograd
 from nn.backend import array_module, config
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape
-from nn.windows import conv_geometry
+from nn.pieces import channel_sums
+from nn.windows import Geometry, conv_geometry
+
+
+def operations(x, weight, g: Geometry, out_size):
+    """The module whose conv2d, conv2d_input_gradient and conv2d_weight_gradient serve such a convolution."""
+    if config.plain or array_module(x) is not np:
+        return conv_plain
+    if conv_depthwise.suits(weight, g):
+        return conv_depthwise
+    return winograd if config.winograd and winograd.suits(x, weight, g, out_size) else conv_tiled
 
 
 class Conv2d(Layer):
@@ -34,24 +45,19 @@ class Conv2d(Layer):
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
         out_size = self.geometry.output_size(self, *x.shape[2:])
-        y = self._ops(x).conv2d(x, self.weight.value, self.geometry, out_size)
-        if self.bias is not None:
-            y += self.bias.value[:, None, None]
+        weight, bias = self.weight.value, None if self.bias is None else self.bias.value
+        y = operations(x, weight, self.geometry, out_size).conv2d(x, weight, self.geometry, out_size, bias)
         return y, x
 
     def backward(self, dy, cache):
-        x, g = cache, self.geometry
-        check_shape(self, dy=(dy, (len(x), self.out_channels, *g.output_size(self, *x.shape[2:]))))
-        ops = self._ops(x)
+        x, weight, g = cache, self.weight, self.geometry
+        out_size = g.output_size(self, *x.shape[2:])
+        check_shape(self, dy=(dy, (len(x), self.out_channels, *out_size)))
+        ops = operations(x, weight.value, g, out_size)
         if self.bias is not None:
-            self.bias.grad += dy.sum(axis=(0, 2, 3))  # the bias is added at every place of every image
-        self.weight.grad += ops.conv2d_weight_gradient(dy, x, self.weight.value.shape, g)
-        return ops.conv2d_input_gradient(dy, self.weight.value, g, x.shape[2:])
-
-    @staticmethod
-    def _ops(x):
-        """The module whose conv2d, conv2d_input_gradient and conv2d_weight_gradient serve this array."""
-        return conv_plain if config.plain or array_module(x) is not np else conv_tiled
+            self.bias.grad += channel_sums(dy)  # the bias is added at every place of every image
+        weight.grad += ops.conv2d_weight_gradient(dy, x, weight.value.shape, g)
+        return ops.conv2d_input_gradient(dy, weight.value, g, x.shape[2:])
 
     def multiply_adds(self, output_shape) -> int:
         """Multiply-adds of one forward pass whose output has this shape."""

@@ -21,17 +21,17 @@ def by_group(weight, g: Geometry):
     return weight.reshape(g.groups, len(weight) // g.groups, -1)
 
 
-def conv2d(x, weight, g: Geometry, out_size):
-    """y (N, O, oh, ow) = weight applied to every window of x (N, C, H, W).
+def conv2d(x, weight, g: Geometry, out_size, bias=None):
+    """y (N, O, oh, ow) = weight applied to every window of x (N, C, H, W), + bias (O,).
 
     Strictly a cross-correlation, as everywhere in the field: y[o, r, c] = sum over (i, j, k) of
     weight[o, i, j, k] * x[i, r*s + j*d - p, c*s + k*d - p].
     """
-    y = by_group(weight, g) @ columns(x, g)
-    return y.reshape(len(x), len(weight), *out_size)
+    y = (by_group(weight, g) @ columns(x, g)).reshape(len(x), len(weight), *out_size)
+    return y if bias is None else y + bias[:, None, None]
 
 
-def conv2d_input_gradient(dy, weight, g: Geometry, in_size):
+def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) for dy (N, O, oh, ow): every window gets weight.T @ dy, overlapping windows add up ("col2im")."""
     n, o, out_h, out_w = dy.shape
     h, w = in_size
@@ -40,7 +40,8 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size):
     dwindows = dcolumns.reshape(n, g.groups * weight.shape[1], *g.kernel, out_h, out_w)
     dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * g.padding[1]), dcolumns.dtype)
     add_windows(dx, dwindows, g)
-    return dx[:, :, g.padding[0] : g.padding[0] + h, g.padding[1] : g.padding[1] + w]
+    dx = dx[:, :, g.padding[0] : g.padding[0] + h, g.padding[1] : g.padding[1] + w]
+    return dx if bias is None else dx + bias[:, None, None]  # a bias where this is ConvTranspose2d's forward
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from nn.backend import array_module
-from nn.conv import Conv2d
+from nn.conv import operations
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, pair
+from nn.pieces import channel_sums
 from nn.windows import conv_geometry
 
 
@@ -28,8 +29,6 @@ class ConvTranspose2d(Layer):
 
     Reference: Dumoulin and Visin 2016, A guide to convolution arithmetic for deep learning, arXiv:1603.07285, ch. 4.
     """
-
-    _ops = staticmethod(Conv2d._ops)
 
     def __init__(
         self,
@@ -61,18 +60,18 @@ class ConvTranspose2d(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
-        out_size = self._output_size(*x.shape[2:])
-        y = self._ops(x).conv2d_input_gradient(self._extended(x), self.weight.value, self.geometry, out_size)
-        if self.bias is not None:
-            y += self.bias.value[:, None, None]
-        return y, x
+        out_size, extended, weight = self._output_size(*x.shape[2:]), self._extended(x), self.weight.value
+        bias = None if self.bias is None else self.bias.value
+        ops = operations(x, weight, self.geometry, extended.shape[2:])
+        return ops.conv2d_input_gradient(extended, weight, self.geometry, out_size, bias), x
 
     def backward(self, dy, cache):
         x, weight, g = cache, self.weight, self.geometry
         check_shape(self, dy=(dy, (len(x), self.out_channels, *self._output_size(*x.shape[2:]))))
-        ops, extended = self._ops(x), self._extended(x)
+        extended = self._extended(x)
+        ops = operations(x, weight.value, g, extended.shape[2:])
         if self.bias is not None:
-            self.bias.grad += dy.sum(axis=(0, 2, 3))  # the bias is added at every place of every image
+            self.bias.grad += channel_sums(dy)  # the bias is added at every place of every image
         # y = conv2d.T(x): so dx = conv2d(dy); and sum(y * dy) = sum(x * conv2d(dy)): so x is what dy is in Conv2d
         weight.grad += ops.conv2d_weight_gradient(extended, dy, weight.value.shape, g)
         dx = ops.conv2d(dy, weight.value, g, extended.shape[2:])

@@ -106,7 +106,8 @@ def agree(results, wanted, rtol=1e-12):
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
 def test_equals_seven_loops(shape, kernel, options, plain, tile, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
-    monkeypatch.setattr(conv_tiled, "COLUMNS_PER_TILE", tile)
+    monkeypatch.setattr(conv_tiled, "TILE", tile)
+    monkeypatch.setattr(conv_tiled, "RUN", min(tile, conv_tiled.RUN))
     layer, x, dy, wanted = example(shape, kernel, options)
     agree(run(layer, x, dy), wanted)
     spread = [np.repeat(a, 2, axis=3)[..., ::2] for a in (x, dy)]  # the same values, not contiguous
@@ -128,11 +129,17 @@ def test_every_example_takes_the_version_it_should(plain, monkeypatch):
     assert called == ["nn.conv_plain" if plain else "nn.conv_tiled"] * 3
 
 
-def test_small_tiles_cut_images_and_cover_every_row(monkeypatch):
-    monkeypatch.setattr(conv_tiled, "COLUMNS_PER_TILE", 2 * 18 * 7)  # two rows of 7 columns, 18 numbers high
-    assert conv_tiled.tiles(2, 18, 5, 7) == [(0, 0, 2), (0, 2, 4), (0, 4, 5), (1, 0, 2), (1, 2, 4), (1, 4, 5)]
-    monkeypatch.setattr(conv_tiled, "COLUMNS_PER_TILE", 1)
-    assert conv_tiled.tiles(1, 18, 3, 7) == [(0, 0, 1), (0, 1, 2), (0, 2, 3)]
+def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeypatch):
+    def tiles(*args):
+        return [((i.start, i.stop), (r.start, r.stop)) for i, r in conv_tiled.tiles(*args)]
+
+    monkeypatch.setattr(conv_tiled, "RUN", 1)
+    monkeypatch.setattr(conv_tiled, "TILE", 2 * 18 * 7)  # two rows of 7 columns, 18 numbers high
+    assert tiles(2, 18, 5, 7) == [((i, i + 1), rows) for i in (0, 1) for rows in ((0, 2), (2, 4), (4, 5))]
+    monkeypatch.setattr(conv_tiled, "TILE", 1)
+    assert tiles(1, 18, 3, 7) == [((0, 1), (0, 1)), ((0, 1), (1, 2)), ((0, 1), (2, 3))]
+    monkeypatch.setattr(conv_tiled, "TILE", 1000 * 18)  # many images of 21 places
+    assert tiles(17, 18, 3, 7) == [((i, min(i + 2, 17)), (0, 3)) for i in range(0, 17, 2)]  # but at least 8 tiles
 
 
 @pytest.mark.parametrize("seed", range(12))

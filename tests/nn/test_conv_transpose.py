@@ -94,7 +94,8 @@ def agree(results, wanted, rtol=1e-12):
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
 def test_equals_the_loops(shape, kernel, options, plain, tile, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
-    monkeypatch.setattr(conv_tiled, "COLUMNS_PER_TILE", tile)
+    monkeypatch.setattr(conv_tiled, "TILE", tile)
+    monkeypatch.setattr(conv_tiled, "RUN", min(tile, conv_tiled.RUN))
     layer, x, dy, wanted = example(shape, kernel, options)
     agree(run(layer, x, dy), wanted)
     spread = [np.repeat(a, 2, axis=3)[..., ::2] for a in (x, dy)]  # the same values, not contiguous

@@ -15,7 +15,7 @@ from nn.pieces import as_rows, empty_output, in_pieces, in_slices
 @pytest.mark.parametrize("step", [1, 2])
 def test_pieces_are_the_whole(step):
     """Large arrays go to the threads in pieces, however they lie in memory."""
-    x = np.random.default_rng(72).normal(size=(5, 1 << 16))[:, ::step]
+    x = np.random.default_rng(72).normal(size=(5, 1 << 17))[:, ::step]
     assert x.size > pieces.PIECE
     seen = []
     result = in_pieces(lambda a, b, out: seen.append(a.size) or np.add(a, b, out=out), x, 2 * x)
