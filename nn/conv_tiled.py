@@ -135,17 +135,18 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * width)
     work = tiles(n, x.shape[1] * together * kw, out_h, width)
     lanes = min(LANES, len(work), max(2, LANE_NUMBERS // math.prod(weight_shape)))
-    sums = np.zeros((lanes, kh // together, g.groups, o // g.groups, c * together * kw), np.result_type(dy, x))
+    sums = np.zeros((lanes, kh // together, g.groups, c * together * kw, o // g.groups), np.result_type(dy, x))
 
     def run(lane):
         for images, rows in work[lane::lanes]:
-            part = dy[images, ..., rows.start * width : rows.stop * width]
+            part = dy[images, ..., rows.start * width : rows.stop * width].swapaxes(2, 3)
+            turned = workspace(part.shape, dy.dtype, 2)  # products are faster if none of their factors lies crosswise
+            np.copyto(turned, part)
             for k, columns in enumerate(seen(x[images], rows, width, g)):
-                products = workspace((len(part), *sums.shape[2:]), sums.dtype, 2)
-                np.matmul(part, columns.swapaxes(2, 3), out=products)
-                for product in products:
-                    sums[lane, k] += product
+                products = workspace((len(part), *sums.shape[2:]), sums.dtype, 3)
+                np.matmul(columns, turned, out=products)
+                sums[lane, k] += products.sum(axis=0)
 
     parallel_for(run, lanes)
-    dweight = sums.sum(axis=0).reshape(kh // together, o, c, together, kw)
-    return dweight.transpose(1, 2, 0, 3, 4).reshape(weight_shape)
+    dweight = sums.sum(axis=0).reshape(kh // together, g.groups, c, together, kw, o // g.groups)
+    return dweight.transpose(1, 5, 2, 0, 3, 4).reshape(weight_shape)
