@@ -1,0 +1,103 @@
+"""VGG-16 with its classifier: gradients, the paper's numbers, torchvision's names."""
+
+import numpy as np
+import pytest
+
+import nn
+import vision
+from nn.gradcheck import check_contract, check_model
+from vision.classification import VGG16
+
+CLASSES = ("cat", "dog", "cow", "hen", "ant")
+SMALL = {"width": 4, "hidden": 7}
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def off_the_kinks(layer):
+    """Biases that are not 0, so that no ReLU stands on its kink."""
+    rng = np.random.default_rng(4)
+    for name, parameter in layer.parameters().items():
+        if name.endswith("bias"):
+            parameter.value[...] = 0.1 * rng.standard_normal(parameter.value.shape)
+    return layer
+
+
+def tiny(**options):
+    return vision.build("vgg16", CLASSES, np.random.default_rng(3), **SMALL | options)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("complex_step", [True, False])
+def test_every_gradient_of_the_whole_model(dropout, complex_step):
+    model = off_the_kinks(tiny(dropout=dropout))
+    batch = normal(2, 3, 33, 64), np.array([4, 0])
+    errors = check_model(model, batch, complex_step=complex_step, tolerance=1e-10 if complex_step else 1e-6)
+    assert set(errors) == set(model.parameters())
+
+
+def test_contract_of_the_network():
+    network = off_the_kinks(VGG16(5, 4, 7, 0.5, rng=np.random.default_rng(0)))
+    check_contract(network, (normal(2, 3, 33, 40),), (normal(1, 3, 32, 32),))
+
+
+def test_names_are_torchvision_s():
+    convolutions = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+    layers = [f"features.{i}" for i in convolutions] + [f"classifier.{i}" for i in (0, 3, 6)]
+    assert list(tiny().parameters()) == [f"{layer}.{p}" for layer in layers for p in ("weight", "bias")]
+
+
+def test_the_paper_s_table(monkeypatch):
+    """Configuration D has 138 million parameters (table 2), exactly 138,357,544, and 16 layers with weights."""
+    for module in (nn.linear, nn.conv):  # to draw so many numbers takes time
+        monkeypatch.setattr(module, "he_normal", lambda shape, rng: np.zeros(shape, np.float32))
+    model = vision.build("vgg16", [str(i) for i in range(1000)])
+    parameters = model.parameters()
+    assert sum(p.value.size for p in parameters.values()) == 138_357_544
+    assert sum(name.endswith("weight") for name in parameters) == 16
+    assert parameters["classifier.0.weight"].value.shape == (4096, 25088)
+    assert parameters["classifier.6.weight"].value.shape == (1000, 4096)
+
+
+def test_sizes_halve_five_times_and_other_images_are_averaged_to_7x7():
+    shapes = {}
+    for size in (224, 64):
+        lines = nn.summary(tiny(), (1, 3, size, size)).splitlines()
+        found = {line.split("  ")[0]: line[line.index("(") : line.index(")") + 1] for line in lines if "(" in line}
+        shapes[size] = [found[name] for name in ("features.4", "features.30", "pool", "classifier.6")]
+    assert shapes[224] == ["(1, 4, 112, 112)", "(1, 32, 7, 7)", "(1, 32, 7, 7)", "(1, 5)"]
+    assert shapes[64] == ["(1, 4, 32, 32)", "(1, 32, 2, 2)", "(1, 32, 7, 7)", "(1, 5)"]
+
+
+def test_dropout_acts_in_training_only():
+    model, x = tiny(), normal(2, 3, 32, 32)
+    np.testing.assert_array_equal(model(x), model(x))
+    one, two = (model.forward(x)[0] for _ in range(2))
+    assert (one != two).any()
+
+
+def test_config_rebuilds_the_model():
+    model = tiny(dropout=0.25)
+    again = vision.build(**model.config)
+    assert again.config == model.config
+    assert again.network.classifier[2].p == 0.25
+    again.load_state_dict(model.state_dict())
+    images = normal(1, 3, 32, 40)
+    np.testing.assert_array_equal(again.predict(images), model.predict(images))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: tiny(n=3), "vgg16: there is no option 'n', choose from width, hidden, dropout, short_side"),
+        (lambda: tiny(width=0), "VGG16: width must be a whole number >= 1, got 0"),
+        (lambda: tiny(dropout=1), r"Dropout: p must be in \[0, 1\), got 1"),
+        (lambda: tiny().predict(np.zeros((1, 3, 31, 40))), "MaxPool2d: output size"),
+        (lambda: tiny().predict(np.zeros((1, 1, 32, 40))), r"Classifier: images must have shape \(N, 3, H, W\)"),
+    ],
+)
+def test_mistakes_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

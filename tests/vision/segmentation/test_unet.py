@@ -1,0 +1,222 @@
+"""U-Net: the paper's sizes and numbers, gradients as a whole, what goes over the bridges, the weighted loss."""
+
+import numpy as np
+import pytest
+
+from nn import Adam, Conv2d, softmax_cross_entropy
+from nn.gradcheck import check_contract, check_loss, check_model
+from vision.segmentation import UNet, unet, weighted_cross_entropy
+from vision.segmentation.pixel_classifier import centre, uncut
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def off_the_kinks(layer):
+    """Biases that are not 0, so that no ReLU stands on its kink."""
+    rng = np.random.default_rng(4)
+    for name, parameter in layer.parameters().items():
+        if name.endswith("bias"):
+            parameter.value[...] = 0.2 * rng.standard_normal(parameter.value.shape)
+    return layer
+
+
+def small(in_channels=2, classes=3, **options):
+    options = {"width": 2, "depth": 2} | options
+    return off_the_kinks(unet(in_channels, classes, rng=np.random.default_rng(3), **options))
+
+
+def batch(n, size, out, classes=3, weights=True):
+    rng = np.random.default_rng(5)
+    labels = rng.integers(-1, classes, (n, *out))
+    return (normal(n, 2, *size), labels, rng.random((n, *out)))[: 2 + weights]
+
+
+def test_the_paper_s_figure():
+    """Fig. 1: 572 x 572 give 388 x 388, through 568, 280, 136, 64, 28 and up again through 52, 100, 196, 388."""
+    net = UNet(width=1, rng=np.random.default_rng(0))
+    assert net.output_size(572, 572) == (388, 388)
+    shapes = []
+    for i, block in enumerate([*net.contract, *net.expand]):
+        for name, layer in block.children():
+            if isinstance(layer, Conv2d):
+                shapes.append((i, name, layer.weight.value.shape[:2]))
+    y, cache = net.forward(np.zeros((1, 1, 188, 204), np.float32))
+    assert y.shape == (1, 2, 4, 20) == (1, 2, *net.output_size(188, 204))
+    assert [shape[2:] for shape in reversed(cache.bridges)] == [(184, 200), (88, 96), (40, 44), (16, 18)]
+    assert [pair for _, _, pair in shapes[:10:2]] == [(1, 1), (2, 1), (4, 2), (8, 4), (16, 8)]
+    assert [pair for _, _, pair in shapes[10::2]] == [(8, 16), (4, 8), (2, 4), (1, 2)]
+
+
+def test_parameters_of_the_published_net():
+    """31,030,658, counted from fig. 1: one grey channel in, two classes out, biases everywhere.
+
+    3x3 convolutions C -> O have 9 C O + O, up-convolutions 2x2 4 C O + O, the last one 64 * 2 + 2. "In total the
+    network has 23 convolutional layers" (sec. 2).
+    """
+    channels, wanted = [64, 128, 256, 512, 1024], 64 * 2 + 2
+    for c, o in zip([1, *channels], channels):
+        wanted += 9 * c * o + o + 9 * o * o + o
+    for o in channels[:-1]:
+        wanted += 4 * 2 * o * o + o + 9 * 2 * o * o + o + 9 * o * o + o
+    assert wanted == 31_030_658
+    parameters = UNet(rng=np.random.default_rng(0)).parameters()
+    assert sum(p.value.size for p in parameters.values()) == wanted
+    assert sum(name.endswith("weight") for name in parameters) == 23
+
+
+def test_weights_start_with_variance_two_over_their_inputs():
+    """Sec. 3: a 3x3 convolution after 64 channels has N = 576."""
+    weight = UNet(width=64, depth=1, rng=np.random.default_rng(0)).contract[0][2].weight.value
+    assert weight.shape == (64, 64, 3, 3) and weight.std() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "options, size, out",
+    [
+        ({}, (44, 52), (4, 12)),
+        ({"depth": 1}, (20, 22), (4, 6)),
+        ({"padding": "same"}, (12, 16), (12, 16)),
+        ({"padding": "same", "batch_norm": True}, (8, 12), (8, 12)),
+        ({"padding": "same", "depth": 3, "dropout": 0.0}, (8, 16), (8, 16)),
+    ],
+)
+@pytest.mark.parametrize("complex_step", [True, False])
+def test_every_gradient_of_the_whole_model(options, size, out, complex_step):
+    model = small(**options)
+    errors = check_model(
+        model, batch(2, size, out), complex_step=complex_step, tolerance=1e-9 if complex_step else 1e-6
+    )
+    assert set(errors) == set(model.parameters())
+
+
+def test_contract_of_the_network():
+    check_contract(small(dropout=0.0).network, (normal(2, 2, 44, 52),), (normal(1, 2, 44, 44),))
+
+
+def test_gradient_of_the_images():
+    """By differences at a few pixels; those that the output does not see have none."""
+    model, (images, *targets) = small(dropout=0.0), batch(1, (44, 52), (4, 12))
+    model.astype(np.float64)
+    _, cache = model.loss((images, *targets), np.random.default_rng(0))
+    dimages = model.backward(cache)
+    for place in [(0, 0, 22, 25), (0, 1, 0, 0), (0, 1, 43, 30)]:
+        values = []
+        for step in (1e-6, -1e-6):
+            moved = images.copy()
+            moved[place] += step
+            values.append(model.loss((moved, *targets), np.random.default_rng(0))[0]["pixels"])
+        assert dimages[place] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+def test_a_bridge_carries_the_middle():
+    """With all else silenced, the output at a pixel is that of the first block at the same place of the image."""
+    net = UNet(1, 1, width=1, depth=1, dropout=0.0, rng=np.random.default_rng(0))
+    for parameter in net.parameters().values():
+        parameter.value[...] = 0
+    for block, channel in ((net.contract[0], 0), (net.expand[0], 1)):  # channel 1: what came over the bridge
+        block[0].weight.value[0, channel, 1, 1] = 1
+        block[2].weight.value[0, 0, 1, 1] = 1
+    net.score.weight.value[...] = 1
+    x = np.random.default_rng(2).random((1, 1, 20, 24))
+    np.testing.assert_array_equal(net(x)[0, 0], x[0, 0, 8:-8, 8:-8])
+
+
+def test_labels_of_the_images_size_are_cut_to_the_output():
+    model, (images, labels, weights) = small(dropout=0.0), batch(2, (44, 52), (44, 52))
+    whole, _ = model.loss((images, labels, weights), None)
+    cut = labels[:, 20:24, 20:32], weights[:, 20:24, 20:32]
+    assert model.loss((images, *cut), None)[0] == whole
+    assert model.loss((images, labels), None)[0] == model.loss((images, cut[0]), None)[0] != whole
+
+
+def test_predict_gives_probabilities():
+    model, images = small(), normal(2, 2, 44, 52)
+    p = model.predict(images)
+    assert p.shape == (2, 3, 4, 12)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_array_equal(p, model.predict(images))  # no dropout
+    np.testing.assert_allclose(np.log(p[:, 0] / p[:, 1]), model(images)[:, 0] - model(images)[:, 1], rtol=1e-9)
+
+
+def test_weighted_cross_entropy_is_equation_1():
+    logits, labels, weights = (
+        normal(2, 3, 4, 5),
+        np.random.default_rng(1).integers(-1, 3, (2, 4, 5)),
+        normal(2, 4, 5) ** 2,
+    )
+    total = norm = 0.0
+    for n, r, c in np.ndindex(labels.shape):
+        if labels[n, r, c] >= 0:
+            z = logits[n, :, r, c]
+            total -= weights[n, r, c] * np.log(np.exp(z[labels[n, r, c]]) / np.exp(z).sum())
+            norm += weights[n, r, c]
+    assert weighted_cross_entropy(logits, labels, weights)[0] == pytest.approx(total / norm, rel=1e-12)
+    even, gradient = weighted_cross_entropy(logits, labels, np.full(labels.shape, 3.0))
+    value, wanted = softmax_cross_entropy(logits, labels)
+    assert even == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(gradient, wanted, atol=1e-15)
+    assert weighted_cross_entropy(logits, labels, 0 * weights)[0] == 0
+    assert weighted_cross_entropy(logits.astype(np.float32), labels, weights)[1].dtype == np.float32
+    check_loss(weighted_cross_entropy, logits, labels, weights)
+    check_loss(weighted_cross_entropy, logits, labels, weights, complex_step=True, tolerance=1e-12)
+
+
+def test_centre():
+    x = np.arange(30).reshape(1, 5, 6)
+    np.testing.assert_array_equal(centre(x, (2, 3)), x[:, 1:3, 1:4])
+    assert centre(x, (5, 6)).shape == x.shape and np.shares_memory(centre(x, (1, 1)), x)
+
+
+def test_uncut_is_the_transpose_of_centre():
+    """sum(centre(x) * dy) = sum(x * uncut(dy)) for all x and dy."""
+    x, dy = normal(2, 3, 5, 6), normal(2, 3, 2, 3, seed=2)
+    assert (centre(x, (2, 3)) * dy).sum() == pytest.approx((x * uncut(dy, x.shape)).sum(), rel=1e-12)
+    assert uncut(x, x.shape) is x
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: small(padding="zero"), "UNet: padding must be 'valid' or 'same', got 'zero'"),
+        (lambda: small(depth=0), "UNet: depth must be a whole number >= 1, got 0"),
+        (lambda: small()(normal(1, 2, 44, 50)), "UNet: W=50 does not fit 2 poolings with padding 'valid'; near are 48"),
+        (lambda: small()(normal(1, 2, 40, 52)), "UNet: H=40 does not fit .* near are 44 and 48: pad or cut the images"),
+        (lambda: small(padding="same")(normal(1, 2, 10, 12)), "H=10 does not fit .* 'same'; near are 8 and 12"),
+        (lambda: small()(normal(1, 3, 44, 52)), r"UNet: images must have shape \(N, 2, H, W\), got \(1, 3, 44, 52\)"),
+        (lambda: small().loss(batch(1, (44, 52), (2, 9)), None), r"centre: \(4, 12\) cannot be cut out of \(1, 2, 9\)"),
+        (lambda: loss(labels=np.full((1, 2, 2), 3)), r"labels must lie in -1 .. 2, got 3"),
+        (
+            lambda: loss(labels=np.zeros((1, 2, 3), int)),
+            r"labels must be whole numbers of shape \(1, 2, 2\), got int64",
+        ),
+        (lambda: loss(weights=np.full((1, 2, 2), -1.0)), "weights must be finite and not negative"),
+        (lambda: loss(weights=np.ones((1, 2, 3))), r"weights must have shape \(1, 2, 2\), got \(1, 2, 3\)"),
+    ],
+)
+def test_mistakes_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def loss(labels=None, weights=None):
+    labels = np.zeros((1, 2, 2), int) if labels is None else labels
+    return weighted_cross_entropy(normal(1, 3, 2, 2), labels, np.ones((1, 2, 2)) if weights is None else weights)
+
+
+def test_overfits_two_images():
+    """A disc and a square in noise, told apart from the ground."""
+    y, x = np.mgrid[:32, :32]
+    labels = np.stack([(y - 12) ** 2 + (x - 20) ** 2 < 60, (abs(y - 18) < 8) & (abs(x - 14) < 8)]).astype(np.int64)
+    images = (labels + 0.3 * np.random.default_rng(0).standard_normal(labels.shape))[:, None].astype(np.float32)
+    model = unet(1, 2, width=4, depth=2, padding="same", dropout=0.0, rng=np.random.default_rng(1))
+    optimiser, values = Adam(model.parameters(), lr=0.01), []
+    for step in range(90):
+        model.zero_grad()
+        losses, cache = model.loss((images, labels), np.random.default_rng(step))
+        model.backward(cache)
+        optimiser.step()
+        values.append(losses["pixels"])
+    assert values[-1] < 0.08 * values[0]
+    assert (model.predict(images).argmax(axis=1) == labels).mean() > 0.99

@@ -1,0 +1,68 @@
+"""VGG-16: 3x3 convolutions, 2x2 poolings, three fully connected layers.
+
+Reference: Simonyan and Zisserman 2015, Very deep convolutional networks for large-scale image recognition,
+arXiv:1409.1556.
+"""
+
+import numpy as np
+
+from nn import AdaptiveAvgPool2d, Dropout, Linear, ReLU, Sequential
+from nn.layer import Layer, positive
+from vision.backbones import vgg
+from vision.classification.classifier import Classifier, complete
+from vision.registry import register
+
+POOLED = 7  # rows and columns of cells that the fully connected layers see: an image of 224 has been halved 5 times
+
+
+class VGG16(Layer):
+    """images (N, 3, H, W) to logits (N, classes): configuration D, 13 convolutions and 3 fully connected layers.
+
+    width: channels of the first two convolutions, 64 in the paper; all others grow with it. hidden: units of the two
+    hidden fully connected layers, each followed by ReLU and dropout. The layers stand in `features` and `classifier`
+    under torchvision's numbers, so that weights of its vgg16 fit. As there, other images than 224x224 are averaged to
+    7x7 cells; at least 32x32 pixels are needed. New weights are He's: the paper's were grown from a shallower net's.
+
+    Reference: Simonyan and Zisserman 2015, sec. 2.1 and table 1, configuration D.
+    """
+
+    def __init__(self, classes: int, width: int = 64, hidden: int = 4096, dropout: float = 0.5, *, rng):
+        positive(self, classes=classes, width=width, hidden=hidden)
+        plan = [step if step == vgg.POOL else step // 64 * width for step in (*vgg.VGG16, vgg.POOL)]
+        self.features = vgg.VGG(plan, rng=rng).features
+        self.pool = AdaptiveAvgPool2d(POOLED)
+        self.classifier = Sequential(
+            Linear(8 * width * POOLED**2, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+            Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+            Linear(hidden, classes, rng=rng),
+        )  # fmt: skip
+
+    def forward(self, x, training=True):
+        features, c_features = self.features.forward(x, training)
+        pooled, c_pool = self.pool.forward(features, training)
+        logits, c_classifier = self.classifier.forward(pooled.reshape(len(x), -1), training)
+        return logits, (pooled.shape, c_features, c_pool, c_classifier)
+
+    def backward(self, dy, cache):
+        pooled_shape, c_features, c_pool, c_classifier = cache
+        dpooled = self.classifier.backward(dy, c_classifier).reshape(pooled_shape)
+        return self.features.backward(self.pool.backward(dpooled, c_pool), c_features)
+
+
+# Sec. 3.1: batches of 256, 370,000 steps (74 epochs of ImageNet's 1.28 million images), the rate divided by 10 three
+# times, whenever validation stopped to improve: at which steps is not told, here at quarters.
+RECIPE = {
+    "epochs": 74, "batch_size": 256, "lr": 0.01, "weight_decay": 0.0005, "milestones": [0.25, 0.5, 0.75], "warm_up": 0,
+    "clip_norm": 0.0,
+}  # fmt: skip
+
+
+@register("vgg16", "classification", recipe=RECIPE)
+def vgg16(classes, rng: np.random.Generator, **options) -> Classifier:
+    """VGG-16: 138,357,544 parameters for 1000 classes. mean and std are torchvision's; the paper's std is 1."""
+    options = complete(
+        "vgg16", options, width=64, hidden=4096, dropout=0.5, short_side=224, max_side=448,
+        mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
+    )  # fmt: skip
+    network = VGG16(len(classes), options["width"], options["hidden"], options["dropout"], rng=rng)
+    return Classifier(network, classes, options)

@@ -1,0 +1,136 @@
+"""U-Net: a contracting path for context, an expanding path for place, and between them a bridge at every level.
+
+Reference: Ronneberger et al. 2015, U-Net: convolutional networks for biomedical image segmentation, arXiv:1505.04597.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, MaxPool2d, ReLU, Sequential
+from nn.backend import array_module
+from nn.layer import Layer, check_shape, positive
+from vision.segmentation.pixel_classifier import PixelClassifier, centre, uncut
+
+
+class UNetCache(NamedTuple):
+    """The caches of the layers, level by level, and the shapes of what the bridges cut from."""
+
+    contract: list
+    pool: list
+    up: list
+    expand: list
+    score: Any
+    bridges: list[tuple[int, ...]]
+
+
+class UNet(Layer):
+    """images (N, I, H, W) to logits (N, classes, oh, ow), one for each pixel in the middle of the image.
+
+    Level i has width 2^i channels, i = 0 .. depth. Down: two 3x3 convolutions with ReLU, then 2x2 max pooling, which
+    halves the size; up: a 2x2 up-convolution that halves the channels, beside it the middle of the same level's map on
+    the way down, then two 3x3 convolutions; at last a 1x1 convolution. Dropout acts on the two lowest levels, as in the
+    authors' code. Weights start as He et al. 2015 propose (sec. 3).
+
+    padding: "valid", the paper's, loses two pixels at each convolution: 572 x 572 give 388 x 388; "same" keeps the
+    size. batch_norm puts batch normalisation, which the paper has not, before each ReLU.
+    Every pooling must meet even sizes (sec. 3.2); ValueError with the nearest sizes that fit where one does not.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 2,
+        *,
+        width: int = 64,
+        depth: int = 4,
+        padding: str = "valid",
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+        rng: np.random.Generator,
+    ):
+        positive(self, in_channels=in_channels, classes=classes, width=width, depth=depth)
+        if padding not in ("valid", "same"):
+            raise ValueError(f"UNet: padding must be 'valid' or 'same', got {padding!r}")
+        self.in_channels, self.depth, self.padding = in_channels, depth, padding
+        channels = [width * 2**i for i in range(depth + 1)]
+
+        def block(inputs, outputs, *end):
+            layers = []
+            for c in (inputs, outputs):
+                layers.append(Conv2d(c, outputs, 3, padding=int(padding == "same"), rng=rng))
+                layers += [BatchNorm2d(outputs), ReLU()] if batch_norm else [ReLU()]
+            return Sequential(*layers, *end)
+
+        dropouts = [()] * (depth - 1) + [(Dropout(dropout, rng=rng.spawn(1)[0]),) for _ in range(2)]
+        self.contract = [block(a, b, *end) for a, b, end in zip([in_channels, *channels], channels, dropouts)]
+        self.pool = MaxPool2d(2)
+        self.up = [ConvTranspose2d(2 * c, c, 2, stride=2, rng=rng) for c in reversed(channels[:-1])]
+        self.expand = [block(2 * c, c) for c in reversed(channels[:-1])]
+        self.score = Conv2d(width, classes, 1, rng=rng)
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", self.in_channels, "H", "W")))
+        self._check_size(*x.shape[2:])
+        maps, cache = [], UNetCache([], [], [], [], None, [])
+        for block in self.contract:
+            if maps:
+                x, c = self.pool.forward(x, training)
+                cache.pool.append(c)
+            x, c = block.forward(x, training)
+            cache.contract.append(c)
+            maps.append(x)
+        maps.pop()  # the lowest one is x: it goes up, and over no bridge
+        for up, block in zip(self.up, self.expand):
+            x, c = up.forward(x, training)
+            cache.up.append(c)
+            cache.bridges.append(maps[-1].shape)
+            x = array_module(x).concatenate([x, centre(maps.pop(), x.shape[2:])], axis=1)
+            x, c = block.forward(x, training)
+            cache.expand.append(c)
+        y, c_score = self.score.forward(x, training)
+        return y, cache._replace(score=c_score)
+
+    def backward(self, dy, cache):
+        dx, dmaps = self.score.backward(dy, cache.score), []
+        for i in reversed(range(self.depth)):
+            dboth = self.expand[i].backward(dx, cache.expand[i])
+            half = dboth.shape[1] // 2
+            dmaps.append(uncut(dboth[:, half:], cache.bridges[i]))  # from the highest level down
+            dx = self.up[i].backward(dboth[:, :half], cache.up[i])
+        for i in reversed(range(self.depth + 1)):
+            dx = self.contract[i].backward(dx, cache.contract[i])
+            if i:
+                dx = dmaps[i - 1] + self.pool.backward(dx, cache.pool[i - 1])  # the map forks: gradients add up
+        return dx
+
+    def output_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """That of logits for images of a size; None where the size does not fit."""
+        sizes = self._size(height), self._size(width)
+        return None if None in sizes else sizes
+
+    def _size(self, n):
+        lost = 4 * (self.padding == "valid")  # by two convolutions
+        for _ in range(self.depth):
+            n -= lost
+            if n < 2 or n % 2:
+                return None
+            n //= 2
+        for _ in range(self.depth):
+            n = 2 * (n - lost)
+        return n - lost if n > lost else None
+
+    def _check_size(self, *size):
+        for name, n in zip(("H", "W"), size):
+            if self._size(n) is None:
+                fits = [m for m in range(1, n + 400) if self._size(m)]
+                near = sorted(sorted(fits, key=lambda m: abs(m - n))[:2])
+                raise ValueError(
+                    f"UNet: {name}={n} does not fit {self.depth} poolings with padding {self.padding!r}; "
+                    f"near are {' and '.join(map(str, near))}: pad or cut the images"
+                )
+
+
+def unet(in_channels: int = 1, classes: int = 2, *, rng: np.random.Generator, **options) -> PixelClassifier:
+    """The U-Net that is trained: 31,030,658 parameters with the options as they are. options: those of UNet."""
+    return PixelClassifier(UNet(in_channels, classes, rng=rng, **options))
