@@ -1,0 +1,100 @@
+"""Time layers and training steps, and compare with PyTorch.
+
+Each side runs in a process of its own, and they take turns, case by case and round by round, with the same weights,
+inputs and number of threads, in float32. Printed are the median milliseconds of a call, the ratio of ours to PyTorch's
+and its smallest and largest value over the rounds, the peak memory of the case (of a training step: of a fresh process,
+beyond what the imports took), and the part of the machine's own speed of matrix products that ours reaches, a
+convolution counted as its direct multiply-adds. ".both" is forward and backward, ".forward" inference.
+
+example, everything against PyTorch:
+  python -m scripts.benchmark --against torch
+
+example, the convolutions that begin so, without PyTorch:
+  python -m scripts.benchmark conv3x3_64
+
+example, how the time of a training step grows:
+  python -m scripts.benchmark --growth
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import nn
+from nn.backend import thread_count
+from scripts.benchmarks import report
+from scripts.benchmarks.cases import CASES, choose
+from scripts.benchmarks.growth import run_growths
+from scripts.benchmarks.measure import Failed, Side, measure
+from scripts.command_line import Parser, command, count
+
+
+@command
+def main(arguments: list[str]) -> int | None:
+    args = build_parser().parse_args(arguments)
+    if args.growth:
+        return print_growth(args)
+    cases = choose(args.names)
+    if args.against == "torch" and importlib.util.find_spec("torch") is None:
+        raise ValueError("--against torch: there is no PyTorch in this Python; install it, or leave that out")
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise ValueError(f"--json {args.json}: there is no such folder")
+    sides = [Side(name, args.device, args.threads, args.plain) for name in ["ours", *filter(None, [args.against])]]
+    try:
+        rows, speed = run(cases, sides, args)
+    finally:
+        for side in sides:
+            side.stop()
+    if args.json:
+        settings = {name: getattr(args, name) for name in ("against", "device", "plain", "threads", "rounds")}
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(report.as_json(rows, speed, settings), file, indent=1)
+    return 1 if any(m and m.failure for row in rows for m in (row.ours, row.theirs)) else 0
+
+
+def print_growth(args):
+    """The tables of --growth, which go with no other wish."""
+    if args.names or args.against or args.json or args.device != "cpu":
+        raise ValueError("--growth goes with --plain and nothing else; leave out the rest")
+    nn.config.plain = args.plain
+    run_growths()
+
+
+def run(cases, sides, args):
+    """Measure and print; the rows and the machine's speed."""
+    try:
+        speed = sides[0].ask("speed")["speed"]
+    except Failed as failure:
+        raise ValueError(str(failure).removeprefix("ValueError: ")) from None
+    what = f"{report.processor()}, {args.threads} threads" + (", plain versions" if args.plain else "")
+    print(f"{what}; matrix products: {speed / 1e9:.0f} thousand million multiply-adds/s")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 0.5:
+        print(f"load average {load:.1f}: if that is other work, ratios are not to be trusted (PyTorch suffers more)")
+    print(report.HEADER, report.UNITS, sep="\n", flush=True)
+    rows = measure(cases, sides, args.rounds, lambda row: print(report.line(row, speed), flush=True))
+    print(report.totals(rows))
+    return rows, speed
+
+
+def build_parser() -> Parser:
+    names = textwrap.fill("cases: " + ", ".join(CASES), 110, subsequent_indent="  ", break_on_hyphens=False)
+    parser = Parser("scripts.benchmark", f"{__doc__.rstrip()}\n\n{names}")
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="*", help="cases: how their names begin, or patterns with * (default: all)")
+    add("--against", choices=["torch"], help="the other side")
+    add("--device", choices=["cpu", "gpu"], default="cpu", help="where both sides compute (default: cpu)")
+    add("--plain", action="store_true", help="our plain versions of the algorithms (nn.config.plain)")
+    add("--threads", type=count, default=thread_count(), metavar="N", help="of both sides (default: one a core)")
+    add("--rounds", type=count, default=5, metavar="N", help="turns of each side (default: 5)")
+    add("--json", metavar="FILE", help="write all that was measured")
+    add("--growth", action="store_true", help="instead: one training step in growing sizes, ours alone")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Both sides by turns: a process each, case by case and round by round."""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from scripts.benchmarks.cases import Case
+
+TURN, MOST = 0.3, 30  # seconds that one side's turn is to last, calls in a turn
+SETTLE = 0.4  # seconds before a turn: OpenMP's threads keep a core busy for up to 0.2 after the other side's
+
+
+class Failed(Exception):  # noqa: N818  (not an error of the benchmark)
+    """A side could not do a case; str() says why, in one line."""
+
+
+class Side:
+    """A process that does one side's works, started anew after it died or where a case wants a fresh one."""
+
+    def __init__(self, name: str, device: str, threads: int, plain: bool):
+        self.name, self.process = name, None
+        options = ["--device", device, "--threads", str(threads), *(["--plain"] if plain else [])]
+        self.command = [sys.executable, "-m", "scripts.benchmarks.worker", name, *options]
+        self.environment = os.environ | {"NN_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+
+    def ask(self, what: str, argument=True) -> dict:
+        """The worker's answer. Raises Failed with its error, or with how it died."""
+        if self.process is None:
+            self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill up
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
+            self.process = subprocess.Popen(self.command, env=self.environment, text=True, **pipes)
+        try:
+            self.process.stdin.write(json.dumps({what: argument}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise Failed(self._death())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Failed(answer["error"])
+        return answer
+
+    def stop(self):
+        """End the process; the next question starts a new one."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.errors.close()
+            self.process = None
+
+    def _death(self):
+        self.process.communicate()
+        status, self.process = self.process.returncode, None
+        with self.errors as file:
+            file.seek(0)
+            last = file.read().strip().splitlines()[-1:] or ["no message"]
+        return f"the process ended with status {status}: {last[0]}"
+
+
+@dataclass
+class Measured:
+    """What was measured of one side: seconds of each call, round by round; peak memory; or what went wrong."""
+
+    rounds: list[list[float]] = field(default_factory=list)
+    peak: int | None = None  # bytes
+    multiply_adds: int = 0
+    failure: str = ""
+
+    @property
+    def median(self) -> float:
+        """Seconds of a call."""
+        return statistics.median(second for turn in self.rounds for second in turn)
+
+
+@dataclass
+class Row:
+    """A case with what both sides took; theirs is None where they were not asked."""
+
+    case: Case
+    ours: Measured
+    theirs: Measured | None
+
+    def ratios(self) -> list[float]:
+        """Our median over theirs in each round, smallest first; [] where either failed or there is no other."""
+        if self.theirs is None or self.ours.failure or self.theirs.failure:
+            return []
+        pairs = zip(self.ours.rounds, self.theirs.rounds)
+        return sorted(statistics.median(ours) / statistics.median(theirs) for ours, theirs in pairs)
+
+    @property
+    def ratio(self) -> float | None:
+        """Our median over theirs."""
+        return self.ours.median / self.theirs.median if self.ratios() else None
+
+    def share(self, speed: float | None) -> float | None:
+        """Our multiply-adds a second, counted directly, as a part of the machine's."""
+        if not speed or self.ours.failure or not self.ours.multiply_adds:
+            return None
+        return self.ours.multiply_adds / self.ours.median / speed
+
+
+def measure(cases: Iterable[Case], sides: list[Side], rounds: int, report: Callable[[Row], None]) -> list[Row]:
+    """A row for each case, reported as soon as it is there. The first of the sides is ours."""
+    rows = []
+    for case in cases:
+        measured = [Measured() for _ in sides]
+        counts = [_tried(side, m, _prepared, case) for side, m in zip(sides, measured)]
+        for _ in range(rounds):
+            for side, m, count in zip(sides, measured, counts):
+                _tried(side, m, _turn, count)
+        for side, m in zip(sides, measured):
+            _tried(side, m, _finished, case)
+        rows.append(Row(case, measured[0], measured[1] if len(sides) > 1 else None))
+        report(rows[-1])
+    return rows
+
+
+def _tried(side, measured, action, argument):
+    """action(side, measured, argument), unless the side has failed at this case before; a failure is kept."""
+    if measured.failure:
+        return None
+    try:
+        return action(side, measured, argument)
+    except Failed as failure:
+        measured.failure = str(failure)
+        side.stop()
+
+
+def _prepared(side, measured, case):
+    if case.step:
+        side.stop()  # a fresh process: nothing of other cases is in its memory
+    answer = side.ask("prepare", case.name)
+    measured.multiply_adds = answer["multiply_adds"]
+    return max(1, min(MOST, round(TURN / answer["seconds"])))
+
+
+def _turn(side, measured, count):
+    time.sleep(SETTLE)
+    measured.rounds.append(side.ask("run", count)["seconds"])
+
+
+def _finished(side, measured, case):
+    measured.peak = side.ask("finish")["peak"]
+
+
+def geometric_mean(numbers: list[float]) -> float:
+    """exp of the mean logarithm."""
+    return math.exp(statistics.mean(map(math.log, numbers)))

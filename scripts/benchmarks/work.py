@@ -1,0 +1,130 @@
+"""What a side does again and again while it is timed, here ours: calling a work does it once and gives its results."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+
+from nn import SGD
+from nn.backend import array_module
+from nn.layer import Layer
+
+MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 0.0005, 0.01  # of the SGD in every training step
+
+
+def normal(*shape, seed: int = 0) -> np.ndarray:
+    """float32 numbers that both sides draw alike."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
+
+
+class Work:
+    """What the three kinds below share: a layer, and arrays that it works on."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All weights and buffers by name."""
+        return self.layer.state_dict()
+
+    def move(self, put: Callable):
+        """put(array) for every array, to have them on another device."""
+        for parameter in self.layer.parameters().values():
+            parameter.value, parameter.grad = put(parameter.value), put(parameter.grad)
+        for _, layer in self.layer.layers():
+            for name in layer.buffers:
+                setattr(layer, name, put(getattr(layer, name)))
+        self.inputs = tuple(put(x) if isinstance(x, np.ndarray) else x for x in self.inputs)
+
+
+class LayerWork(Work):
+    """Forward, and backward if wanted, of a layer: gives (outputs, gradients of inputs).
+
+    differentiable: how many of the inputs, from the first on, have gradients. Of several outputs the first gets a
+    gradient, the others none, as if nobody used them.
+    """
+
+    def __init__(self, layer: Layer, *inputs, differentiable: int = 1, backward: bool = True):
+        self.layer, self.inputs, self.differentiable, self.backward = layer, inputs, differentiable, backward
+        self.dy = None
+
+    def __call__(self):
+        if not self.backward:
+            return as_tuple(self.layer(*self.inputs)), ()
+        y, cache = self.layer.forward(*self.inputs)
+        if self.dy is None:
+            first = as_tuple(y)[0]
+            self.dy = array_module(first).asarray(normal(*first.shape, seed=1))
+        dx = self.layer.backward((self.dy, *[None] * (len(y) - 1)) if isinstance(y, tuple) else self.dy, cache)
+        return as_tuple(y), as_tuple(dx)[: self.differentiable]
+
+    def multiply_adds(self) -> int:
+        """Those of forward, and of the two products of the same size in backward: counted directly, however done."""
+        with counted(self.layer) as total:
+            self.layer.forward(*self.inputs)
+        return sum(total) * (3 if self.backward else 1)
+
+
+class FunctionWork(Work):
+    """A function of arrays, without weights. With backward its results are (value, gradient of the first input)."""
+
+    def __init__(self, function: Callable, *inputs, backward: bool = True):
+        self.function, self.inputs, self.backward = function, inputs, backward
+        self.layer, self.differentiable = Layer(), 1
+
+    def __call__(self):
+        result = self.function(*self.inputs)
+        return ((result[0],), (result[1],)) if self.backward else ((result,), ())
+
+    def multiply_adds(self) -> int:
+        """Not counted: no matrix products."""
+        return 0
+
+
+class StepWork(Work):
+    """One training step: clear the gradients, loss, backward, SGD with momentum and weight decay. Gives the losses."""
+
+    def __init__(self, model: Layer, batch: tuple):
+        self.layer, self.inputs, self.steps = model, batch, 0
+        self.optimiser = SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+
+    def __call__(self):
+        self.steps += 1
+        self.layer.zero_grad()
+        losses, cache = self.layer.loss(self.inputs, np.random.default_rng(self.steps))
+        self.layer.backward(cache)
+        self.optimiser.step()
+        return tuple(losses.values()), ()
+
+    def multiply_adds(self) -> int:
+        """Those of loss, and twice as many in backward (the first layer's, which needs no dx, are counted too)."""
+        with counted(self.layer) as total:
+            self.layer.loss(self.inputs, np.random.default_rng(1))
+        return 3 * sum(total)
+
+
+def as_tuple(value) -> tuple:
+    """(value,) unless it is a tuple."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+@contextmanager
+def counted(layer: Layer):
+    """Yields a list that each forward of a layer below puts its multiply-adds in."""
+    total = []
+    leaves = {leaf for _, leaf in layer.layers() if hasattr(leaf, "multiply_adds")}
+
+    def counting(leaf):
+        forward = leaf.forward
+
+        def call(*args, **kwargs):
+            result = forward(*args, **kwargs)
+            total.append(leaf.multiply_adds(as_tuple(result[0])[0].shape))
+            return result
+
+        return call
+
+    try:
+        for leaf in leaves:
+            leaf.forward = counting(leaf)  # an attribute of the object hides the class's method
+        yield total
+    finally:
+        for leaf in leaves:
+            del leaf.forward
