@@ -1,9 +1,9 @@
 """The folder of a training run.
 
 config.json     arguments, model and versions: all it takes to repeat the run
-metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm; of each evaluation metrics
+metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm, waited; of each evaluation metrics
 last.npz        the newest checkpoint, to go on from       best.npz    the model that evaluated best
-curve.png       losses and headline metric over epochs     pictures/   predictions on validation images
+curve.png       losses and headline metric over epochs     pictures/   predictions on validation data
 """
 
 import json

@@ -29,6 +29,7 @@ from nn.layer import Layer
 from nn.optim import clip_gradient_norm
 from vision.guards import interrupts_wait, overflow_unwarned
 from vision.recipe import build_optimiser, build_schedule, complete
+from vision.running import RunningMean, Waiting
 from vision.saving import load_state, prefixed, unprefixed
 
 LAST, BEST, LOG = "last.npz", "best.npz", "metrics.jsonl"
@@ -65,10 +66,12 @@ class Trainer:
     loader: has __len__ (batches in an epoch) and epoch(number, start), as datasets.Loader.
     evaluate: model -> dict of metrics, called after every `evaluate_every` epochs (0: none) and after the last one;
         best.npz holds the model with the highest metrics[metric].
-    after_epoch: called with (trainer, metrics or None where it was not evaluated), to report and to draw.
+    after_epoch: called with (trainer, metrics or None where it was not evaluated), to report and to draw;
+        trainer.running has the losses, trainer.waiting the share of the epoch spent waiting for the loader.
     checkpoint_every: steps between checkpoints; there is one at each epoch's end as well.
     time_limit: seconds of this sitting after which `run` saves and raises Stopped.
     config: JSON-able, kept in every checkpoint.
+    unit: what a batch is made of, for the progress bar.
     """
 
     def __init__(
@@ -86,16 +89,17 @@ class Trainer:
         checkpoint_every: int = 100,
         time_limit: float = math.inf,
         config: dict | None = None,
+        unit: str = "images",
     ):
         self.model, self.loader, self.recipe, self.folder = model, loader, complete(recipe), Path(folder)
-        self.seed, self.config = seed, config or {}
+        self.seed, self.config, self.unit = seed, config or {}, unit
         self.evaluate, self.metric, self.evaluate_every = evaluate, metric, evaluate_every
         self.after_epoch, self.checkpoint_every, self.time_limit = after_epoch, checkpoint_every, time_limit
         self.epochs, self.batch_size = self.recipe["epochs"], self.recipe["batch_size"]
         self.total_steps = self.epochs * len(loader)
         self.optimiser = build_optimiser(model, self.recipe)
         self.schedule = build_schedule(self.recipe, self.total_steps)
-        self.progress, self.saved_step, self.running = Progress(), None, RunningMean()
+        self.progress, self.saved_step, self.running, self.waiting = Progress(), None, RunningMean(), Waiting()
 
     def run(self) -> Progress:
         """Train to the last epoch. Raises Stopped (Ctrl-C, time limit; saved) or Diverged (as it was last saved)."""
@@ -117,10 +121,10 @@ class Trainer:
     def train_epoch(self):
         """The steps that are left of the epoch under way."""
         p = self.progress
-        self.running, late = RunningMean(), False
+        self.running, self.waiting, late = RunningMean(), Waiting(), False
         self.bar.set_description(f"epoch {p.epoch + 1}/{self.epochs}")
         with interrupts_wait() as interrupts:
-            for batch in self.loader.epoch(p.epoch, start=p.batch):
+            for batch in self.waiting.over(self.loader.epoch(p.epoch, start=p.batch)):
                 self.running.update(self.step(batch))
                 self.bar.set_postfix_str(str(self.running), refresh=False)
                 self.bar.update(self.batch_size)
@@ -146,7 +150,8 @@ class Trainer:
         rate = self.schedule(p.step)
         self.optimiser.step(rate)
         p.step, p.batch = p.step + 1, p.batch + 1
-        self._write_log(lr=rate * self.recipe["lr"], losses=losses, gradient_norm=norm)
+        waited = round(self.waiting.last, 4)  # seconds, for this batch
+        self._write_log(lr=rate * self.recipe["lr"], losses=losses, gradient_norm=norm, waited=waited)
         return losses
 
     def finish_epoch(self):
@@ -237,23 +242,7 @@ class Trainer:
     def _bar(self):
         """Images done in the whole run, with images/s and the time left; no bar where nobody watches (disable=None)."""
         done, total = self.progress.step * self.batch_size, self.total_steps * self.batch_size
-        return tqdm(initial=done, total=total, unit=" images", disable=None, dynamic_ncols=True, smoothing=0.05)
-
-
-class RunningMean:
-    """Mean of each named value over about the last 50 updates, for showing: mean += (value - mean) / min(count, 50)."""
-
-    def __init__(self):
-        self.means, self.count = {}, 0
-
-    def update(self, values: dict[str, float]):
-        self.count += 1
-        for name, value in values.items():
-            mean = self.means.get(name, 0.0)
-            self.means[name] = mean + (value - mean) / min(self.count, 50)
-
-    def __str__(self):
-        return ", ".join(f"{name} {value:.3f}" for name, value in self.means.items())
+        return tqdm(initial=done, total=total, unit=f" {self.unit}", disable=None, dynamic_ncols=True, smoothing=0.05)
 
 
 def step_generator(seed: int, step: int) -> np.random.Generator:

@@ -10,7 +10,8 @@ from nn import Dropout, Linear, Sequential
 from nn.checkpoint import read_checkpoint
 from nn.layer import Layer
 from nn.losses import l2
-from vision.trainer import BEST, LAST, LOG, Diverged, RunningMean, Stopped, Trainer, step_generator
+from vision.running import RunningMean
+from vision.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
 
 RECIPE = {
     "epochs": 3,
@@ -301,7 +302,7 @@ def test_a_new_run_replaces_the_log_and_a_finished_one_stays(tmp_path):
 def test_log_lines_say_what_happened(tmp_path):
     trainer(tmp_path, recipe={"schedule": "constant", "warm_up": 0}).run()
     first = log(tmp_path)[0]
-    assert set(first) == {"epoch", "step", "seconds", "lr", "losses", "gradient_norm"}
+    assert set(first) == {"epoch", "step", "seconds", "lr", "losses", "gradient_norm", "waited"}
     assert (first["epoch"], first["step"], first["lr"]) == (1, 1, 0.1)
     assert log(tmp_path)[-1]["seconds"] >= first["seconds"] >= 0
 
@@ -345,3 +346,15 @@ def test_running_mean():
     for _ in range(500):
         running.update({"a": 10})
     assert running.means["a"] == pytest.approx(10, abs=0.01)
+
+
+def test_time_spent_waiting_for_data_is_in_the_log_and_for_the_report(tmp_path):
+    """The second batch of each epoch is slow; the computation itself takes next to nothing."""
+    shares = []
+    slow = Batches(lambda epoch, index: time.sleep(0.05 * (index == 1)))
+    trainer(tmp_path, slow, after_epoch=lambda trainer, metrics: shares.append(trainer.waiting.share)).run()
+    waited = [record["waited"] for record in log(tmp_path) if "losses" in record]
+    assert len(waited) == 12
+    assert min(waited[1::4]) >= 0.05
+    assert np.median([w for i, w in enumerate(waited) if i % 4 != 1]) < 0.04
+    assert len(shares) == 3 and all(0.2 < share <= 1 for share in shares)
