@@ -80,17 +80,23 @@ def parallel_for(task, n: int, xp=np):
 
 
 def matmul(a, b):
-    """a @ b for matrices (M, K) and (K, N), the columns of the result shared among threads."""
-    block = 256
-    if array_module(a, b) is not np or config.plain or a.shape[0] * a.shape[1] * b.shape[1] < 1 << 21:
+    """a @ b for matrices (M, K) and (K, N); blocks of the longer side of the result are shared among threads."""
+    (m, k), n = a.shape, b.shape[1]
+    if array_module(a, b) is not np or config.plain or m * k * n < 1 << 21:
         return a @ b
-    y = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+    if m <= n // 32 and b.T.flags.c_contiguous:  # few rows: faster with the large matrix in front
+        return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
+    y = np.empty((m, n), np.result_type(a, b))
+    step = max(128, min(512, max(m, n) // 4))
 
-    def columns(i):
-        part = slice(i * block, (i + 1) * block)
-        np.matmul(a, b[:, part], out=y[:, part])
+    def block(i):
+        part = slice(i * step, (i + 1) * step)
+        if n >= m:
+            np.matmul(a, b[:, part], out=y[:, part])
+        else:
+            np.matmul(a[part], b, out=y[part])
 
-    parallel_for(columns, -(-b.shape[1] // block))
+    parallel_for(block, -(-max(m, n) // step))
     return y
 
 

@@ -1,14 +1,16 @@
 """Batch normalisation."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from nn.backend import array_module
 from nn.layer import Layer, Parameter, check_shape, positive
-from nn.pieces import PIECE, empty_output, in_slices
+from nn.pieces import empty_output, in_slices
 
-CHANNELS_TOGETHER = PIECE  # numbers of x that one task normalises while they are in the cache
+CHANNELS_TOGETHER = 1 << 19  # numbers of x that one task normalises
+SHORT = 32  # a plane of fewer numbers is not worth a matrix product of its own
 NUMBERS_SIDE_BY_SIDE = 256  # of x (N, C) that one task reads at least from each row
 
 
@@ -61,56 +63,56 @@ class _BatchNorm(Layer):
             raise ValueError(
                 f"{type(self).__name__}: more than one value a channel is needed in training, got x {x.shape}"
             )
-        axes, spread = _axes(x)
-        y = empty_output(x.shape, x, self.weight, self.running_mean)
+        rows, count = _rows(x), x.size // x.shape[1]
+        y = empty_output(rows.shape, x, self.weight, self.running_mean)
         mean = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_mean.copy()  # the cache keeps it
         var = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_var
 
         def normalise(c):
             if from_batch:
-                mean[c] = x[:, c].mean(axis=axes)
-                centred = x[:, c] - mean[c][spread]
-                var[c] = (centred * centred).mean(axis=axes)
-            else:
-                centred = x[:, c] - mean[c][spread]
+                mean[c] = channel_sums(rows[:, c]) / count
+            centred = rows[:, c] - mean[c, None]
+            if from_batch:
+                var[c] = channel_dots(centred, centred) / count
             scale = 1 / xp.sqrt(var[c] + self.eps)
-            if self.weight is None:
-                y[:, c] = centred * scale[spread]
+            if self.weight is not None:
+                scale = self.weight.value[c] * scale
+            if self.bias is None:
+                xp.multiply(centred, scale[:, None], out=y[:, c])
             else:
-                y[:, c] = centred * (self.weight.value[c] * scale)[spread] + self.bias.value[c][spread]
+                xp.add(centred * scale[:, None], self.bias.value[c, None], out=y[:, c])
 
         in_slices(normalise, x.shape[1], x.size, xp, _piece(x))
         if from_batch and self.track_running_stats:
-            self._update_running(mean, var, x.size // x.shape[1])
-        return y, BatchNormCache(x, mean, 1 / xp.sqrt(var + self.eps), from_batch)
+            self._update_running(mean, var, count)
+        return y.reshape(x.shape), BatchNormCache(x, mean, 1 / xp.sqrt(var + self.eps), from_batch)
 
     def backward(self, dy, cache):
         x, mean, inv_std, from_batch = cache
         check_shape(self, dy=(dy, x.shape))
-        axes, spread = _axes(x)
-        dx = array_module(dy).empty(x.shape, dy.dtype)
+        xp, rows, dy_rows = array_module(dy), _rows(x), _rows(dy)
+        dx = xp.empty(rows.shape, dy.dtype)
 
         def differentiate(c):
             # y = weight * x_hat + bias, x_hat = (x - mean) * inv_std
-            x_hat = (x[:, c] - mean[c][spread]) * inv_std[c][spread]
-            dbias = dy[:, c].sum(axis=axes)
-            dweight = (dy[:, c] * x_hat).sum(axis=axes)
-            scale = inv_std[c]
+            scale, centred = inv_std[c], rows[:, c] - mean[c, None]
+            dbias = channel_sums(dy_rows[:, c])
+            dweight = channel_dots(dy_rows[:, c], centred) * inv_std[c]
             if self.weight is not None:
                 self.bias.grad[c] += dbias
                 self.weight.grad[c] += dweight
                 scale = self.weight.value[c] * scale
-            if from_batch:
-                # mean and var are functions of x as well: what dy has of a constant and of x_hat does not get through
-                count = x.size // x.shape[1]
-                x_hat *= (dweight / count)[spread]
-                x_hat += (dbias / count)[spread]
-                dx[:, c] = scale[spread] * (dy[:, c] - x_hat)
-            else:
-                dx[:, c] = scale[spread] * dy[:, c]
+            if not from_batch:
+                xp.multiply(dy_rows[:, c], scale[:, None], out=dx[:, c])
+                return
+            # mean and var are functions of x as well: what dy has of a constant and of x_hat does not get through
+            share = scale / (x.size // x.shape[1])
+            centred *= (share * dweight * inv_std[c])[:, None]
+            centred += (share * dbias)[:, None]
+            xp.subtract(dy_rows[:, c] * scale[:, None], centred, out=dx[:, c])
 
-        in_slices(differentiate, x.shape[1], x.size, array_module(x), _piece(x))
-        return dx
+        in_slices(differentiate, x.shape[1], x.size, xp, _piece(x))
+        return dx.reshape(x.shape)
 
     def _update_running(self, mean, var, count):
         """running = (1 - momentum) * running + momentum * batch, in place."""
@@ -152,9 +154,19 @@ class BatchNorm2d(_BatchNorm):
         return ("N", self.num_features, "H", "W")
 
 
-def _axes(x):
-    """The axes that the statistics go over (all but 1), and the index that gives a vector (C,) those behind it."""
-    return (0, *range(2, x.ndim)), (slice(None), *(None,) * (x.ndim - 2))
+def _rows(x):
+    """x (N, C, ...) as (N, C, L)."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+
+
+def channel_sums(a):
+    """(C,) sums of a (N, C, L); those over L as a matrix product, which is faster than a sum."""
+    return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ array_module(a).ones(a.shape[2], a.dtype)).sum(axis=0)
+
+
+def channel_dots(a, b):
+    """(C,) sums of a * b for a, b (N, C, L)."""
+    return (a * b).sum(axis=(0, 2)) if a.shape[2] < SHORT else (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
 
 
 def _piece(x):

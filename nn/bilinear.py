@@ -179,16 +179,26 @@ def add_up(index, flow, size):
 
 
 def scatter_by_sorting(dy_rows, source, place, weight, size):
-    """`scatter` a whole row of channels at a time: entries sorted by place stand in runs, one for each cell.
+    """`scatter` a whole row of channels at a time."""
+    dx_rows = array_module(dy_rows).zeros((size, dy_rows.shape[1]), dy_rows.dtype)
+    cells, sums = sums_by_place(dy_rows, source, weight, place, size)
+    dx_rows[cells] = sums
+    return dx_rows
 
-    Runs are cut into pieces of at most RUN entries, pieces become the sums of their entries, and so on until there
-    is one a cell. So the steps are few even where all positions are the same.
+
+def sums_by_place(dy_rows, source, weight, place, size):
+    """The rows of `scatter` that get anything: which they are (R,), and the sums (R, C) of their entries.
+
+    Entries sorted by place stand in runs, one for each cell. Runs are cut into pieces of at most RUN entries, pieces
+    become the sums of their entries, and so on until there is one a cell. So the steps are few even where all positions
+    are the same. weight None stands for ones.
     """
     xp = array_module(dy_rows)
-    dx_rows = xp.zeros((size, dy_rows.shape[1]), dy_rows.dtype)
+    if not len(place):
+        return place, dy_rows[:0]
     order = sorting_order(place, size)
-    source, place, weight = source[order], place[order], weight[order]
-    while len(place):
+    source, place, weight = source[order], place[order], None if weight is None else weight[order]
+    while True:
         begin = xp.flatnonzero(xp.append(True, place[1:] != place[:-1]))  # of each run
         pieces = -(-xp.diff(xp.append(begin, len(place))) // RUN)
         end = xp.cumsum(pieces)
@@ -197,10 +207,8 @@ def scatter_by_sorting(dy_rows, source, place, weight, size):
         start = begin[run] + RUN * (piece - (end - pieces)[run])
         sums, place = _sum_pieces(dy_rows, source, weight, start), place[start]
         if len(place) == len(begin):
-            dx_rows[place] = sums
-            break
-        dy_rows, source, weight = sums, piece, xp.ones(len(sums), sums.dtype)
-    return dx_rows
+            return place, sums
+        dy_rows, source, weight = sums, piece, None
 
 
 def sorting_order(place, size):
@@ -227,7 +235,8 @@ def _sum_pieces(dy_rows, source, weight, start):
             entry = first[: int((lengths > r).sum())] + r
             target = flow[: len(entry)] if r else total
             take(dy_rows, source[entry], target)
-            target *= weight[entry, None]
+            if weight is not None:
+                target *= weight[entry, None]
             if r:
                 total[: len(entry)] += target
         sums[part][longest_first] = total

@@ -11,7 +11,7 @@ from nn.backend import parallel_for, workspace
 from nn.conv_tiled import padded
 from nn.windows import Geometry
 
-PIECE = 1 << 18  # numbers of one image that a task works on
+PIECE = 1 << 17  # numbers of one image that a task works on
 
 
 def suits(weight, g: Geometry) -> bool:
@@ -22,6 +22,7 @@ def suits(weight, g: Geometry) -> bool:
 def pieces(n, channels, plane):
     """(image, channels as a slice) of every task, for planes of so many places."""
     step = max(1, PIECE // plane)
+    step = -(-channels // -(-channels // step))  # as many, in equal parts
     return [(i, slice(c, min(c + step, channels))) for i in range(n) for c in range(0, channels, step)]
 
 

@@ -11,7 +11,7 @@ from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.windows import conv_geometry
 
-COLUMNS_PER_TILE = 1 << 17  # numbers of x that one task samples, while they are in the cache
+COLUMNS_PER_TILE = 1 << 19  # numbers of x that one task samples
 COLUMNS_TOGETHER = 1 << 24  # numbers of their gradient that are kept at once: 64 megabytes of float32
 
 

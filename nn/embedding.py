@@ -3,7 +3,9 @@
 import numpy as np
 
 from nn.backend import array_module
+from nn.bilinear import sums_by_place
 from nn.layer import Layer, Parameter, check_shape, positive
+from nn.pieces import in_slices
 
 
 class Embedding(Layer):
@@ -54,9 +56,12 @@ class Embedding(Layer):
             counted = rows != self.padding_idx
             rows, dy = rows[counted], dy[counted]
         if rows.size:
-            # y = weight[x]: what flows to one row from all its places adds up; sorted, these stand side by side
-            xp, order = array_module(dy), rows.argsort(kind="stable")
-            rows = rows[order]
-            starts = xp.flatnonzero(xp.concatenate([xp.ones(1, bool), rows[1:] != rows[:-1]]))
-            self.weight.grad[rows[starts]] += xp.add.reduceat(dy[order], starts, axis=0)
+            # y = weight[x]: what flows to one row from all its places adds up
+            source = array_module(dy).arange(len(rows))
+            numbers, sums = sums_by_place(dy, source, None, rows.astype(np.int64), self.num_embeddings)
+
+            def add(part):
+                self.weight.grad[numbers[part]] += sums[part]
+
+            in_slices(add, len(numbers), sums.size, array_module(dy))
         return None

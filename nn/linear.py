@@ -5,6 +5,7 @@ import numpy as np
 from nn.backend import matmul
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, positive
+from nn.pieces import add_product
 
 
 class Linear(Layer):
@@ -30,7 +31,7 @@ class Linear(Layer):
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, (len(x), self.out_features)))
-        self.weight.grad += matmul(dy.T, x)  # y = x @ weight.T: one outer product a row, added up
+        add_product(self.weight.grad, dy.T, x)  # y = x @ weight.T: one outer product a row, added up
         if self.bias is not None:
             self.bias.grad += dy.sum(axis=0)
         return matmul(dy, self.weight.value)

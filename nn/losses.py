@@ -14,8 +14,9 @@ import math
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.backend import array_module, config
 from nn.loss_common import check_target, labels_and_scale, loss_scale, one_hot
+from nn.pieces import PIECE, in_blocks
 
 
 def softmax_cross_entropy(
@@ -50,6 +51,8 @@ def softmax_cross_entropy(
     average = class_weights, reduction, normaliser
     label, unit, weights = labels_and_scale(owner, "logits", logits, labels, ignore_index, *average)
     scale = unit * weights[label]
+    if xp is np and not s and not config.plain:
+        return cross_entropy_in_pieces(logits, label, scale)
 
     z = logits - logits.max(axis=1, keepdims=True)  # a shift changes nothing in a softmax, and exp cannot overflow
     e = xp.exp(z)
@@ -65,6 +68,26 @@ def softmax_cross_entropy(
         value = (1 - s) * value + s * (share * (log_total - z)).sum()
         dlogits = (1 - s) * dlogits + s * (share.sum(axis=1, keepdims=True) * p - share)
     return value.item(), dlogits
+
+
+def cross_entropy_in_pieces(logits, label, scale):
+    """The same without smoothing, in pieces shared among threads. label, scale (N, 1, ...). Returns value, dlogits."""
+    shape = *logits.shape[:2], math.prod(logits.shape[2:])
+    whole, logits, label, scale = logits.shape, *(a.reshape(*a.shape[:2], shape[2]) for a in (logits, label, scale))
+    dlogits = np.empty(shape, logits.dtype)
+
+    def piece(b):
+        e, at, factor = dlogits[b], label[b], scale[b]
+        np.subtract(logits[b], logits[b].max(axis=1, keepdims=True), out=e)
+        z_label = np.take_along_axis(e, at, axis=1)
+        np.exp(e, out=e)
+        total = e.sum(axis=1, keepdims=True)
+        e *= factor / total  # scale * p
+        np.put_along_axis(e, at, np.take_along_axis(e, at, axis=1) - factor, axis=1)
+        return (factor * (np.log(total) - z_label)).sum()
+
+    value = sum(in_blocks(piece, shape, piece=2 * PIECE), dlogits.dtype.type(0))
+    return value.item(), dlogits.reshape(whole)
 
 
 def binary_cross_entropy_with_logits(

@@ -6,6 +6,7 @@ import numpy as np
 
 from nn.backend import array_module, matmul
 from nn.packing import previous
+from nn.pieces import add_product
 from nn.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, sigmoid_, weights_of
 
 
@@ -189,7 +190,7 @@ class LSTM(_Recurrent):
             lstm_step_backward(a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
             dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
         affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
-        w.hh.grad += matmul(da.T, previous(y, first[0], steps))
+        add_product(w.hh.grad, da.T, previous(y, first[0], steps))
         return matmul(da, w.ih.value)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from nn.backend import array_module
 from nn.layer import Layer, Parameter
+from nn.pieces import in_slices
 
 
 class Optimiser:
@@ -98,12 +99,24 @@ def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> flo
         raise ValueError(f"clip_gradient_norm: max_norm must be positive, got {max_norm}")
     unique = _unique("clip_gradient_norm", parameters).values()
     grads = [parameter.grad for parameter in unique if parameter.trainable]
-    squares = [(block.astype(np.float64) ** 2).sum() for grad in grads for (block,) in blocks(grad)]
-    norm = math.sqrt(sum(squares))
+    parts = [block for grad in grads for (block,) in blocks(grad, size=1 << 18)]
+    norm = math.sqrt(sum(_for_each(sum_of_squares, parts)))
     if max_norm < norm < math.inf:
-        for grad in grads:
-            grad *= max_norm / norm
+        _for_each(lambda part: array_module(part).multiply(part, max_norm / norm, out=part), parts)
     return norm
+
+
+def sum_of_squares(a):
+    """The sum of a^2 in float64."""
+    wide = a.ravel().astype(np.float64)
+    return array_module(a).dot(wide, wide)
+
+
+def _for_each(task, parts):
+    """[task(part), ...], shared among threads where that pays."""
+    size, xp = sum(part.size for part in parts), array_module(*parts)
+    results = in_slices(lambda s: [task(part) for part in parts[s]], len(parts), size, xp, piece=1 << 20)
+    return [result for several in results for result in several]
 
 
 def decay_groups(layer_or_parameters: Layer | dict[str, Parameter], weight_decay: float) -> list[dict]:
@@ -152,15 +165,14 @@ def copy_state(problem: str, own: dict[str, np.ndarray], state: dict[str, np.nda
         array[...] = array_module(array).asarray(state[name])
 
 
-def blocks(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Walk through arrays of one shape side by side, in views of whole rows, about 65,536 elements each.
+def blocks(*arrays: np.ndarray, size: float = 1 << 16) -> Iterator[tuple[np.ndarray, ...]]:
+    """Walk through arrays of one shape side by side, in views of whole rows, about `size` elements each.
 
     Formulas can then be written as they are in the papers, with their temporaries: those are small and stay in the
     cache, which makes a step on large weights two to three times faster and spares copies of their size. On the GPU,
     where each operation costs a launch, an array is one block.
     """
-    size = 1 << 16 if array_module(*arrays) is np else math.inf
-    first = arrays[0]
+    first, size = arrays[0], size if array_module(*arrays) is np else math.inf
     if first.size <= size:
         yield tuple(array[...] for array in arrays)
         return

@@ -62,6 +62,15 @@ def channel_sums(x):
     return sum((part.sum(axis=0) for part in sums), array_module(x).zeros(x.shape[1], x.dtype))
 
 
+def add_product(total, a, b):
+    """total += a @ b for matrices: rows of the total shared among threads, no second array of its size."""
+
+    def add(rows):
+        total[rows] += a[rows] @ b
+
+    in_slices(add, len(total), total.size, array_module(total), max(1, min(4 * PIECE, total.size // 8)))
+
+
 def as_rows(x, axes: int):
     """x as a matrix (rows, D) with its last `axes` axes together as D: a view where x is contiguous."""
     lead = x.ndim - axes

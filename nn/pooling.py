@@ -1,11 +1,13 @@
 """Max pooling."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from nn.backend import array_module, parallel_for
+from nn.backend import array_module, config
 from nn.layer import Layer, check_shape, pair
+from nn.pieces import in_slices
 from nn.windows import Geometry
 
 
@@ -43,10 +45,11 @@ class MaxPool2d(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", "C", "H", "W")))
-        padded, out_size = self._padded(x)
-        y = array_module(x).empty((*x.shape[:2], *out_size), x.dtype)
-        taps = array_module(x).zeros(y.shape, np.int16 if np.prod(self.geometry.kernel) < 1 << 15 else np.int32)
-        parallel_for(lambda n: self._max_over_taps(padded[n], y[n], taps[n]), len(x), array_module(x))
+        xp, count = array_module(x), math.prod(self.geometry.kernel)
+        y = xp.empty((*x.shape[:2], *self._output_size(*x.shape[2:])), x.dtype)
+        taps = xp.empty(y.shape, np.int8 if count < 1 << 7 else np.int16 if count < 1 << 15 else np.int32)
+        max_over_window = self._max_over_taps if config.plain or xp is not np else self._max_over_axes
+        in_slices(lambda n: max_over_window(self._padded(x[n], y.shape[2:]), y[n], taps[n]), len(x), x.size, xp)
         outputs = (y, self.indices(taps, x.shape)) if self.return_indices else y
         return outputs, MaxPoolCache(taps, x.shape)
 
@@ -54,13 +57,19 @@ class MaxPool2d(Layer):
         check_shape(self, dy=(dy, cache.taps.shape))
         n, c, h, w = cache.in_shape
         (ph, pw), out_size = self.geometry.padding, dy.shape[2:]
-        padded = array_module(dy).zeros((n, c, *self._padded_size(h, w, out_size)), dy.dtype)
+        xp, g = array_module(dy), self.geometry
+        padded = xp.empty((n, c, *self._padded_size(h, w, out_size)), dy.dtype)
+        apart = all(s > d * (k - 1) for k, s, d in zip(g.kernel, g.stride, g.dilation))  # no pixel is in two windows
 
-        def share(i):  # y = x[winning tap]: each tap of the window takes dy where it won; windows may overlap, so add
+        def share(n):  # y = x[winning tap]: each tap of the window takes dy where it won; where windows overlap, add
+            padded[n] = 0
             for t, rows, cols in self._tap_slices(out_size):
-                padded[i, :, rows, cols] += dy[i] * (cache.taps[i] == t)
+                if apart:
+                    xp.multiply(dy[n], cache.taps[n] == t, out=padded[n, :, rows, cols])
+                else:
+                    padded[n, :, rows, cols] += dy[n] * (cache.taps[n] == t)
 
-        parallel_for(share, n, array_module(dy))
+        in_slices(share, n, padded.size, xp)
         return padded[:, :, ph : ph + h, pw : pw + w]
 
     def indices(self, taps, in_shape):
@@ -74,34 +83,49 @@ class MaxPool2d(Layer):
         return xp.clip(row, 0, h - 1) * w + xp.clip(col, 0, w - 1)
 
     def _max_over_taps(self, padded, y, taps):
-        """Fill y and taps (C, oh, ow) of one padded image (C, ., .), going through the places of the window."""
+        """Fill y and taps (n, C, oh, ow) of padded images (n, C, ., .), going through the places of the window."""
         xp = array_module(y)
-        for t, rows, cols in self._tap_slices(y.shape[1:]):
-            value = padded[:, rows, cols]
+        for t, rows, cols in self._tap_slices(y.shape[2:]):
+            value = padded[:, :, rows, cols]
             if t == 0:
-                y[...] = value
+                y[...], taps[...] = value, 0
                 continue
             better = ~(value <= y) & (y == y)  # not "value > y": so a NaN wins, and once there it stays
             xp.copyto(taps, taps.dtype.type(t), where=better)
             xp.maximum(y, value, out=y)
 
+    def _max_over_axes(self, padded, y, taps):
+        """The same by rows of the window, then over these: kw + kh comparisons, not kw kh."""
+        rows, cols = (self._slices(axis, size) for axis, size in enumerate(y.shape[2:]))
+        number = np.arange(len(rows) * len(cols), dtype=taps.dtype).reshape(len(rows), len(cols))
+        best, tap = (np.empty((*padded.shape[:3], y.shape[3]), a.dtype) for a in (y, taps))
+        running_max([padded[..., c] for c in cols], number[0], best, tap)
+        running_max(
+            [best[:, :, r] for r in rows], [tap[:, :, r] + first for r, first in zip(rows, number[:, 0])], y, taps
+        )
+        if (y != y).any():  # there are NaNs, for which comparisons are too simple here
+            self._max_over_taps(padded, y, taps)
+
     def _tap_slices(self, out_size):
         """(number, rows, columns) of each place of the window: the slices of the padded plane it meets, all outputs."""
-        (kh, kw), (sh, sw), _, (dh, dw), _ = self.geometry
-        for t in range(kh * kw):
-            i, j = t // kw * dh, t % kw * dw
-            yield t, slice(i, i + sh * (out_size[0] - 1) + 1, sh), slice(j, j + sw * (out_size[1] - 1) + 1, sw)
+        rows, cols = (self._slices(axis, size) for axis, size in enumerate(out_size))
+        for t in range(len(rows) * len(cols)):
+            yield t, rows[t // len(cols)], cols[t % len(cols)]
 
-    def _padded(self, x):
-        """x with its padding of minus infinity, as far as the windows reach, and the output size."""
+    def _slices(self, axis, out):
+        """For each place of the window along one axis the slice of the padded plane it meets, with `out` outputs."""
+        k, s, _, d = (pair[axis] for pair in self.geometry[:4])
+        return [slice(i * d, i * d + s * (out - 1) + 1, s) for i in range(k)]
+
+    def _padded(self, x, out_size):
+        """x (n, C, H, W) with its padding of minus infinity, as far as the windows reach."""
         n, c, h, w = x.shape
-        out_size = self._output_size(h, w)
         size, (ph, pw) = self._padded_size(h, w, out_size), self.geometry.padding
         if size == (h, w):
-            return x, out_size
+            return x
         padded = array_module(x).full((n, c, *size), -np.inf, x.dtype)
         padded[:, :, ph : ph + h, pw : pw + w] = x
-        return padded, out_size
+        return padded
 
     def _output_size(self, h, w):
         if not self.ceil_mode:
@@ -119,3 +143,16 @@ class MaxPool2d(Layer):
         return max(h + 2 * ph, sh * (out_size[0] - 1) + dh * (kh - 1) + 1), max(
             w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1
         )
+
+
+def running_max(values, numbers, best, number):
+    """best = the largest of the arrays `values`, number = that of the first largest, of `numbers` (arrays or scalars).
+
+    numbers[k] is larger than numbers[k - 1] everywhere: so where values[k] is better it wins by a maximum, which is
+    much faster than copying under a mask.
+    """
+    best[...], number[...] = values[0], numbers[0]
+    for value, k in zip(values[1:], numbers[1:]):
+        better = (value > best).view(np.int8)
+        np.maximum(number, better * k, out=number)
+        np.maximum(best, value, out=best)

@@ -38,7 +38,7 @@ class ReLU(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        y = in_pieces(lambda x, out: array_module(x).maximum(x, 0, out=out), x)
+        y = in_pieces(lambda x, out: array_module(x).clip(x, 0, np.inf, out=out), x)  # maximum(x, 0), but faster
         return y, y
 
     def backward(self, dy, cache):

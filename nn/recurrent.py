@@ -8,7 +8,7 @@ import numpy as np
 from nn.backend import array_module, matmul
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.packing import Packing
-from nn.pieces import in_slices
+from nn.pieces import add_product, in_slices
 
 
 class Weights(NamedTuple):
@@ -46,7 +46,7 @@ def affine(x, weight, *biases):
 
 def affine_backward(da, x, weight, *biases):
     """Add to the gradients of weight and biases in a = x @ weight.T + biases, for da."""
-    weight.grad += matmul(da.T, x)
+    add_product(weight.grad, da.T, x)
     present = [b for b in biases if b is not None]
     if present:
         dbias = da.sum(axis=0)

@@ -4,6 +4,7 @@ import numpy as np
 
 from nn.backend import array_module, matmul
 from nn.packing import previous
+from nn.pieces import add_product
 from nn.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, weights_of
 
 
@@ -130,5 +131,5 @@ class RNN(_Recurrent):
             rnn_step_backward(y[now], dh[:n], da[now], self.nonlinearity)
             dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
         affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
-        w.hh.grad += matmul(da.T, previous(y, first[0], steps))
+        add_product(w.hh.grad, da.T, previous(y, first[0], steps))
         return matmul(da, w.ih.value)

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.backend import array_module, parallel_for
+from nn.backend import array_module, config, parallel_for
 from nn.bilinear import axis, check_pixels, corners, places, sample, scatter, to_maps, to_rows
 from nn.grid_sample import check_bool
 from nn.layer import Layer, check_shape, pair
+from nn.roi_matrices import means, pool, pool_backward
 
 ROIS_TOGETHER = 16  # regions that one task pools
 NUMBERS_TOGETHER = 1 << 24  # numbers of the samples whose gradients are scattered at once
@@ -98,10 +99,13 @@ class RoIAlign(Layer):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         check_regions(self, x, boxes, image_index)
         xp, x_rows, plane = array_module(x), to_rows(x), first_rows(image_index, x.shape)
+        if self._by_matrices(x):
+            y = pool(x_rows.reshape(_channels_last(x.shape)), image_index, *self._means(boxes, x))
+            return np.ascontiguousarray(y.transpose(0, 3, 1, 2)), RoIAlignCache(x, boxes, image_index, None)
         y = xp.zeros((len(boxes), *self.output_size, x.shape[1]), x.dtype)
         winner = xp.full(y.shape, -1, np.int32) if self.reduction == "max" else None
 
-        def pool(i):
+        def share(i):
             part = slice(i * ROIS_TOGETHER, (i + 1) * ROIS_TOGETHER)
             for s in self._samples(boxes[part], x.shape[2:]):
                 value = sample(x_rows, s.row, s.column, s.per_bin(plane[part]), x.shape[2:])
@@ -112,13 +116,17 @@ class RoIAlign(Layer):
                 else:
                     keep_larger(y[part], winner[part], s.region, value, s.number)
 
-        parallel_for(pool, -(-len(boxes) // ROIS_TOGETHER), xp)
+        parallel_for(share, -(-len(boxes) // ROIS_TOGETHER), xp)
         y = xp.ascontiguousarray(y.transpose(0, 3, 1, 2))
         return y, RoIAlignCache(x, boxes, image_index, winner)
 
     def backward(self, dy, cache):
-        x, boxes, _, _ = cache
+        x, boxes, image_index, _ = cache
         check_shape(self, dy=(dy, (len(boxes), x.shape[1], *self.output_size)))
+        if self._by_matrices(x):
+            dy_maps = np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
+            dmaps = pool_backward(dy_maps, _channels_last(x.shape), image_index, *self._means(boxes, x))
+            return np.ascontiguousarray(dmaps.transpose(0, 3, 1, 2)), None, None
         dy_rows, kept, numbers = to_rows(dy), [], 0
         dx_rows = array_module(dy).zeros((x[:, 0].size, x.shape[1]), dy.dtype)
         for s in self._samples(boxes, x.shape[2:]):
@@ -130,6 +138,15 @@ class RoIAlign(Layer):
         if kept:
             dx_rows += self._share(dy_rows, cache, kept)
         return to_maps(dx_rows, x.shape), None, None
+
+    def _by_matrices(self, x):
+        """Whether nn.roi_matrices takes over: the average alone is a product of what belongs to rows and columns."""
+        return self.reduction == "average" and array_module(x) is np and not config.plain
+
+    def _means(self, boxes, x):
+        """The matrices of nn.roi_matrices along the rows and along the columns."""
+        both = zip(self._bins(boxes, x.shape[2:]), self.output_size)
+        return [means(self._taps(b, count), b.samples, count, b.extent, x.real.dtype) for b, count in both]
 
     def _share(self, dy_rows, cache, samples):
         """What these samples have of dx_rows."""
@@ -192,6 +209,11 @@ class RoIAlign(Layer):
             if has.any():
                 taps.append((u, has, position))
         return taps
+
+
+def _channels_last(shape):
+    n, c, h, w = shape
+    return n, h, w, c
 
 
 def keep_larger(y, winner, region, value, number):

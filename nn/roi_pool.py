@@ -120,5 +120,6 @@ def max_over_bins(x_rows, start, height, width, row_length, y, source):
             if i or j:  # else it is the first to come
                 best = y[bins]
                 better = ~(value <= best) & (best == best)  # not "value > best": so a NaN wins, and stays
-                value, where = xp.where(better, value, best), xp.where(better, where, source[bins])
+                where = xp.maximum(source[bins], better * where)  # as rows only grow: where better, `where`
+                xp.maximum(value, best, out=value)
             y[bins], source[bins] = value, where

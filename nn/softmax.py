@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.backend import array_module
 from nn.layer import Layer, check_shape
-from nn.pieces import in_slices
+from nn.pieces import in_blocks
 
 
 class _AlongAxis(Layer):
@@ -23,16 +23,13 @@ class _AlongAxis(Layer):
             raise ValueError(f"{type(self).__name__}: axis={self.axis} must be an axis of x, got x {x.shape}")
 
     def _in_pieces(self, function, *arrays):
-        """function(*pieces) for pieces (n, K, m) of all arrays, axis 1 the one that counts; results as one array."""
+        """function(*pieces, out=) for pieces (n, K, m) of all arrays, axis 1 the one that counts; results as one."""
         first, axis = arrays[0], self.axis % arrays[0].ndim
         shape = math.prod(first.shape[:axis]), first.shape[axis], math.prod(first.shape[axis + 1 :])
         out = array_module(first).empty(shape, first.dtype)
         blocks = [a.reshape(shape) for a in arrays]
 
-        def task(n):
-            out[n] = function(*(block[n] for block in blocks))
-
-        in_slices(task, shape[0], first.size, array_module(first))
+        in_blocks(lambda b: function(*(block[b] for block in blocks), out=out[b]), shape, array_module(first))
         return out.reshape(first.shape)
 
 
@@ -56,8 +53,11 @@ class Softmax(_AlongAxis):
         y = cache
         check_shape(self, dy=(dy, y.shape))
 
-        def differentiate(dy, y):  # dy[k] / dx[j] = y[k] ([k = j] - y[j])
-            return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+        def differentiate(dy, y, out):  # dy[k] / dx[j] = y[k] ([k = j] - y[j])
+            xp = array_module(y)
+            xp.multiply(dy, y, out=out)
+            xp.subtract(dy, out.sum(axis=1, keepdims=True), out=out)
+            out *= y
 
         return self._in_pieces(differentiate, dy, y)
 
@@ -81,19 +81,23 @@ class LogSoftmax(_AlongAxis):
         y = cache
         check_shape(self, dy=(dy, y.shape))
 
-        def differentiate(dy, y):  # dy[k] / dx[j] = [k = j] - softmax(x)[j], and softmax(x) = exp(y)
-            return dy - array_module(y).exp(y) * dy.sum(axis=1, keepdims=True)
+        def differentiate(dy, y, out):  # dy[k] / dx[j] = [k = j] - softmax(x)[j], and softmax(x) = exp(y)
+            xp = array_module(y)
+            xp.exp(y, out=out)
+            out *= dy.sum(axis=1, keepdims=True)
+            xp.subtract(dy, out, out=out)
 
         return self._in_pieces(differentiate, dy, y)
 
 
-def _softmax(x):
-    e = array_module(x).exp(x - x.max(axis=1, keepdims=True))
-    e /= e.sum(axis=1, keepdims=True)
-    return e
+def _softmax(x, out):
+    xp = array_module(x)
+    xp.subtract(x, x.max(axis=1, keepdims=True), out=out)
+    xp.exp(out, out=out)
+    out /= out.sum(axis=1, keepdims=True)
 
 
-def _log_softmax(x):
-    z = x - x.max(axis=1, keepdims=True)
-    z -= array_module(x).log(array_module(x).exp(z).sum(axis=1, keepdims=True))
-    return z
+def _log_softmax(x, out):
+    xp = array_module(x)
+    xp.subtract(x, x.max(axis=1, keepdims=True), out=out)
+    out -= xp.log(xp.exp(out).sum(axis=1, keepdims=True))

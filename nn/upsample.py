@@ -5,6 +5,7 @@ import numpy as np
 from nn.avg_pool import check_pixels
 from nn.backend import array_module, parallel_for
 from nn.layer import Layer, check_shape, pair
+from nn.pieces import in_slices
 from nn.separable import resample, window_sums
 from nn.windows import Geometry
 
@@ -35,9 +36,10 @@ class MaxUnpool2d(Layer):
         out_size = self._output_size(x.shape[2:], output_size)
         self._check_indices(x, indices, out_size)
         xp = array_module(x)
-        y = xp.zeros((*x.shape[:2], out_size[0] * out_size[1]), x.dtype)
+        y = xp.empty((*x.shape[:2], out_size[0] * out_size[1]), x.dtype)
 
         def image(i):
+            y[i] = 0
             y[i].reshape(-1)[places(indices[i], y.shape[2])] = x[i].ravel()
 
         parallel_for(image, len(x), xp)
@@ -51,10 +53,14 @@ class MaxUnpool2d(Layer):
 
         def image(i):
             place = places(indices[i], out_size[0] * out_size[1])
-            number = xp.arange(place.size, dtype=np.int32)
-            kept = xp.empty(dy[i].size, number.dtype)
-            kept[place] = number  # as in y[place] = x: the last of equal places is kept,
-            dx[i] = (dy[i].ravel()[place] * (kept[place] == number)).reshape(dx[i].shape)  # the others get nothing
+            dx[i] = dy[i].reshape(-1)[place].reshape(dx[i].shape)  # y[place] = x
+            filled = xp.zeros(dy[i].size, bool)
+            filled[place] = True
+            if xp.count_nonzero(filled) < place.size:  # of equal places the last is kept, the others get nothing
+                number = xp.arange(place.size, dtype=np.int32)
+                kept = xp.empty(dy[i].size, number.dtype)
+                kept[place] = number
+                dx[i] *= (kept[place] == number).reshape(dx[i].shape)
 
         parallel_for(image, len(dx), xp)
         return dx, None
@@ -82,8 +88,10 @@ class MaxUnpool2d(Layer):
         if indices.shape != x.shape:
             raise ValueError(f"MaxUnpool2d: indices must have shape {x.shape}, got {indices.shape}")
         last = out_size[0] * out_size[1] - 1
-        if indices.size and not 0 <= indices.min() <= indices.max() <= last:
-            low, high = int(indices.min()), int(indices.max())
+        xp = array_module(x)
+        ends = in_slices(lambda n: (int(indices[n].min()), int(indices[n].max())), len(x), x.size, xp)
+        low, high = min((end[0] for end in ends), default=0), max((end[1] for end in ends), default=0)
+        if low < 0 or high > last:
             raise ValueError(f"MaxUnpool2d: indices must be in 0 .. {last} for output {out_size}, got {low} .. {high}")
 
 

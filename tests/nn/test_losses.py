@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nn
+from nn import losses
 from nn.cases.losses import LOSSES
 from nn.gradcheck import is_loss
 from nn.losses import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
@@ -84,11 +85,16 @@ def naive_element(loss, x, t, beta):
     return d**2 / (2 * beta) if d < beta else d - beta / 2
 
 
+@pytest.mark.parametrize("plain, piece", [(True, 0), (False, 1 << 18), (False, 7)])
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("class_weights", [None, CLASS_WEIGHTS])
 @pytest.mark.parametrize("labels, ignore_index", [(LABELS, -1), (IGNORED, -1), (LABELS, 255), (LABELS, 4)])
-def test_softmax_cross_entropy_equals_the_naive_loop(labels, ignore_index, class_weights, smoothing, average):
+def test_softmax_cross_entropy_equals_the_naive_loop(
+    labels, ignore_index, class_weights, smoothing, average, plain, piece, monkeypatch
+):
+    monkeypatch.setattr(nn.config, "plain", plain)
+    monkeypatch.setattr(losses, "PIECE", piece)
     value, _ = softmax_cross_entropy(LOGITS, labels, ignore_index, class_weights, **average, label_smoothing=smoothing)
     expected = naive_cross_entropy(LOGITS, labels, ignore_index, class_weights, smoothing, **average)
     assert value == pytest.approx(expected, rel=1e-13)

@@ -9,7 +9,7 @@ from nn.batchnorm import BatchNorm1d, BatchNorm2d
 from nn.layer import Parameter
 from nn.layer_norm import LayerNorm
 from nn.local_norm import L2Norm
-from nn.pieces import as_rows, empty_output, in_pieces, in_slices
+from nn.pieces import add_product, as_rows, empty_output, in_blocks, in_pieces, in_slices
 
 
 @pytest.mark.parametrize("step", [1, 2])
@@ -28,6 +28,29 @@ def test_slices_cover_the_axis_and_come_in_order():
         parts = in_slices(lambda s, n=length: list(range(n))[s], length, size, piece=piece)
         assert [i for part in parts for i in part] == (list(range(length)) if size else [])
         assert all(0 < len(part) <= max(1, piece * length // size) for part in parts)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 7, 1), (5, 1, 6), (0, 3, 2), (2, 0, 3), (2, 3, 0)])
+@pytest.mark.parametrize("piece", [1, 9, 14, 1000])
+def test_blocks_cover_the_array_and_keep_axis_1_whole(shape, piece):
+    seen = np.zeros(shape, int)
+    blocks = in_blocks(lambda block: block, shape, piece=piece)
+    for block in blocks:
+        part = seen[block]
+        part += 1
+        assert part.shape[1] == shape[1] and 0 < part.size <= max(piece, shape[1])
+    starts = [(rows.start, columns.start or 0) for rows, _, columns in blocks]
+    assert (seen == 1).all() and starts == sorted(starts)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (0, 4, 5), (3, 0, 5), (1000, 3, 1200)])
+def test_add_product(shape):
+    m, k, n = shape
+    rng = np.random.default_rng(73)
+    total, a, b = (rng.integers(-9, 9, size).astype(float) for size in ((m, n), (m, k), (k, n)))
+    wanted = total + a @ b
+    add_product(total, a, b)
+    np.testing.assert_array_equal(total, wanted)
 
 
 def test_what_a_task_raises_comes_out():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import nn
 from nn import MaxPool2d
 
 SHAPES = [  # (N, C, H, W), constructor arguments
@@ -73,9 +74,11 @@ def dy_of(shape):
     return np.random.default_rng(61).normal(size=shape)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("levels", [10_000, 4])  # hardly any ties, and many
 @pytest.mark.parametrize("shape, options", SHAPES)
-def test_equals_the_loop_over_windows(shape, options, levels):
+def test_equals_the_loop_over_windows(shape, options, levels, plain, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", plain)
     x = np.random.default_rng(62).integers(-levels, 0, shape) / levels
     y, indices, dx, dy = naive(x, dy_of, **options)
     layer = MaxPool2d(**options, return_indices=True)
@@ -131,7 +134,7 @@ def test_dtype_and_cache():
     x = np.random.default_rng(63).normal(size=(2, 3, 6, 4)).astype(np.float32)
     y, cache = MaxPool2d(2).forward(x)
     assert y.dtype == np.float32 and MaxPool2d(2).backward(y, cache).dtype == np.float32
-    assert cache.taps.dtype == np.int16 and cache.in_shape == x.shape  # no copy of x, no window of it
+    assert cache.taps.dtype == np.int8 and cache.in_shape == x.shape  # no copy of x, no window of it
     y, cache = MaxPool2d((1, 40000)).forward(np.arange(40000.0).reshape(1, 1, 1, 40000))
     assert y.item() == 39999 and cache.taps.item() == 39999  # more taps than an int16 has
 

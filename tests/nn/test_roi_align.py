@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from nn import roi_align
+import nn
+from nn import roi_align, roi_matrices
 from nn.grid_sample import GridSample
 from nn.roi_align import RoIAlign
 
@@ -79,9 +80,12 @@ def regions(seed, k, height, width, scale):
     return np.concatenate([boxes, special]) / scale, rng
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("sampling_ratio, aligned, reduction", OPTIONS)
 @pytest.mark.parametrize("bins, scale, channels", [((2, 3), 1.0, 2), ((3, 1), 0.25, 5)])
-def test_equals_the_loop_over_samples(bins, scale, channels, sampling_ratio, aligned, reduction):
+def test_equals_the_loop_over_samples(bins, scale, channels, sampling_ratio, aligned, reduction, plain, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", plain)
+    monkeypatch.setattr(roi_matrices, "CHANNELS_TOGETHER", 2)
     n, h, w = 2, 5, 6
     boxes, rng = regions(channels, 6, h, w, scale)
     x, image_index = rng.normal(size=(n, channels, h, w)), rng.integers(0, n, len(boxes))
@@ -175,6 +179,7 @@ def test_equals_a_grid_of_samples():
 
 @pytest.mark.parametrize("reduction", ["average", "max"])
 def test_tasks_and_batches_cut_the_regions_anywhere(reduction, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", True)
     boxes, rng = regions(9, 30, 9, 12, 1.0)
     x, image_index = rng.normal(size=(2, 5, 9, 12)), rng.integers(0, 2, len(boxes))
     layer = RoIAlign((2, 3), 1.0, aligned=True, reduction=reduction)
