@@ -28,8 +28,9 @@ def tiles(n, height, out_h, width):
     rows = max(1, max(TILE // height, RUN) // width)
     if rows < out_h:
         return [(slice(i, i + 1), slice(r, min(r + rows, out_h))) for i in range(n) for r in range(0, out_h, rows)]
-    images = max(1, min(rows // out_h, n // TILES))
-    return [(slice(i, min(i + images, n)), slice(0, out_h)) for i in range(0, n, images)]
+    count = -(-n // max(1, min(rows // out_h, n // TILES)))
+    count = min(n, count + count % 2)  # an even number of about equal tiles
+    return [(slice(n * k // count, n * (k + 1) // count), slice(0, out_h)) for k in range(count)]
 
 
 def padded(x, top, left, height, width):

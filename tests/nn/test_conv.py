@@ -139,7 +139,9 @@ def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeyp
     monkeypatch.setattr(conv_tiled, "TILE", 1)
     assert tiles(1, 18, 3, 7) == [((0, 1), (0, 1)), ((0, 1), (1, 2)), ((0, 1), (2, 3))]
     monkeypatch.setattr(conv_tiled, "TILE", 1000 * 18)  # many images of 21 places
-    assert tiles(17, 18, 3, 7) == [((i, min(i + 2, 17)), (0, 3)) for i in range(0, 17, 2)]  # but at least 8 tiles
+    assert [r for _, r in tiles(17, 18, 3, 7)] == [(0, 3)] * 10  # 2 images at most, so 9; made even
+    assert [i for i, _ in tiles(17, 18, 3, 7)] == [(17 * k // 10, 17 * (k + 1) // 10) for k in range(10)]
+    assert tiles(0, 18, 3, 7) == []
 
 
 @pytest.mark.parametrize("seed", range(12))
