@@ -38,7 +38,9 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     group = Group(parser, "data", defaults, description)
     names = sorted({name for task in TASKS.values() for name in task.data})
     group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
-    group.add("--root", str, "DIR", "folder of the data set (of voc: with JPEGImages; of cifar10: with labels.json)")
+    folders = "of voc: with JPEGImages; of cifar10: with labels.json; of mnist: of its four files; of text: of .txt"
+    text = f"folder of the data set ({folders}, or a file)"
+    group.add("--root", str, "DIR", text)
     text = "class names in the order of their labels; without them: those that occur in the training split"
     group.add("--classes", str, "NAME", text, nargs="+")
     group.add("--shapes-train", count, "N", "scenes to generate for training")
@@ -75,12 +77,13 @@ def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[st
 
 
 def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace) -> Loader:
-    """Batches for model.loss: sized and normalised as the model's `preprocess` says, and augmented."""
+    """Batches for model.loss, made as the model's `preprocess` says; images are sized and augmented."""
     return Loader(
-        dataset,
+        task.in_order(dataset, arguments.batch_size, preprocess) if task.in_order else dataset,
         arguments.batch_size,
-        partial(task.collate, mean=preprocess["mean"], std=preprocess["std"]),
-        transform=training_transform(preprocess, arguments),
+        partial(task.collate, preprocess=preprocess),
+        transform=training_transform(preprocess, arguments) if task.input == "image" else None,
+        shuffle=not task.in_order,
         seed=arguments.seed,
         workers=arguments.workers,
     )

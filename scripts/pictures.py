@@ -3,21 +3,35 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from nn.checkpoint import replacing
 from nn.layer import Layer
 from scripts.run_folder import CURVE, read_log
 from scripts.tasks import Task
 from vision.detection.draw import grid
 
+RULE = "\n" + 40 * "-" + "\n"  # between texts
 
-def contact_sheet(model: Layer, task: Task, dataset, number: int) -> np.ndarray:
-    """(H, W, 3) uint8: predictions on `number` images spread over the data set, with the ground truth."""
+
+def contact_sheet(model: Layer, task: Task, dataset, number: int) -> np.ndarray | str:
+    """Predictions on `number` samples spread over the data set, with the ground truth: (H, W, 3) uint8, or a text."""
     pictures = []
     for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
         sample = dataset[int(index)]
         prediction = task.select(task.predict(model, sample), 0.5)
-        pictures.append(task.draw(sample["image"], prediction, dataset.classes, sample))
-    return grid(pictures)
+        pictures.append(task.draw(sample[task.input], prediction, dataset.classes, sample))
+    return RULE.join(pictures) if isinstance(pictures[0], str) else grid(pictures)
+
+
+def save_drawn(drawn: np.ndarray | str, folder: Path, name: str) -> str:
+    """Write a picture as name.png, a text as name.txt; returns the file's name."""
+    if isinstance(drawn, str):
+        with replacing(folder / f"{name}.txt") as file:
+            file.write(drawn.encode() + b"\n")
+        return f"{name}.txt"
+    Image.fromarray(drawn).save(folder / f"{name}.png")
+    return f"{name}.png"
 
 
 def draw_curve(folder: Path, metric: str):
@@ -33,7 +47,7 @@ def draw_curve(folder: Path, metric: str):
     upper.set(ylabel="loss, mean over the epoch", ylim=(0, None), title=str(folder))
     upper.legend()
     lower.plot(list(evaluations), list(evaluations.values()), marker="o", color="black")
-    lower.set(xlabel="epoch", ylabel=metric, ylim=(0, 1))
+    lower.set(xlabel="epoch", ylabel=metric, ylim=(0, max([1.0, *evaluations.values()])))
     lower.xaxis.get_major_locator().set_params(integer=True)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)

@@ -1,94 +1,129 @@
-"""Find things in your own pictures: writes annotated copies and all results as JSON.
+"""Find things in your own pictures, or go on with your own texts: writes what is found beside its input, and as JSON.
 
 example:
   python -m scripts.predict runs/mine holiday.jpg more_pictures/ --out predictions
 
 writes predictions/holiday.png, ... and predictions/predictions.json; boxes are [x1, y1, x2, y2] in the pixels of the
 picture as it is shown (turned upright if its EXIF data says so), x2 and y2 exclusive.
+
+example, 500 characters in the manner of the text that a language model was trained on, after the words in prompt.txt:
+  python -m scripts.predict runs/letters prompt.txt --out predictions --set length=500 temperature=0.7
 """
 
 import json
 import sys
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
-from datasets import read_image
+from datasets import read_image, read_text
 from nn.checkpoint import replacing
 from scripts.command_line import Parser, command, fraction
 from scripts.data import task_of
+from scripts.pictures import save_drawn
 from scripts.run_folder import find_checkpoint
+from scripts.tasks import TASKS, Task
+from scripts.train_arguments import model_option
 from vision.saving import load_model
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+SUFFIXES = {
+    "image": {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"},
+    "text": {".txt"},
+}
+READERS = {"image": read_image, "text": read_text}
 RESULT = "predictions.json"
 
 
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
-    images = find_images(args.images)
     model, _ = load_model(find_checkpoint(args.checkpoint))
     task = task_of(model.config["model"])
+    inputs, options = find_inputs(args.inputs, task.input), prediction_options(task, args.set)
+    names = result_names(inputs)
+    refuse_to_overwrite(inputs, args.out, names)
     args.out.mkdir(parents=True, exist_ok=True)
-    names = picture_names(images)
     records = [
-        predict(model, task, image, args.out / name, args.threshold)
-        for image, name in zip(tqdm(images, unit=" images", disable=None), names)
+        predict(model, task, path, args.out, name, args.threshold, options)
+        for path, name in zip(tqdm(inputs, unit=f" {task.input}s", disable=None), names)
     ]
     with replacing(args.out / RESULT) as file:
         file.write(json.dumps(records, indent=2).encode() + b"\n")
-    print(f"{len(records)} pictures and {RESULT} are in {args.out}")
+    print(f"{len(records)} {'pictures' if task.input == 'image' else 'texts'} and {RESULT} are in {args.out}")
 
 
 def build_parser() -> Parser:
     parser = Parser("scripts.predict", __doc__)
     text = "a checkpoint (.npz), or the folder of a run: its best.npz"
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
-    parser.add_argument(
-        "images", metavar="IMAGE_OR_FOLDER", type=Path, nargs="+", help="pictures, or folders of pictures"
-    )
+    text = "pictures (or, as the model is, texts), or folders of them"
+    parser.add_argument("inputs", metavar="FILE_OR_FOLDER", type=Path, nargs="+", help=text)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results (needed)")
-    text = "leave out what the model is less sure of (default: 0.5)"
+    text = "leave out what is less sure than this (default: 0.5)"
     parser.add_argument("--threshold", metavar="P", type=fraction, default=0.5, help=text)
+    known = "; ".join(
+        f"{name}: {' '.join(f'{key}={value}' for key, value in task.options.items())}"
+        for name, task in TASKS.items()
+        if task.options
+    )
+    text = f"options of the prediction, by task, with their defaults: {known}"
+    parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def find_images(paths: list[Path]) -> list[Path]:
-    """The files named, and the pictures in the folders named, in order. ValueError for what is not there."""
-    images = []
+def prediction_options(task: Task, given: list) -> dict:
+    """The options of task.predict: as given, the rest by default. ValueError for a name that is none."""
+    given = dict(given)
+    if unknown := sorted(given.keys() - task.options.keys()):
+        known = f"choose from {', '.join(task.options)}" if task.options else "this model has none"
+        raise ValueError(f"--set: predicting has no option {unknown[0]!r}; {known}")
+    return task.options | given
+
+
+def find_inputs(paths: list[Path], kind: str) -> list[Path]:
+    """The files named, and those in the folders named that may be of the kind, in order.
+
+    kind: "image" or "text". ValueError for what is not there.
+    """
+    word, suffixes, inputs = {"image": "pictures", "text": "texts"}[kind], SUFFIXES[kind], []
     for path in paths:
         if not path.exists():
-            raise ValueError(f"{path}: no such file or folder; give pictures, or folders that hold some")
-        inside = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            raise ValueError(f"{path}: no such file or folder; give {word}, or folders that hold some")
+        inside = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
         if not inside:
-            raise ValueError(f"{path}: this folder holds no pictures ({', '.join(sorted(SUFFIXES))}); give another")
-        images += inside
-    return images
+            raise ValueError(f"{path}: this folder holds no {word} ({', '.join(sorted(suffixes))}); give another")
+        inputs += inside
+    return inputs
 
 
-def picture_names(images: list[Path]) -> list[str]:
-    """A file name for each annotated picture: the image's own, numbered where it comes twice."""
+def result_names(inputs: list[Path]) -> list[str]:
+    """A name for the result of each input: its own, without ending, numbered where it comes twice."""
     names, taken = [], set()
-    for image in images:
-        name, k = f"{image.stem}.png", 2
+    for path in inputs:
+        name, k = path.stem, 2
         while name in taken:
-            name, k = f"{image.stem}_{k}.png", k + 1
+            name, k = f"{path.stem}_{k}", k + 1
         taken.add(name)
         names.append(name)
     return names
 
 
-def predict(model, task, path: Path, out: Path, threshold: float) -> dict:
-    """Write the annotated picture to `out`; returns the record for the JSON file."""
-    image = read_image(path)
-    found = task.select(task.predict(model, {"image": image}), threshold)
-    classes = model.config["classes"]
-    Image.fromarray(task.draw(image, found, classes, None)).save(out)
-    h, w = image.shape[:2]
-    return {"file": str(path), "width": w, "height": h, "picture": out.name, "found": task.describe(found, classes)}
+def refuse_to_overwrite(inputs: list[Path], out: Path, names: list[str]):
+    """Raise ValueError where a result would take the place of an input."""
+    results = {(out / f"{name}{suffix}").resolve() for name in names for suffix in (".png", ".txt")}
+    if lost := [path for path in inputs if path.resolve() in results]:
+        raise ValueError(f"--out {out}: the results would overwrite {lost[0]}; give another folder")
+
+
+def predict(model, task: Task, path: Path, out: Path, name: str, threshold: float, options: dict) -> dict:
+    """Write what is found in one input to the folder `out`; returns the record for the JSON file."""
+    given, classes = READERS[task.input](path), model.config["classes"]
+    found = task.select(task.predict(model, {task.input: given}, **options), threshold)
+    file = save_drawn(task.draw(given, found, classes, None), out, name)
+    size = {"width": given.shape[1], "height": given.shape[0]} if task.input == "image" else {"characters": len(given)}
+    shown = "picture" if file.endswith(".png") else "text"
+    return {"file": str(path), **size, shown: file, "found": task.describe(found, classes)}
 
 
 if __name__ == "__main__":

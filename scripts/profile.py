@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int | None:
     scenes = open_data(task, Namespace(**shapes), "train")
     model = vision.build(args.model, list(scenes.classes), np.random.default_rng(0), **dict(args.set))
     samples = [scenes[i] for i in range(args.batch_size)]
-    batch = task.collate(samples, model.preprocess["mean"], model.preprocess["std"])
+    batch = task.collate(samples, model.preprocess)
     optimiser = build_optimiser(model, complete(vision.MODELS[args.model].recipe))
     steps = [timed_step(model, batch, optimiser, seed) for seed in range(args.repeat + 2)][2:]  # two to warm up
     print(f"{args.model}, batch of {args.batch_size}, {args.size[1]}x{args.size[0]}, {thread_count()} threads")

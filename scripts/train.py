@@ -1,4 +1,4 @@
-"""Train a model that is registered in `vision`, on generated scenes or on your own pictures.
+"""Train a model that is registered in `vision`, on generated scenes or on your own pictures or texts.
 
 example, first steps (generated scenes, no files needed; three minutes on two cores):
   python -m scripts.train --model faster_rcnn_small --shapes-train 240 --epochs 8 \\
@@ -7,6 +7,9 @@ example, first steps (generated scenes, no files needed; three minutes on two co
 example, your own pictures in Pascal VOC's layout (JPEGImages, Annotations, ImageSets/Main):
   python -m scripts.train --model faster_rcnn_small --data voc --root my_data \\
       --train-split train --val-split val --run-dir runs/mine
+
+example, a language model of your own text (a file, or a folder of .txt files), by the character:
+  python -m scripts.train --model char_lstm --data text --root my_text.txt --run-dir runs/letters
 
 Ctrl-C saves. To go on, also after a crash, bit for bit as if nothing had happened:
   python -m scripts.train --run-dir runs/mine --resume
@@ -22,14 +25,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import vision
 from nn.checkpoint import read_checkpoint
 from nn.layer import Layer
 from scripts.command_line import command
 from scripts.data import open_data, task_of, training_loader
-from scripts.pictures import contact_sheet, draw_curve
+from scripts.pictures import contact_sheet, draw_curve, save_drawn
 from scripts.run_folder import CURVE, PICTURES, refuse_to_overwrite, write_config
 from scripts.tasks import Task, shown
 from scripts.train_arguments import of_the_run, parse
@@ -80,6 +82,7 @@ def build_trainer(args: Namespace, task: Task, model: Layer, train_data, val_dat
         checkpoint_every=args.checkpoint_every,
         time_limit=60 * args.time_limit if args.time_limit else math.inf,
         config=config,
+        unit=task.unit,
     )
 
 
@@ -91,12 +94,15 @@ def versions() -> dict[str, str]:
 def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str:
     """What is going to happen, in three lines."""
     size = sum(parameter.value.size for parameter in trainer.model.parameters().values())
+    task = task_of(args.model)
     counts = (
-        f"{len(train_data)} images to train on ({args.train_split}), {len(val_data)} to evaluate on ({args.val_split})"
+        f"{len(train_data)} {task.unit} to train on ({args.train_split}), "
+        f"{len(val_data)} to evaluate on ({args.val_split})"
     )
+    known = f"classes {', '.join(train_data.classes)}" if task.closed else f"vocabulary of {len(train_data.classes)}"
     begin = f"resuming at step {trainer.progress.step} of" if trainer.progress.step else "training for"
     return (
-        f"{args.model}: {size:,} parameters, classes {', '.join(train_data.classes)}\n{args.data}: {counts}\n"
+        f"{args.model}: {size:,} parameters, {known}\n{args.data}: {counts}\n"
         f"{begin} {trainer.total_steps} steps ({trainer.epochs} epochs); everything goes to {trainer.folder}"
     )
 
@@ -104,7 +110,8 @@ def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str
 def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
     """After each epoch: a line with the losses; after an evaluation its table, the curve and the pictures as well."""
     epoch = trainer.progress.epoch + 1
-    line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {trainer.seconds() / 60:.1f} minutes"
+    time = f"{trainer.seconds() / 60:.1f} minutes, {trainer.waiting.share:.1%} of the epoch waiting for data"
+    line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {time}"
     trainer.bar.write(f"{line}\n{task.table(metrics)}" if metrics else line)
     sys.stdout.flush()
     if metrics:
@@ -112,7 +119,7 @@ def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pict
     if metrics and pictures:
         (trainer.folder / PICTURES).mkdir(exist_ok=True)
         sheet = contact_sheet(trainer.model, task, val_data, pictures)
-        Image.fromarray(sheet).save(trainer.folder / PICTURES / f"epoch_{epoch:04d}.png")
+        save_drawn(sheet, trainer.folder / PICTURES, f"epoch_{epoch:04d}")
 
 
 def run(trainer: Trainer, task: Task) -> int:
@@ -126,7 +133,8 @@ def run(trainer: Trainer, task: Task) -> int:
     best = f"; best {task.metric} {shown(progress.best)} in epoch {progress.best_epoch}" if progress.best_epoch else ""
     print(f"done in {progress.seconds / 60:.1f} minutes{best}")
     print(f"look at {folder / CURVE} and {folder / PICTURES}; next:")
-    print(f"  python -m scripts.evaluate {folder}\n  python -m scripts.predict {folder} IMAGE --out predictions")
+    print(f"  python -m scripts.evaluate {folder}")
+    print(f"  python -m scripts.predict {folder} {task.input.upper()} --out predictions")
     return 0
 
 

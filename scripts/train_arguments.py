@@ -68,8 +68,8 @@ def _add_model_arguments(parser, defaults):
 
 def _add_optimisation_arguments(parser, defaults):
     group = Group(parser, "optimisation", defaults)
-    group.add("--epochs", count, "N", "times to go through the training images")
-    group.add("--batch-size", count, "N", "images per step")
+    group.add("--epochs", count, "N", "times to go through the training data")
+    group.add("--batch-size", count, "N", "samples per step; of a text: places in it that are read side by side")
     group.add("--optimiser", str, None, "how to descend", choices=["sgd", "adam"])
     group.add("--lr", positive, "X", "learning rate")
     group.add("--momentum", fraction, "X", "momentum of sgd")
@@ -88,9 +88,9 @@ def _add_run_arguments(parser, defaults):
     group.switch("--resume", "go on with the run in --run-dir; no other argument needed")
     group.add("--evaluate-every", count_or_none, "N", "epochs between evaluations; the last one always ends with one")
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")
-    group.add("--pictures", count_or_none, "N", "validation images to draw at each evaluation")
+    group.add("--pictures", count_or_none, "N", "validation samples to show at each evaluation")
     group.add("--time-limit", positive, "MINUTES", "save and stop after so long (default: none)")
-    group.add("--workers", count_or_none, "N", "threads that read images ahead; 0: none")
+    group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
     group.switch("--debug", "show the traceback of an error")
 
 

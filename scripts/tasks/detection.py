@@ -19,11 +19,16 @@ def open_voc(arguments, split: str, classes=None) -> VOCDetection:
     return VOCDetection(arguments.root, split, classes or find_classes(arguments.root, split))
 
 
+def detector_batch(samples: list[dict], preprocess: dict) -> tuple[np.ndarray, list[dict]]:
+    """Normalised images, and a dict per image with what belongs to it: see datasets.detection_batch."""
+    return detection_batch(samples, preprocess["mean"], preprocess["std"])
+
+
 def detect(model: Layer, sample: dict) -> dict:
     """Boxes (K, 4), labels and scores (K,) that the model finds, in the pixels of the sample's own image."""
     preprocess, (h, w) = model.preprocess, sample["image"].shape[:2]
     resized = resize(sample, short_side=preprocess["short_side"], max_side=preprocess["max_side"])
-    images, _ = detection_batch([resized], preprocess["mean"], preprocess["std"])
+    images, _ = detector_batch([resized], preprocess)
     found = model.predict(images)[0]
     scale = np.array([*resized["scale"], *resized["scale"]], found["boxes"].dtype)
     return {**found, "boxes": clip(found["boxes"] / scale, (h, w))}
@@ -94,7 +99,7 @@ DETECTION = Task(
     metric="AP50",
     data={"shapes": open_shapes, "voc": open_voc},
     splits={"shapes": ("train", "val"), "voc": ("trainval", "test")},
-    collate=detection_batch,
+    collate=detector_batch,
     predict=detect,
     evaluate=evaluate_detector,
     table=detection_table,

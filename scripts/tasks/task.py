@@ -1,7 +1,7 @@
 """What a task is to the scripts, and what several tasks share."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -10,18 +10,26 @@ from datasets import Shapes
 
 
 class Task(NamedTuple):
-    """The functions that differ from task to task. A `dataset` has len, [index] -> sample, and classes."""
+    """What differs from task to task. A `dataset` has len, [index] -> sample, and classes.
+
+    The classes of a model of words are its vocabulary: they may be more, and are not `closed`.
+    """
 
     metric: str  # headline metric: the key in evaluate's result by which models are compared, higher is better
     data: dict[str, Callable]  # --data NAME -> function(arguments, split, classes or None) -> dataset
     splits: dict[str, tuple[str, str]]  # --data NAME -> default split for training, and for validation
-    collate: Callable  # (samples, mean, std) -> batch for model.loss
-    predict: Callable  # (model, sample) -> prediction, in the pixels of the sample's image
+    collate: Callable  # (samples, model.preprocess) -> batch for model.loss
+    predict: Callable  # (model, sample, **options) -> prediction, in the pixels of the sample's image
     evaluate: Callable  # (model, dataset) -> JSON-able dict of metrics
     table: Callable  # metrics -> text to print
     describe: Callable  # (prediction, classes) -> JSON-able list of what is in one image
     select: Callable  # (prediction, threshold) -> prediction, the doubtful parts left out
-    draw: Callable  # (image, prediction, classes, sample or None) -> picture, next to the truth of the sample
+    draw: Callable  # (sample[input], prediction, classes, sample or None) -> picture or text, with the sample's truth
+    input: str = "image"  # what a prediction is made from, "image" or "text": what scripts.predict reads from a file
+    unit: str = "images"  # what the len of a dataset counts
+    closed: bool = True  # False: data may hold classes (words) that the model does not know
+    options: dict[str, Any] = {}  # noqa: RUF012  --set NAME=VALUE of scripts.predict, for `predict`, and their defaults
+    in_order: Callable | None = None  # (dataset, batch_size, model.preprocess) -> dataset not to be shuffled
 
 
 SHAPES_SEEDS = {"train": 1, "val": 2, "test": 3}
@@ -38,9 +46,9 @@ def open_shapes(arguments, split: str, classes=None) -> Shapes:
     return Shapes(n, tuple(arguments.shapes_size), SHAPES_SEEDS[split], **known)
 
 
-def watched(dataset, what: str) -> Iterable[dict]:
+def watched(dataset, what: str, unit: str = "images") -> Iterable[dict]:
     """The samples of a data set in order, with a progress bar where somebody watches."""
-    indices = tqdm(range(len(dataset)), what, unit=" images", disable=None, leave=False, dynamic_ncols=True)
+    indices = tqdm(range(len(dataset)), what, unit=f" {unit}", disable=None, leave=False, dynamic_ncols=True)
     return (dataset[index] for index in indices)
 
 

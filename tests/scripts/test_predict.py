@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.predict import find_images, main, picture_names
+from scripts.predict import find_inputs, main, result_names
 
 
 def records(folder):
@@ -50,13 +50,14 @@ def test_grey_cmyk_palette_transparent_and_16_bit_images_work(trained, tmp_path)
 def test_which_files_of_a_folder(tmp_path):
     for name in ("b.JPG", "a.png", "notes.txt", ".hidden"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_images([tmp_path])] == ["a.png", "b.JPG"]
-    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # named, so meant
+    assert [path.name for path in find_inputs([tmp_path], "image")] == ["a.png", "b.JPG"]
+    assert find_inputs([tmp_path], "text") == [tmp_path / "notes.txt"]
+    assert find_inputs([tmp_path / "notes.txt"], "image") == [tmp_path / "notes.txt"]  # named, so meant
 
 
-def test_no_two_pictures_get_one_name():
+def test_no_two_results_get_one_name():
     paths = [Path(name) for name in ("x/a.jpg", "x/a.png", "y/a.jpg", "a_2.jpg")]
-    assert picture_names(paths) == ["a.png", "a_2.png", "a_3.png", "a_2_2.png"]
+    assert result_names(paths) == ["a", "a_2", "a_3", "a_2_2"]
 
 
 def test_help(capsys):

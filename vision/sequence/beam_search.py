@@ -1,0 +1,78 @@
+"""Beam search: the most probable of the sequences that a recurrent network can say, as far as a beam finds them."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Hypothesis(NamedTuple):
+    """A sequence: its numbers without start and end, log p (that of its end included), the score it is ranked by, and
+    whether it came to its end within the steps allowed."""
+
+    ids: list[int]
+    log_probability: float
+    score: float
+    ended: bool
+
+
+def beam_search(
+    step: Callable[[Any, np.ndarray], tuple[np.ndarray, Any]],
+    state: Any,
+    start: int,
+    end: int,
+    *,
+    beam: int = 5,
+    max_steps: int = 50,
+    length_penalty: float = 0.0,
+    take: Callable[[Any, np.ndarray], Any] | None = None,
+) -> list[Hypothesis]:
+    """The best sequences found, at most `beam` of them, best first.
+
+    step(state, last (B,)) gives log p (B, V) of the next number, after `last`, for each of B sequences, and their new
+    state; V may be smaller than the beam, and what must not be said has -inf. state is that of one sequence, B = 1.
+    take(state, rows) gives the state of sequences `rows` of B (default: a tuple of arrays (B, ...)).
+
+    Each step keeps the `beam` most probable of all continuations of the sequences kept so far. Those that say `end` are
+    set aside; the search is over when none of those under way can outdo the `beam` best of these any more, or after
+    max_steps numbers, the end included, when those under way count as they are. They are ranked by
+
+        score = log p / length^length_penalty,    length counting the end, if there is one
+
+    0 ranks by log p, which favours short sequences; 1 by the mean log p of a step. beam=1 is greedy search.
+    Raises ValueError for beam < 1, max_steps < 1, length_penalty < 0.
+
+    Reference: Sutskever et al. 2014, arXiv:1409.3215, sec. 3.2; normalisation by length: Wu et al. 2016,
+    arXiv:1609.08144, sec. 7 (which divides by ((5 + length) / 6)^length_penalty instead).
+    """
+    for name, value, least in (("beam", beam, 1), ("max_steps", max_steps, 1), ("length_penalty", length_penalty, 0)):
+        if not isinstance(value, (int, float)) or not value >= least:
+            raise ValueError(f"beam_search: {name} must be a number >= {least}, got {value!r}")
+    take = take or (lambda state, rows: tuple(array[rows] for array in state))
+    ids, totals, ended = [[]], np.zeros(1), []
+    for length in range(1, max_steps + 1):
+        log_p, state = step(state, np.array([said[-1] if said else start for said in ids]))
+        rows, words, totals = _best(totals[:, None] + log_p, beam)
+        sequences = [[*ids[row], word] for row, word in zip(rows, words)]
+        over = words == end
+        for k in np.flatnonzero(over):
+            ended.append(_hypothesis(sequences[k][:-1], totals[k], length, length_penalty, True))
+        ids, totals, state = [sequences[k] for k in np.flatnonzero(~over)], totals[~over], take(state, rows[~over])
+        ended = sorted(ended, key=lambda found: -found.score)[:beam]
+        if not ids or (len(ended) == beam and ended[-1].score >= totals.max() / max_steps**length_penalty):
+            return ended
+    under_way = [_hypothesis(said, total, max_steps, length_penalty, False) for said, total in zip(ids, totals)]
+    return sorted(ended + under_way, key=lambda found: -found.score)[:beam]
+
+
+def _best(totals, n):
+    """Rows, columns and values of the n greatest of totals (B, V), -inf left out, greatest first."""
+    flat = totals.reshape(-1).astype(np.float64)
+    order = np.argsort(-flat, kind="stable")[:n]
+    order = order[flat[order] > -math.inf]
+    return order // totals.shape[1], order % totals.shape[1], flat[order]
+
+
+def _hypothesis(ids, total, length, length_penalty, ended):
+    return Hypothesis([int(i) for i in ids], float(total), float(total) / length**length_penalty, ended)

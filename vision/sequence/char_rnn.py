@@ -1,0 +1,184 @@
+"""Character language model: a recurrent network that guesses the next character of a text.
+
+Reference: Karpathy 2015, The unreasonable effectiveness of recurrent neural networks, and its char-rnn; Graves 2013,
+arXiv:1308.0850, sec. 2.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import GRU, LSTM, RNN, Dropout, Embedding, Linear
+from nn.backend import array_module
+from nn.layer import Layer
+from vision.registry import register
+from vision.sequence.padding import pad_batch, sequence_cross_entropy
+from vision.sequence.vocabulary import SPECIAL, Vocabulary
+
+CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+
+
+class Cache(NamedTuple):
+    """The caches of the layers and, from loss to backward, the gradient of the loss with respect to the logits."""
+
+    embedding: Any
+    rnn: Any
+    dropout: Any
+    head: Any
+    dlogits: np.ndarray | None = None
+
+
+class CharRNN(Layer):
+    """p(x[t + 1] | x[0 .. t]) = softmax(W h_t + b), h_t the top state of a recurrent network that has read x[0 .. t].
+
+    classes: the words of a Vocabulary of characters, V in number. cell: "rnn" (tanh), "lstm" or "gru"; `hidden` numbers
+    H in each of `layers` layers. embedding: size of the characters' vectors; 0: one-hot vectors, as char-rnn has them.
+    dropout: between layers and, as in char-rnn, before the output. chunk: characters of a chunk, see below.
+
+    loss((x, targets, first), rng): x, targets (T, N), N pieces of text read side by side, the targets being the
+    characters one place on; the mean of -log p(target), in nats per character.
+
+    Truncated backpropagation through time: a text is read chunk by chunk, each beginning with the state in which the
+    one before ended; gradients stop there. The state goes from one call of `loss` to the next in the buffer `carried`
+    (states, layers, N, H), states being 1, or 2 for the LSTM's h and c: as a buffer it is part of every checkpoint, and
+    a resumed run goes on with it. `first`, a bool: the texts begin here, with a state of zeros.
+    """
+
+    buffers = ("carried",)
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        cell: str,
+        rng: np.random.Generator,
+        *,
+        hidden: int = 128,
+        layers: int = 2,
+        embedding: int = 0,
+        dropout: float = 0.0,
+        chunk: int = 64,
+    ):
+        if not isinstance(chunk, int) or chunk < 1:
+            raise ValueError(f"CharRNN: chunk must be a whole number >= 1, got {chunk!r}")
+        self.vocabulary, self.preprocess = Vocabulary(classes, "char"), {"chunk": chunk}
+        size = len(self.vocabulary)
+        self.embedding = Embedding(size, embedding, rng=rng) if embedding else None
+        self.rnn = CELLS[cell](embedding or size, hidden, layers, dropout=dropout, rng=rng)
+        self.dropout = Dropout(dropout, rng=rng)
+        self.head = Linear(hidden, size, rng=rng)
+        self.carried = np.zeros((len(self.rnn.states), layers, 1, hidden), np.float32)
+        self.hyperparameters = {"hidden": hidden, "layers": layers, "embedding": embedding}
+        self.hyperparameters |= {"dropout": dropout, "chunk": chunk}
+
+    def forward(self, x, state=None, training=True):
+        """((logits (T, N, V), state), cache) of x (T, N): state (states, layers, N, H) is that after the last step."""
+        xp, (steps, n) = array_module(x), x.shape
+        vectors, c_embedding = self._vectors(x, xp)
+        (h, *state), c_rnn = self.rnn.forward(vectors, *(() if state is None else state), training=training)
+        kept, c_dropout = self.dropout.forward(h, training)
+        logits, c_head = self.head.forward(kept.reshape(steps * n, -1), training)
+        return (logits.reshape(steps, n, -1), xp.stack(state)), Cache(c_embedding, c_rnn, c_dropout, c_head)
+
+    def loss(self, batch, rng: np.random.Generator):
+        """({nats}, cache); carries the state on."""
+        x, targets, first = batch
+        state = None if first else self.carried
+        (logits, self.carried), cache = self.forward(x, state)
+        nats, dlogits = sequence_cross_entropy(logits, targets, reduction="step")
+        return {"nats": nats}, cache._replace(dlogits=dlogits)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters."""
+        steps, n, size = cache.dlogits.shape
+        dkept = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head)
+        dh = self.dropout.backward(dkept.reshape(steps, n, -1), cache.dropout)
+        stop = [None] * len(self.rnn.states)  # truncated: no gradient comes from the next chunk, none goes to the last
+        dvectors, *_ = self.rnn.backward((dh, *stop), cache.rnn)
+        if self.embedding:
+            self.embedding.backward(dvectors, cache.embedding)
+
+    def predict(self, prompt: str, length: int = 500, temperature: float = 1.0, rng=None) -> str:
+        """`length` characters to follow the prompt, each drawn from softmax(logits / temperature).
+
+        temperature 0: always the most probable one. An unknown character of the prompt is read as <unk>. After an
+        empty prompt the first character may be any, as in char-rnn. rng draws (default: seed 0).
+        """
+        if not isinstance(length, int) or length < 0:
+            raise ValueError(f"CharRNN: length must be a whole number >= 0, got {length!r}")
+        if not isinstance(temperature, (int, float)) or not 0 <= temperature < np.inf:
+            raise ValueError(f"CharRNN: temperature must be a number >= 0, got {temperature!r}")
+        rng = rng or np.random.default_rng(0)
+        known, text = self.vocabulary.encode(prompt), []
+        if length and not len(known):
+            known = rng.integers(len(SPECIAL), len(self.vocabulary), 1)
+            text.append(int(known[0]))
+        if len(text) < length:
+            (logits, state), _ = self.forward(known[:, None], training=False)
+        while len(text) < length:
+            text.append(draw(logits[-1, 0], temperature, rng))
+            (logits, state), _ = self.forward(np.array([[text[-1]]]), state, training=False)
+        return self.vocabulary.decode(text)
+
+    def load_state_dict(self, state, strict=True):
+        """As Layer's; `carried` takes the shape it has in `state`: the number of texts is that of the batch."""
+        if np.ndim(state.get("carried")) == 4:
+            states, layers, _, hidden = self.carried.shape
+            self.carried = np.zeros((states, layers, state["carried"].shape[2], hidden), self.carried.dtype)
+        return super().load_state_dict(state, strict)
+
+    def _vectors(self, x, xp):
+        """(T, N, D) and the embedding's cache; without embedding one-hot vectors."""
+        if self.embedding:
+            return self.embedding.forward(x)
+        return xp.eye(len(self.vocabulary), dtype=self.head.weight.value.real.dtype)[x], None
+
+
+def draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    """A number drawn from softmax(logits / temperature), logits (V,); never one of the vocabulary's special words."""
+    logits = logits[len(SPECIAL) :].astype(np.float64)
+    if temperature == 0:
+        return len(SPECIAL) + int(logits.argmax())
+    p = np.exp((logits - logits.max()) / temperature)
+    return len(SPECIAL) + int(rng.choice(len(p), p=p / p.sum()))
+
+
+def nats_per_character(model: CharRNN, ids: np.ndarray, streams: int = 20, steps: int = 256) -> float:
+    """The mean of -log p(ids[t + 1] | what was before), ids (L,), L >= 2.
+
+    The text is cut into `streams` pieces that are read side by side, each from a state of zeros, which is carried
+    through the whole piece. 1 is exact; more are faster, and give too high a number, by what the first characters of a
+    piece would have gained from those before them.
+    """
+    pieces = np.array_split(np.arange(len(ids) - 1), min(streams, len(ids) - 1))
+    x, lengths = pad_batch([ids[piece] for piece in pieces])
+    targets, _ = pad_batch([ids[piece + 1] for piece in pieces])
+    total, state = 0.0, None
+    for start in range(0, len(x), steps):
+        part = slice(start, start + steps)
+        (logits, state), _ = model.forward(x[part], state, training=False)
+        left = np.clip(lengths - start, 0, len(logits))
+        total += sequence_cross_entropy(logits, targets[part], left, "sum")[0]
+    return total / (len(ids) - 1)
+
+
+RECIPE = {
+    "epochs": 20,
+    "batch_size": 32,
+    "optimiser": "adam",
+    "lr": 0.005,
+    "weight_decay": 0.0,
+    "schedule": "polynomial",
+    "warm_up": 100,
+    "clip_norm": 1.0,
+}
+
+
+def make(cell: str, classes, rng, **options) -> CharRNN:
+    """A CharRNN with this cell."""
+    return CharRNN(classes, cell, rng, **options)
+
+
+for name in CELLS:
+    register(f"char_{name}", "language", RECIPE | ({"lr": 0.002} if name == "rnn" else {}))(partial(make, name))

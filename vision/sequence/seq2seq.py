@@ -1,0 +1,230 @@
+"""Sequence to sequence: an encoder reads one sentence, a decoder says another; with or without attention.
+
+    encoder    h_j = [forward GRU; backward GRU](x), j = 1 .. S                         keys (S, N, 2 H)
+    summary    c = [last forward state; last backward state],  s_0 = tanh(W c + b)
+    decoder    s_t = GRU([E y_(t-1); c_t], s_(t-1)),  p(y_t) = softmax(V [s_t; c_t] + b)
+
+c_t is the summary c at every step (Cho et al.), or the mean of the h_j weighted by attention, asked with s_(t-1)
+(Bahdanau et al.). All else is the same in both.
+
+Reference: Cho et al. 2014, arXiv:1406.1078, sec. 2.2; Sutskever et al. 2014, arXiv:1409.3215; with attention: Bahdanau
+et al. 2015, arXiv:1409.0473, sec. 3 (eq. 4 to 7), app. A.2. Unlike the latter's, the first state is made of both
+directions' last ones (theirs: of the backward one), and the output has no maxout layer.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import GRU, AdditiveAttention, Embedding, GRUCell, Linear
+from nn.backend import array_module
+from nn.layer import Layer
+from nn.softmax import LogSoftmax
+from vision.registry import register
+from vision.sequence.beam_search import beam_search
+from vision.sequence.padding import real_steps, sequence_cross_entropy
+from vision.sequence.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
+
+
+class Encoded(NamedTuple):
+    """A source as the decoder sees it. Without attention the last three are None."""
+
+    summary: np.ndarray  # (N, 2 H)
+    keys: np.ndarray | None  # (N, S, 2 H)
+    mask: np.ndarray | None  # (N, S) bool: True at the real steps
+    projected: np.ndarray | None  # (N, S, A): see AdditiveAttention
+
+
+class EncoderCache(NamedTuple):
+    embedding: Any
+    rnn: Any
+    projection: Any
+    bridge: Any
+    state: np.ndarray  # s_0 = tanh(.)
+
+
+class Cache(NamedTuple):
+    """From loss to backward: the encoder's cache, the decoder's steps, and the gradient of the loss."""
+
+    encoder: EncoderCache
+    embedding: Any
+    steps: list[tuple[Any, Any]]  # of each step: attention's (None without), the cell's
+    head: Any
+    dlogits: np.ndarray
+
+
+class Seq2Seq(Layer):
+    """p(y_t | y_0 .. y_(t-1), x), y (T, N), x (S, N): sentences of a common Vocabulary, its words being `classes`.
+
+    attention: see above. hidden = H, embedding = size of E's vectors (for source and target alike), attention's own
+    hidden size is H, too. level: that of the vocabulary; None: "char" where all its words are single characters.
+
+    loss((source, source_lengths, target, target_lengths), rng): target from <start> to <end>, both included; teacher
+    forcing: each step reads the true word before. The loss of a sentence is the sum over its steps of -log p(y_t).
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        attention: bool,
+        rng: np.random.Generator,
+        *,
+        hidden: int = 64,
+        embedding: int = 32,
+        level: str | None = None,
+    ):
+        if level is None:
+            level = "char" if all(len(word) == 1 for word in classes[UNKNOWN + 1 :]) else "word"
+        self.vocabulary = Vocabulary(classes, level)
+        self.preprocess, size = {"vocabulary": self.vocabulary}, len(self.vocabulary)
+        self.hyperparameters = {"hidden": hidden, "embedding": embedding, "level": level}
+        self.source = Embedding(size, embedding, PAD, rng=rng)
+        self.encoder = GRU(embedding, hidden, bidirectional=True, rng=rng)
+        self.bridge = Linear(2 * hidden, hidden, rng=rng)
+        self.attention = AdditiveAttention(hidden, 2 * hidden, hidden, rng=rng) if attention else None
+        self.target = Embedding(size, embedding, PAD, rng=rng)
+        self.cell = GRUCell(embedding + 2 * hidden, hidden, rng=rng)
+        self.head = Linear(3 * hidden, size, rng=rng)
+
+    def encode(self, source, lengths, training=False):
+        """((Encoded, s_0 (N, H)), cache) of source (S, N)."""
+        vectors, c_embedding = self.source.forward(source)
+        (h, last), c_rnn = self.encoder.forward(vectors, lengths=lengths, training=training)
+        summary = array_module(last).concatenate([last[0], last[1]], axis=1)
+        a, c_bridge = self.bridge.forward(summary)
+        state = array_module(a).tanh(a)
+        encoded, c_projection = Encoded(summary, None, None, None), None
+        if self.attention:
+            keys = h.transpose(1, 0, 2)
+            projected, c_projection = self.attention.project(keys)
+            encoded = Encoded(summary, keys, real_steps(lengths, len(source)).T, projected)
+        return (encoded, state), EncoderCache(c_embedding, c_rnn, c_projection, c_bridge, state)
+
+    def encode_backward(self, dencoded, dstate, cache):
+        """dencoded: an Encoded of gradients."""
+        da = dstate * (1 - cache.state * cache.state)  # s_0 = tanh(a)
+        dsummary = dencoded.summary + self.bridge.backward(da, cache.bridge)
+        dh, (n, size) = None, dstate.shape
+        if self.attention:
+            dkeys = dencoded.keys + self.attention.project_backward(dencoded.projected, cache.projection)
+            dh = dkeys.transpose(1, 0, 2)
+        dlast = dsummary.reshape(n, 2, size).transpose(1, 0, 2)  # summary = [last[0]; last[1]]
+        dvectors, *_ = self.encoder.backward((dh, dlast), cache.rnn)
+        self.source.backward(dvectors, cache.embedding)
+
+    def step(self, vectors, state, encoded, training=False):
+        """((s_t, c_t, weights (N, S) or None), caches) from E y_(t-1) (N, D) and s_(t-1) (N, H)."""
+        context, weights, c_attention = encoded.summary, None, None
+        if self.attention:
+            asked = self.attention.forward(state, encoded.keys, encoded.mask, encoded.projected)
+            (context, weights), c_attention = asked
+        read = array_module(vectors).concatenate([vectors, context], axis=1)
+        state, c_cell = self.cell.forward(read, state)
+        return (state, context, weights), (c_attention, c_cell)
+
+    def loss(self, batch, rng: np.random.Generator):
+        """({words}, cache): the sum of the step losses, averaged over the sentences."""
+        source, source_lengths, target, target_lengths = batch
+        (encoded, state), c_encoder = self.encode(source, source_lengths, training=True)
+        vectors, c_embedding = self.target.forward(target[:-1])
+        seen, steps = [], []  # [s_t; c_t] of each step
+        for read in vectors:
+            (state, context, _), caches = self.step(read, state, encoded, training=True)
+            seen.append(array_module(state).concatenate([state, context], axis=1))
+            steps.append(caches)
+        logits, c_head = self.head.forward(array_module(state).concatenate(seen))
+        logits = logits.reshape(*target[1:].shape, -1)
+        value, dlogits = sequence_cross_entropy(logits, target[1:], target_lengths - 1)
+        return {"words": value}, Cache(c_encoder, c_embedding, steps, c_head, dlogits)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters."""
+        steps, n, size = cache.dlogits.shape
+        hidden, xp = self.cell.hidden_size, array_module(cache.dlogits)
+        dseen = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head).reshape(steps, n, -1)
+        dstate, dencoded, dvectors = xp.zeros((n, hidden), dseen.dtype), None, []
+        for t in reversed(range(steps)):
+            c_attention, c_cell = cache.steps[t]
+            dread, dstate = self.cell.backward(dstate + dseen[t, :, :hidden], c_cell)  # s_t: to the head, to step t + 1
+            dvectors.append(dread[:, : -2 * hidden])
+            dcontext = dread[:, -2 * hidden :] + dseen[t, :, hidden:]
+            if self.attention:
+                dquery, dkeys, _, dprojected = self.attention.backward((dcontext, None), c_attention)
+                dstate = dstate + dquery  # s_(t-1) is the query, too
+                done = Encoded(xp.zeros_like(dcontext), dkeys, None, dprojected)
+            else:
+                done = Encoded(dcontext, None, None, None)
+            dencoded = done if dencoded is None else _add(dencoded, done)  # read at every step
+        self.target.backward(xp.stack(dvectors[::-1]), cache.embedding)
+        self.encode_backward(dencoded, dstate, cache.encoder)
+
+    def predict(self, source, lengths, max_steps: int) -> np.ndarray:
+        """(max_steps, N): at each step the most probable word, read by the next; what follows an <end> is <pad>."""
+        (encoded, state), _ = self.encode(source, lengths)
+        words, said = np.full(source.shape[1], START), []
+        for _ in range(max_steps):
+            log_p, state = self._next(state, words, encoded)
+            words = np.where(np.isin(words, (END, PAD)), PAD, log_p.argmax(axis=1))
+            said.append(words)
+        return np.stack(said)
+
+    def translate(self, text: str, beam: int = 5, length_penalty: float = 0.0) -> dict:
+        """text, log_probability, and weights (T, S), T counting the <end>, None without attention, of the best found.
+
+        Raises ValueError for a text without words. Reference: see beam_search.
+        """
+        ids = self.vocabulary.encode(text)
+        if not len(ids):
+            raise ValueError(f"Seq2Seq: text must have at least one {self.vocabulary.level}, got {text!r}")
+        (encoded, state), _ = self.encode(ids[:, None], np.array([len(ids)]))
+
+        def step(state, last):
+            wide = Encoded(*(None if a is None else a.repeat(len(last), axis=0) for a in encoded))
+            log_p, new = self._next(state[0], last, wide)
+            return log_p, (new,)
+
+        options = {"beam": beam, "max_steps": 2 * len(ids) + 10, "length_penalty": length_penalty}
+        best = beam_search(step, (state,), START, END, **options)[0]
+        weights = []
+        for word in [START, *best.ids]:  # once more, to see where it looked
+            (state, _, w), _ = self.step(self.target(np.array([word])), state, encoded)
+            weights.append(w)
+        found = {"text": self.vocabulary.decode(best.ids), "log_probability": best.log_probability}
+        return found | {"weights": np.concatenate(weights) if self.attention else None}
+
+    def _next(self, state, words, encoded):
+        """(log p (N, V) of the next words, -inf for <pad> and <start>; s_t)."""
+        (state, context, _), _ = self.step(self.target(words), state, encoded)
+        log_p = LogSoftmax(1)(self.head(np.concatenate([state, context], axis=1)))
+        log_p[:, [PAD, START]] = -np.inf
+        return log_p, state
+
+
+def _add(a: Encoded, b: Encoded) -> Encoded:
+    return Encoded(*(None if x is None else x + y for x, y in zip(a, b)))
+
+
+RECIPE = {
+    "data": "reversal",
+    "shapes_train": 10000,
+    "shapes_val": 500,
+    "epochs": 10,
+    "batch_size": 50,
+    "optimiser": "adam",
+    "lr": 0.003,
+    "weight_decay": 0.0,
+    "schedule": "polynomial",
+    "warm_up": 100,
+    "clip_norm": 5.0,
+}
+
+
+def make(attention: bool, classes, rng, **options) -> Seq2Seq:
+    """A Seq2Seq with attention or without."""
+    return Seq2Seq(classes, attention, rng, **options)
+
+
+for name, attention in {"seq2seq": False, "seq2seq_attention": True}.items():
+    register(name, "translation", RECIPE)(partial(make, attention))
