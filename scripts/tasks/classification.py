@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
-from datasets import CIFAR10Lossless, Shapes, detection_batch, resize
+from datasets import MNIST, CIFAR10Lossless, Shapes, TranslatedMNIST, detection_batch, resize
 from nn.layer import Layer
 from scripts.tasks.task import Task, known, open_shapes, shown, watched
 from vision.classification.draw import draw_label
+from vision.classification.draw_glimpses import draw_glimpses
 
 TOGETHER = 50  # images in one forward pass of an evaluation
 NAMED = 5  # classes named in a prediction at most
+CLUTTER, COPIES = 4, 10  # pieces on a cluttered digit; places of each training digit in an epoch
 
 
 class LargestShape:
@@ -44,9 +47,28 @@ def open_cifar10(arguments, split: str, classes=None) -> CIFAR10Lossless:
     return data
 
 
-def classification_batch(samples: list[dict], mean, std) -> tuple[np.ndarray, np.ndarray]:
+def open_mnist(arguments, split: str, classes=None) -> MNIST:
+    """A folder of MNIST's own files."""
+    if not arguments.root:
+        raise ValueError(
+            f"--data {arguments.data} needs --root DIR: the folder that holds train-images-idx3-ubyte(.gz)"
+        )
+    data = MNIST(arguments.root, split)
+    if classes and tuple(classes) != data.classes:
+        raise ValueError(f"--data {arguments.data} has the classes {' '.join(data.classes)}; got {' '.join(classes)}")
+    return data
+
+
+def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0) -> TranslatedMNIST:
+    """MNIST's digits at random places of 60x60; each training digit at COPIES places, each test digit at one."""
+    digits = open_mnist(arguments, split, classes)
+    seed, copies = {"train": (1, COPIES), "test": (2, 1)}[split]
+    return TranslatedMNIST(digits, clutter=clutter, seed=seed, copies=copies)
+
+
+def classification_batch(samples: list[dict], preprocess: dict) -> tuple[np.ndarray, np.ndarray]:
     """(images (N, 3, H, W) float32, labels (N,) int64); smaller images are padded with the mean colour."""
-    images, _ = detection_batch(samples, mean, std)
+    images, _ = detection_batch(samples, preprocess["mean"], preprocess["std"])
     return images, np.array([sample.get("label", -1) for sample in samples], np.int64)
 
 
@@ -57,15 +79,27 @@ def probabilities(model: Layer, samples: Sequence[dict]) -> np.ndarray:
     resized = [resize(sample, **sizes) for sample in samples]
     one_size = len({sample["image"].shape for sample in resized}) == 1
     batches = [resized] if one_size else [[sample] for sample in resized]
-    batches = [classification_batch(batch, preprocess["mean"], preprocess["std"])[0] for batch in batches]
+    batches = [classification_batch(batch, preprocess)[0] for batch in batches]
     return np.concatenate([model.predict(images) for images in batches])
 
 
 def classify(model: Layer, sample: dict) -> dict:
-    """The most probable classes: labels (K,), 0 for the first class, and scores (K,), best first."""
+    """The most probable classes: labels (K,), 0 for the first class, and scores (K,), best first.
+
+    Of a model of attention also glimpses (T, scales, 4).
+    """
     scores = probabilities(model, [sample])[0]
     best = np.argsort(-scores, kind="stable")[:NAMED]
-    return {"labels": best, "scores": scores[best]}
+    found = {"labels": best, "scores": scores[best]}
+    return found | {"glimpses": glimpses(model, sample)} if hasattr(model, "look") else found
+
+
+def glimpses(model: Layer, sample: dict) -> np.ndarray:
+    """(T, scales, 4): the outlines of what a model of attention looks at, in the pixels of the sample's image."""
+    preprocess = model.preprocess
+    resized = resize(sample, short_side=preprocess["short_side"], max_side=preprocess["max_side"])
+    images, _ = classification_batch([resized], preprocess)
+    return model.look(images)[0] / np.array([*resized["scale"], *resized["scale"]])
 
 
 def evaluate_classifier(model: Layer, dataset) -> dict:
@@ -108,11 +142,13 @@ def describe_label(prediction: dict, classes) -> list[dict]:
 def select_labels(prediction: dict, threshold: float) -> dict:
     """Only the classes that score at least `threshold`."""
     sure = prediction["scores"] >= threshold
-    return {key: prediction[key][sure] for key in ("labels", "scores")}
+    return prediction | {key: prediction[key][sure] for key in ("labels", "scores")}
 
 
 def draw_classified(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The image above the best class found and, if a sample is given, its true class."""
+    """The image, with the glimpses if there are any, above the best class and, if a sample is given, its true class."""
+    if "glimpses" in prediction:
+        image = draw_glimpses(image, prediction["glimpses"])
     found = describe_label(prediction, classes)
     text = f"{found[0]['class']} {found[0]['score']:.2f}" if found else "unsure"
     if sample is None:
@@ -123,8 +159,17 @@ def draw_classified(image: np.ndarray, prediction: dict, classes, sample: dict |
 
 CLASSIFICATION = Task(
     metric="accuracy",
-    data={"shapes": open_largest_shape, "cifar10": open_cifar10},
-    splits={"shapes": ("train", "val"), "cifar10": ("train", "test")},
+    data={
+        "shapes": open_largest_shape,
+        "cifar10": open_cifar10,
+        "mnist": open_mnist,
+        "mnist_translated": open_translated_mnist,
+        "mnist_cluttered": partial(open_translated_mnist, clutter=CLUTTER),
+    },
+    splits={
+        "shapes": ("train", "val"),
+        **dict.fromkeys(("cifar10", "mnist", "mnist_translated", "mnist_cluttered"), ("train", "test")),
+    },
     collate=classification_batch,
     predict=classify,
     evaluate=evaluate_classifier,

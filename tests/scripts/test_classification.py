@@ -77,7 +77,8 @@ def test_cifar_is_learned(cifar, tmp_path, capsys):
 def test_mistakes(cifar, tmp_path, error_of):
     arguments = (*MODEL, "--run-dir", tmp_path / "run", "--data")
     assert "--data cifar10 needs --root DIR" in error_of(train.main, *arguments, "cifar10")
-    assert "--data must be one of shapes, cifar10 for this model, got 'voc'" in error_of(train.main, *arguments, "voc")
+    known = "shapes, cifar10, mnist, mnist_translated, mnist_cluttered"
+    assert f"--data must be one of {known} for this model, got 'voc'" in error_of(train.main, *arguments, "voc")
     assert "split must be one of train, test" in error_of(
         train.main, *arguments, "cifar10", "--root", cifar, "--val-split", "val"
     )
@@ -140,7 +141,8 @@ def test_images_of_one_size_are_seen_together_and_none_is_padded():
 
 
 def test_a_batch():
-    images, labels = classification_batch([flat(10, label=2), flat(20, (16, 18), label=1)], (10, 10, 10), (2, 2, 2))
+    preprocess = {"mean": (10, 10, 10), "std": (2, 2, 2)}
+    images, labels = classification_batch([flat(10, label=2), flat(20, (16, 18), label=1)], preprocess)
     assert images.shape == (2, 3, 16, 18)
     assert images[1].min() == images[1].max() == 5
     assert labels.dtype == np.int64

@@ -1,7 +1,22 @@
 """Image classification: one label for a whole image."""
 
 from vision.classification.classifier import Classifier
+from vision.classification.mnist_networks import Flatten, Grey
+from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
 from vision.classification.squeezenet import Fire, SqueezeNet
+from vision.classification.vgg import VGG16
 
-__all__ = ["BasicBlock", "Classifier", "Fire", "PaddedShortcut", "ResNetCifar", "SqueezeNet"]
+__all__ = [
+    "VGG16",
+    "BasicBlock",
+    "Classifier",
+    "Fire",
+    "Flatten",
+    "GlimpseNetwork",
+    "Grey",
+    "PaddedShortcut",
+    "RecurrentAttention",
+    "ResNetCifar",
+    "SqueezeNet",
+]

@@ -1,0 +1,69 @@
+"""The plain networks that recurrent attention is compared with: they see the whole image at once.
+
+Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.6247, sec. 4.1 and tables 1 and 2.
+"""
+
+from nn import Conv2d, Linear, ReLU, Sequential
+from nn.backend import array_module
+from nn.layer import Layer, check_shape, positive
+from vision.classification.classifier import Classifier, complete
+from vision.registry import register
+
+
+class Grey(Layer):
+    """y = the mean of the three channels.    x (N, 3, H, W), y (N, 1, H, W). H and W are `size`."""
+
+    def __init__(self, size: int):
+        positive(self, size=size)
+        self.size = size
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, self.size, self.size)))
+        return x.mean(axis=1, keepdims=True), None
+
+    def backward(self, dy, cache):
+        check_shape(self, dy=(dy, ("N", 1, self.size, self.size)))
+        return array_module(dy).repeat(dy / 3, 3, axis=1)  # y = (x[0] + x[1] + x[2]) / 3
+
+
+class Flatten(Layer):
+    """y = x with all but the first axis in one.    x (N, ...), y (N, D)."""
+
+    def forward(self, x, training=True):
+        return x.reshape(len(x), -1), x.shape
+
+    def backward(self, dy, cache):
+        return dy.reshape(cache)
+
+
+# The rate falls almost along a line, as the paper's does. A digit that is mirrored or turned is no digit.
+RECIPE = {
+    "epochs": 30, "batch_size": 128, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 0, "clip_norm": 0.0, "flip_horizontal": 0.0, "jitter": 0.0,
+}  # fmt: skip
+# Images are of one size, short_side = max_side; pixels are in 0 .. 1, so that black is 0.
+IMAGES = {"short_side": 28, "max_side": 28, "mean": (0, 0, 0), "std": (255, 255, 255)}
+
+
+@register("mnist_fc", "classification", recipe=RECIPE)
+def mnist_fc(classes, rng, **options) -> Classifier:
+    """Two fully connected layers of `hidden` units, each with ReLU, and one for the classes."""
+    options = complete("mnist_fc", options, hidden=256, **IMAGES)
+    hidden, size = options["hidden"], options["short_side"]
+    layers = Grey(size), Flatten(), Linear(size * size, hidden, rng=rng), ReLU()
+    return _classifier(layers, hidden, classes, options, rng)
+
+
+@register("mnist_conv", "classification", recipe=RECIPE)
+def mnist_conv(classes, rng, **options) -> Classifier:
+    """8 filters of 10x10 with stride 5, a fully connected layer of `hidden` units, each with ReLU, and the classes."""
+    options = complete("mnist_conv", options, hidden=256, **IMAGES)
+    size = options["short_side"]
+    layers = Grey(size), Conv2d(1, 8, 10, stride=5, rng=rng), ReLU(), Flatten()
+    return _classifier(layers, 8 * ((size - 10) // 5 + 1) ** 2, classes, options, rng)
+
+
+def _classifier(layers, features, classes, options, rng):
+    hidden = options["hidden"]
+    last = Linear(features, hidden, rng=rng), ReLU(), Linear(hidden, len(classes), rng=rng)
+    return Classifier(Sequential(*layers, *last), classes, options)

@@ -1,0 +1,249 @@
+"""The recurrent attention model (RAM): it reads a digit by looking at one small place after another.
+
+    l_t ~ N(tanh(location(h_t)), std^2)    where to look: sampled, so that REINFORCE has to train it
+    g_t = glimpse(rho(image, l_t), l_t)    what is seen there, and where that is
+    h_{t+1} = core(g_t, h_t)               all that is known so far; h_0 = 0
+    p = softmax(action(h_T))               the class, after the last of T glimpses
+
+Locations are (x, y): (-1, -1) is the top left corner of the image, (1, 1) the bottom right one. The paper leaves open
+how a location stays in the image: here tanh holds the mean there.
+
+Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.6247.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import Linear, LSTMCell, ReLU, RNNCell, Sequential, Tanh
+from nn.backend import array_module
+from nn.layer import Layer, check_shape, positive
+from nn.loss_common import check_at_least_0
+from nn.losses import l2, softmax_cross_entropy
+from nn.softmax import Softmax
+from vision.classification.classifier import complete
+from vision.classification.glimpse import glimpse_boxes, sense, summed_area
+from vision.registry import register
+
+
+class GlimpseNetwork(Layer):
+    """g = relu(what(patches) + where(locations)).    patches (N, P), locations (N, 2), g (N, G).
+
+    `what` and `where` are linear, ReLU, linear, with `units` units in between.
+
+    Reference: Mnih et al. 2014, sec. 4, "Glimpse network": 128 units, G = 256.
+    """
+
+    def __init__(self, patch_size: int, units: int, out_units: int, *, rng: np.random.Generator):
+        self.what, self.where = (
+            Sequential(Linear(inputs, units, rng=rng), ReLU(), Linear(units, out_units, rng=rng))
+            for inputs in (patch_size, 2)
+        )
+        self.relu = ReLU()
+
+    def forward(self, patches, locations, training=True):
+        what, c_what = self.what.forward(patches, training)
+        where, c_where = self.where.forward(locations, training)
+        g, c_relu = self.relu.forward(what + where, training)
+        return g, (c_what, c_where, c_relu)
+
+    def backward(self, dy, cache):
+        c_what, c_where, c_relu = cache
+        dsum = self.relu.backward(dy, c_relu)
+        return self.what.backward(dsum, c_what), self.where.backward(dsum, c_where)
+
+
+class Glimpse(NamedTuple):
+    """Step t: where it was, the policy's mean and the baseline before it, and the caches of the four layers."""
+
+    place: np.ndarray  # (N, 2): l_t
+    mean: np.ndarray  # (N, 2)
+    expected: np.ndarray  # (N, 1): the baseline b_t
+    c_location: Any
+    c_baseline: Any
+    c_glimpse: Any
+    c_core: Any
+
+
+class Fixed(NamedTuple):
+    """What no gradient goes through: sampled places (T, N, 2), and from them reward (N, 1), advantage (T, N, 1)."""
+
+    places: np.ndarray
+    reward: np.ndarray
+    advantage: np.ndarray
+
+
+class Cache(NamedTuple):
+    """From loss to backward: what the layers need, the gradients of the losses, and what was held fixed."""
+
+    glimpses: list[Glimpse]
+    action: Any
+    dlogits: np.ndarray  # (N, classes)
+    dmeans: np.ndarray  # (T, N, 2)
+    dexpected: np.ndarray  # (T, N, 1)
+    fixed: Fixed
+
+
+class RecurrentAttention(Layer):
+    """images (N, 3, H, W), of which it sees the mean of the channels, to logits (N, classes) and what it looked at.
+
+    loss((images, labels), rng): images normalised as `preprocess` says, labels (N,) int, 0 for `classes[0]`; -1 does
+    not count. For the options see `ram_mnist`.
+
+    Raises ValueError for options out of range.
+    """
+
+    def __init__(self, classes: Sequence[str], options: dict, *, rng: np.random.Generator):
+        _check_options(self, options)
+        self.classes, hidden = tuple(classes), options["hidden"]
+        self.options = self.hyperparameters = json.loads(json.dumps(options))  # tuples become lists
+        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "mean", "std")}
+        self.glimpse = GlimpseNetwork(options["scales"] * options["glimpse_size"] ** 2, 128, hidden, rng=rng)
+        if options["core"] == "lstm":
+            self.core = LSTMCell(hidden, hidden, rng=rng)
+        else:
+            self.core = RNNCell(hidden, hidden, nonlinearity="relu", rng=rng)
+        self.location = Sequential(Linear(hidden, 2, rng=rng), Tanh())
+        self.location[0].weight.value *= 0.1  # begin near the centre: where tanh saturates, a policy learns nothing
+        self.action, self.baseline = Linear(hidden, len(classes), rng=rng), Linear(hidden, 1, rng=rng)
+
+    def forward(self, images, noise=None, places=None, training=True):
+        """((logits (N, C), list of Glimpse), cache of action).
+
+        The places are given (T, N, 2), or the policy's means plus std times `noise` (T, N or 1, 2), None: the means.
+        """
+        check_shape(self, images=(images, ("N", 3, "H", "W")))
+        options, table, glimpses = self.options, summed_area(images.mean(axis=1)), []
+        zeros = array_module(images).zeros((len(images), options["hidden"]), images.dtype)
+        state = (zeros,) * len(self.core.states)
+        for t in range(options["glimpses"]):
+            mean, c_location = self.location.forward(state[0], training)
+            expected, c_baseline = self.baseline.forward(state[0], training)
+            place = mean if noise is None else mean + options["location_std"] * noise[t]
+            place = place if places is None else places[t]
+            patches = sense(table, place, options["glimpse_size"], options["scales"]).astype(images.dtype)
+            g, c_glimpse = self.glimpse.forward(patches.reshape(len(images), -1), place, training)
+            state, c_core = self.core.forward(g, *state, training=training)
+            state = _as_tuple(state)
+            glimpses.append(Glimpse(place, mean, expected, c_location, c_baseline, c_glimpse, c_core))
+        logits, c_action = self.action.forward(state[0], training)
+        return (logits, glimpses), c_action
+
+    def loss(self, batch, rng: np.random.Generator, fixed: Fixed | None = None):
+        """({cls, location, baseline}, cache): the hybrid loss of sec. 3.2, one episode an image.
+
+        cls: the mean of -log p(label); location: `reinforce`; baseline: half the mean of (R - b_t)^2. The last two are
+        multiplied by location_weight and baseline_weight. R is 1 where the class is right.
+        """
+        images, labels = batch
+        xp, options = array_module(images), self.options
+        noise = xp.asarray(rng.standard_normal((options["glimpses"], len(images), 2)), images.dtype)
+        (logits, glimpses), c_action = self.forward(images, noise, fixed and fixed.places)
+        means, expected = (xp.stack([getattr(g, name) for g in glimpses]) for name in ("mean", "expected"))
+        if fixed is None:
+            reward = (logits.argmax(axis=1) == labels)[:, None].astype(images.dtype)
+            fixed = Fixed(xp.stack([g.place for g in glimpses]), reward, reward - expected)  # R_t = R: it comes last
+        counted = (labels >= 0)[:, None]
+        cls, dlogits = softmax_cross_entropy(logits, labels)
+        episodes, advantage = max(int(counted.sum()), 1), counted * fixed.advantage
+        location, dmeans = reinforce(means, fixed.places, advantage, options["location_std"], episodes)
+        baseline, dexpected = l2(expected, xp.broadcast_to(fixed.reward, expected.shape), weights=counted)
+        a, b = options["location_weight"], options["baseline_weight"]
+        losses = {"cls": cls, "location": a * location, "baseline": b * baseline}
+        return losses, Cache(glimpses, c_action, dlogits, a * dmeans, b * dexpected, fixed)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters. The images get none: the sensor rounds to whole pixels."""
+        dstate = [self.action.backward(cache.dlogits, cache.action), *[None] * (len(self.core.states) - 1)]
+        for g, dmean, dexpected in reversed([*zip(cache.glimpses, cache.dmeans, cache.dexpected)]):
+            dg, *dstate = self.core.backward(dstate[0] if len(dstate) == 1 else tuple(dstate), g.c_core)
+            self.glimpse.backward(dg, g.c_glimpse)  # the place was sampled: no gradient goes through it to the policy
+            dlocation = self.location.backward(dmean, g.c_location)
+            dstate[0] += dlocation + self.baseline.backward(dexpected, g.c_baseline)  # three read h_t: they add up
+
+    def predict(self, images) -> np.ndarray:
+        """(N, classes): the probability of each class, the mean over `episodes`; 0: with the policy's means as places.
+
+        Every image meets the same noise, so what is predicted for it depends neither on chance nor on its batch.
+        """
+        xp, n = array_module(images), self.options["episodes"]
+        shape = n, self.options["glimpses"], 1, 2
+        noises = xp.asarray(np.random.default_rng(0).standard_normal(shape), images.dtype) if n else [None]
+        softmax = Softmax(axis=1)
+        return sum(softmax(self.forward(images, noise, training=False)[0][0]) for noise in noises) / len(noises)
+
+    def look(self, images) -> np.ndarray:
+        """(N, T, scales, 4): the outlines (x1, y1, x2, y2) of what it looks at in each image, at the policy's means."""
+        options, (_, glimpses) = self.options, self.forward(images, training=False)[0]
+        places = array_module(images).stack([g.place for g in glimpses], axis=1)
+        return glimpse_boxes(places, images.shape[2:], options["glimpse_size"], options["scales"])
+
+
+def reinforce(means, places, advantage, std: float, episodes: int) -> tuple[float, np.ndarray]:
+    """The loss whose gradient is the REINFORCE estimator, and that gradient (T, N, 2).
+
+    loss = -1/M sum_n sum_t (R - b_t) log N(l_t; mean_t, std^2)
+
+    means (T, N, 2); places (T, N, 2) = l; advantage (T, N, 1) = R - b, a constant like the places; episodes = M. The
+    mean of the gradient over all places is that of minus the expected reward, whatever b_t is, as long as it does not
+    depend on l_t: b_t is made before that.
+
+    Reference: Mnih et al. 2014, eq. 2, with the baseline of eq. 3; Williams 1992.
+    """
+    away = places - means
+    log_p = -away * away / (2 * std**2) - math.log(math.sqrt(2 * math.pi) * std)  # of x and of y
+    return -(advantage * log_p).sum().item() / episodes, -advantage * away / (std**2 * episodes)
+
+
+# Sec. 4 has SGD with momentum on batches of 20, its rate falling along a line (here: power 0.9) to 0; that rate and the
+# policy's std were searched for and are not given. Adam on batches of 128 needs fewer, larger matrix products.
+RECIPE = {
+    "epochs": 40, "batch_size": 128, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0, "jitter": 0.0,
+}  # fmt: skip
+OPTIONS = {"core": "rnn", "hidden": 256, "location_std": 0.15, "baseline_weight": 1.0, "episodes": 10, "mean": (0,) * 3}
+
+
+@register("ram_mnist", "classification", recipe=RECIPE)
+def ram_mnist(classes, rng, **options) -> RecurrentAttention:
+    """For digits of 28x28: 6 glimpses of 8x8 at one scale.
+
+    glimpses = T; glimpse_size, scales: of the sensor; hidden: units of core, and of g; core: "rnn" (with ReLU) or
+    "lstm"; location_std: of the policy; location_weight, baseline_weight: of these losses; episodes: over how many
+    `predict` takes the mean.
+    """
+    sizes = {"glimpses": 6, "glimpse_size": 8, "scales": 1, "short_side": 28, "max_side": 28}
+    defaults = sizes | OPTIONS | {"location_weight": 0.1, "std": (255, 255, 255)}
+    return RecurrentAttention(classes, complete("ram_mnist", options, **defaults), rng=rng)
+
+
+# An epoch has each digit at 10 places. With the rate and the weight of ram_mnist the coarse scales learn to do all: the
+# centre of the glimpses moves about at random.
+@register("ram_translated", "classification", recipe=RECIPE | {"epochs": 3, "lr": 0.001})
+def ram_translated(classes, rng, **options) -> RecurrentAttention:
+    """For digits somewhere on 60x60: 6 glimpses of 12x12 at 3 scales. Options: as `ram_mnist`.
+
+    Pixels are divided by 64 alone: what is averaged over many of them, most of them black, is small.
+    """
+    sizes = {"glimpses": 6, "glimpse_size": 12, "scales": 3, "short_side": 60, "max_side": 60}
+    defaults = sizes | OPTIONS | {"location_weight": 1.0, "std": (64, 64, 64)}
+    return RecurrentAttention(classes, complete("ram_translated", options, **defaults), rng=rng)
+
+
+def _as_tuple(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _check_options(owner, options):
+    positive(owner, **{name: options[name] for name in ("glimpses", "glimpse_size", "scales", "hidden")})
+    if options["core"] not in ("rnn", "lstm"):
+        raise ValueError(f"RecurrentAttention: core must be 'rnn' or 'lstm', got {options['core']!r}")
+    std, n = options["location_std"], options["episodes"]
+    if not 0 < std < math.inf:
+        raise ValueError(f"RecurrentAttention: location_std must be a positive number, got {std}")
+    if not isinstance(n, int) or n < 0:
+        raise ValueError(f"RecurrentAttention: episodes must be a whole number >= 0, got {n}")
+    check_at_least_0("RecurrentAttention", **{k: options[k] for k in ("location_weight", "baseline_weight")})
