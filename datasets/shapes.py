@@ -23,6 +23,7 @@ class Shapes:
     Sample: image (H, W, 3) uint8; id str
         boxes (K, 4) float32, tight around the visible pixels: (x1, y1, x2, y2), 0-based, half-open
         labels (K,) int64, 1 for `classes[0]` and so on (0 is the background)
+        kinds, colours (K,) str: "circle", "red"
         difficult (K,) bool: less than half of the object is visible
         masks (K, H, W) bool: visible pixels, disjoint; segmentation (H, W) int64: the labels painted
         keypoints (K, 4, 3) float32: x, y, v of the object's topmost, rightmost, lowest and leftmost point,
@@ -73,6 +74,8 @@ class Shapes:
         return {
             "boxes": boxes,
             "labels": labels,
+            "kinds": np.array([thing.kind for thing in things]),
+            "colours": np.array([thing.colour for thing in things]),
             "difficult": visible < 0.5 * np.array([thing.area for thing in things]),
             "masks": masks,
             "segmentation": np.append(labels, 0)[owner],  # owner -1, the background, takes the last entry

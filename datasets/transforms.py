@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-PER_OBJECT = ("boxes", "labels", "difficult", "masks", "keypoints")  # first axis: one entry per object
+PER_OBJECT = ("boxes", "labels", "kinds", "colours", "difficult", "masks", "keypoints")  # (K, ...)
 PIXEL_LABELS = {"masks", "segmentation"}  # last two axes: (H, W)
+TEXTS = {"caption", "questions"}  # lists of str, which may say where things are
 UNKNOWN = -1  # segmentation label of pixels that no image covers: not counted
 
 
@@ -54,7 +55,7 @@ def resize(sample: dict, rng: np.random.Generator | None = None, *, short_side: 
 def horizontal_flip(
     sample: dict, rng: np.random.Generator, *, probability: float = 0.5, keypoint_order: Sequence[int] | None = None
 ) -> dict:
-    """Mirror left and right: x' = W - x. "left" and "right" are exchanged in captions too.
+    """Mirror left and right: x' = W - x. "left" and "right" are exchanged in captions and questions.
 
     `keypoint_order` re-orders points that have a side: for (nose, left eye, right eye) it is (0, 2, 1).
     """
@@ -66,7 +67,7 @@ def horizontal_flip(
 def vertical_flip(
     sample: dict, rng: np.random.Generator, *, probability: float = 0.5, keypoint_order: Sequence[int] | None = None
 ) -> dict:
-    """Mirror top and bottom: y' = H - y. "above" and "below" are exchanged in captions too."""
+    """Mirror top and bottom: y' = H - y. "above" and "below" are exchanged in captions and questions."""
     if rng.random() >= probability:
         return dict(sample)
     return _flip(sample, 1, keypoint_order, words=("above", "below"))
@@ -152,9 +153,9 @@ def _flip(sample: dict, axis: int, keypoint_order: Sequence[int] | None, words: 
         new[key] = np.ascontiguousarray(np.flip(sample[key], -1 - axis))
     if "keypoints" in new and keypoint_order is not None:
         new["keypoints"] = new["keypoints"][:, list(keypoint_order)]
-    if "caption" in new:
-        other = dict(zip(words, reversed(words), strict=True))
-        new["caption"] = [re.sub(rf"\b({'|'.join(words)})\b", lambda m: other[m[0]], text) for text in new["caption"]]
+    other = dict(zip(words, reversed(words), strict=True))
+    for key in TEXTS & new.keys():
+        new[key] = [re.sub(rf"\b({'|'.join(words)})\b", lambda m: other[m[0]], text) for text in new[key]]
     return new
 
 

@@ -43,7 +43,7 @@ def test_fields():
         "keypoints": ((count, 4, 3), np.float32),
     }
     assert {key: (sample[key].shape, sample[key].dtype) for key in expected} == expected
-    assert sample.keys() - expected.keys() == {"id", "caption", "label"}
+    assert sample.keys() - expected.keys() == {"id", "caption", "label", "kinds", "colours"}
     assert sample["id"] == "shapes-0-1"
     assert isinstance(sample["label"], int)
     assert len(sample["caption"]) == 3
@@ -140,6 +140,14 @@ def test_mask_boxes_worked_example():
     masks[1, 3, 0] = True
     np.testing.assert_array_equal(mask_boxes(masks), [[2, 1, 7, 3], [0, 3, 1, 4]])
     assert mask_boxes(masks[:0]).shape == (0, 4)
+
+
+def test_kinds_and_colours_are_the_painters():
+    for index, sample in enumerate(DATA):
+        things = things_of(DATA, index)[2]
+        assert sample["kinds"].tolist() == [thing.kind for thing in things]
+        assert sample["colours"].tolist() == [thing.colour for thing in things]
+        assert sample["kinds"].tolist() == [DATA.classes[label - 1] for label in sample["labels"]]
 
 
 def test_label_is_the_class_of_the_largest():

@@ -1,0 +1,80 @@
+"""The encoders of captioning: what is frozen, which weights fit, what is remembered. (Gradients: the models.)"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nn.gradcheck import check_layer
+from nn.state import read_state, save_state
+from vision.captioning import Encoder, ImageVector
+from vision.captioning.encoder import Remembered
+from vision.classification import SqueezeNet
+
+DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
+WEIGHTS = DATA / "weights" / "squeezenet1_0_imagenet.npz"
+
+
+def encoder(kind="small_cnn", width=1, fine_tune=True, weights=None):
+    return Encoder(kind, width, fine_tune, weights, rng=np.random.default_rng(0))
+
+
+def images(n=2, size=(16, 24)):
+    return np.random.default_rng(1).standard_normal((n, 3, *size))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "wanted"), [("small_cnn", (64, 80), (16, 8, 10)), ("squeezenet", (65, 97), (64, 3, 5))]
+)
+def test_the_feature_map_has_the_shape_it_says(kind, size, wanted):
+    model = encoder(kind, width=2)
+    assert model(images(1, size).astype(np.float32)).shape == (1, *wanted)
+    assert model.out_channels == wanted[0]
+
+
+def test_gradients_of_the_image_vector():
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 5))
+    layer = ImageVector(3, (3, 1), 4, rng=np.random.default_rng(0))
+    check_layer(layer, x, complex_step=True, tolerance=1e-12)
+    check_layer(layer, x, tolerance=1e-7)
+
+
+def test_a_frozen_encoder_takes_features_and_gives_no_gradient():
+    frozen = encoder(fine_tune=False)
+    x = images().astype(np.float32)
+    features, cache = frozen.forward(x)
+    np.testing.assert_array_equal(features, frozen(x))  # running statistics, in training too
+    np.testing.assert_array_equal(frozen.forward(features)[0], features)
+    assert frozen.backward(features, cache) is None
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 3, H, W\) or features \(N, 8, h, w\), got"):
+        frozen.forward(features[:, :5])
+
+
+def test_remembered_features_are_the_features():
+    frozen, x = encoder(fine_tune=False), images(4).astype(np.float32)
+    remember = Remembered(frozen, most=2)
+    for batch in (x, x[::-1].copy(), x[1:3]):
+        np.testing.assert_allclose(remember(batch), frozen(batch), rtol=1e-5, atol=1e-6)
+    assert len(remember.known) == 2
+    known = remember.of(x[0])
+    assert remember.of(x[0].copy()) is known, "the same pixels are not seen twice"
+    assert remember.of(x[0] + 1) is not known
+
+
+def test_weights_of_squeezenet_are_loaded_into_its_features(tmp_path):
+    network = SqueezeNet(7, 1, rng=np.random.default_rng(5))
+    save_state(network, tmp_path / "w.npz")
+    loaded = encoder("squeezenet", 1, False, str(tmp_path / "w.npz"))
+    x = images(1, (65, 97)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), network.features(x) / 32)
+    with pytest.raises(ValueError, match=r"w\.npz: .*give the weights of SqueezeNet 1\.0, and width=16"):
+        encoder("squeezenet", 2, False, str(tmp_path / "w.npz"))
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the shared weights")
+def test_the_published_weights_fit():
+    loaded = encoder("squeezenet", 16, False, str(WEIGHTS))
+    state = read_state(WEIGHTS)
+    np.testing.assert_array_equal(loaded.network[0].weight.value, state["features.0.weight"])
+    assert loaded.out_channels == 512

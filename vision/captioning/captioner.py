@@ -1,0 +1,118 @@
+"""What the captioning models share: captions in as sentences, and captions out, word after word."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from nn import LogSoftmax
+from nn.layer import Layer
+from vision.captioning.encoder import Encoder, Remembered
+from vision.sequence import Vocabulary, pad_batch
+from vision.sequence.beam_search import beam_search
+
+OPTIONS = {  # of every captioning model
+    "encoder": "small_cnn", "width": 8, "fine_tune": True, "encoder_weights": None, "embedding_size": 64,
+    "hidden_size": 128, "dropout": 0.0, "short_side": 64, "max_side": 128, "square": False,
+    "mean": (123.0, 117.0, 104.0), "std": 64.0,
+}  # fmt: skip
+
+
+class Captioner(Layer):
+    """An encoder of images and a vocabulary, with all that does not depend on how the sentence is made.
+
+    batch: (images (N, 3, H, W), or features (N, D, h, w) where the encoder is frozen; for each image a list of one or
+    more captions, all of which are learned). A subclass has loss and backward, and for predict two methods:
+
+    state = first_state(features): a tuple of arrays with one row an image
+    log_p (N, V), state = step(state, last): the log probabilities of the word behind `last` (N,)
+
+    words: the vocabulary's, <pad>, <start>, <end> and <unk> first. options: OPTIONS and more, all `hyperparameters`.
+    preprocess: what makes images of pictures (square: they are squeezed to short_side x short_side, so that pictures of
+    all shapes fit into a batch) and, where the encoder is frozen, `features`: images to features.
+    """
+
+    def __init__(self, words: Sequence[str], options: dict, rng: np.random.Generator):
+        self.vocabulary = Vocabulary(words)
+        given = json.loads(json.dumps(options))  # tuples become lists
+        self.hyperparameters = given | {"encoder_weights": None}  # a checkpoint holds the weights themselves
+        encoder = (options[name] for name in ("encoder", "width", "fine_tune", "encoder_weights"))
+        self.encoder = Encoder(*encoder, rng=rng)
+        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "square", "mean", "std")}
+        self.preprocess["features"] = None if options["fine_tune"] else Remembered(self.encoder)
+
+    def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
+        """For each image {caption: str, ids (T,): its words without <start>, with <end> where it was reached}.
+
+        beam_size 1 takes the most probable word at each step; more keeps as many sentences in parallel. Captions end
+        after max_length words at the latest. <pad>, <start> and <unk> are never said.
+        """
+        return [self.describe(ids) for ids in self.search(self.encoder(images), beam_size, max_length)]
+
+    def describe(self, ids) -> dict:
+        """What predict returns for a caption found."""
+        return {"caption": self.vocabulary.decode(ids), "ids": ids}
+
+    def search(self, features, beam_size: int, max_length: int) -> list[np.ndarray]:
+        """The ids of each image's caption; all images together where the beam is 1."""
+        if beam_size == 1:
+            return self._greedy(features, max_length)
+        start, end = self.vocabulary.start, self.vocabulary.end
+        found = []
+        for one in features:
+            state = self.first_state(one[None])
+            best = beam_search(self.step, state, start, end, beam=beam_size, max_steps=max_length)[0]
+            found.append(np.array(best.ids + [end] * best.ended, np.int64))
+        return found
+
+    def _greedy(self, features, max_length):
+        state, last = self.first_state(features), np.full(len(features), self.vocabulary.start)
+        said, ended = [], np.zeros(len(features), bool)
+        while len(said) < max_length and not ended.all():
+            log_p, state = self.step(state, last)
+            last = log_p.argmax(axis=1)
+            said.append(last)
+            ended |= last == self.vocabulary.end
+        return [_until(ids, self.vocabulary.end) for ids in np.stack(said, axis=1)]
+
+    def log_probabilities(self, logits):
+        """(N, V): -inf for the words that are never said."""
+        never = [self.vocabulary.pad, self.vocabulary.start, self.vocabulary.unknown]
+        logits = logits.copy()
+        logits[:, never] = -np.inf
+        return LogSoftmax(axis=1)(logits)
+
+    def sentences(self, batch):
+        """(images, sentences an image (N,), words (T, S), the words after them (T, S), lengths (S,)) of S captions.
+
+        Words run from <start>, those after them up to <end>; unknown ones are <unk>. Raises ValueError for an image
+        without caption, or a caption without words.
+        """
+        images, captions = batch
+        owner = type(self).__name__
+        if len(images) != len(captions):
+            raise ValueError(f"{owner}: {len(images)} images, but captions for {len(captions)}")
+        for of_image in captions:
+            if isinstance(of_image, str) or not len(of_image):
+                raise ValueError(f"{owner}: each image needs a list of captions, got {of_image!r}")
+        encoded = [self._encode(caption) for of_image in captions for caption in of_image]
+        ids, lengths = pad_batch(encoded, self.vocabulary.pad)
+        return images, np.array([*map(len, captions)]), ids[:-1], ids[1:], lengths - 1
+
+    def _encode(self, caption):
+        """The ids of a caption, from <start> to <end>."""
+        ids = self.vocabulary.encode(caption, start=True, end=True)
+        if len(ids) == 2:
+            raise ValueError(f"{type(self).__name__}: there are no words in the caption {caption!r}: leave it out")
+        return ids
+
+
+def gather(dx: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The gradient of x (N, ...) from that of x.repeat(counts, axis=0): what flows to one row adds up."""
+    return np.stack([part.sum(axis=0) for part in np.split(dx, counts.cumsum()[:-1])])  # reduceat: 12 times slower
+
+
+def _until(ids, end):
+    """The ids up to the first `end`, with it."""
+    ends = np.flatnonzero(ids == end)
+    return ids[: ends[0] + 1] if len(ends) else ids

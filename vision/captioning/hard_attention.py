@@ -1,0 +1,146 @@
+"""Show, Attend and Tell with hard attention: each word is said on seeing one part of the image, drawn by chance.
+
+Reference: Xu et al. 2015, arXiv:1502.03044, sec. 4.1. The estimate of the gradient: Williams 1992, Simple statistical
+gradient-following algorithms for connectionist reinforcement learning (REINFORCE).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nn import LogSoftmax
+from vision.captioning.captioner import OPTIONS
+from vision.captioning.show_attend_tell import OWN, RECIPE, Cache, ShowAttendTell, parts
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.sequence import sequence_cross_entropy
+from vision.sequence.padding import real_steps
+
+
+class Sampled(NamedTuple):
+    """What hard attention decided by chance, held fixed when gradients are checked."""
+
+    locations: np.ndarray  # (T, N) int: s_t
+    expected: np.ndarray  # (N, 1): 1 for the images seen as by soft attention
+    advantage: np.ndarray | None  # (N,): lambda_r (log p(y | s) - b)
+
+
+class HardCache(NamedTuple):
+    """What ShowAttendTell keeps for backward, and what was sampled."""
+
+    shared: Cache
+    fixed: Sampled
+
+
+class HardAttention(ShowAttendTell):
+    """Hard attention: each word is said on seeing one part a_i, i = s_t drawn from the weights alpha_t (eq. 8, 9).
+
+    Its gradient is an estimate (REINFORCE), averaged over the sentences, with s = s_1 ... s_T as drawn (eq. 10-12, and
+    the learning rule that follows them):
+
+    d(-log p(y | s)) - lambda_r (log p(y | s) - b) d log p(s) - lambda_e dH,  log p(s) = sum_t log alpha_t[s_t]
+
+    with the entropy H = -sum_ti alpha_ti log alpha_ti, and the baseline b, a moving average of log p(y | s), by
+    b = 0.9 b + 0.1 log p(y | s) after each batch; b is a buffer of the model. As in sec. 4.1, an image is
+    with probability `expected` seen as by soft attention instead: no log p(s) there.
+
+    loss: {words, reinforce, entropy}: what has the three terms for derivatives; only `words` says how good it is.
+    In inference the most probable part is seen.
+    """
+
+    buffers = ("baseline",)
+
+    def __init__(self, words, options: dict, rng: np.random.Generator):
+        super().__init__(words, options, rng)
+        self.lambda_r, self.lambda_e, self.expected = (options[name] for name in ("lambda_r", "lambda_e", "expected"))
+        self.baseline = np.zeros(1, np.float32)
+
+    def loss(self, batch, rng: np.random.Generator, fixed: Sampled | None = None):
+        """({words, reinforce, entropy}, cache)."""
+        images, counts, before, after, lengths = self.sentences(batch)
+        features, c_encoder = self.encoder.forward(images)
+        sampled = fixed or self.not_yet_sampled(before.shape, rng)
+        see = see_sampled(sampled, None if fixed else rng)
+        (logits, weights), c_decoder = self.decoder.forward(parts(features).repeat(counts, axis=0), before, see)
+        words, dlogits = sequence_cross_entropy(logits, after, lengths)
+        if sampled.advantage is None:
+            sampled = sampled._replace(advantage=self.advantage(log_likelihood(logits, after, lengths)))
+        real = real_steps(lengths, len(after))
+        reinforce, d_reinforce = log_probability(weights, sampled, real)
+        entropy, d_entropy = negative_entropy(weights, real, self.lambda_e)
+        losses = {"words": words, "reinforce": reinforce, "entropy": entropy}
+        cache = Cache(c_encoder, features.shape, counts, c_decoder, dlogits, d_reinforce + d_entropy)
+        return losses, HardCache(cache, sampled)
+
+    def backward(self, cache: HardCache):
+        """As ShowAttendTell.backward."""
+        return super().backward(cache.shared)
+
+    def not_yet_sampled(self, shape, rng):
+        """Locations to be filled in step by step; which images are seen as by soft attention is decided here."""
+        return Sampled(np.zeros(shape, np.int64), rng.random((shape[1], 1)) < self.expected, None)
+
+    def advantage(self, log_p):
+        """lambda_r (log p(y | s) - b) of each sentence; b moves on."""
+        advantage = self.lambda_r * (log_p - self.baseline)
+        self.baseline[...] = 0.9 * self.baseline + 0.1 * log_p.mean()
+        return advantage
+
+    def see(self, t, weights):
+        """What is seen in inference: the most probable part."""
+        return one_hot(weights.argmax(axis=1), weights), 0
+
+
+def see_sampled(sampled: Sampled, rng: np.random.Generator | None):
+    """see(t, weights) of hard attention. With an rng, locations are drawn from the weights and put into `sampled`."""
+
+    def see(t, weights):
+        if rng is not None:
+            sampled.locations[t] = sample(weights, rng)
+        return np.where(sampled.expected, weights, one_hot(sampled.locations[t], weights)), sampled.expected
+
+    return see
+
+
+def sample(weights, rng: np.random.Generator) -> np.ndarray:
+    """(N,) locations drawn with probabilities (N, L)."""
+    cumulated = weights.cumsum(axis=1)
+    drawn = rng.random((len(weights), 1)) * cumulated[:, -1:]
+    return (cumulated <= drawn).sum(axis=1).clip(max=weights.shape[1] - 1)
+
+
+def one_hot(locations, weights):
+    """(N, L) like weights, 1 at the location of each row."""
+    seen = np.zeros_like(weights)
+    seen[np.arange(len(weights)), locations] = 1
+    return seen
+
+
+def log_likelihood(logits, words, lengths) -> np.ndarray:
+    """(N,): log p(y | s), the sum over the real steps of the log probabilities of the words (T, N)."""
+    log_p = np.take_along_axis(LogSoftmax(axis=2)(logits), words[:, :, None], axis=2)[:, :, 0]
+    return (log_p * real_steps(lengths, len(words))).sum(axis=0)
+
+
+def log_probability(weights, sampled: Sampled, real):
+    """(value, gradient) of -mean over sentences of advantage * sum_t log alpha_t[s_t], where s was sampled."""
+    place = sampled.locations[:, :, None]
+    scale = -sampled.advantage * ~sampled.expected[:, 0] * real / weights.shape[1]  # (T, N)
+    p = np.take_along_axis(weights, place, axis=2)
+    dweights = np.zeros_like(weights)
+    np.put_along_axis(dweights, place, scale[:, :, None] / p, axis=2)
+    return (scale * np.log(p[:, :, 0])).sum().item(), dweights
+
+
+def negative_entropy(weights, real, scale: float):
+    """(value, gradient) of the mean over sentences of scale * sum_ti alpha_ti log alpha_ti."""
+    scale = scale * real[:, :, None] / weights.dtype.type(weights.shape[1])
+    log = np.log(weights + np.finfo(weights.real.dtype).tiny)  # 0 log 0 = 0
+    return (scale * weights * log).sum().item(), scale * (log + 1)
+
+
+@register("show_attend_tell_hard", "captioning", recipe=RECIPE)
+def show_attend_tell_hard(words, rng, **options) -> HardAttention:
+    """Show, Attend and Tell with hard attention."""
+    own = {"lambda_r": 0.05, "lambda_e": 0.002, "expected": 0.5}
+    return HardAttention(words, complete("show_attend_tell_hard", options, **OPTIONS, **OWN, **own), rng)

@@ -1,0 +1,169 @@
+"""A recurrent network that describes an image it has seen once, as one vector: Show and Tell, and neuraltalk.
+
+Reference: Vinyals et al. 2015, Show and tell, arXiv:1411.4555; Karpathy and Fei-Fei 2015, Deep visual-semantic
+alignments for generating image descriptions, arXiv:1412.2306.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import LSTM, RNN, Dropout, Embedding, Linear
+from nn.backend import array_module
+from vision.captioning.captioner import OPTIONS, Captioner, gather
+from vision.captioning.encoder import ImageVector
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.sequence import sequence_cross_entropy
+
+
+class Cache(NamedTuple):
+    """From loss to backward: the caches of all parts, and the gradient of the loss with respect to the logits."""
+
+    encoder: Any
+    vector: Any
+    counts: np.ndarray  # sentences an image
+    decoder: Any
+    dlogits: np.ndarray
+
+
+class DecoderCache(NamedTuple):
+    """The caches of the decoder's parts."""
+
+    image: Any
+    embedding: Any
+    cell: Any
+    dropout: Any
+    output: Any
+
+
+class ShowAndTell(Captioner):
+    """p(S_0 ... S_T | image) = product over t of p(S_t | v, S_0 ... S_{t-1}), v the image as one vector.
+
+    v is the hidden layer of the CNN before its softmax (ImageVector), and enters the recurrent network once:
+
+    image="first_input": x_{-1} = W_e v, then x_t = E S_t for the words from <start> on (Vinyals et al., eq. 10-12)
+    image="first_step": h_t = f(W_xh E S_t + W_hh h_{t-1} + W_ih v [t = 1] + b) (Karpathy and Fei-Fei, eq. 13-15)
+
+    and p_{t+1} = softmax(W_o h_t + b_o). cell: "lstm" or "rnn", the latter with f = tanh. W_xh and W_ih are the left
+    and the right columns of the cell's weight_ih_l0, its input being [E S_t; v], and [E S_t; 0] after the first step.
+
+    loss: the mean over the sentences of the sum of -log p of their words, <end> with them (Vinyals et al., eq. 13).
+    fine_tune: whether gradients flow into the CNN below v.
+    """
+
+    def __init__(self, words, options: dict, rng: np.random.Generator):
+        super().__init__(words, options, rng)
+        if options["image"] not in ("first_input", "first_step") or options["cell"] not in ("lstm", "rnn"):
+            got = f"{options['image']!r} and {options['cell']!r}"
+            raise ValueError(
+                f"ShowAndTell: image must be 'first_input' or 'first_step', cell 'lstm' or 'rnn', got {got}"
+            )
+        inputs, hidden, v = (options[name] for name in ("embedding_size", "hidden_size", "vector_size"))
+        self.at_first_step = options["image"] == "first_step"
+        self.vector = ImageVector(self.encoder.out_channels, options["levels"], v, rng=rng)
+        self.image = None if self.at_first_step else Linear(v, inputs, rng=rng)  # W_e
+        self.embedding = Embedding(len(words), inputs, rng=rng)
+        cell = {"lstm": LSTM, "rnn": RNN}[options["cell"]]
+        self.cell = cell(inputs + v if self.at_first_step else inputs, hidden, rng=rng)
+        self.dropout = Dropout(options["dropout"], rng=rng.spawn(1)[0])
+        self.output = Linear(hidden, len(words), rng=rng)
+
+    def loss(self, batch, rng: np.random.Generator):
+        """({words}, cache)."""
+        images, counts, before, after, lengths = self.sentences(batch)
+        features, c_encoder = self.encoder.forward(images)
+        v, c_vector = self.vector.forward(features)
+        logits, c_decoder = self.decode(v.repeat(counts, axis=0), before)
+        words, dlogits = sequence_cross_entropy(logits, after, lengths)
+        return {"words": words}, Cache(c_encoder, c_vector, counts, c_decoder, dlogits)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters; returns that of the images, None where the CNN is frozen."""
+        dv = gather(self.decode_backward(cache.dlogits, cache.decoder), cache.counts)
+        dfeatures = self.vector.backward(dv, cache.vector)
+        return self.encoder.backward(dfeatures, cache.encoder)
+
+    def decode(self, v, words, training=True):
+        """logits (T, N, V) of the words that follow `words` (T, N)."""
+        x, c_embedding = self.embedding.forward(words, training)
+        x, c_image = self._show(v, x)
+        (h, *_), c_cell = self.cell.forward(x, training=training)
+        h = h if self.at_first_step else h[1:]  # nothing is said at the image's own step
+        h, c_dropout = self.dropout.forward(h, training)
+        logits, c_output = self.output.forward(h.reshape(-1, h.shape[2]), training)
+        cache = DecoderCache(c_image, c_embedding, c_cell, c_dropout, c_output)
+        return logits.reshape(*words.shape, -1), cache
+
+    def decode_backward(self, dlogits, cache):
+        """dv."""
+        xp, (steps, n, _) = array_module(dlogits), dlogits.shape
+        dh = self.output.backward(dlogits.reshape(steps * n, -1), cache.output).reshape(steps, n, -1)
+        dh = self.dropout.backward(dh, cache.dropout)
+        if not self.at_first_step:
+            dh = xp.concatenate([xp.zeros_like(dh[:1]), dh])  # h[1:]
+        dx = self.cell.backward((dh, *[None] * len(self.cell.states)), cache.cell)[0]
+        dx, dv = self._show_backward(dx, cache.image)
+        self.embedding.backward(dx, cache.embedding)
+        return dv
+
+    def _show(self, v, x):
+        """The words (T, N, E) and the image together: the input of the recurrent network."""
+        xp = array_module(v)
+        if self.at_first_step:
+            seen = xp.zeros((*x.shape[:2], v.shape[1]), v.dtype)
+            seen[0] = v
+            return xp.concatenate([x, seen], axis=2), None
+        first, cache = self.image.forward(v)
+        return xp.concatenate([first[None], x]), cache
+
+    def _show_backward(self, dx, cache):
+        """(gradient of the words, dv)."""
+        if self.at_first_step:
+            size = self.embedding.embedding_dim
+            return dx[:, :, :size], dx[0, :, size:]  # [x; v] at the first step
+        return dx[1:], self.image.backward(dx[0], cache)  # [W_e v, x_0, x_1, ...]
+
+    def first_state(self, features):
+        """(hidden states ..., v): v stands for the image at the first step, zeros after it; see `step`."""
+        v = self.vector(features)
+        states = [np.zeros((len(v), self.cell.hidden_size), v.dtype) for _ in self.cell.states]
+        if self.at_first_step:
+            return (*states, v)
+        return (*self._advance(self.image(v), states), v)
+
+    def step(self, state, last):
+        """(log_p (N, V), state) of the word behind `last` (N,)."""
+        *states, v = state
+        x = self.embedding(last)
+        x = np.concatenate([x, v], axis=1) if self.at_first_step else x
+        states = self._advance(x, states)
+        return self.log_probabilities(self.output(states[0])), (*states, np.zeros_like(v))
+
+    def _advance(self, x, states):
+        """The states (N, H) after one more input (N, D)."""
+        (_, *states), _ = self.cell.forward(x[None], *(s[None] for s in states), training=False)
+        return [s[0] for s in states]
+
+
+# Vinyals et al., sec. 4.3.1, take SGD without momentum. Each generated scene is seen with both of its captions at once.
+RECIPE = {
+    "epochs": 4, "batch_size": 32, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 0, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
+    "flip_vertical": 0.5,
+}  # fmt: skip
+OWN = {"levels": (4, 2, 1), "vector_size": 256}
+
+
+@register("show_and_tell", "captioning", recipe=RECIPE)
+def show_and_tell(words, rng, **options) -> ShowAndTell:
+    """Show and Tell: an LSTM, the image as its first input."""
+    options = complete("show_and_tell", options, **OPTIONS, **OWN, cell="lstm", image="first_input")
+    return ShowAndTell(words, options, rng)
+
+
+@register("neuraltalk", "captioning", recipe=RECIPE)
+def neuraltalk(words, rng, **options) -> ShowAndTell:
+    """neuraltalk: a simple recurrent network, the image added at its first step."""
+    options = complete("neuraltalk", options, **OPTIONS, **OWN, cell="rnn", image="first_step")
+    return ShowAndTell(words, options, rng)

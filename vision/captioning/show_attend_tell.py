@@ -1,0 +1,125 @@
+"""A network that looks at a part of the image while it says each word: Show, Attend and Tell, with soft attention.
+
+hard_attention.py has the other kind.
+
+Reference: Xu et al. 2015, Show, attend and tell: neural image caption generation with visual attention,
+arXiv:1502.03044.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vision.captioning.attention_decoder import AttentionDecoder, see_expectation
+from vision.captioning.captioner import OPTIONS, Captioner, gather
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.sequence import sequence_cross_entropy
+from vision.sequence.padding import real_steps
+
+
+class Cache(NamedTuple):
+    """From loss to backward: the caches, and the loss's gradients of logits and attention weights."""
+
+    encoder: Any
+    features_shape: tuple
+    counts: np.ndarray  # sentences an image
+    decoder: Any
+    dlogits: np.ndarray
+    dweights: np.ndarray
+
+
+class ShowAttendTell(Captioner):
+    """What both kinds share: the encoder's feature map as parts, the decoder, and captions with attention maps."""
+
+    def __init__(self, words, options: dict, rng: np.random.Generator):
+        super().__init__(words, options, rng)
+        sizes = (options[name] for name in ("embedding_size", "hidden_size", "attention_size", "gate", "dropout"))
+        self.decoder = AttentionDecoder(len(words), self.encoder.out_channels, *sizes, rng=rng)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters; returns that of the images, None where the CNN is frozen."""
+        dkeys = gather(self.decoder.backward((cache.dlogits, cache.dweights), cache.decoder), cache.counts)
+        dfeatures = dkeys.transpose(0, 2, 1).reshape(cache.features_shape)
+        return self.encoder.backward(dfeatures, cache.encoder)
+
+    def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
+        """As Captioner.predict, and attention (T, h, w): where it looked when it said each word; the sums are 1."""
+        features = self.encoder(images)
+        captions = self.search(features, beam_size, max_length)
+        return [self.describe(ids) | {"attention": self.look(f, ids)} for ids, f in zip(captions, features)]
+
+    def look(self, features, ids):
+        """The attention (T, h, w) on one image's features (D, h, w) while the words (T,) were said."""
+        before = np.concatenate([[self.vocabulary.start], ids[:-1]])[:, None]
+        (_, weights), _ = self.decoder.forward(parts(features[None]), before, self.see, training=False)
+        return weights[:, 0].reshape(-1, *features.shape[1:])
+
+    def first_state(self, features):
+        """(h, c, keys, projected keys)."""
+        keys = parts(features)
+        return (*self.decoder.first_state(keys)[0], keys, self.decoder.attention.project(keys)[0])
+
+    def step(self, state, last):
+        """(log_p (N, V), state) of the word behind `last` (N,)."""
+        h, c, keys, projected = state
+        word = self.decoder.embedding(last)
+        h, c, z, _, _ = self.decoder.advance(word, h, c, keys, projected, lambda weights: self.see(None, weights))
+        logits, _ = self.decoder.say(word[None], h[None], z[None], training=False)
+        return self.log_probabilities(logits[0]), (h, c, keys, projected)
+
+    def see(self, t, weights):
+        """What is seen in inference."""
+        return see_expectation(t, weights)
+
+
+class SoftAttention(ShowAttendTell):
+    """Soft attention: each word is said on seeing the expectation sum_i alpha_ti a_i of the parts (eq. 13).
+
+    loss: {words, penalty}: the mean over the sentences of -sum_t log p(y_t), and of lambda_penalty times
+    sum_i (1 - sum_t alpha_ti)^2: every part ought to be looked at (doubly stochastic attention, eq. 14).
+    """
+
+    def __init__(self, words, options: dict, rng: np.random.Generator):
+        super().__init__(words, options, rng)
+        self.lambda_penalty = options["lambda_penalty"]
+
+    def loss(self, batch, rng: np.random.Generator):
+        """({words, penalty}, cache)."""
+        images, counts, before, after, lengths = self.sentences(batch)
+        features, c_encoder = self.encoder.forward(images)
+        (logits, weights), c_decoder = self.decoder.forward(parts(features).repeat(counts, axis=0), before)
+        words, dlogits = sequence_cross_entropy(logits, after, lengths)
+        penalty, dweights = doubly_stochastic(weights, lengths, self.lambda_penalty)
+        cache = Cache(c_encoder, features.shape, counts, c_decoder, dlogits, dweights)
+        return {"words": words, "penalty": penalty}, cache
+
+
+def parts(features: np.ndarray) -> np.ndarray:
+    """The annotation vectors (N, L, D) of features (N, D, h, w), L = h w, row by row."""
+    return np.ascontiguousarray(features.reshape(*features.shape[:2], -1).transpose(0, 2, 1))
+
+
+def doubly_stochastic(weights, lengths, scale: float):
+    """(value, gradient) of the mean over sentences of scale * sum_i (1 - sum_t alpha_ti)^2, t over the real steps."""
+    real = real_steps(lengths, len(weights))[:, :, None]
+    scale = weights.real.dtype.type(scale / weights.shape[1])
+    rest = 1 - (weights * real).sum(axis=0)
+    return (scale * (rest * rest).sum()).item(), -2 * scale * rest * real
+
+
+# Sec. 4.3: Adam, as here. The authors' code for MS COCO has lambda_penalty=1; in generated scenes most parts are
+# background, which no word is about.
+RECIPE = {
+    "epochs": 4, "batch_size": 32, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 0, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
+    "flip_vertical": 0.5,
+}  # fmt: skip
+OWN = {"attention_size": 64, "gate": True}
+
+
+@register("show_attend_tell_soft", "captioning", recipe=RECIPE)
+def show_attend_tell_soft(words, rng, **options) -> SoftAttention:
+    """Show, Attend and Tell with soft attention."""
+    options = complete("show_attend_tell_soft", options, **OPTIONS, **OWN, lambda_penalty=0.01)
+    return SoftAttention(words, options, rng)
