@@ -6,6 +6,7 @@ A data set has len() and [index], which gives a sample: a dict with, as the task
     id            str
     boxes         (K, 4) float32, (x1, y1, x2, y2) in pixels, 0-based, half-open: x2 - x1 is the width
     labels        (K,) int64, 1 for the first class; 0 is the background
+    kinds         (K,) str: the names of the labels; colours (K,) str
     difficult     (K,) bool: not counted in evaluation
     masks         (K, H, W) bool
     keypoints     (K, J, 3) float32, x, y, v in pixels; v is 0 for absent, 1 for hidden, 2 for visible
@@ -16,10 +17,16 @@ A data set has len() and [index], which gives a sample: a dict with, as the task
 A transform is a function (sample, rng) -> sample; `Loader` makes batches. A damaged file is a ValueError with its path.
 """
 
+from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
 from .cifar import CIFAR10Lossless
 from .images import image_size, read_image
 from .loader import Loader, detection_batch
+from .mnist import MNIST
+from .mnist_cluttered import TranslatedMNIST
+from .pairs import Dates, Reversal
 from .shapes import Shapes, mask_boxes
+from .shapes_questions import ShapesQuestions
+from .texts import read_pairs, read_text, read_texts
 from .transforms import (
     colour_jitter,
     compose,
@@ -32,10 +39,19 @@ from .transforms import (
 from .voc import VOC_CLASSES, VOCDetection, find_classes, read_annotation
 
 __all__ = [
+    "MNIST",
     "VOC_CLASSES",
     "CIFAR10Lossless",
+    "COCOCaptions",
+    "CaptionedImages",
+    "Dates",
+    "Flickr8kCaptions",
+    "ListedCaptions",
     "Loader",
+    "Reversal",
     "Shapes",
+    "ShapesQuestions",
+    "TranslatedMNIST",
     "VOCDetection",
     "colour_jitter",
     "compose",
@@ -48,6 +64,9 @@ __all__ = [
     "random_scale",
     "read_annotation",
     "read_image",
+    "read_pairs",
+    "read_text",
+    "read_texts",
     "resize",
     "vertical_flip",
 ]

@@ -30,12 +30,10 @@ from nn.cases import LAYERS, LOSSES, LayerCase, LossCase, randomise
 from nn.gradcheck import check_layer, check_loss, check_model
 from nn.layer import Layer
 from scripts.command_line import Parser, command
-from scripts.tasks import TASKS
+from scripts.tasks import TASKS, Task
 
 SMOOTH, DEEP = 1e-7, 1e-6  # wanted of central differences: of a layer or loss, of stacks of layers
 EXACT, EXACT_DEEP = 1e-12, 1e-9  # wanted of the complex step: of a layer or loss, of models
-
-CLASSES = ("circle", "square", "triangle")
 
 
 class Small(NamedTuple):
@@ -58,6 +56,21 @@ SMALL = {
     }, scenes=1, size=(32, 32)),
     "resnet20_cifar": Small({"n": 1, "width": 2}),
     "squeezenet1_0": Small({"width": 1}),
+    "vgg16": Small({"width": 4, "hidden": 6}),
+    "ram_mnist": Small({"hidden": 6, "glimpses": 3, "core": "lstm"}),
+    "ram_translated": Small({"hidden": 6, "glimpses": 3, "glimpse_size": 4}),
+    "mnist_fc": Small({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32)),
+    "mnist_conv": Small({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32)),
+    "char_rnn": Small({"hidden": 3, "layers": 3, "embedding": 2, "dropout": 0.3}),
+    "char_lstm": Small({"hidden": 3, "dropout": 0.3}),
+    "show_and_tell": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "levels": (2, 1), "vector_size": 5}),
+    "neuraltalk": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "levels": (2, 1), "vector_size": 5}),
+    "show_attend_tell_soft": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "attention_size": 5}),
+    "show_attend_tell_hard": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "attention_size": 5}),
+    "stacked_attention_vqa": Small({"width": 1, "embedding_size": 3, "hidden_size": 5, "attention_size": 4}),
+    "char_gru": Small({"hidden": 3, "embedding": 2}),
+    "seq2seq": Small({"hidden": 3, "embedding": 2}),
+    "seq2seq_attention": Small({"hidden": 3, "embedding": 2}),
 }  # fmt: skip
 
 Check = tuple[str, str, Callable[[bool], float]]  # case, why its forward is not analytic, complex_step -> worst error
@@ -202,18 +215,18 @@ def model_checks(name: str) -> Iterable[Check]:
 
 def check_small_model(name: str, small: Small, complex_step: bool) -> float:
     """The worst relative error over all trainable parameters; GradientError where it is too large."""
-    model = off_the_kinks(vision.build(name, CLASSES, np.random.default_rng(3), **small.options))
-    tolerance = EXACT_DEEP if complex_step else DEEP
-    return max(check_model(model, scenes(model, small), tolerance=tolerance, complex_step=complex_step).values())
-
-
-def scenes(model: Layer, small: Small) -> tuple:
-    """A batch for model.loss as its task makes them, the images in float64."""
-    task = TASKS[vision.MODELS[model.config["model"]].task]
+    task = TASKS[vision.MODELS[name].task]
     data = task.data["shapes"](Namespace(root=None, shapes_train=small.scenes, shapes_size=small.size), "train")
-    samples = [data[i] for i in range(len(data))]
-    images, targets = task.collate(samples, model.preprocess["mean"], model.preprocess["std"])
-    return images.astype(np.float64), targets
+    model = off_the_kinks(vision.build(name, data.classes, np.random.default_rng(3), **small.options))
+    tolerance = EXACT_DEEP if complex_step else DEEP
+    batch = small_batch(model, task, data, small.scenes)
+    return max(check_model(model, batch, tolerance=tolerance, complex_step=complex_step).values())
+
+
+def small_batch(model: Layer, task: Task, data, n: int) -> tuple:
+    """The first n samples as a batch for model.loss, images and other arrays of floats in it as float64."""
+    batch = task.collate([data[i] for i in range(n)], model.preprocess)
+    return tuple(x.astype(np.float64) if getattr(x, "dtype", np.dtype(int)).kind == "f" else x for x in batch)
 
 
 def off_the_kinks(model: Layer) -> Layer:

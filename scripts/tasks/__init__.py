@@ -3,10 +3,21 @@
 A model's task is the word it is registered with in `vision`; train, evaluate and predict take the rest from here.
 """
 
+from scripts.tasks.captioning import CAPTIONING
 from scripts.tasks.classification import CLASSIFICATION
 from scripts.tasks.detection import DETECTION
+from scripts.tasks.language import LANGUAGE
 from scripts.tasks.task import Task, shown
+from scripts.tasks.translation import TRANSLATION
+from scripts.tasks.vqa import VQA
 
-__all__ = ["CLASSIFICATION", "DETECTION", "TASKS", "Task", "shown"]
+__all__ = ["CAPTIONING", "CLASSIFICATION", "DETECTION", "LANGUAGE", "TASKS", "TRANSLATION", "VQA", "Task", "shown"]
 
-TASKS = {"detection": DETECTION, "classification": CLASSIFICATION}
+TASKS = {
+    "detection": DETECTION,
+    "classification": CLASSIFICATION,
+    "language": LANGUAGE,
+    "captioning": CAPTIONING,
+    "translation": TRANSLATION,
+    "vqa": VQA,
+}

@@ -1,0 +1,208 @@
+"""Stacked attention networks: a question looks at an image twice before it is answered.
+
+Reference: Yang et al. 2016, Stacked attention networks for image question answering, arXiv:1511.02274.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import LSTM, AdditiveAttention, Embedding, Linear, Softmax, Tanh
+from nn.backend import array_module
+from nn.layer import Layer, positive
+from nn.losses import softmax_cross_entropy
+from vision.captioning.captioner import gather
+from vision.captioning.encoder import small_cnn
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.sequence import Vocabulary, pad_batch
+
+
+class StackedAttention(Layer):
+    """u^k = sum_l p^k_l v_l + u^{k-1}, the weights p^k depending on u^{k-1}; u^0 = v_Q, k = 1 .. hops.
+
+    h_A^k = tanh(W_I^k v_l + (W_Q^k u^{k-1} + b_A^k))     eq. 15, 19
+    p^k = softmax over l of W_P^k h_A^k                   eq. 16, 20 (b_P adds the same to all l: it cancels)
+    u^k = sum over l of p^k_l v_l + u^{k-1}               eq. 17, 18, 21, 22
+
+    queries v_Q (M, d), M >= N questions about N images; keys v_I (N, L, d); counts (N,), at least 1: how many questions
+    there are about each image, in order. u (M, d), weights p (hops, M, L).
+
+    (u, weights), cache = forward(queries, keys, counts); dqueries, dkeys, None = backward((du, None), cache)
+    """
+
+    def __init__(self, size: int, attention_size: int, hops: int = 2, *, rng: np.random.Generator):
+        positive(self, size=size, attention_size=attention_size, hops=hops)
+        self.hops = [AdditiveAttention(size, size, attention_size, rng=rng) for _ in range(hops)]
+
+    def forward(self, queries, keys, counts, training=True):
+        u, weights, caches = queries, [], []
+        of_questions = keys.repeat(counts, axis=0)  # the image of each question
+        for hop in self.hops:
+            projected, c_projection = hop.project(keys)
+            (seen, p), c_hop = hop.forward(u, of_questions, None, projected.repeat(counts, axis=0), training)
+            u = seen + u
+            weights.append(p)
+            caches.append((c_hop, c_projection))
+        return (u, array_module(u).stack(weights)), (caches, counts)
+
+    def backward(self, dy, cache):
+        (du, _), (caches, counts) = dy, cache
+        dkeys = 0
+        for hop, (c_hop, c_projection) in zip(reversed(self.hops), reversed(caches)):
+            dquery, dseen, _, dprojected = hop.backward((du, None), c_hop)
+            du = du + dquery  # u^k = seen(u^{k-1}) + u^{k-1}
+            dkeys = dkeys + gather(dseen, counts) + hop.project_backward(gather(dprojected, counts), c_projection)
+        return du, dkeys, None
+
+
+class Cache(NamedTuple):
+    """The caches of the model's parts and, from loss to backward, the gradient of the loss by the logits."""
+
+    image: Any
+    question: Any
+    attention: Any
+    head: Any
+    dlogits: np.ndarray | None = None
+
+
+class StackedAttentionVQA(Layer):
+    """p(answer) = softmax(W_u u + b_u) (eq. 23), u from StackedAttention of a question and an image's features.
+
+    f_I = CNN(image), L cells of D numbers, and for each its place (x, y), from -1 to 1; v_I = tanh(W_I f_I + b_I) eq. 2
+    v_Q = the last state of an LSTM that reads the words' vectors                                     eq. 3-9
+
+    The places are not in the paper, but in Liu et al. 2018, arXiv:1807.03247: what a convolution sees of a thing does
+    not say where it is. coordinates=False leaves them out. The CNN, the paper's VGG, is small here and trained.
+
+    classes: the answers, then the words of a Vocabulary, so from <pad> on. Batch for loss: (images (N, 3, H, W), for
+    each image a list of at least one question, and a list of as many answers).
+    Raises ValueError for classes without <pad>, an unknown answer, a question without words, an image without question.
+    """
+
+    def __init__(self, classes: Sequence[str], options: dict, rng: np.random.Generator):
+        if "<pad>" not in classes[1:]:
+            raise ValueError(
+                "StackedAttentionVQA: classes must be answers, then the words of a Vocabulary, from <pad> on"
+            )
+        split = list(classes).index("<pad>")
+        self.answers, self.vocabulary = tuple(classes[:split]), Vocabulary(classes[split:])
+        self.hyperparameters = json.loads(json.dumps(options))  # tuples become lists
+        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "mean", "std")}
+        size, self.coordinates = options["hidden_size"], options["coordinates"]
+        self.cnn = small_cnn(options["width"], rng)
+        self.image = Linear(8 * options["width"] + 2 * self.coordinates, size, rng=rng)
+        self.tanh = Tanh()
+        self.embedding = Embedding(len(self.vocabulary), options["embedding_size"], rng=rng)
+        self.lstm = LSTM(options["embedding_size"], size, rng=rng)
+        self.attention = StackedAttention(size, options["attention_size"], options["hops"], rng=rng)
+        self.head = Linear(size, len(self.answers), rng=rng)
+
+    def forward(self, images, ids, lengths, counts, training=True):
+        """((logits (M, answers), weights (hops, M, h, w)), cache) for ids (T, M), lengths (M,), counts (N,)."""
+        if len(images) != len(counts):
+            raise ValueError(f"{type(self).__name__}: got {len(images)} images, but questions about {len(counts)}")
+        keys, c_image, grid = self.see(images, training)
+        queries, c_question = self.read(ids, lengths, training)
+        (u, weights), c_attention = self.attention.forward(queries, keys, counts, training)
+        logits, c_head = self.head.forward(u, training)
+        return (logits, weights.reshape(*weights.shape[:2], *grid)), Cache(c_image, c_question, c_attention, c_head)
+
+    def loss(self, batch, rng: np.random.Generator):
+        """({answer}, cache): the mean of -log p(answer) over the questions."""
+        images, questions, answers = batch
+        encoded, labels = self.encode(questions), self._labels(questions, answers)
+        (logits, _), cache = self.forward(images, *encoded)
+        value, dlogits = softmax_cross_entropy(logits, labels)
+        return {"answer": value}, cache._replace(dlogits=dlogits)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters; returns that of the images."""
+        du = self.head.backward(cache.dlogits, cache.head)
+        dqueries, dkeys, _ = self.attention.backward((du, None), cache.attention)
+        self.read_backward(dqueries, cache.question)
+        return self.see_backward(dkeys, cache.image)
+
+    def see(self, images, training=True):
+        """(keys v_I (N, L, d), cache, (h, w)) with L = h * w cells."""
+        features, c_cnn = self.cnn.forward(images, training)
+        n, _, h, w = features.shape
+        cells = features.reshape(n, -1, h * w).transpose(0, 2, 1)
+        if self.coordinates:
+            xp = array_module(cells)
+            cells = xp.concatenate([cells, xp.broadcast_to(places(h, w, cells), (n, h * w, 2))], axis=2)
+        linear, c_linear = self.image.forward(cells.reshape(n * h * w, -1), training)
+        keys, c_tanh = self.tanh.forward(linear, training)
+        return keys.reshape(n, h * w, -1), (c_cnn, c_linear, c_tanh, features.shape), (h, w)
+
+    def see_backward(self, dkeys, cache):
+        """The gradient of the images."""
+        c_cnn, c_linear, c_tanh, (n, d, h, w) = cache
+        dcells = self.image.backward(self.tanh.backward(dkeys.reshape(n * h * w, -1), c_tanh), c_linear)
+        dfeatures = dcells.reshape(n, h * w, -1)[:, :, :d].transpose(0, 2, 1)  # the places are constant
+        return self.cnn.backward(dfeatures.reshape(n, d, h, w), c_cnn)
+
+    def read(self, ids, lengths, training=True):
+        """(v_Q (M, d), cache): the LSTM's state after each question's own last word."""
+        vectors, c_embedding = self.embedding.forward(ids, training)
+        (_, h, _), c_lstm = self.lstm.forward(vectors, None, None, lengths, training)
+        return h[0], (c_embedding, c_lstm)
+
+    def read_backward(self, dqueries, cache):
+        """Nothing is below the words."""
+        c_embedding, c_lstm = cache
+        dvectors, *_ = self.lstm.backward((None, dqueries[None], None), c_lstm)
+        self.embedding.backward(dvectors, c_embedding)
+
+    def predict(self, images, questions: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """(probabilities (M, answers), attention (hops, M, h, w)) of all the images' questions, in order."""
+        (logits, weights), _ = self.forward(images, *self.encode(questions), training=False)
+        return Softmax(axis=1)(logits), weights
+
+    def encode(self, questions: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(ids (T, M), lengths (M,), counts (N,)) of lists of questions; unknown words are <unk>."""
+        owner = type(self).__name__
+        for i, of_image in enumerate(questions):
+            if isinstance(of_image, str) or not len(of_image):
+                raise ValueError(f"{owner}: questions[{i}] must be a list of at least one question, got {of_image!r}")
+        texts = [question for of_image in questions for question in of_image]
+        encoded = [self.vocabulary.encode(text) for text in texts]
+        if empty := [text for text, ids in zip(texts, encoded) if not len(ids)]:
+            raise ValueError(f"{owner}: a question must have words, got {empty[0]!r}")
+        return *pad_batch(encoded, self.vocabulary.pad), np.array([len(of_image) for of_image in questions])
+
+    def _labels(self, questions, answers):
+        """(M,): the answers' places in the list of answers."""
+        given = [answer for of_image in answers for answer in of_image]
+        if unknown := [answer for answer in given if answer not in self.answers]:
+            raise ValueError(f"{type(self).__name__}: answers are {', '.join(self.answers)}; got {unknown[0]!r}")
+        if [*map(len, questions)] != [*map(len, answers)]:
+            raise ValueError(f"{type(self).__name__}: each question needs one answer, got other numbers of them")
+        return np.array([self.answers.index(answer) for answer in given])
+
+
+def places(h: int, w: int, like: np.ndarray) -> np.ndarray:
+    """(h * w, 2): x and y of the centres of cells, the image reaching from -1 to 1; module and dtype of `like`."""
+    xp = array_module(like)
+    x, y = ((2 * xp.arange(length) + 1) / length - 1 for length in (w, h))
+    return xp.stack(xp.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(like.dtype)
+
+
+# The paper trains by SGD on photographs, with a VGG that knows them; here the CNN is learned from scenes, with Adam.
+RECIPE = {
+    "epochs": 36, "batch_size": 8, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 0, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 8000, "shapes_val": 500, "jitter": 0.0,
+    "flip_vertical": 0.5,
+}  # fmt: skip
+
+
+@register("stacked_attention_vqa", "vqa", recipe=RECIPE)
+def stacked_attention_vqa(classes, rng, **options) -> StackedAttentionVQA:
+    """A stacked attention network of two hops with a small CNN, for generated scenes."""
+    options = complete(
+        "stacked_attention_vqa", options, width=12, embedding_size=32, hidden_size=96, attention_size=96, hops=2,
+        coordinates=True, short_side=64, max_side=128, mean=(123.0, 117.0, 104.0), std=64.0,
+    )  # fmt: skip
+    return StackedAttentionVQA(classes, options, rng)
