@@ -1,0 +1,67 @@
+"""The number of threads changes no bit: large arrays through the layers, in processes of 1 and of 3 threads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import nn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cases():
+    """(name, layer, inputs): the fast paths of the library, each in many pieces."""
+    rng = np.random.default_rng(90)
+    boxes = np.sort(rng.uniform(0, 500, (40, 2, 2)), axis=1).reshape(40, 4).astype(np.float32)
+    image_index = np.arange(40) % 2
+
+    def floats(*shape):
+        return rng.standard_normal(shape, np.float32)
+
+    yield "winograd", nn.Conv2d(64, 48, 3, padding=1), [floats(5, 64, 30, 31)]
+    yield "winograd, dilated", nn.Conv2d(48, 64, 3, padding=2, dilation=2), [floats(3, 48, 32, 32)]
+    yield "winograd, large weights", nn.Conv2d(256, 256, 3, padding=1), [floats(9, 256, 8, 8)]
+    yield "tiled", nn.Conv2d(16, 24, 3, stride=2, padding=1), [floats(40, 16, 33, 40)]
+    yield "tiled, thin", nn.Conv2d(3, 16, 5), [floats(9, 3, 90, 80)]
+    yield "depthwise", nn.Conv2d(90, 90, 3, padding=1, groups=90), [floats(3, 90, 40, 40)]
+    yield "transposed", nn.ConvTranspose2d(20, 10, 4, stride=2, padding=1), [floats(20, 20, 24, 24)]
+    yield "max pooling", nn.MaxPool2d(3, 2, 1), [floats(9, 32, 60, 60)]
+    yield "batch normalisation", nn.BatchNorm2d(24), [floats(30, 24, 32, 32)]
+    yield "RoIPool", nn.RoIPool(7, 1 / 16), [floats(2, 64, 32, 32), boxes, image_index]
+    yield "RoIAlign", nn.RoIAlign(7, 1 / 16, sampling_ratio=2), [floats(2, 64, 32, 32), boxes, image_index]
+    yield "bilinear", nn.Upsample2d(scale_factor=2, mode="bilinear"), [floats(4, 24, 60, 60)]
+    yield "deformable", nn.DeformConv2d(16, 16, 3, padding=1), [floats(2, 16, 40, 40), floats(2, 18, 40, 40)]
+    yield "linear", nn.Linear(700, 900), [floats(900, 700)]
+    yield "LSTM", nn.LSTM(100, 300), [floats(9, 50, 100)]
+    yield "GRU", nn.GRU(100, 300), [floats(9, 50, 100)]
+
+
+def fingerprints():
+    """For each case the bits of output and gradients, as text."""
+    lines = []
+    for name, layer, inputs in cases():
+        y, cache = layer.forward(*inputs)
+        first = y[0] if isinstance(y, tuple) else y
+        dy = np.random.default_rng(91).standard_normal(first.shape, np.float32)
+        dx = layer.backward((dy, *[None] * (len(y) - 1)) if isinstance(y, tuple) else dy, cache)
+        dx = dx if isinstance(dx, tuple) else (dx,)
+        arrays = [first, *(d for d in dx if d is not None), *(p.grad for p in layer.parameters().values())]
+        lines.append(f"{name}: {[hash(np.ascontiguousarray(a).tobytes()) for a in arrays]}")
+    return "\n".join(lines)
+
+
+def in_a_process(threads):
+    code = f"import runpy; print(runpy.run_path({str(Path(__file__))!r})['fingerprints']())"
+    environment = os.environ | {"NN_THREADS": str(threads), "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_number_of_threads_changes_no_bit():
+    alone, shared = in_a_process(1).splitlines(), in_a_process(3).splitlines()
+    assert len(alone) == 16
+    assert [a for a, b in zip(alone, shared, strict=True) if a != b] == []
