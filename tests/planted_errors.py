@@ -68,12 +68,17 @@ def is_root(function: ast.FunctionDef) -> bool:
     return any(word in function.name for word in ("backward", "gradient")) or returns.startswith("tuple[float, ")
 
 
+# Functions that check, that are forwards, and two kinds in which errors change no result: those that cut work into
+# pieces, and those that choose between ways to compute the same.
+LEFT_OUT = "check", "forward", "chunks", "tiles", "pieces", "suits", "operations"
+
+
 def reached(tree: ast.Module, roots: set[str] = frozenset()) -> list[ast.FunctionDef]:
     """The functions and methods that are backwards, or in `roots`, and those of the same module they call."""
     functions = {}
     for owner in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))):
         for node in owner.body:
-            if isinstance(node, ast.FunctionDef) and not node.name.lstrip("_").startswith(("check", "forward")):
+            if isinstance(node, ast.FunctionDef) and not node.name.lstrip("_").startswith(LEFT_OUT):
                 functions.setdefault(node.name, []).append(node)
     names = {name for name, same in functions.items() if name in roots or any(map(is_root, same))}
     while True:

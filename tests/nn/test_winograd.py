@@ -19,7 +19,7 @@ SIZES = [  # the sizes of bands, chunks and sums: as they are, one of each, some
 def example(seed, dtype=np.float64):
     """A random geometry that fits its input, and x, weight, dy and two biases for it."""
     rng = np.random.default_rng([80, seed])
-    dilation, padding = (tuple(map(int, rng.integers(low, high, 2))) for low, high in ((1, 4), (0, 6)))
+    dilation, padding = (tuple(map(int, rng.integers(low, high, 2))) for low, high in ((1, 4), (0, 13)))
     g = Geometry((3, 3), (1, 1), padding, dilation)
     h, w = (int(rng.integers(1, 20)) + max(0, 2 * d + 1 - 2 * p) for d, p in zip(dilation, padding))
     n, c, o = map(int, rng.integers(1, 5, 3))
