@@ -68,7 +68,7 @@ def run(cases, sides, args):
     try:
         speed = sides[0].ask("speed")["speed"]
     except Failed as failure:
-        raise ValueError(str(failure).removeprefix("ValueError: ")) from None
+        raise ValueError(str(failure).split("ValueError: ")[-1]) from None
     what = f"{report.processor()}, {args.threads} threads" + (", plain versions" if args.plain else "")
     print(f"{what}; matrix products: {speed / 1e9:.0f} thousand million multiply-adds/s")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
