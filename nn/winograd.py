@@ -100,7 +100,7 @@ def gather_tiles(x, chunk, tiles, columns, padding, side, matrix, slot):
         n, r = images.stop - images.start, rows.stop - rows.start
         y0, x0 = TILE * rows.start - padding[0], -padding[1]
         height, width = TILE * (r - 1) + side, TILE * (columns - 1) + side
-        inside = x[images, :, max(y0, 0) : max(y0 + height, 0), max(x0, 0) : max(x0 + width, 0)].transpose(0, 2, 3, 1)
+        inside = x[images, :, max(y0, 0) : max(y0 + height, 0), max(x0, 0) : x0 + width].transpose(0, 2, 3, 1)
         part = workspace((n, height, width, channels), x.dtype, 0)
         if inside.shape != part.shape:
             part[...] = 0
