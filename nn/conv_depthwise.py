@@ -11,7 +11,7 @@ from nn.backend import parallel_for, workspace
 from nn.conv_tiled import padded
 from nn.windows import Geometry
 
-PIECE = 1 << 17  # numbers of one image that a task works on
+PIECE = 1 << 18  # numbers of one image that a task works on
 
 
 def suits(weight, g: Geometry) -> bool:
@@ -26,8 +26,8 @@ def pieces(n, channels, plane):
     return [(i, slice(c, min(c + step, channels))) for i in range(n) for c in range(0, channels, step)]
 
 
-def columns(x, g: Geometry, out_size):
-    """The columns (C, kh*kw, places) of x (C, H, W), and how many places apart the rows of the output lie."""
+def taps_of(x, g: Geometry, out_size):
+    """What each tap reads of x (C, H, W), a view (C, kh, kw, places); and how many places apart the rows of y lie."""
     (kh, kw), (dh, dw), (out_h, out_w) = g.kernel, g.dilation, out_size
     width = out_w + dw * (kw - 1)
     plane = padded(x[None], -g.padding[0], -g.padding[1], out_h + dh * (kh - 1), width)[0]
@@ -36,9 +36,7 @@ def columns(x, g: Geometry, out_size):
         plane = np.ascontiguousarray(plane)
         sc, sh, sw = plane.strides
     shape = len(x), kh, kw, (out_h - 1) * width + out_w
-    copy = workspace(shape, x.dtype, 1)
-    np.copyto(copy, np.lib.stride_tricks.as_strided(plane, shape, (sc, dh * sh, dw * sw, sw)))
-    return copy.reshape(len(x), kh * kw, -1), width
+    return np.lib.stride_tricks.as_strided(plane, shape, (sc, dh * sh, dw * sw, sw)), width
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
@@ -49,9 +47,12 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 
     def run(k):
         image, channels = work[k]
-        read, width = columns(x[image, channels], g, out_size)
+        read, width = taps_of(x[image, channels], g, out_size)
+        columns = workspace(read.shape, x.dtype, 1)
+        np.copyto(columns, read)
+        columns = columns.reshape(len(read), -1, read.shape[3])
         rows = workspace((len(read), 1, out_size[0] * width), y.dtype, 2)
-        np.matmul(taps[channels], read, out=rows[..., : read.shape[2]])
+        np.matmul(taps[channels], columns, out=rows[..., : columns.shape[2]])
         found, into = rows.reshape(len(read), out_size[0], width)[:, :, : out_size[1]], y[image, channels]
         if bias is None:
             into[...] = found
@@ -69,19 +70,19 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
-    """dweight (C, 1, kh, kw): dy times the columns, summed over the places."""
+    """dweight (C, 1, kh, kw): dy times what each tap reads, summed over the places."""
     n, c, *out_size = dy.shape
-    sums = np.empty((n, c, 1, g.kernel[0] * g.kernel[1]), np.result_type(dy, x))
+    sums = np.empty((n, c, *g.kernel), np.result_type(dy, x))
     work = pieces(n, c, out_size[0] * out_size[1])
 
     def run(k):
         image, channels = work[k]
-        read, width = columns(x[image, channels], g, out_size)
+        read, width = taps_of(x[image, channels], g, out_size)
         rows = workspace((len(read), out_size[0], width), dy.dtype, 2)
-        rows[:, :, : out_size[1]] = dy[image, channels]
+        np.conj(dy[image, channels], out=rows[:, :, : out_size[1]])  # as np.vecdot does once more
         rows[:, :, out_size[1] :] = 0  # between the rows
-        part = rows.reshape(len(read), 1, -1)[..., : read.shape[2]]
-        np.matmul(part, read.swapaxes(1, 2), out=sums[image, channels])
+        part = rows.reshape(len(read), 1, 1, -1)[..., : read.shape[3]]
+        np.vecdot(part, read, out=sums[image, channels])
 
     parallel_for(run, len(work))
     return sums.sum(axis=0).reshape(weight_shape)
