@@ -10,7 +10,7 @@ from nn.pieces import empty_output, in_pieces, in_slices
 
 
 class LeakyReLU(Layer):
-    """y = x where x > 0, else negative_slope * x.    Any shape.
+    """y = x where x > 0, else negative_slope * x.    x and y of the same, any shape (...).
 
     Reference: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
     """

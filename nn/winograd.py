@@ -10,7 +10,8 @@ a matrix product over all tiles of a chunk, and the sum over channels is 36 of t
 Inside a chunk channels come last: a tile's pixels are then gathered and put back in contiguous runs.
 
 Rounding grows: float32 results differ from exact ones by some 1e-5 of the largest, where direct sums differ by 5e-7
-(tests/nn/test_winograd.py measures both). `nn.config.winograd = False` does without. Chunks depend on the shapes alone
+(tests/nn/test_winograd.py measures both), and an infinite or NaN pixel makes NaN of all outputs of its tiles, not only
+of those that see it. `nn.config.winograd = False` does without. Chunks depend on the shapes alone
 and sums are taken in a fixed order: the number of threads changes no bit.
 
 Reference: Lavin and Gray 2016, Fast algorithms for convolutional neural networks, arXiv:1509.09308, sec. 4.
@@ -46,9 +47,7 @@ CHUNK = 1 << 18  # numbers of the transformed input of a chunk
 MIN_TILES = 64  # but no fewer tiles than this, which matrix products want
 SUMS = 10 << 20  # numbers in the partial sums of the weight gradient
 LANES = 8, 4, 1  # how many of these there may be
-LEAST = (
-    48  # channels, in and out, from which on this is faster than `nn.conv_tiled`: the transforms cost the same for few
-)
+LEAST = 48  # channels, in and out; with fewer, `nn.conv_tiled` is faster
 WASTE = 1.6  # at most so many times the places of the output in its tiles
 
 
@@ -75,7 +74,7 @@ def chunks(n, out_size, channels, least):
         for top in range(0, height, rows)
     ]
     tiles = max(CHUNK // (REACH * REACH * channels), MIN_TILES)
-    count = min(len(bands), max(least, n * height * columns // tiles))
+    count = max(1, min(len(bands), max(least, n * height * columns // tiles)))  # 1 for a batch of no images
     ends = [len(bands) * k // count for k in range(count + 1)]
     return [_chunk(bands[low:high], columns) for low, high in pairwise(ends)], columns
 
@@ -143,8 +142,8 @@ def suits(x, weight, g: Geometry, out_size) -> bool:
         return False
     grids = [-(-size // d) for size, d in zip(out_size, g.dilation)]  # the largest of the interleaved grids
     covered = math.prod(-(-size // TILE) * TILE for size in grids)
-    real = np.result_type(x, weight).kind == "f"
-    return real and covered <= WASTE * math.prod(grids) and max(g.dilation) <= 4
+    exact_enough = np.result_type(x, weight) in (np.float32, np.float64)
+    return exact_enough and covered <= WASTE * math.prod(grids) and max(g.dilation) <= 4
 
 
 def grids(x, y, g: Geometry):

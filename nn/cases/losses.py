@@ -47,6 +47,7 @@ def pairs(n, d, **options):
 
 
 def triplets(n, d, **options):
+    """Anchors, positives and negatives (n, d)."""
     return LossCase((normal(n, d), normal(n, d), normal(n, d)), (), options)
 
 

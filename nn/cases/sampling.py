@@ -27,6 +27,7 @@ def between(low, high, shape):
 
 
 def grid(size, *args, n=3, **options):
+    """AffineGrid of n random transforms."""
     return LayerCase(lambda: AffineGrid(size, *args, **options), (normal(n, 2, 3),), (normal(n + 2, 2, 3),))
 
 
@@ -70,6 +71,7 @@ def regions(layer, n, c, h, w, k, bins, scale=1.0, constants=(), **options):
 
 
 def align(*args, **options):
+    """RoIAlign on the regions of `regions`."""
     return regions(RoIAlign, *args, constants=(1,), **options)  # no gradient goes to the boxes
 
 

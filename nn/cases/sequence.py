@@ -47,6 +47,7 @@ def sequence(layer, t, n, d, h, given=True, lengths=None, training=True, **optio
 
 
 def cells(layer, **options):
+    """The cases of a single step."""
     return {
         "states given": cell(layer, 4, 3, 2, **options),
         "no state given": cell(layer, 2, 3, 4, given=False, **options),
@@ -57,6 +58,7 @@ def cells(layer, **options):
 
 
 def sequences(layer, **options):
+    """The cases of a recurrent layer: states, lengths, directions, stacks."""
     both = {"bidirectional": True, **options}
     deep = {"num_layers": 2, **both}
     return {

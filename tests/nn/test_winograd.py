@@ -44,6 +44,15 @@ def test_equals_the_plain_convolution(seed, monkeypatch):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-13 * abs(wanted).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("make", [Conv2d, ConvTranspose2d])
+def test_a_batch_of_no_images(make):
+    layer = make(64, 48, 3, padding=1)
+    y, cache = layer.forward(np.zeros((0, 64, 16, 16), np.float32))
+    assert y.shape == (0, 48, 16, 16)
+    assert layer.backward(y, cache).shape == (0, 64, 16, 16)
+    assert not layer.weight.grad.any()
+
+
 def test_the_transforms_are_those_of_minimal_filtering():
     """A.T [(G w) * (B.T x)] is the 1-D correlation, for all basis vectors: Lavin and Gray, sec. 4.3."""
     for i in range(3):
@@ -93,6 +102,7 @@ def geometry(**options):
         ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float64, True),
         ((64, 64), geometry(dilation=(2, 2)), (28, 28), np.float32, True),
         ((64, 64), geometry(padding=(1, 1)), (56, 56), np.complex128, False),  # the complex step wants exact sums
+        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float16, False),
         ((3, 64), geometry(), (56, 56), np.float32, False),
         ((64, 21), geometry(), (56, 56), np.float32, False),
         ((64, 64), geometry(kernel=(3, 5)), (56, 56), np.float32, False),

@@ -38,6 +38,8 @@ class Encoded(NamedTuple):
 
 
 class EncoderCache(NamedTuple):
+    """The caches of the encoder's layers, and the state that the decoder begins with."""
+
     embedding: Any
     rnn: Any
     projection: Any
