@@ -13,6 +13,7 @@ from nn.containers import Concat, Residual, Sequential
 from nn.conv import Conv2d
 from nn.conv_transpose import ConvTranspose2d
 from nn.deform_conv import DeformConv2d
+from nn.device import device_of, to_device
 from nn.dropout import Dropout, Dropout2d, DropPath, StochasticDepth
 from nn.embedding import Embedding
 from nn.grid_sample import AffineGrid, GridSample
@@ -47,11 +48,12 @@ from nn.softmax import LogSoftmax, Softmax
 from nn.squeeze_excitation import SqueezeExcitation
 from nn.state import load_state, read_metadata, read_state, save_state
 from nn.summary import summary
-from nn.upsample import MaxUnpool2d, Upsample2d
+from nn.unpooling import MaxUnpool2d
+from nn.upsample import Upsample2d
 
 __all__ = [  # noqa: RUF022  (by subject)
     # the contract
-    "Layer", "Parameter", "array_module", "check_shape", "config", "summary",
+    "Layer", "Parameter", "array_module", "check_shape", "config", "device_of", "summary", "to_device",
     # layers of layers
     "Concat", "Residual", "Sequential",
     # convolution

@@ -46,6 +46,12 @@ class AdaGrad(Optimiser):
         start = float(options["initial_accumulator_value"])
         return {"s": array_module(parameter.value).full_like(parameter.value, start), "t": np.zeros((), np.int64)}
 
+    kernel = "adagrad", ("s",)
+
+    def _numbers(self, t, lr, options):
+        lr /= 1 + (t - 1) * float(options["lr_decay"])
+        return lr, float(options["weight_decay"]), float(options["eps"])
+
     def _update(self, parameter, state, lr, options):
         xp, weight_decay, eps = array_module(parameter.value), float(options["weight_decay"]), float(options["eps"])
         lr /= 1 + int(state["t"]) * float(options["lr_decay"])
@@ -93,6 +99,18 @@ class RMSProp(Optimiser):
     def _new_state(self, parameter, options):
         names = ["v"] + ["m"] * bool(options["centered"]) + ["b"] * bool(options["momentum"])
         return {name: _zeros(parameter) for name in names}
+
+    kernel = "rmsprop", ("v", "m", "b")
+
+    def _numbers(self, t, lr, options):
+        alpha = float(options["alpha"])
+        return (
+            lr,
+            *(float(options[key]) for key in ("weight_decay", "eps")),
+            alpha,
+            1 - alpha,
+            float(options["momentum"]),
+        )
 
     def _update(self, parameter, state, lr, options):
         xp, weight_decay, eps = array_module(parameter.value), float(options["weight_decay"]), float(options["eps"])
@@ -148,6 +166,17 @@ class Adam(Optimiser):
     def _new_state(self, parameter, options):
         return {"m": _zeros(parameter), "v": _zeros(parameter), "t": np.zeros((), np.int64)}
 
+    kernel = "adam", ("m", "v")
+
+    def _numbers(self, t, lr, options):
+        (beta1, beta2), eps = map(float, options["betas"]), float(options["eps"])
+        decay, shrink = self._decays(lr, float(options["weight_decay"]))
+        return lr / (1 - beta1**t), decay, shrink, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta2**t, eps
+
+    def _decays(self, lr, weight_decay):
+        """What the kernel adds of the value to the gradient, and what it multiplies the value with."""
+        return weight_decay, 1.0
+
     def _update(self, parameter, state, lr, options):
         xp, eps = array_module(parameter.value), float(options["eps"])
         beta1, beta2 = map(float, options["betas"])
@@ -185,6 +214,11 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ):
         super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    kernel = Adam.kernel
+
+    def _decays(self, lr, weight_decay):
+        return 0.0, 1 - lr * weight_decay
 
     def _decay(self, value, grad, lr, weight_decay):
         value *= 1 - lr * weight_decay

@@ -4,7 +4,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from nn import multi_tensor
 from nn.backend import array_module
+from nn.device import to_device
 from nn.layer import Layer
 from nn.optimiser import blocks, copy_state
 
@@ -27,7 +29,7 @@ class ExponentialMovingAverage:
       a proper weighted mean of the weights seen by `update`, of which there must have been one before it is used
 
     buffers: whether running statistics are averaged too; else, and for counts, the model's own stay in place. A tied
-    parameter is averaged once. Arrays keep the dtype and device that the layer had when the average was made.
+    parameter is averaged once. Arrays keep the dtype that the layer had when the average was made; `to` moves them.
 
     Raises ValueError for a decay outside [0, 1). Reference: Polyak and Juditsky 1992, Acceleration of stochastic
     approximation by averaging; Tarvainen and Valpola 2017, arXiv:1703.01780, sec. 2; Kingma and Ba 2015, sec. 7.2 (bias
@@ -63,11 +65,21 @@ class ExponentialMovingAverage:
         t = int(self.updates)
         decay = min(float(self.decay), (1 + t) / (10 + t)) if self.warm_up else float(self.decay)
         now = self.layer.state_dict()
+        on_gpu = []
         for name, whole in self._averages.items():
+            if multi_tensor.for_kernels(whole, now[name]):
+                on_gpu.append((whole, now[name]))
+                continue
             for average, weights in blocks(whole, now[name]):
                 average += (1 - decay) * (weights - average)  # what does not change stays the same to the last bit
+        multi_tensor.launch_all("move_average", on_gpu, 1 - decay)
         self.updates += 1
         self.product *= decay
+
+    def to(self, device: str):
+        """Move the averages, after layer.to(device); returns itself."""
+        self._averages = to_device(self._averages, device)
+        return self
 
     def averages(self) -> dict[str, np.ndarray]:
         """The averaged arrays by their names in the layer's state_dict, as new arrays."""

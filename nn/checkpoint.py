@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from nn.device import to_device
+
 META = "__meta__"  # the entry that holds the dict: its JSON text as bytes
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError)  # what damage raises
 
@@ -23,8 +25,10 @@ def write_checkpoint(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], 
     """Write `arrays` and `meta` to `path`, replacing what was there in one step.
 
     A process killed at any moment, kill -9 and power failure included, leaves the old file or the new one.
-    Equal content gives equal bytes. Raises ValueError for a value that is no plain array or not JSON-able.
+    Equal content gives equal bytes; arrays on the GPU are written as those on the CPU are, and can be read without one.
+    Raises ValueError for a value that is no plain array or not JSON-able.
     """
+    arrays = to_device(dict(arrays), "cpu")
     for name, array in arrays.items():
         _check_array(path, name, array)
     text = np.frombuffer(_json_text(path, meta).encode(), np.uint8)

@@ -13,26 +13,35 @@ accepts a wrong softmax, a wrong batch normalisation and a flipped convolution).
 The relative error of a tensor is max |backward - numerical| / max(|backward|, |numerical|), both maxima over the
 tensor; a tensor whose gradients are all under 1e-3 of the layer's largest (a bias before a normalisation has none) is
 compared with that.
+
+Every check takes device="gpu" (default: where the layer is) and then computes there, numerical derivatives too.
+CUDA kernels know no complex numbers: with the complex step, layers run as array code there.
 """
 
-import copy
 import typing
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 
+from nn.backend import array_module
+from nn.checking import GradientError, State, as_tuple, borrowed, copied, forward, pack
+from nn.contract import check_contract
+from nn.device import device_of, to_device
 from nn.layer import Layer
+
+__all__ = ["GradientError", "check_contract", "check_layer", "check_loss", "check_model", "differentiate", "is_loss"]
 
 STEP, COMPLEX_STEP = 1e-5, 1e-30
 
 
-class GradientError(AssertionError):
-    """A backward that does not differentiate its forward, or a layer that breaks the layer contract."""
-
-
 def check_layer(
-    layer: Layer, *inputs, rng=None, tolerance=1e-7, complex_step=False, training=True, constants=()
+    layer: Layer,
+    *inputs,
+    rng=None,
+    tolerance=1e-7,
+    complex_step=False,
+    training=True,
+    constants=(),
+    device: str | None = None,
 ) -> dict[str, float]:
     """Compare backward with differences of forward, for every element of every input and parameter.
 
@@ -44,13 +53,13 @@ def check_layer(
     Returns {name: relative error} for "x" (or "x0", "x1", ...) and each parameter. Raises GradientError naming the
     tensor, the worst index and both values.
     """
-    owner, rng = type(layer).__name__, rng or np.random.default_rng(0)
-    inputs = {f"x{i}" if len(inputs) > 1 else "x": _as(x, np.float64) for i, x in enumerate(inputs)}
-    with _borrowed(layer, np.float64):
-        outputs, cache = _forward(layer, inputs.values(), training)
-        dys = [rng.standard_normal(y.shape) for y in outputs]
+    owner, rng, device = type(layer).__name__, rng or np.random.default_rng(0), device or device_of(layer)
+    inputs = {f"x{i}" if len(inputs) > 1 else "x": copied(x, np.float64, device) for i, x in enumerate(inputs)}
+    with borrowed(layer, np.float64, device):
+        outputs, cache = forward(layer, inputs.values(), training)
+        dys = [to_device(rng.standard_normal(y.shape), device) for y in outputs]
         layer.zero_grad()
-        dxs = _as_tuple(layer.backward(_pack(dys), cache))
+        dxs = as_tuple(layer.backward(pack(dys), cache))
         if len(dxs) != len(inputs):
             raise GradientError(f"{owner}: backward gave {len(dxs)} gradients for {len(inputs)} inputs")
         analytic, rounded = {}, []
@@ -63,6 +72,7 @@ def check_layer(
             elif dx is not None:
                 analytic[name] = dx
         analytic |= {name: parameter.grad.copy() for name, parameter in layer.parameters().items()}
+        analytic = to_device(analytic, "cpu")
 
         numerical = _numerical(layer, inputs, dys, training, analytic, complex_step)
         floor = 1e-3 * max((abs(n).max(initial=0) for n in numerical.values()), default=0)
@@ -74,29 +84,34 @@ def check_layer(
 def _numerical(layer, inputs, dys, training, wanted, complex_step):
     """{name: gradient of sum(y * dy) by differences} for the wanted names of inputs and parameters."""
     dtype = np.complex128 if complex_step else np.float64
-    with _borrowed(layer, dtype):
-        values = {name: _as(x, dtype) if name in wanted else x for name, x in inputs.items()}
+    with borrowed(layer, dtype):
+        values = {name: copied(x, dtype, device_of(x)) if name in wanted else x for name, x in inputs.items()}
         arrays = values | {name: parameter.value for name, parameter in layer.parameters().items()}
 
         def loss():
-            return sum((y * dy).sum() for y, dy in zip(_forward(layer, values.values(), training)[0], dys))
+            return sum((y * dy).sum() for y, dy in zip(forward(layer, values.values(), training)[0], dys))
 
-        return {name: differentiate(loss, arrays[name], complex_step) for name in wanted}
+        return to_device({name: differentiate(loss, arrays[name], complex_step) for name in wanted}, "cpu")
 
 
-def check_loss(function, prediction, *args, tolerance=1e-7, complex_step=False, **options) -> float:
+def check_loss(
+    function, prediction, *args, tolerance=1e-7, complex_step=False, device: str | None = None, **options
+) -> float:
     """Compare the gradient that function(prediction, *args, **options) -> (value, gradient) gives with differences.
 
     A tuple of predictions, as the embeddings of a triplet are, is handed over one by one; such a loss gives a tuple of
     as many gradients. Returns the largest relative error.
     """
     owner = getattr(function, "__name__", "loss")
-    predictions = [_as(x, np.float64) for x in _as_tuple(prediction)]
-    gradients = _as_tuple(function(*predictions, *args, **options)[1])
+    device = device or device_of(prediction)
+    predictions = [copied(x, np.float64, device) for x in as_tuple(prediction)]
+    args, options = to_device((args, options), device)
+    gradients = to_device(as_tuple(function(*predictions, *args, **options)[1]), "cpu")
     if len(gradients) != len(predictions):
         raise GradientError(f"{owner}: {len(gradients)} gradients for {len(predictions)} predictions")
     at = [x.astype(np.complex128 if complex_step else np.float64) for x in predictions]
     numerical = [differentiate(lambda: function(*at, *args, **options)[0], x, complex_step) for x in at]
+    numerical = to_device(numerical, "cpu")
     names = [f"prediction {i}" for i in range(len(at))] if len(at) > 1 else ["prediction"]
     return max(_compare(owner, *of_one, tolerance) for of_one in zip(names, gradients, numerical))
 
@@ -108,7 +123,9 @@ def is_loss(function) -> bool:
     return value is float and len(gradients) == 1 and np.ndarray in (gradients[0], *typing.get_args(gradients[0]))
 
 
-def check_model(model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=True, step=STEP) -> dict[str, float]:
+def check_model(
+    model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=True, step=STEP, device: str | None = None
+) -> dict[str, float]:
     """Compare model.backward with the derivative of the total loss along a random direction, parameter by parameter.
 
     What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has a field `fixed`,
@@ -117,20 +134,21 @@ def check_model(model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=Tru
     before a batch normalisation has none); for central differences, to what the last bit of the loss allows. Parameters
     that are not trainable are left out. Returns {parameter: relative error}; raises GradientError.
     """
-    rng, buffers = np.random.default_rng(seed), _State(model)
-    with _borrowed(model, np.float64):
+    rng, device, buffers = np.random.default_rng(seed), device or device_of(model), State(model)
+    with borrowed(model, np.float64, device):
+        batch, within = to_device(batch, device), State(model)
         model.zero_grad()
         losses, cache = model.loss(batch, np.random.default_rng(seed))
         model.backward(cache)
         fixed = {"fixed": cache.fixed} if hasattr(cache, "fixed") else {}
 
         def total():
-            buffers.restore()
+            within.restore()
             return sum(model.loss(batch, np.random.default_rng(seed), **fixed)[0].values())
 
         learned = {name: parameter for name, parameter in model.parameters().items() if parameter.trainable}
         grads = {name: parameter.grad for name, parameter in learned.items()}
-        with _borrowed(model, np.complex128 if complex_step else np.float64):
+        with borrowed(model, np.complex128 if complex_step else np.float64):
             pairs = {
                 name: _directional(
                     parameter, grads[name], total, rng, COMPLEX_STEP if complex_step else step, complex_step
@@ -156,7 +174,7 @@ def _directional(parameter, grad, total, rng, step, complex_step):
     """(by backward, numerically) the derivative of total() along a random unit direction of one parameter."""
     direction = rng.standard_normal(parameter.value.shape)
     direction /= max(np.sqrt((direction * direction).sum()), 1e-300)
-    value = parameter.value
+    direction, value = to_device(direction, device_of(parameter.value)), parameter.value
     if complex_step:
         parameter.value = value + 1j * step * direction
         numerical = total().imag / step
@@ -171,9 +189,9 @@ def _directional(parameter, grad, total, rng, step, complex_step):
 
 def differentiate(loss, array, complex_step=False):
     """d loss() / d array, element by element, by moving each element of `array` in place. float64 of array's shape."""
-    gradient = np.zeros(array.shape)
+    gradient = array_module(array).zeros(array.shape)
     for index in np.ndindex(array.shape):
-        value = array[index]
+        value = array[index].copy()  # on the GPU an element is a view
         if complex_step:
             array[index] = value + 1j * COMPLEX_STEP
             gradient[index] = loss().imag / COMPLEX_STEP
@@ -184,110 +202,6 @@ def differentiate(loss, array, complex_step=False):
             gradient[index] = (above - loss()) / (2 * STEP)
         array[index] = value
     return gradient
-
-
-def check_contract(layer: Layer, inputs: tuple, other_inputs: tuple, *, training=True, tolerance=1e-4):
-    """Raise GradientError where the layer breaks the contract: state beside the cache, changed arguments, and so on.
-
-    Runs the layer on two tuples of inputs of different size before any backward and the backwards in reverse order,
-    then the backwards once more in order; the results must be those of each alone, and gradients must add up. Arguments
-    and parameters stay bit-identical, the layer's attributes the same objects (but for buffers), float32 stays float32,
-    non-contiguous inputs give the same. A layer that keeps lists on itself may fail here with an error of its own.
-    """
-    name, rng = type(layer).__name__, np.random.default_rng(1)
-    with _borrowed(layer, np.float32):
-        both = [[_as(x, np.float32) for x in xs] for xs in (inputs, other_inputs)]
-        before = {prefix: dict(vars(owner)) for prefix, owner in layer.layers()}
-        arguments = [both, [parameter.value for parameter in layer.parameters().values()]]
-        copies = copy.deepcopy(arguments)
-        dys = [[_as(rng.standard_normal(y.shape), np.float32) for y in _forward(layer, xs, training)[0]] for xs in both]
-        arguments.append(dys)
-        copies.append(copy.deepcopy(dys))
-        one, two = (_alone(layer, xs, dy, training) for xs, dy in zip(both, dys))
-        _demand(_same(copies, arguments), name, "forward or backward changed one of its arguments")
-        for prefix, owner in layer.layers():
-            for key, value in vars(owner).items():
-                same = key in owner.buffers or value is before[prefix].get(key)
-                _demand(same, name, f"forward or backward set the attribute {f'{prefix}.{key}' if prefix else key}")
-
-        layer.zero_grad()
-        caches = [_forward(layer, xs, training)[1] for xs in both]
-        second, first = (_as_tuple(layer.backward(_pack(dys[i]), caches[i])) for i in (1, 0))
-        alone = [one["dx"], two["dx"]]
-        _demand(_same([first, second], alone), name, "backward after two forwards differs: state beside the cache?")
-        for key, parameter in layer.parameters().items():
-            adds_up = _same(parameter.grad, one["grads"][key] + two["grads"][key], tolerance)
-            _demand(adds_up, name, f"gradients of {key} do not add up")
-        again = [_as_tuple(layer.backward(_pack(dys[i]), caches[i])) for i in (0, 1)]
-        _demand(_same(again, alone), name, "a second backward differs: did the first one change the cache?")
-
-        results = [*one["y"], *(dx for dx in one["dx"] if dx is not None), *one["grads"].values()]
-        dtypes = sorted({str(a.dtype) for a in results})
-        _demand(dtypes in ([], ["float32"]), name, f"float32 in, got out {dtypes}")
-        strided = _alone(layer, [_strided(x) for x in both[0]], [_strided(dy) for dy in dys[0]], training)
-        _demand(_same(strided, one, tolerance), name, "non-contiguous arrays give other results")
-
-        def infer(xs):
-            return _outputs(layer.forward(*xs, training=False)[0])
-
-        with ThreadPoolExecutor(2) as pool:
-            together = list(pool.map(infer, both))
-        _demand(_same(together, [infer(xs) for xs in both]), name, "two threads at once give other results than one")
-
-
-def _alone(layer, inputs, dys, training):
-    """Outputs, input gradients and parameter gradients of one forward and backward."""
-    layer.zero_grad()
-    y, cache = _forward(layer, inputs, training)
-    dx = _as_tuple(layer.backward(_pack(dys), cache))
-    return {"y": y, "dx": dx, "grads": {name: p.grad.copy() for name, p in layer.parameters().items()}}
-
-
-def _forward(layer, inputs, training):
-    """(list of the floating-point outputs, cache), the layer's buffers and generators left as they were."""
-    state = _State(layer)
-    y, cache = layer.forward(*inputs, training=training)
-    state.restore()
-    return _outputs(y), cache
-
-
-def _outputs(y):
-    """The floating-point outputs as a list."""
-    return [y for y in _as_tuple(y) if y.dtype.kind in "fc"]
-
-
-class _State:
-    """Buffers and generators of a layer at one moment."""
-
-    def __init__(self, layer):
-        self.buffers = [
-            (owner, name, getattr(owner, name).copy()) for _, owner in layer.layers() for name in owner.buffers
-        ]
-        self.generators = [(g, copy.deepcopy(g.bit_generator.state)) for g in layer.generators().values()]
-
-    def restore(self):
-        for owner, name, value in self.buffers:
-            getattr(owner, name)[...] = value.real if getattr(owner, name).dtype.kind == "f" else value
-        for generator, state in self.generators:
-            generator.bit_generator.state = copy.deepcopy(state)
-
-
-@contextmanager
-def _borrowed(layer, dtype):
-    """The layer with parameters and buffers of another dtype, in arrays of their own; afterwards it is as it was."""
-    parameters = [(p, p.value, p.grad) for p in layer.parameters().values()]
-    buffers = [(owner, name, getattr(owner, name)) for _, owner in layer.layers() for name in owner.buffers]
-    try:
-        for p, value, grad in parameters:
-            p.value, p.grad = value.astype(dtype), grad.astype(dtype)
-        for owner, name, value in buffers:
-            setattr(owner, name, value.astype(dtype if value.dtype.kind in "fc" else value.dtype))
-        yield
-    finally:
-        for p, value, grad in parameters:
-            p.value, p.grad = value, grad
-        for owner, name, value in buffers:
-            setattr(owner, name, value)
 
 
 def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0):
@@ -306,46 +220,3 @@ def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0):
             f"numerically (relative error {error:.1e}, wanted {tolerance:.0e})"
         )
     return error
-
-
-def _as(x, dtype):
-    """A copy of x, floats as dtype; None (an optional input left out) as it is."""
-    if x is None:
-        return None
-    x = np.array(x)
-    return x.astype(dtype) if x.dtype.kind in "fc" else x
-
-
-def _as_tuple(x):
-    return x if isinstance(x, tuple) else (x,)
-
-
-def _pack(dys):
-    return dys[0] if len(dys) == 1 else tuple(dys)
-
-
-def _strided(x):
-    """The same values, every second element of a larger array along the last axis."""
-    if x is None or not x.ndim:
-        return x
-    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
-    wide[..., ::2] = x
-    return wide[..., ::2]
-
-
-def _same(a, b, tolerance=0.0):
-    """Whether two nests of arrays are equal, or close for a tolerance > 0."""
-    if isinstance(a, dict):
-        return all(_same(a[key], b[key], tolerance) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(_same(x, y, tolerance) for x, y in zip(a, b))
-    if a is None or b is None:
-        return a is b
-    if tolerance:
-        return np.allclose(a, b, rtol=tolerance, atol=tolerance)
-    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-
-
-def _demand(holds, owner, what):
-    if not holds:
-        raise GradientError(f"{owner}: {what}")

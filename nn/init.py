@@ -8,6 +8,8 @@ The numbers are drawn as float64 and then converted, so that a float32 and a flo
 have the same weights up to rounding.
 """
 
+from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
+
 import math
 
 import numpy as np

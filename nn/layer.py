@@ -1,10 +1,14 @@
 """Parameter and Layer: what every layer and every model is made of."""
 
+from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
+
 from collections.abc import Iterator
 
 import numpy as np
 
 from nn.backend import array_module
+from nn.device import device_of, is_count, to_device
+from nn.multi_tensor import zero
 
 
 class Parameter:
@@ -24,10 +28,12 @@ class Layer:
 
     A layer defines `y, cache = forward(x, training=True)` and `dx = backward(dy, cache)`. All that backward needs is in
     `cache`, nothing is kept on the layer, so a layer may be called several times before any backward.
-    Arrays that are saved but not learned (running statistics) are named in the class attribute `buffers`.
+    Arrays that are saved but not learned (running statistics) are named in the class attribute `buffers`, those that
+    are not even saved, as the constructor makes them anew, in `constants`.
     """
 
     buffers: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
 
     def forward(self, x, training=True):
         """y and all that backward needs, for the input x (any shape the layer names)."""
@@ -41,7 +47,7 @@ class Layer:
         """Inference: forward with training=False, without the cache."""
         return self.forward(*inputs, training=False)[0]
 
-    def children(self) -> Iterator[tuple[str, "Layer"]]:
+    def children(self) -> Iterator[tuple[str, Layer]]:
         """(name, layer) for each layer held directly, lists of layers by index."""
         for name, value in vars(self).items():
             if isinstance(value, Layer):
@@ -49,7 +55,7 @@ class Layer:
             elif isinstance(value, (list, tuple)):
                 yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Layer))
 
-    def layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
+    def layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """(dotted name, layer) for this layer and all below it."""
         yield prefix, self
         for name, child in self.children():
@@ -74,8 +80,7 @@ class Layer:
 
     def zero_grad(self):
         """Set every gradient to zero, in place."""
-        for parameter in self.parameters().values():
-            parameter.grad[...] = 0
+        zero([parameter.grad for parameter in self.parameters().values()])
 
     def astype(self, dtype):
         """Convert parameters, gradients and floating-point buffers; returns the layer."""
@@ -85,6 +90,19 @@ class Layer:
             for name in layer.buffers:
                 buffer = getattr(layer, name)
                 setattr(layer, name, buffer.astype(dtype) if buffer.dtype.kind == "f" else buffer)
+        return self
+
+    def to(self, device: str):
+        """Move parameters, gradients, buffers and constants to "cpu" or "gpu"; returns the layer. See nn.to_device.
+
+        Counts of steps stay on the CPU.
+        """
+        for parameter in self.parameters().values():
+            parameter.value, parameter.grad = to_device((parameter.value, parameter.grad), device)
+        for _, layer in self.layers():
+            for name in (*layer.buffers, *layer.constants):
+                if not is_count(array := getattr(layer, name)):
+                    setattr(layer, name, to_device(array, device))
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -113,7 +131,7 @@ class Layer:
             raise ValueError(f"{type(self).__name__}: the state does not fit this layer: {shown}")
         for name, array in own.items():
             if name in state and not _misfit(state[name], array):
-                array[...] = array_module(array).asarray(state[name])
+                array[...] = to_device(state[name], device_of(array))
         return problems
 
 

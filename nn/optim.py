@@ -44,6 +44,11 @@ class SGD(Optimiser):
     def _new_state(self, parameter, options):
         return {"v": array_module(parameter.value).zeros_like(parameter.value)} if options["momentum"] else {}
 
+    kernel = "sgd", ("v",)
+
+    def _numbers(self, t, lr, options):
+        return lr, float(options["weight_decay"]), float(options["momentum"]), bool(options["nesterov"])
+
     def _update(self, parameter, state, lr, options):
         momentum, weight_decay = float(options["momentum"]), float(options["weight_decay"])
         if not momentum:

@@ -1,7 +1,7 @@
 """What all optimisers share: groups of parameters, the state, and what belongs to a step: decay groups and clipping.
 
 The optimisers themselves are in nn/optim.py, which has these names too. An optimiser is made once the model has its
-final dtype and device (`astype`, `to`): its state lies beside the values.
+final dtype (`astype`), and moves by a `to` of its own: its state lies beside the values.
 """
 
 import math
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nn import multi_tensor
 from nn.backend import array_module
+from nn.device import device_of, is_count, to_device
 from nn.layer import Layer, Parameter
 from nn.pieces import in_slices
 
@@ -26,6 +28,9 @@ class Optimiser:
     A tied parameter, one object under several names, is stepped once. A parameter with trainable=False is left alone,
     and may be set free later. Raises ValueError for no parameters, an unknown option, one name for two parameters, or
     one parameter in two groups.
+
+    A subclass defines _check_options, _new_state and _update. On a GPU _update costs several launches a parameter; with
+    kernel = (its name in nn/multi_tensor.cu, the names of its state arrays) and _numbers it is one launch for all.
     """
 
     def __init__(self, parameters: dict[str, Parameter] | list[dict], **options):
@@ -52,15 +57,14 @@ class Optimiser:
         """Move every trainable parameter along its gradient; `rate`, from a schedule, multiplies each group's lr."""
         for group in self.groups:
             lr = float(group["lr"] * rate)
-            for name, parameter in group["parameters"].items():
-                if parameter.trainable:
-                    self._update(parameter, self.state[name], lr, group)
+            moving = {name: parameter for name, parameter in group["parameters"].items() if parameter.trainable}
+            for name in self._step_by_kernel(moving, lr, group):
+                self._update(moving[name], self.state[name], lr, group)
 
     def zero_grad(self):
         """Set the gradient of every parameter to zero, in place."""
         for group in self.groups:
-            for parameter in group["parameters"].values():
-                parameter.grad[...] = 0
+            multi_tensor.zero([parameter.grad for parameter in group["parameters"].values()])
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The arrays of the state by "parameter name.state name" (references, not copies)."""
@@ -69,6 +73,12 @@ class Optimiser:
     def load_state_dict(self, state: dict[str, np.ndarray]):
         """Copy a state in; ValueError, and nothing is copied, unless names and shapes are exactly this optimiser's."""
         copy_state(f"{type(self).__name__}: the state does not fit this optimiser", self.state_dict(), state)
+
+    def to(self, device: str):
+        """Move the state, after layer.to(device); returns the optimiser. Counts of steps stay on the CPU."""
+        for state in self.state.values():
+            state |= {key: a if is_count(a) else to_device(a, device) for key, a in state.items()}
+        return self
 
     def _check_options(self, owner, options):
         """Raise ValueError for an option out of range."""
@@ -83,6 +93,30 @@ class Optimiser:
     def _update(self, parameter, state, lr, options):
         """One step of one parameter, in place."""
         raise NotImplementedError(f"{type(self).__name__} has no _update")
+
+    def _step_by_kernel(self, parameters, lr, options) -> list[str]:
+        """One step of the parameters on a GPU, where the class has a kernel of its own; the names of the others.
+
+        Those that have made the same number of steps take part in one launch.
+        """
+        kernel, keys = vars(type(self)).get("kernel", (None, ()))
+        launches, others = {}, []
+        for name, parameter in parameters.items():
+            state = self.state[name]
+            row = parameter.value, parameter.grad, *(state.get(key) for key in keys)
+            if kernel and multi_tensor.for_kernels(*row):
+                if "t" in state:
+                    state["t"] += 1
+                launches.setdefault(int(state.get("t", 0)), []).append(row)
+            else:
+                others.append(name)
+        for t, rows in launches.items():
+            multi_tensor.launch_all(kernel, rows, *self._numbers(t, lr, options))
+        return others
+
+    def _numbers(self, t, lr, options) -> tuple:
+        """The numbers that the kernel takes in the t-th step."""
+        raise NotImplementedError(f"{type(self).__name__} has no _numbers")
 
 
 def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> float:
@@ -99,6 +133,11 @@ def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> flo
         raise ValueError(f"clip_gradient_norm: max_norm must be positive, got {max_norm}")
     unique = _unique("clip_gradient_norm", parameters).values()
     grads = [parameter.grad for parameter in unique if parameter.trainable]
+    if grads and all(multi_tensor.for_kernels(grad) for grad in grads):
+        norm = multi_tensor.norm(grads)
+        if max_norm < norm < math.inf:
+            multi_tensor.launch_all("scale", [(grad,) for grad in grads], max_norm / norm)
+        return norm
     parts = [block for grad in grads for (block,) in blocks(grad, size=1 << 18)]
     norm = math.sqrt(sum(_for_each(sum_of_squares, parts)))
     if max_norm < norm < math.inf:
@@ -162,7 +201,7 @@ def copy_state(problem: str, own: dict[str, np.ndarray], state: dict[str, np.nda
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ValueError(f"{problem}: {shown}")
     for name, array in own.items():
-        array[...] = array_module(array).asarray(state[name])
+        array[...] = to_device(state[name], device_of(array))
 
 
 def blocks(*arrays: np.ndarray, size: float = 1 << 16) -> Iterator[tuple[np.ndarray, ...]]:

@@ -5,16 +5,28 @@ import math
 import numpy as np
 
 from nn.backend import array_module, parallel_for
+from nn.cuda import TYPES, launch, use_kernels
 
 # Numbers that one task works on: 1 MiB of float32. Half of that fits the cache of a core better, but each operation
 # ends with a wait for Python's lock, and these waits take longer than what the cache would save.
 PIECE = 1 << 18
+KINDS = ("ReLU", "LeakyReLU", "ELU", "Sigmoid", "Tanh", "SiLU", "Softplus")  # of nn/activation.cu
 
 
-def in_pieces(function, *arrays):
-    """function(*arrays, out=...) for an elementwise function of arrays of one shape; out has the first one's dtype."""
+def in_pieces(function, *arrays, kernel=None):
+    """function(*arrays, out=...) for an elementwise function of arrays of one shape; out has the first one's dtype.
+
+    kernel: (kind, options ...) of nn/activation.cu, which on a GPU computes the same in one launch: `function` of one
+    array is its forward, of two, (dy, what the layer kept), its backward.
+    """
     first, xp = arrays[0], array_module(arrays[0])
     out = xp.empty(first.shape, first.dtype)
+    if kernel and use_kernels(first) and all(a.dtype.name in TYPES and a.dtype == first.dtype for a in arrays):
+        kind, a, b = (*kernel, 0.0, 0.0)[:3]
+        name = "activation_forward" if len(arrays) == 1 else "activation_backward"
+        arrays = [xp.ascontiguousarray(array) for array in arrays]
+        launch("activation", name, out.size, out.dtype, *arrays, out, float(a), float(b), out.size, KINDS.index(kind))
+        return out
     if first.ndim and (xp is not np or first.size <= PIECE):
         function(*arrays, out=out)
         return out
@@ -58,8 +70,10 @@ def in_blocks(task, shape, xp=np, piece: int = PIECE) -> list:
 
 def channel_sums(x):
     """(C,): the sum of x (N, C, H, W) over images and places; taken image by image, on all threads."""
-    sums = in_slices(lambda images: x[images].sum(axis=(2, 3)), len(x), x.size, array_module(x))
-    return sum((part.sum(axis=0) for part in sums), array_module(x).zeros(x.shape[1], x.dtype))
+    if array_module(x) is not np:
+        return x.sum(axis=(2, 3)).sum(axis=0)
+    sums = in_slices(lambda images: x[images].sum(axis=(2, 3)), len(x), x.size)
+    return sum((part.sum(axis=0) for part in sums), np.zeros(x.shape[1], x.dtype))
 
 
 def add_product(total, a, b):

@@ -19,10 +19,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nn.backend import array_module
 from nn.checkpoint import META, replacing, write_npz
+from nn.device import to_device
 from nn.layer import Layer
-from nn.pth import read_pth
 from nn.safetensors import METADATA, read_safetensors, write_safetensors
 
 PTH = (".pth", ".pt", ".th")
@@ -41,7 +40,7 @@ def save_state(
     Raises ValueError for another ending, a name or a dtype that the format cannot hold, and metadata that is not text.
     """
     path, metadata = Path(path), dict(metadata or {})
-    arrays = {name: _on_host(array) for name, array in _state_of(state).items()}
+    arrays = to_device(dict(_state_of(state)), "cpu")
     _check_writable(path, arrays, metadata)
     with replacing(path) as file:
         if path.suffix.lower() == ".npz":
@@ -98,7 +97,7 @@ def read_metadata(path: str | os.PathLike) -> dict:
 def _read(path, key):
     """(arrays, metadata) of a file. Here, and only here, any error that a file causes becomes a ValueError."""
     readers = {".npz": _read_npz, ".safetensors": read_safetensors}
-    readers |= dict.fromkeys(PTH, lambda file: (read_pth(file, key), {}))
+    readers |= dict.fromkeys(PTH, lambda file: (_read_pth(file, key), {}))
     suffix = Path(path).suffix.lower()
     if suffix not in readers:
         raise ValueError(f"{path}: must end in one of {', '.join(readers)}, which says what format it has")
@@ -110,6 +109,12 @@ def _read(path, key):
         except Exception as error:  # damaged files bring up a dozen types in zipfile, json, NumPy and our own code
             what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}, damaged or cut short"
             raise ValueError(f"{path}: not readable as {suffix}: {what}") from error
+
+
+def _read_pth(file: BinaryIO, key):
+    from nn.pth import read_pth  # imported here: it would be a twentieth of `import nn`
+
+    return read_pth(file, key)
 
 
 def _read_npz(file: BinaryIO):
@@ -135,10 +140,6 @@ def _state_of(state):
     if not isinstance(state, Mapping):
         raise TypeError(f"save_state: state must be a Layer or arrays by name, got {type(state).__name__}")
     return state
-
-
-def _on_host(array):
-    return array.get() if array_module(array) is not np else array
 
 
 def _check_writable(path, arrays, metadata):

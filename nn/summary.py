@@ -30,6 +30,11 @@ def summary(model: Layer, input_shape: tuple[int, ...]) -> str:
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
+def multiply_adds(model: Layer, input_shape: tuple[int, ...]) -> int:
+    """Those of `summary`, all layers together: of one input (or batch) of this shape."""
+    return sum(macs for *_, macs in _record_calls(model, np.zeros(input_shape, np.float32)))
+
+
 def _record_calls(model, x):
     """(name, layer, output shape, multiply-adds) of each call of a layer without children, during one run on x."""
     calls = []

@@ -33,7 +33,8 @@ from tests.planted_errors import KINDS, Mutant, called, mutants, reached
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 40  # seconds of computing for the tests of one mutant
-PLUMBING = {"backend", "gradcheck", "layer", "optimiser", "pieces"}  # modules of nn without backwards of their own
+# Modules of nn without backwards of their own.
+PLUMBING = {"backend", "checking", "contract", "device", "gradcheck", "layer", "optimiser", "pieces", "random"}
 
 ROOM, PIECES = "only makes an array larger than what is used of it", "only cuts the work into other pieces"
 # fmt: off

@@ -5,6 +5,7 @@ import pytest
 
 import nn
 from nn import BatchNorm2d, Conv2d, Layer, Linear, MaxPool2d, ReLU, Residual, Sequential
+from nn.summary import multiply_adds
 
 
 def table(model, input_shape):
@@ -71,6 +72,7 @@ def test_predict_is_run_where_there_is_one_and_parameters_not_called_are_in_the_
         ["used", "Linear", "(1, 2)", "0", "8"],
         ["total", "25", "16"],
     ]
+    assert multiply_adds(Model(), (1, 4)) == 16
 
 
 def test_several_outputs_show_the_first():

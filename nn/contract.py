@@ -1,0 +1,108 @@
+"""The check that a layer keeps the contract: nothing on itself between forward and backward, no argument changed."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from nn.backend import array_module
+from nn.checking import GradientError, as_tuple, borrowed, copied, floats, forward, pack
+from nn.device import device_of, map_arrays, to_device
+from nn.layer import Layer
+
+
+def check_contract(
+    layer: Layer, inputs: tuple, other_inputs: tuple, *, training=True, tolerance=1e-4, device: str | None = None
+):
+    """Raise GradientError where the layer breaks the contract: state beside the cache, changed arguments, and so on.
+
+    Runs the layer on two tuples of inputs of different size before any backward and the backwards in reverse order,
+    then the backwards once more in order; the results must be those of each alone, and gradients must add up. Arguments
+    and parameters stay bit-identical, the layer's attributes the same objects (but for buffers), float32 stays float32,
+    non-contiguous inputs give the same. A layer that keeps lists on itself may fail here with an error of its own.
+
+    device: where it runs, "cpu" or "gpu" (default: where the layer is); results must be there, too.
+    """
+    name, rng, device = type(layer).__name__, np.random.default_rng(1), device or device_of(layer)
+    with borrowed(layer, np.float32, device):
+        both = [[copied(x, np.float32, device) for x in xs] for xs in (inputs, other_inputs)]
+        before = {prefix: dict(vars(owner)) for prefix, owner in layer.layers()}
+        arguments = [both, [parameter.value for parameter in layer.parameters().values()]]
+        copies = map_arrays(lambda a: a.copy(), arguments)
+        dys = [
+            [copied(rng.standard_normal(y.shape), np.float32, device) for y in forward(layer, xs, training)[0]]
+            for xs in both
+        ]
+        arguments.append(dys)
+        copies.append(map_arrays(lambda a: a.copy(), dys))
+        one, two = (_alone(layer, xs, dy, training) for xs, dy in zip(both, dys))
+        _demand(_same(copies, arguments), name, "forward or backward changed one of its arguments")
+        for prefix, owner in layer.layers():
+            for key, value in vars(owner).items():
+                same = key in owner.buffers or value is before[prefix].get(key)
+                _demand(same, name, f"forward or backward set the attribute {f'{prefix}.{key}' if prefix else key}")
+
+        layer.zero_grad()
+        caches = [forward(layer, xs, training)[1] for xs in both]
+        second, first = (as_tuple(layer.backward(pack(dys[i]), caches[i])) for i in (1, 0))
+        alone = [one["dx"], two["dx"]]
+        _demand(_same([first, second], alone), name, "backward after two forwards differs: state beside the cache?")
+        for key, parameter in layer.parameters().items():
+            adds_up = _same(parameter.grad, one["grads"][key] + two["grads"][key], tolerance)
+            _demand(adds_up, name, f"gradients of {key} do not add up")
+        again = [as_tuple(layer.backward(pack(dys[i]), caches[i])) for i in (0, 1)]
+        _demand(_same(again, alone), name, "a second backward differs: did the first one change the cache?")
+
+        results = [*one["y"], *(dx for dx in one["dx"] if dx is not None), *one["grads"].values()]
+        dtypes = sorted({str(a.dtype) for a in results})
+        _demand(dtypes in ([], ["float32"]), name, f"float32 in, got out {dtypes}")
+        elsewhere = [a for a in results if device_of(a) != device]
+        _demand(not elsewhere, name, f"arrays on the {device} in, got out some on the {device_of(elsewhere)}")
+        strided = _alone(layer, [_strided(x) for x in both[0]], [_strided(dy) for dy in dys[0]], training)
+        _demand(_same(strided, one, tolerance), name, "non-contiguous arrays give other results")
+        if device == "cpu":
+            _check_threads(layer, name, both)
+
+
+def _check_threads(layer, name, both):
+    def infer(xs):
+        return floats(layer.forward(*xs, training=False)[0])
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(infer, both))
+    _demand(_same(together, [infer(xs) for xs in both]), name, "two threads at once give other results than one")
+
+
+def _alone(layer, inputs, dys, training):
+    """Outputs, input gradients and parameter gradients of one forward and backward."""
+    layer.zero_grad()
+    y, cache = forward(layer, inputs, training)
+    dx = as_tuple(layer.backward(pack(dys), cache))
+    return {"y": y, "dx": dx, "grads": {name: p.grad.copy() for name, p in layer.parameters().items()}}
+
+
+def _strided(x):
+    """The same values, every second element of a larger array along the last axis."""
+    if x is None or not x.ndim:
+        return x
+    wide = array_module(x).zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def _same(a, b, tolerance=0.0):
+    """Whether two nests of arrays are equal, or close for a tolerance > 0."""
+    if isinstance(a, dict):
+        return all(_same(a[key], b[key], tolerance) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(_same(x, y, tolerance) for x, y in zip(a, b))
+    if a is None or b is None:
+        return a is b
+    a, b = to_device((a, b), "cpu")
+    if tolerance:
+        return np.allclose(a, b, rtol=tolerance, atol=tolerance)
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+
+
+def _demand(holds, owner, what):
+    if not holds:
+        raise GradientError(f"{owner}: {what}")
