@@ -1,12 +1,17 @@
-"""Pooling into a given number of bins whatever the size of the image, and the pyramid made of it."""
+"""Pooling into a given number of bins whatever the size of the image, and the pyramid made of it.
+
+On a GPU by the kernels of nn/adaptive_pool.cu.
+"""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from nn.avg_pool import check_pixels
 from nn.backend import array_module, parallel_for
+from nn.cuda import launch, use_kernels
 from nn.layer import Layer, check_shape, pair, positive
 from nn.separable import resample
 
@@ -32,6 +37,12 @@ class _AdaptivePool2d(Layer):
     def _output_size(self, in_size):
         return tuple(own if size is None else size for size, own in zip(self.output_size, in_size))
 
+    def _launch(self, name, out, in_shape, *arrays):
+        """Fill `out` by the kernel of this name, which takes these arrays after it."""
+        arrays, size = [array_module(out).ascontiguousarray(a) for a in arrays], in_shape[2:]
+        launch("adaptive_pool", name, out.size, out.dtype, out, *arrays, out.size, *size, *self._output_size(size))
+        return out
+
 
 class AdaptiveAvgPool2d(_AdaptivePool2d):
     """y = mean over each of oh x ow bins.    x (N, C, H, W), y (N, C, oh, ow).
@@ -45,11 +56,16 @@ class AdaptiveAvgPool2d(_AdaptivePool2d):
 
     def forward(self, x, training=True):
         check_pixels(self, x)
+        if use_kernels(x):
+            y = array_module(x).empty((*x.shape[:2], *self._output_size(x.shape[2:])), x.dtype)
+            return self._launch("adaptive_avg_forward", y, x.shape, x), x.shape
         return resample(x, *self._matrices(x.shape[2:])), x.shape
 
     def backward(self, dy, cache):
         n, c, h, w = cache
         check_shape(self, dy=(dy, (n, c, *self._output_size((h, w)))))
+        if use_kernels(dy):
+            return self._launch("adaptive_avg_backward", array_module(dy).empty(cache, dy.dtype), cache, dy)
         rows, cols = self._matrices((h, w))
         return resample(dy, rows.T, cols.T)  # y = rows @ x @ cols.T
 
@@ -88,6 +104,10 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
     def forward(self, x, training=True):
         check_pixels(self, x)
         xp, (n, c, h, w), out_size = array_module(x), x.shape, self._output_size(x.shape[2:])
+        if use_kernels(x):
+            source = xp.empty((n, c, *out_size), np.int64)
+            y = self._launch("adaptive_max_forward", xp.empty(source.shape, x.dtype), x.shape, source, x)
+            return (y, source) if self.return_indices else y, AdaptiveMaxPoolCache(source, x.shape)
         places = xp.asarray(bin_places((h, w), out_size))
         bin_number = xp.arange(len(places))
         y, source = xp.empty((n, c, len(places)), x.dtype), xp.empty((n, c, len(places)), np.int64)
@@ -106,6 +126,8 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
         source, (n, c, h, w) = cache
         check_shape(self, dy=(dy, source.shape))
         xp = array_module(dy)
+        if use_kernels(dy):
+            return self._launch("adaptive_max_backward", xp.empty(cache.in_shape, dy.dtype), cache.in_shape, dy, source)
         # y = x[source]: dy goes to where the maximum came from; bins may share it, so it adds up there
         place = xp.arange(n * c).reshape(n, c, 1, 1) * (h * w) + source
         dx = xp.bincount(place.ravel(), dy.ravel(), minlength=n * c * h * w)
@@ -156,8 +178,8 @@ class SpatialPyramidPool(Layer):
     def backward(self, dy, cache):
         n, c = cache[0].in_shape[:2]
         check_shape(self, dy=(dy, (n, c * self.bins)))
-        ends = np.cumsum([c * level * level for level in self.levels])
-        parts = array_module(dy).split(dy, ends[:-1].tolist(), axis=1)
+        ends = np.cumsum([0] + [c * level * level for level in self.levels]).tolist()
+        parts = [dy[:, start:end] for start, end in pairwise(ends)]
         levels = zip(self.pools, parts, cache)
         return sum(  # x went to every level: gradients add up
             pool.backward(part.reshape(n, c, *pool.output_size), level_cache) for pool, part, level_cache in levels

@@ -1,8 +1,12 @@
-"""Average pooling: over windows, and over the whole plane."""
+"""Average pooling: over windows, and over the whole plane.
+
+On a GPU windows are summed by the kernels of nn/avg_pool.cu; the mean of a plane is one reduction, array code as it is.
+"""
 
 import numpy as np
 
 from nn.backend import array_module
+from nn.cuda import launch, use_kernels
 from nn.layer import Layer, check_shape, pair, positive
 from nn.pooling import MaxPool2d
 from nn.separable import spread_windows, window_sums
@@ -47,6 +51,10 @@ class AvgPool2d(Layer):
     def forward(self, x, training=True):
         check_pixels(self, x)
         out_size = self._output_size(*x.shape[2:])
+        if use_kernels(x):
+            y = array_module(x).empty((*x.shape[:2], *out_size), x.dtype)
+            self._launch("avg_pool_forward", y, x, x.shape, out_size)
+            return y, x.shape
         y = window_sums(x, self.geometry, out_size)
         y /= self._divisor(x, x.shape[2:], out_size)
         return y, x.shape
@@ -55,8 +63,18 @@ class AvgPool2d(Layer):
         n, c, h, w = cache
         out_size = self._output_size(h, w)
         check_shape(self, dy=(dy, (n, c, *out_size)))
+        if use_kernels(dy):
+            dx = array_module(dy).empty(cache, dy.dtype)
+            self._launch("avg_pool_backward", dx, dy, cache, out_size)
+            return dx
         # y = sum / divisor: each pixel of a window gets dy / divisor, the more often the more windows it is in
         return spread_windows(dy / self._divisor(dy, (h, w), out_size), self.geometry, (h, w))
+
+    def _launch(self, name, out, given, in_shape, out_size):
+        arrays, sizes = (out, array_module(given).ascontiguousarray(given)), (out.size, *in_shape[2:], *out_size)
+        windows = [number for both in self.geometry[:3] for number in both]
+        options = self.count_include_pad, self.divisor_override or 0
+        launch("avg_pool", name, out.size, out.dtype, *arrays, *sizes, *windows, *options)
 
     def _divisor(self, like, in_size, out_size):
         """(oh, ow) divisors, as an array of the kind of `like`."""

@@ -1,9 +1,9 @@
 """The convolution layer. What it computes stands in `nn.conv_plain`; three more modules compute the
-same faster on the CPU, each where it suits."""
+same faster on the CPU, each where it suits, and `nn.conv_cuda` on the GPU."""
 
 import numpy as np
 
-from nn import conv_depthwise, conv_plain, conv_tiled, winograd
+from nn import conv_cuda, conv_depthwise, conv_plain, conv_tiled, cuda, winograd
 from nn.backend import array_module, config
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape
@@ -13,6 +13,8 @@ from nn.windows import Geometry, conv_geometry
 
 def operations(x, weight, g: Geometry, out_size):
     """The module whose conv2d, conv2d_input_gradient and conv2d_weight_gradient serve such a convolution."""
+    if cuda.use_kernels(x, weight):
+        return conv_cuda
     if config.plain or array_module(x) is not np:
         return conv_plain
     if conv_depthwise.suits(weight, g):

@@ -1,10 +1,11 @@
-"""Max pooling."""
+"""Max pooling; on a GPU the kernels of nn/pooling.cu."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 
+from nn import cuda
 from nn.backend import array_module, config
 from nn.layer import Layer, check_shape, pair
 from nn.pieces import in_slices
@@ -47,6 +48,8 @@ class MaxPool2d(Layer):
         check_shape(self, x=(x, ("N", "C", "H", "W")))
         xp, count = array_module(x), math.prod(self.geometry.kernel)
         y = xp.empty((*x.shape[:2], *self._output_size(*x.shape[2:])), x.dtype)
+        if cuda.use_kernels(x):
+            return self._forward_by_kernels(x, y)
         taps = xp.empty(y.shape, np.int8 if count < 1 << 7 else np.int16 if count < 1 << 15 else np.int32)
         max_over_window = self._max_over_taps if config.plain or xp is not np else self._max_over_axes
         in_slices(lambda n: max_over_window(self._padded(x[n], y.shape[2:]), y[n], taps[n]), len(x), x.size, xp)
@@ -55,6 +58,8 @@ class MaxPool2d(Layer):
 
     def backward(self, dy, cache):
         check_shape(self, dy=(dy, cache.taps.shape))
+        if cuda.use_kernels(dy) and cache.taps.dtype == np.int32:
+            return self._backward_by_kernels(dy, cache)
         n, c, h, w = cache.in_shape
         (ph, pw), out_size = self.geometry.padding, dy.shape[2:]
         xp, g = array_module(dy), self.geometry
@@ -71,6 +76,25 @@ class MaxPool2d(Layer):
 
         in_slices(share, n, padded.size, xp)
         return padded[:, :, ph : ph + h, pw : pw + w]
+
+    def _forward_by_kernels(self, x, y):
+        xp, (h, w) = array_module(x), x.shape[2:]
+        taps = xp.empty(y.shape, np.int32)
+        indices = xp.empty(y.shape, np.int64) if self.return_indices else None
+        arrays, sizes = (y, taps, indices, xp.ascontiguousarray(x)), (y.size, h, w, *y.shape[2:])
+        cuda.launch("pooling", "max_pool_forward", y.size, y.dtype, *arrays, *sizes, *self._numbers())
+        return (y, indices) if self.return_indices else y, MaxPoolCache(taps, x.shape)
+
+    def _backward_by_kernels(self, dy, cache):
+        xp, (h, w) = array_module(dy), cache.in_shape[2:]
+        dx = xp.empty(cache.in_shape, dy.dtype)
+        arrays, sizes = (dx, xp.ascontiguousarray(dy), cache.taps), (dx.size, h, w, *dy.shape[2:])
+        cuda.launch("pooling", "max_pool_backward", dx.size, dx.dtype, *arrays, *sizes, *self._numbers())
+        return dx
+
+    def _numbers(self):
+        """kh, kw, sh, sw, ph, pw, dh, dw: the kernels' last arguments."""
+        return [number for both in self.geometry[:4] for number in both]
 
     def indices(self, taps, in_shape):
         """Flat places in the H*W of the input plane, int64, of the winning taps (N, C, oh, ow)."""

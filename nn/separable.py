@@ -4,9 +4,12 @@ A kh x kw window then costs kh + kw additions a place, not kh * kw. Both come wi
 <window_sums(x), y> = <x, spread_windows(y)>, <rows @ x @ cols.T, y> = <x, rows.T @ y @ cols>.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from nn.backend import array_module, parallel_for
+from nn.device import to_device
 from nn.windows import Geometry
 
 
@@ -64,14 +67,21 @@ def resample(x, rows, cols):
     Its adjoint is resample(dy, rows.T, cols.T). The matrices are NumPy's, in any precision; y has the dtype of x.
     As in any matrix product an infinity or NaN spreads along its row and column of the plane.
     """
-    xp = array_module(x)
-    rows, cols = (xp.asarray(np.ascontiguousarray(m, x.dtype)) for m in (rows, cols))
+    rows, cols = (np.ascontiguousarray(m, x.dtype) for m in (rows, cols))
     n, c, h, w = x.shape
-    y = xp.empty((n, c, len(rows), len(cols)), x.dtype)
+    if (xp := array_module(x)) is not np:
+        rows, cols = (_on_gpu(m.tobytes(), m.shape, m.dtype) for m in (rows, cols))
+        return xp.matmul(rows, (x.reshape(n * c * h, w) @ cols.T).reshape(n, c, h, len(cols)))
+    y = np.empty((n, c, len(rows), len(cols)), x.dtype)
 
     def image(i):
         narrow = x[i].reshape(c * h, w) @ cols.T  # one product for all planes of the image
-        xp.matmul(rows, narrow.reshape(c, h, len(cols)), out=y[i])
+        np.matmul(rows, narrow.reshape(c, h, len(cols)), out=y[i])
 
-    parallel_for(image, n, xp)
+    parallel_for(image, n)
     return y
+
+
+@lru_cache(maxsize=64)  # a network has few of them, of a few sizes: they go to the GPU once
+def _on_gpu(data, shape, dtype):
+    return to_device(np.frombuffer(data, dtype).reshape(shape), "gpu")

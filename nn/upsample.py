@@ -1,108 +1,20 @@
-"""Larger images: unpooling to remembered places, nearest and bilinear interpolation, bed of nails."""
+"""Larger images: nearest and bilinear interpolation, bed of nails.
+
+Interpolation on a GPU is by the kernels of nn/upsample.cu.
+"""
 
 import numpy as np
 
 from nn.avg_pool import check_pixels
-from nn.backend import array_module, parallel_for
+from nn.backend import array_module
+from nn.cuda import launch, use_kernels
 from nn.layer import Layer, check_shape, pair
-from nn.pieces import in_slices
 from nn.separable import resample, window_sums
 from nn.windows import Geometry
 
-
-class MaxUnpool2d(Layer):
-    """y[indices] = x, zero elsewhere.    x, indices (N, C, H, W), y (N, C, oh, ow): a partial inverse of MaxPool2d.
-
-    indices are MaxPool2d's: flat places in the oh*ow of the output plane. kernel_size, stride (default: kernel_size)
-    and padding are those of that pooling; they only determine the size, oh = (H - 1) stride - 2 padding + kh, which
-    several sizes are pooled to: output_size, (oh, ow) or a whole shape, picks another one, less than a stride away.
-
-    Where an index is repeated (windows overlapped) the last in reading order is kept and alone gets the gradient.
-    backward returns (dx, None).
-
-    Raises ValueError for indices of another shape or outside the output plane, an output_size out of reach, an image
-    without pixels; TypeError for indices that are not whole numbers.
-
-    Reference: Zeiler and Fergus 2013, Visualizing and understanding convolutional networks, arXiv:1311.2901, sec. 2.1.
-    """
-
-    def __init__(self, kernel_size, stride=None, padding=0):
-        kernel = pair(self, "kernel_size", kernel_size, 1)
-        stride = kernel if stride is None else pair(self, "stride", stride, 1)
-        self.geometry = Geometry(kernel, stride, pair(self, "padding", padding, 0))
-
-    def forward(self, x, indices, output_size=None, training=True):
-        check_pixels(self, x)
-        out_size = self._output_size(x.shape[2:], output_size)
-        self._check_indices(x, indices, out_size)
-        xp = array_module(x)
-        y = xp.empty((*x.shape[:2], out_size[0] * out_size[1]), x.dtype)
-
-        def image(i):
-            y[i] = 0
-            y[i].reshape(-1)[places(indices[i], y.shape[2])] = x[i].ravel()
-
-        parallel_for(image, len(x), xp)
-        return y.reshape(*x.shape[:2], *out_size), (indices, out_size)
-
-    def backward(self, dy, cache):
-        indices, out_size = cache
-        check_shape(self, dy=(dy, (*indices.shape[:2], *out_size)))
-        xp = array_module(dy)
-        dx = xp.empty(indices.shape, dy.dtype)
-
-        def image(i):
-            place = places(indices[i], out_size[0] * out_size[1])
-            dx[i] = dy[i].reshape(-1)[place].reshape(dx[i].shape)  # y[place] = x
-            filled = xp.zeros(dy[i].size, bool)
-            filled[place] = True
-            if xp.count_nonzero(filled) < place.size:  # of equal places the last is kept, the others get nothing
-                number = xp.arange(place.size, dtype=np.int32)
-                kept = xp.empty(dy[i].size, number.dtype)
-                kept[place] = number
-                dx[i] *= (kept[place] == number).reshape(dx[i].shape)
-
-        parallel_for(image, len(dx), xp)
-        return dx, None
-
-    def _output_size(self, in_size, wanted):
-        g = self.geometry
-        default = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(in_size, g.kernel, g.stride, g.padding)]
-        if wanted is None:
-            size, low, high = default, (1, 1), default
-        else:
-            size = pair(self, "output_size", tuple(wanted)[2:] if len(wanted) == 4 else tuple(wanted), 1)
-            low, high = ([d + sign * (s - 1) for d, s in zip(default, g.stride)] for sign in (-1, 1))
-        if any(not a <= n <= b for a, n, b in zip(low, size, high)):
-            reach = f", which must be in {tuple(low)} .. {tuple(high)}" if wanted is not None else ""
-            raise ValueError(
-                f"MaxUnpool2d: output size {tuple(size)}{reach} for input {tuple(in_size)}, kernel {g.kernel}, "
-                f"stride {g.stride}, padding {g.padding}"
-            )
-        return tuple(size)
-
-    def _check_indices(self, x, indices, out_size):
-        if not hasattr(indices, "dtype") or indices.dtype.kind not in "iu":
-            got = getattr(indices, "dtype", type(indices).__name__)
-            raise TypeError(f"MaxUnpool2d: indices must be an array of whole numbers, got {got}")
-        if indices.shape != x.shape:
-            raise ValueError(f"MaxUnpool2d: indices must have shape {x.shape}, got {indices.shape}")
-        last = out_size[0] * out_size[1] - 1
-        xp = array_module(x)
-        ends = in_slices(lambda n: (int(indices[n].min()), int(indices[n].max())), len(x), x.size, xp)
-        low, high = min((end[0] for end in ends), default=0), max((end[1] for end in ends), default=0)
-        if low < 0 or high > last:
-            raise ValueError(f"MaxUnpool2d: indices must be in 0 .. {last} for output {out_size}, got {low} .. {high}")
-
-
-def places(indices, plane: int):
-    """Flat places in an image (C, plane) of the indices (C, H, W) into its planes, in reading order."""
-    xp = array_module(indices)
-    return (xp.arange(len(indices))[:, None, None] * plane + indices).ravel()
-
-
 # A scale_factor that comes to exactly this many times the input's size is taken as that, as PyTorch does.
 TAKEN_AS = {"nearest": (1, 2), "bilinear": (1,), "bed_of_nails": ()}
+MODES = "nearest", "bilinear", "bed_of_nails"
 
 
 class Upsample2d(Layer):
@@ -131,7 +43,7 @@ class Upsample2d(Layer):
         if (size is None) == (scale_factor is None):
             got = f"size={size}, scale_factor={scale_factor}"
             raise ValueError(f"Upsample2d: exactly one of size and scale_factor must be given, got {got}")
-        if mode not in ("nearest", "bilinear", "bed_of_nails"):
+        if mode not in MODES:
             raise ValueError(f"Upsample2d: mode must be 'nearest', 'bilinear' or 'bed_of_nails', got {mode!r}")
         if align_corners and mode != "bilinear":
             raise ValueError(f"Upsample2d: align_corners=True is for mode 'bilinear', got mode {mode!r}")
@@ -143,7 +55,12 @@ class Upsample2d(Layer):
         check_pixels(self, x)
         in_size, xp = x.shape[2:], array_module(x)
         out_size = self._output_size(in_size)
-        if self.mode == "bilinear":
+        if self.mode != "bed_of_nails" and use_kernels(x):
+            y = xp.empty((*x.shape[:2], *out_size), x.dtype)
+            low, fraction, _ = self._axes(x, in_size, out_size)
+            arrays, sizes = (y, xp.ascontiguousarray(x), low, fraction), (y.size, *in_size, *out_size)
+            launch("upsample", "upsample_forward", y.size, y.dtype, *arrays, *sizes)
+        elif self.mode == "bilinear":
             y = resample(x, *self._matrices(in_size, out_size))
         elif self.mode == "nearest":
             rows, cols = (xp.asarray(source) for source in self._sources(in_size, out_size))
@@ -157,6 +74,12 @@ class Upsample2d(Layer):
         n, c, *in_size = cache
         out_size = self._output_size(in_size)
         check_shape(self, dy=(dy, (n, c, *out_size)))
+        if self.mode != "bed_of_nails" and use_kernels(dy):
+            xp = array_module(dy)
+            dx, dy = xp.empty((n, c, *in_size), dy.dtype), xp.ascontiguousarray(dy)
+            axes, sizes = self._axes(dy, in_size, out_size), (dx.size, *in_size, *out_size, self.mode == "nearest")
+            launch("upsample", "upsample_backward", dx.size, dx.dtype, dx, dy, *axes, *sizes)
+            return dx
         factors = self._factors(in_size, out_size)
         if self.mode == "bed_of_nails":
             return dy[:, :, :: factors[0], :: factors[1]].copy()  # y[::s, ::s] = x
@@ -164,6 +87,15 @@ class Upsample2d(Layer):
             return window_sums(dy, Geometry(factors, factors), in_size)  # each pixel of x has become a block of y
         rows, cols = self._matrices(in_size, out_size)
         return resample(dy, rows.T, cols.T)  # y = rows @ x @ cols.T
+
+    def _axes(self, x, in_size, out_size):
+        """What upsample_axes finds out about both axes; places are computed in double, as on the CPU."""
+        xp, mode, count = array_module(x), MODES.index(self.mode) + self.align_corners, sum(out_size)
+        low, starts = xp.empty(count, np.int32), xp.empty(sum(in_size) + 2, np.int32)
+        fraction, scales = xp.empty(count, np.float64), map(float, self._scales(in_size, out_size))
+        arrays, sizes = (low, fraction, starts), (count, *in_size, *out_size)
+        launch("upsample", "upsample_axes", count, np.float64, *arrays, *sizes, *scales, mode)
+        return low, fraction.astype(x.dtype, copy=False), starts
 
     def _output_size(self, in_size):
         size = self.size or tuple(int(n * scale) for n, scale in zip(in_size, self.scale_factor))

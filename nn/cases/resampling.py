@@ -6,7 +6,8 @@ from nn.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyrami
 from nn.avg_pool import AvgPool2d, GlobalAvgPool2d
 from nn.cases.base import LayerCase
 from nn.layer import Layer
-from nn.upsample import MaxUnpool2d, Upsample2d
+from nn.unpooling import MaxUnpool2d
+from nn.upsample import Upsample2d
 
 RNG = np.random.default_rng(47)
 

@@ -7,7 +7,8 @@ import pytest
 
 from nn import MaxPool2d
 from nn.gradcheck import check_layer
-from nn.upsample import MaxUnpool2d, Upsample2d, linear_matrix
+from nn.unpooling import MaxUnpool2d
+from nn.upsample import Upsample2d, linear_matrix
 
 MODES = [("nearest", False), ("bilinear", False), ("bilinear", True)]
 SHAPES = [  # (N, C, H, W), constructor arguments

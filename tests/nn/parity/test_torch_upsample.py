@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nn import MaxPool2d
-from nn.upsample import MaxUnpool2d, Upsample2d
+from nn.unpooling import MaxUnpool2d
+from nn.upsample import Upsample2d
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
