@@ -10,7 +10,8 @@ gradient to the weights, dy x.T at the places where S has any, which the slope o
 a whole-numbered position, where k has a kink, the derivative is the one to the right, as in PyTorch.
 
 Maps are used as rows: x (N, C, H, W) as (N*H*W, C), a cell's channels side by side, so that a cell is read as a whole.
-GridSample, RoIAlign, RoIWarp and DeformConv2d differ only in the positions.
+GridSample, RoIAlign, RoIWarp and DeformConv2d differ only in the positions. On a GPU nn.bilinear_cuda is the sampler,
+and nn.roi_align_cuda that of RoIAlign; what is here is their reference.
 
 Reference: Jaderberg et al. 2015, Spatial Transformer Networks, arXiv:1506.02025, eq. 5 to 7.
 """
@@ -61,7 +62,7 @@ def axis(position, size: int, dtype) -> Axis:
     fraction = (position - low).astype(np.result_type(position.dtype, dtype) if position.dtype.kind == "c" else dtype)
     cell = xp.stack([low, low + 1]).astype(np.int64)
     inside = (cell >= 0) & (cell < size)
-    sign = xp.asarray([-1, 1], dtype).reshape(2, *[1] * position.ndim)
+    sign = xp.arange(-1, 2, 2, dtype).reshape(2, *[1] * position.ndim)
     return Axis(
         xp.clip(cell, 0, size - 1),
         xp.where(inside, xp.stack([1 - fraction, fraction]), fraction.dtype.type(0)),

@@ -1,4 +1,7 @@
-"""Deformable convolution: each tap of the kernel looks where an offset of its own, learned from the data, sends it."""
+"""Deformable convolution: each tap of the kernel looks where an offset of its own, learned from the data, sends it.
+
+On a GPU nn.deform_conv_cuda takes over.
+"""
 
 from typing import NamedTuple
 
@@ -7,6 +10,8 @@ import numpy as np
 from nn.backend import array_module, parallel_for
 from nn.bilinear import Axis, axis, check_pixels, corners, gather, places, scatter, to_maps, to_rows, weight_gradients
 from nn.conv_tiled import LANES
+from nn.cuda import use_kernels
+from nn.deform_conv_cuda import columns_backward, columns_forward
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.windows import conv_geometry
@@ -84,7 +89,8 @@ class DeformConv2d(Layer):
 
     Weights start as in He et al. 2015, drawn from `rng` (default: a fixed seed, 0), biases at zero.
     Raises ValueError for x, offset or mask of other shapes, an input smaller than the kernel, offsets that are not
-    finite, or channels that groups or offset groups do not divide.
+    finite (on a GPU, where looking at values would mean to wait for them, y is NaN there), or channels that groups or
+    offset groups do not divide.
 
     Reference: Dai et al. 2017, arXiv:1703.06211, eq. 2 to 4; Zhu et al. 2018, arXiv:1811.11168, eq. 1 (the mask).
     """
@@ -115,6 +121,9 @@ class DeformConv2d(Layer):
 
     def forward(self, x, offset, mask=None, training=True):
         sizes, xp, matrices = self._sizes(x, offset, mask), array_module(x), self._matrices()
+        if use_kernels(*(a for a in (x, offset, mask, self.weight.value) if a is not None)):
+            y = columns_forward(self, x, offset, mask, sizes)
+            return y, DeformConvCache(x, offset, mask)
         varied = [a.dtype for a in (offset, mask) if a is not None and a.dtype.kind == "c"]
         x_rows = to_rows(x, sizes.groups).astype(np.result_type(x.dtype, *varied), copy=False)
         y = xp.empty((len(x), *matrices.shape[:2], sizes.area), np.result_type(x_rows.dtype, matrices.dtype))
@@ -134,6 +143,8 @@ class DeformConv2d(Layer):
     def backward(self, dy, cache):
         sizes, xp = self._sizes(*cache), array_module(dy)
         check_shape(self, dy=(dy, (len(cache.x), self.out_channels, *sizes.out)))
+        if use_kernels(*(a for a in (dy, *cache, self.weight.value) if a is not None)):
+            return columns_backward(self, dy, *cache, sizes)
         if self.bias is not None:
             self.bias.grad += dy.sum(axis=(0, 2, 3))  # the bias is added at every place of every image
         gradients = [None if a is None else xp.empty(a.shape, a.dtype) for a in cache]
@@ -226,7 +237,7 @@ class DeformConv2d(Layer):
         check_shape(self, offset=(offset, (len(x), 2 * groups * taps, *out)))
         if mask is not None:
             check_shape(self, mask=(mask, (len(x), groups * taps, *out)))
-        if not array_module(offset).isfinite(offset).all():
+        if array_module(offset) is np and not np.isfinite(offset).all():
             raise ValueError("DeformConv2d: offset must be finite, got NaN or infinity")
         return Sizes(out, out[0] * out[1], taps, groups)
 

@@ -1,9 +1,14 @@
-"""The two parts of a spatial transformer: an affine sampling grid, and sampling an image at the points of a grid."""
+"""The two parts of a spatial transformer: an affine sampling grid, and sampling an image at the points of a grid.
+
+GridSample on a GPU: by the kernel of nn/grid_sample.cu and the sampler of nn.bilinear_cuda.
+"""
 
 import numpy as np
 
 from nn.backend import array_module
 from nn.bilinear import check_pixels, gather, sample, sample_gradients, scatter, to_maps, to_rows
+from nn.bilinear_cuda import Points, map_gradient, point_gradients, sample_maps
+from nn.cuda import launch, use_kernels
 from nn.layer import Layer, check_shape
 
 MODES, PADDING_MODES = ("bilinear", "nearest"), ("zeros", "border", "reflection")
@@ -73,7 +78,8 @@ class GridSample(Layer):
     centres of its border pixels with align_corners=True) again and again. No gradient goes to a coordinate that is
     clipped to the border.
 
-    Raises ValueError where N differs, x has no pixels, or the grid is not finite (PyTorch takes a NaN for -1).
+    Raises ValueError where N differs, x has no pixels, or the grid is not finite (PyTorch takes a NaN for -1). On a
+    GPU, where looking at values would mean to wait for them, y is NaN at such points.
 
     Reference: Jaderberg et al. 2015, Spatial Transformer Networks, arXiv:1506.02025, eq. 3 to 7.
     """
@@ -89,7 +95,11 @@ class GridSample(Layer):
     def forward(self, x, grid, training=True):
         check_shape(self, x=(x, ("N", "C", "H", "W")), grid=(grid, ("N", "oh", "ow", 2)))
         check_pixels(self, x)
-        if not array_module(grid).isfinite(grid).all():
+        if use_kernels(x, grid):
+            x = array_module(x).ascontiguousarray(x)
+            y = sample_maps(x, self._points(grid, x.shape[2:])[0])
+            return y.reshape(*x.shape[:2], *grid.shape[1:3]), (x, grid)
+        if array_module(grid) is np and not np.isfinite(grid).all():
             raise ValueError("GridSample: grid must be finite, got NaN or infinity")
         (row, column), _, plane = self._positions(grid, x.shape[2:])
         if self.mode == "nearest":
@@ -102,6 +112,8 @@ class GridSample(Layer):
     def backward(self, dy, cache):
         x, grid = cache
         check_shape(self, dy=(dy, (*x.shape[:2], *grid.shape[1:3])))
+        if use_kernels(x, grid, dy):
+            return self._backward_by_kernels(dy, x, grid)
         xp, dy_rows = array_module(dy), to_rows(dy)
         (row, column), slopes, plane = self._positions(grid, x.shape[2:])
         if self.mode == "nearest":  # rounding is flat: nothing goes to the grid
@@ -113,6 +125,24 @@ class GridSample(Layer):
         # row and column are functions of grid[..., 1] and grid[..., 0]
         dgrid = xp.stack([dcolumn * slopes[1], drow * slopes[0]], axis=-1)
         return to_maps(dx_rows, x.shape), dgrid.reshape(grid.shape).astype(grid.dtype)
+
+    def _backward_by_kernels(self, dy, x, grid):
+        xp, (points, slopes) = array_module(dy), self._points(grid, x.shape[2:])
+        dy = xp.ascontiguousarray(dy).reshape(*x.shape[:2], points.row.shape[1])
+        dx = map_gradient(dy, x.shape, points)
+        if self.mode == "nearest":
+            return dx, xp.zeros_like(grid)
+        drow, dcolumn, _ = point_gradients(dy, x, points)
+        return dx, xp.stack([dcolumn * slopes[1], drow * slopes[0]], axis=-1).reshape(grid.shape)
+
+    def _points(self, grid, size):
+        """On a GPU: the Points, and the slopes (2, N, P) of row and column by the grid's y and x."""
+        xp, (n, oh, ow, _) = array_module(grid), grid.shape
+        positions, slopes = xp.empty((2, 2, n, oh * ow), grid.dtype)
+        options = PADDING_MODES.index(self.padding_mode), self.align_corners, self.mode == "nearest"
+        arrays, sizes = (positions, slopes, xp.ascontiguousarray(grid)), (grid.size, *size)
+        launch("grid_sample", "grid_sample_points", grid.size, grid.dtype, *arrays, *sizes, *options)
+        return Points(*positions, nearest=self.mode == "nearest"), slopes
 
     def _positions(self, grid, size):
         """(row, column) in pixels, their slopes by the grid's y and x, and the first row of x_rows of each's image."""

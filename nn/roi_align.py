@@ -1,4 +1,7 @@
-"""RoIAlign: regions of any size pooled to a fixed grid of bins, without rounding their borders."""
+"""RoIAlign: regions of any size pooled to a fixed grid of bins, without rounding their borders.
+
+On a GPU by the kernels of nn/roi_align.cu, which nn.roi_align_cuda launches.
+"""
 
 from typing import NamedTuple
 
@@ -6,9 +9,12 @@ import numpy as np
 
 from nn.backend import array_module, config, parallel_for
 from nn.bilinear import axis, check_pixels, corners, places, sample, scatter, to_maps, to_rows
+from nn.cuda import use_kernels
 from nn.grid_sample import check_bool
 from nn.layer import Layer, check_shape, pair
+from nn.roi_align_cuda import DeviceCache, pool_by_kernels, pool_by_kernels_backward
 from nn.roi_matrices import means, pool, pool_backward
+from nn.roi_pool import check_regions
 
 ROIS_TOGETHER = 16  # regions that one task pools
 NUMBERS_TOGETHER = 1 << 24  # numbers of the samples whose gradients are scattered at once
@@ -73,7 +79,8 @@ class RoIAlign(Layer):
     this is as in torchvision.ops.roi_align, which has no maximum. No gradient goes to the boxes, as there: RoIWarp has
     one.
 
-    Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite.
+    Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite. On a
+    GPU, where looking at values would mean to wait for them, y is NaN for the last two.
 
     Reference: He et al. 2017, Mask R-CNN, arXiv:1703.06870, sec. 3 ("RoIAlign").
     """
@@ -98,6 +105,9 @@ class RoIAlign(Layer):
     def forward(self, x, boxes, image_index, training=True):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         check_regions(self, x, boxes, image_index)
+        check_pixels(self, x)
+        if use_kernels(x, boxes):
+            return pool_by_kernels(self, x, boxes, image_index)
         xp, x_rows, plane = array_module(x), to_rows(x), first_rows(image_index, x.shape)
         if self._by_matrices(x):
             y = pool(x_rows.reshape(_channels_last(x.shape)), image_index, *self._means(boxes, x))
@@ -121,6 +131,8 @@ class RoIAlign(Layer):
         return y, RoIAlignCache(x, boxes, image_index, winner)
 
     def backward(self, dy, cache):
+        if isinstance(cache, DeviceCache):
+            return pool_by_kernels_backward(self, dy, cache), None, None
         x, boxes, image_index, _ = cache
         check_shape(self, dy=(dy, (len(boxes), x.shape[1], *self.output_size)))
         if self._by_matrices(x):
@@ -201,7 +213,7 @@ class RoIAlign(Layer):
     def _taps(self, bins, count):
         """[(u, which regions have a u-th sample in their bins (K,), where it is (K, count))]."""
         xp, taps = array_module(bins.start), []
-        for u in range(int(bins.samples.max(initial=0))):
+        for u in range(int(bins.samples.max()) if len(bins.samples) else 0):
             position = bins.position((slice(None), None), xp.arange(count), u)
             has = bins.samples > u
             if self.reduction == "average":
@@ -234,17 +246,3 @@ def check_scale(owner, spatial_scale) -> float:
     if not 0 < spatial_scale < np.inf:
         raise ValueError(f"{type(owner).__name__}: spatial_scale must be > 0, got {spatial_scale}")
     return float(spatial_scale)
-
-
-def check_regions(owner, x, boxes, image_index):
-    """ValueError unless image_index (K,) names an image of x for each of the boxes (K, 4), and those are finite."""
-    name = type(owner).__name__
-    if getattr(image_index, "shape", None) != (len(boxes),) or image_index.dtype.kind not in "iu":
-        got = f"{getattr(image_index, 'shape', '')} {getattr(image_index, 'dtype', type(image_index).__name__)}"
-        raise ValueError(f"{name}: image_index must be whole numbers of shape ({len(boxes)},), got {got.strip()}")
-    outside = image_index[(image_index < 0) | (image_index >= len(x))]
-    if len(outside):
-        raise ValueError(f"{name}: image_index must be in 0 .. {len(x) - 1}, got {int(outside[0])}")
-    if not array_module(boxes).isfinite(boxes).all():
-        raise ValueError(f"{name}: boxes must be finite, got NaN or infinity")
-    check_pixels(owner, x)

@@ -1,10 +1,11 @@
-"""RoI max pooling."""
+"""RoI max pooling; on a GPU the kernels of nn/roi_pool.cu."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from nn.backend import array_module, parallel_for
+from nn.cuda import launch, use_kernels
 from nn.layer import Layer, check_shape, pair
 
 ROIS_TOGETHER = 16  # regions that one task pools
@@ -15,6 +16,15 @@ class RoIPoolCache(NamedTuple):
 
     source: np.ndarray
     in_shape: tuple[int, ...]
+
+
+class DeviceCache(NamedTuple):
+    """Of the kernels: each maximum's place in its plane (K, C, ph, pw), -1 where a bin is empty; and the regions."""
+
+    source: np.ndarray
+    in_shape: tuple[int, ...]
+    bins: np.ndarray  # (K, ph + pw, 2): first and last + 1 row of each bin, then columns
+    image_index: np.ndarray
 
 
 class RoIPool(Layer):
@@ -34,7 +44,8 @@ class RoIPool(Layer):
     Bins are cut at the borders of x; one that lies wholly outside gives 0. Of equal values the first in reading order
     gets the gradient. backward returns (dx, None, None): no gradient goes to the boxes.
 
-    Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite.
+    Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite. On a
+    GPU, where looking at values would mean to wait for them, y is NaN for the last two.
 
     Reference: Girshick 2015, Fast R-CNN, arXiv:1504.08083, sec. 2.1 and 2.3 (eq. 4 is the backward).
     """
@@ -49,7 +60,9 @@ class RoIPool(Layer):
 
     def forward(self, x, boxes, image_index, training=True):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
-        self._check_regions(x, boxes, image_index)
+        check_regions(self, x, boxes, image_index)
+        if use_kernels(x) and use_kernels(boxes):
+            return self._forward_by_kernels(x, boxes, image_index)
         xp = array_module(x)
         _, c, h, w = x.shape
         top, bottom = self._bins(boxes[:, 1], boxes[:, 3], self.output_size[0], h)  # (K, ph)
@@ -72,6 +85,8 @@ class RoIPool(Layer):
         return xp.ascontiguousarray(y.transpose(0, 3, 1, 2)), RoIPoolCache(source, x.shape)
 
     def backward(self, dy, cache):
+        if isinstance(cache, DeviceCache):
+            return self._backward_by_kernels(dy, cache), None, None
         source, (n, c, h, w) = cache
         check_shape(self, dy=(dy, (len(source), c, *self.output_size)))
         xp = array_module(dy)
@@ -96,15 +111,44 @@ class RoIPool(Layer):
             last = xp.maximum((i + 1) * length // bins, first + 1)
         return xp.clip(start + first, 0, size), xp.clip(start + last, 0, size)
 
-    def _check_regions(self, x, boxes, image_index):
-        if image_index.shape != (len(boxes),) or image_index.dtype.kind not in "iu":
-            got = f"{image_index.shape} {image_index.dtype}"
-            raise ValueError(f"RoIPool: image_index must be whole numbers of shape ({len(boxes)},), got {got}")
-        outside = image_index[(image_index < 0) | (image_index >= len(x))]
-        if len(outside):
-            raise ValueError(f"RoIPool: image_index must be in 0 .. {len(x) - 1}, got {int(outside[0])}")
-        if not array_module(boxes).isfinite(boxes).all():
-            raise ValueError("RoIPool: boxes must be finite, got NaN or infinity")
+    def _forward_by_kernels(self, x, boxes, image_index):
+        xp, (n, c, h, w), (ph, pw), dtype = array_module(x), x.shape, self.output_size, boxes.dtype
+        x, boxes = xp.ascontiguousarray(x), xp.ascontiguousarray(boxes)
+        image_index = xp.ascontiguousarray(image_index, np.int64)
+        bins, count = xp.empty((len(boxes), ph + pw, 2), np.int32), len(boxes) * (ph + pw)
+        rounding = float(self.spatial_scale), self.rounding == "split"
+        launch("roi_pool", "roi_pool_bins", count, dtype, bins, boxes, count, h, w, ph, pw, *rounding)
+        y = xp.empty((len(boxes), c, ph, pw), x.dtype)
+        source = xp.empty(y.shape, np.int32)
+        arrays = y, source, x, bins, image_index
+        launch("roi_pool", "roi_pool_forward", y.size, x.dtype, *arrays, y.size, n, c, h, w, ph, pw)
+        return y, DeviceCache(source, x.shape, bins, image_index)
+
+    def _backward_by_kernels(self, dy, cache):
+        check_shape(self, dy=(dy, cache.source.shape))
+        xp, (_, c, h, w) = array_module(dy), cache.in_shape
+        dx, dy = xp.empty(cache.in_shape, dy.dtype), xp.ascontiguousarray(dy)
+        arrays, sizes = (dx, dy, cache.source, cache.bins, cache.image_index), (len(dy), c, h, w, *self.output_size)
+        launch("roi_pool", "roi_pool_backward", dx.size, dx.dtype, *arrays, dx.size, *sizes)
+        return dx
+
+
+def check_regions(owner, x, boxes, image_index):
+    """ValueError unless image_index (K,) names an image of x for each of the boxes (K, 4), and those are finite.
+
+    On a GPU of the last two nothing is said: it would mean to wait for the values. The kernels give NaN there.
+    """
+    name = type(owner).__name__
+    if getattr(image_index, "shape", None) != (len(boxes),) or image_index.dtype.kind not in "iu":
+        got = f"{getattr(image_index, 'shape', '')} {getattr(image_index, 'dtype', type(image_index).__name__)}"
+        raise ValueError(f"{name}: image_index must be whole numbers of shape ({len(boxes)},), got {got.strip()}")
+    if array_module(x, boxes) is not np:
+        return
+    outside = image_index[(image_index < 0) | (image_index >= len(x))]
+    if len(outside):
+        raise ValueError(f"{name}: image_index must be in 0 .. {len(x) - 1}, got {int(outside[0])}")
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"{name}: boxes must be finite, got NaN or infinity")
 
 
 def max_over_bins(x_rows, start, height, width, row_length, y, source):
@@ -112,8 +156,8 @@ def max_over_bins(x_rows, start, height, width, row_length, y, source):
     xp = array_module(y)
     y, source = y.reshape(-1, y.shape[-1]), source.reshape(-1, y.shape[-1])
     start, height, width = start.ravel(), height.ravel(), width.ravel()
-    for i in range(int(height.max(initial=0))):
-        for j in range(int(width.max(initial=0))):
+    for i in range(int(height.max()) if len(height) else 0):
+        for j in range(int(width.max())):
             bins = xp.flatnonzero((height > i) & (width > j))
             row = start[bins] + i * row_length + j
             value, where = x_rows[row], row[:, None].astype(np.int32)

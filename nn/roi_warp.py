@@ -1,14 +1,20 @@
-"""RoI warping: a bilinear crop of each region, with gradients to the map and to the coordinates of the boxes."""
+"""RoI warping: a bilinear crop of each region, with gradients to the map and to the coordinates of the boxes.
+
+On a GPU by the kernels of nn/roi_warp.cu and the sampler of nn.bilinear_cuda.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from nn.backend import array_module
-from nn.bilinear import sample, sample_gradients, to_maps, to_rows
+from nn.bilinear import check_pixels, sample, sample_gradients, to_maps, to_rows
+from nn.bilinear_cuda import Points, map_gradient, point_gradients, sample_maps
+from nn.cuda import launch, use_kernels
 from nn.grid_sample import check_bool
 from nn.layer import Layer, check_shape, pair
-from nn.roi_align import check_regions, check_scale, first_rows
+from nn.roi_align import check_scale, first_rows
+from nn.roi_pool import check_regions
 
 
 class RoIWarpCache(NamedTuple):
@@ -37,7 +43,8 @@ class RoIWarp(Layer):
     gradient is the one to the right. Boxes of no or negative size are as good as others. Max pooling, which the paper
     puts behind it, is a layer of its own.
 
-    Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite.
+    Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite. On a
+    GPU, where looking at values would mean to wait for them, y is NaN for the last two.
 
     Reference: Dai et al. 2016, Instance-aware Semantic Segmentation via Multi-task Network Cascades, arXiv:1512.04412,
     sec. 4 ("Differentiable RoI Warping Layers").
@@ -50,12 +57,19 @@ class RoIWarp(Layer):
     def forward(self, x, boxes, image_index, training=True):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         check_regions(self, x, boxes, image_index)
+        check_pixels(self, x)
+        if use_kernels(x, boxes):
+            x = array_module(x).ascontiguousarray(x)
+            y = sample_maps(x, self._points_by_kernel(boxes, image_index))
+            return y.reshape(*y.shape[:2], *self.output_size), RoIWarpCache(x, boxes, image_index)
         y_rows = sample(to_rows(x), *self._points(x, boxes, image_index), x.shape[2:])
         return to_maps(y_rows, (len(boxes), x.shape[1], *self.output_size)), RoIWarpCache(x, boxes, image_index)
 
     def backward(self, dy, cache):
         x, boxes, image_index = cache
         check_shape(self, dy=(dy, (len(boxes), x.shape[1], *self.output_size)))
+        if use_kernels(x, boxes, dy):
+            return self._backward_by_kernels(dy, cache)
         xp, points = array_module(dy), self._points(x, boxes, image_index)
         dx_rows, drow, dcolumn = sample_gradients(to_rows(dy), to_rows(x), *points, x.shape[2:])
         drow, dcolumn = (d.reshape(len(boxes), *self.output_size) for d in (drow, dcolumn))
@@ -80,3 +94,21 @@ class RoIWarp(Layer):
         """(ph,) and (pw,): how far down and across the box each point lies, 0 .. 1."""
         xp = array_module(boxes)
         return (((xp.arange(n) + 0.5) / n).astype(boxes.real.dtype) for n in self.output_size)
+
+    def _points_by_kernel(self, boxes, image_index):
+        """The Points of all regions, as `_points` has them."""
+        xp, (ph, pw) = array_module(boxes), self.output_size
+        row, column = xp.empty((2, len(boxes), ph * pw), boxes.dtype)
+        arrays, place = (row, column, xp.ascontiguousarray(boxes)), (self.spatial_scale, 0.5 * self.aligned)
+        launch("roi_warp", "roi_warp_points", row.size, row.dtype, *arrays, row.size, ph, pw, *place)
+        return Points(row, column, xp.ascontiguousarray(image_index, np.int64))
+
+    def _backward_by_kernels(self, dy, cache):
+        x, boxes, image_index = cache
+        xp, points = array_module(dy), self._points_by_kernel(boxes, image_index)
+        dy = xp.ascontiguousarray(dy).reshape(len(boxes), x.shape[1], points.row.shape[1])
+        drow, dcolumn, _ = point_gradients(dy, x, points)
+        dboxes = xp.empty(boxes.shape, boxes.dtype)
+        arrays, sizes = (dboxes, drow, dcolumn), (dboxes.size, *self.output_size)
+        launch("roi_warp", "roi_warp_box_gradients", dboxes.size, dboxes.dtype, *arrays, *sizes, self.spatial_scale)
+        return map_gradient(dy, x.shape, points), dboxes, None

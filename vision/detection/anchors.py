@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nn.backend import array_module
 from nn.layer import check_shape
 from vision.detection.boxes import check_positive_size, encode, iou
+from vision.detection.sampling import largest, shuffled
 
 
 def base_anchors(
@@ -38,9 +40,9 @@ def grid_anchors(base: np.ndarray, feature_size: tuple[int, int], stride: float)
     on its centre, x = (j + 0.5) * stride, y = (i + 0.5) * stride. -> (h * w * k, 4) in the order row, column, anchor.
     """
     check_shape("grid_anchors", base=(base, ("k", 4)))
-    h, w = feature_size
-    y, x = np.meshgrid((np.arange(h) + 0.5) * stride, (np.arange(w) + 0.5) * stride, indexing="ij")
-    centres = np.stack([x, y, x, y], axis=-1).astype(base.dtype)
+    xp, (h, w) = array_module(base), feature_size
+    y, x = xp.meshgrid((xp.arange(h) + 0.5) * stride, (xp.arange(w) + 0.5) * stride, indexing="ij")
+    centres = xp.stack([x, y, x, y], axis=-1).astype(base.dtype)
     return (centres[:, :, None] + base).reshape(-1, 4)
 
 
@@ -77,17 +79,21 @@ def anchor_targets(
     """
     check_shape("anchor_targets", anchors=(anchors, ("A", 4)), gt_boxes=(gt_boxes, ("G", 4)))
     check_positive_size("anchor_targets", gt_boxes=gt_boxes)
-    labels = np.full(len(anchors), -1, np.int64)
-    deltas = np.zeros_like(anchors)
-    candidates = np.flatnonzero(inside(anchors, image_size, border))
-    overlap = iou(anchors[candidates], gt_boxes)
-    highest = overlap.max(axis=1, initial=0)
-    best_for_a_box = ((overlap == overlap.max(axis=0, initial=0)) & (overlap > 0)).any(axis=1)
-    is_positive = best_for_a_box | (highest >= positive_iou)
-    is_negative = ~is_positive & (highest < negative_iou)
+    xp, is_inside = array_module(anchors), inside(anchors, image_size, border)
+    labels = xp.full(len(anchors), -1, np.int64)
+    deltas = xp.zeros_like(anchors)
+    # On a GPU all anchors, those outside without overlap: to list the ones inside would mean to wait for their number.
+    candidates = np.flatnonzero(is_inside) if xp is np else xp.arange(len(anchors))
+    is_inside = is_inside[candidates]
+    overlap = iou(anchors[candidates], gt_boxes) * is_inside[:, None]
+    highest = largest(overlap, axis=1)
+    best_for_a_box = ((overlap == largest(overlap, axis=0)) & (overlap > 0)).any(axis=1)
+    is_positive = is_inside & (best_for_a_box | (highest >= positive_iou))
+    is_negative = is_inside & ~is_positive & (highest < negative_iou)
 
-    positive = rng.permutation(np.flatnonzero(is_positive))[: int(samples * positive_fraction)]
-    negative = rng.permutation(np.flatnonzero(is_negative))[: samples - len(positive)]
+    positive, negative = shuffled([is_positive, is_negative], samples, rng)
+    positive = positive[: int(samples * positive_fraction)]
+    negative = negative[: samples - len(positive)]
     labels[candidates[positive]] = 1
     labels[candidates[negative]] = 0
     if len(positive):

@@ -8,7 +8,10 @@ import math
 
 import numpy as np
 
+from nn.backend import array_module
+from nn.cuda import use_kernels
 from nn.layer import check_shape
+from vision.detection.nms_cuda import nms_by_kernels
 
 MAX_LOG_SIZE = math.log(1000 / 16)  # decode() lets no box grow beyond 62.5 times its anchor: exp() cannot overflow
 NMS_BLOCK = 256  # boxes that nms() settles at once; any number gives the same result
@@ -22,18 +25,20 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     A box without area (empty or inverted) overlaps nothing: 0, never NaN.
     """
     check_shape("iou", a=(a, ("A", 4)), b=(b, ("B", 4)))
+    xp = array_module(a, b)
     ax1, ay1, ax2, ay2 = a.T[:, :, None]  # (A, 1) each, against (B,) below
-    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)
-    width = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
-    height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
-    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    bx1, by1, bx2, by2 = xp.ascontiguousarray(b.T)
+    width = xp.minimum(ax2, bx2) - xp.maximum(ax1, bx1)
+    height = xp.minimum(ay2, by2) - xp.maximum(ay1, by1)
+    intersection = xp.maximum(width, 0) * xp.maximum(height, 0)
     union = area(a)[:, None] + area(b) - intersection
-    return intersection / np.where(union > 0, union, 1)
+    return intersection / xp.where(union > 0, union, 1)
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
     """Width times height of boxes (..., 4), in square pixels; 0 for inverted boxes."""
-    return np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+    xp = array_module(boxes)
+    return xp.maximum(boxes[..., 2] - boxes[..., 0], 0) * xp.maximum(boxes[..., 3] - boxes[..., 1], 0)
 
 
 def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -47,9 +52,10 @@ def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2, eq. 2
     """
     check_positive_size("encode", boxes=boxes, anchors=anchors)
+    xp = array_module(boxes, anchors)
     x, y, w, h = _centre_and_size(boxes)
     xa, ya, wa, ha = _centre_and_size(anchors)
-    return np.stack([(x - xa) / wa, (y - ya) / ha, np.log(w / wa), np.log(h / ha)], axis=-1)
+    return xp.stack([(x - xa) / wa, (y - ya) / ha, xp.log(w / wa), xp.log(h / ha)], axis=-1)
 
 
 def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -63,19 +69,22 @@ def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2, eq. 2
     """
     _check_last_axis("decode", deltas=deltas, anchors=anchors)
+    xp = array_module(deltas, anchors)
     xa, ya, wa, ha = _centre_and_size(anchors)
     x = deltas[..., 0] * wa + xa
     y = deltas[..., 1] * ha + ya
-    half_w = np.exp(np.minimum(deltas[..., 2], MAX_LOG_SIZE)) * wa / 2
-    half_h = np.exp(np.minimum(deltas[..., 3], MAX_LOG_SIZE)) * ha / 2
-    return np.stack([x - half_w, y - half_h, x + half_w, y + half_h], axis=-1)
+    half_w = xp.exp(xp.minimum(deltas[..., 2], MAX_LOG_SIZE)) * wa / 2
+    half_h = xp.exp(xp.minimum(deltas[..., 3], MAX_LOG_SIZE)) * ha / 2
+    return xp.stack([x - half_w, y - half_h, x + half_w, y + half_h], axis=-1)
 
 
 def clip(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """Boxes (..., 4) cut at the border of an image of size (h, w). One wholly outside ends up with zero area."""
     _check_last_axis("clip", boxes=boxes)
-    h, w = image_size
-    return np.clip(boxes, 0, np.array([w, h, w, h], boxes.dtype))
+    xp, (h, w), clipped = array_module(boxes), image_size, array_module(boxes).empty_like(boxes)
+    clipped[..., 0::2] = xp.clip(boxes[..., 0::2], 0, w)
+    clipped[..., 1::2] = xp.clip(boxes[..., 1::2], 0, h)
+    return clipped
 
 
 def nms(
@@ -92,14 +101,19 @@ def nms(
 
     boxes (N, 4), scores (N,), classes (N,) -> (K,) int64. At most max_keep indices are returned (None: all).
     The greedy rule reads as a loop over boxes. Here it goes by blocks of NMS_BLOCK boxes: what boxes kept earlier
-    suppress is dropped from the block, then the rule is solved inside it by matrix operations, see _greedy.
+    suppress is dropped from the block, then the rule is solved inside it by matrix operations, see _greedy. On a GPU
+    see vision.detection.nms_cuda.
     """
     check_shape("nms", boxes=(boxes, ("N", 4)), scores=(scores, ("N",)))
-    classes = np.zeros(len(boxes), np.int64) if classes is None else classes
-    check_labels("nms", boxes, classes=classes)
+    xp = array_module(boxes)
+    if classes is not None:
+        check_labels("nms", boxes, classes=classes)
+    if use_kernels(boxes):
+        return nms_by_kernels(boxes, scores, iou_threshold, classes, max_keep=max_keep)
+    classes = xp.zeros(len(boxes), np.int64) if classes is None else classes
     limit = len(boxes) if max_keep is None else max_keep
-    kept = np.empty(0, np.int64)
-    order = np.argsort(-scores, kind="stable")
+    kept = xp.empty(0, np.int64)
+    order = xp.argsort(-scores, kind="stable")
     for start in range(0, len(order), NMS_BLOCK):
         if len(kept) >= limit:
             break
@@ -107,8 +121,31 @@ def nms(
         for k in range(0, len(kept), NMS_BLOCK):  # in pieces, so that the overlaps stay in the processor's cache
             rest = rest[~_suppresses(kept[k : k + NMS_BLOCK], rest, boxes, classes, iou_threshold).any(axis=0)]
         rest = rest[_greedy(_suppresses(rest, rest, boxes, classes, iou_threshold))]
-        kept = np.concatenate([kept, rest])
+        kept = xp.concatenate([kept, rest])
     return kept[:limit]
+
+
+def nms_among(
+    valid: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    classes: np.ndarray | None = None,
+    pre_nms: int | None = None,
+    max_keep: int | None = None,
+) -> np.ndarray:
+    """`nms` among the boxes (N, 4) where valid (N,) is True, of which the pre_nms best by score count (None: all).
+
+    On a GPU the boxes that are valid are never listed, which would mean to wait for their number.
+    """
+    if use_kernels(boxes):
+        return nms_by_kernels(boxes, scores, iou_threshold, classes, valid, pre_nms, max_keep)
+    xp = array_module(boxes)
+    chosen = xp.flatnonzero(valid)
+    if pre_nms is not None:
+        chosen = chosen[xp.argsort(-scores[chosen], kind="stable")[:pre_nms]]
+    classes = None if classes is None else classes[chosen]
+    return chosen[nms(boxes[chosen], scores[chosen], iou_threshold, classes, max_keep)]
 
 
 def _suppresses(i, j, boxes, classes, iou_threshold):
@@ -125,28 +162,34 @@ def _greedy(suppresses):
 
     Reference: Zheng et al. 2020, arXiv:2005.03572, sec. 3.3 (Cluster-NMS)
     """
-    by_earlier = np.triu(suppresses, k=1)
-    keep = np.ones(len(suppresses), bool)
+    xp = array_module(suppresses)
+    by_earlier = xp.triu(suppresses, k=1)
+    keep = xp.ones(len(suppresses), bool)
     while True:
         updated = ~by_earlier[keep].any(axis=0)
-        if np.array_equal(updated, keep):
+        if xp.array_equal(updated, keep):
             return keep
         keep = updated
 
 
 def _centre_and_size(boxes):
-    x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
+    x1, y1, x2, y2 = array_module(boxes).moveaxis(boxes, -1, 0)
     return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
 
 
 def _check_last_axis(owner, **arrays):
-    check_shape(owner, **{name: (array, (*np.shape(array)[:-1], 4)) for name, array in arrays.items()})
+    check_shape(owner, **{name: (array, (*getattr(array, "shape", ())[:-1], 4)) for name, array in arrays.items()})
 
 
 def check_positive_size(owner: str, **arrays: np.ndarray) -> None:
-    """Raise ValueError unless every box of every named array (..., 4) has a width and a height above zero."""
+    """Raise ValueError unless every box of every named array (..., 4) has a width and a height above zero.
+
+    Boxes on a GPU are not looked at, which would mean to wait for them.
+    """
     _check_last_axis(owner, **arrays)
     for name, boxes in arrays.items():
+        if array_module(boxes) is not np:
+            continue
         good = (boxes[..., 2:] > boxes[..., :2]).all(axis=-1)
         if not good.all():
             bad = boxes[~good][0].tolist()
@@ -154,10 +197,16 @@ def check_positive_size(owner: str, **arrays: np.ndarray) -> None:
 
 
 def check_labels(owner: str, boxes: np.ndarray, num_classes: int | None = None, **arrays: np.ndarray) -> None:
-    """Raise ValueError unless every named array holds one integer for each box (N, 4), in 1..num_classes if given."""
+    """Raise ValueError unless every named array holds one integer for each box (N, 4), in 1..num_classes if given.
+
+    Of labels on a GPU the values are not looked at, which would mean to wait for them.
+    """
     for name, labels in arrays.items():
-        if np.shape(labels) != boxes.shape[:1] or np.asarray(labels).dtype.kind not in "iu":
-            got = f"{np.asarray(labels).dtype} {np.shape(labels)}"
+        labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+        if labels.shape != boxes.shape[:1] or labels.dtype.kind not in "iu":
+            got = f"{labels.dtype} {labels.shape}"
             raise ValueError(f"{owner}: {name} must be integers of shape ({len(boxes)},), one per box, got {got}")
-        if num_classes is not None and len(labels) and not 1 <= labels.min() <= labels.max() <= num_classes:
+        if num_classes is None or array_module(labels) is not np:
+            continue
+        if len(labels) and not 1 <= labels.min() <= labels.max() <= num_classes:
             raise ValueError(f"{owner}: {name} must lie in 1..{num_classes}, got {np.unique(labels).tolist()}")

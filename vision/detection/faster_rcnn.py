@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import Dropout, Linear, ReLU, RoIPool, Sequential
+from nn.backend import array_module
 from nn.layer import Layer, check_shape
 from nn.losses import smooth_l1, softmax_cross_entropy
 from vision.backbones import small_vgg, vgg16
 from vision.detection.anchors import anchor_targets, base_anchors, grid_anchors
-from vision.detection.boxes import clip, decode, nms
+from vision.detection.boxes import clip, decode, nms_among
 from vision.detection.proposals import propose, sample_rois
 from vision.detection.rpn import RPNHead, gaussian
 from vision.registry import register
@@ -137,8 +138,13 @@ class FasterRCNN(Layer):
     loss((images, targets), rng): images (N, 3, H, W) normalised as `preprocess` says, targets one dict an image with
     boxes (K, 4) in its pixels, labels (K,) in 1 .. classes and image_size (h, w) without padding.
     hyperparameters: all options by name, as JSON knows them, with those of the backbone.
-    predict(images): a list of dicts boxes (D, 4) float32, labels (D,), scores (D,), best first.
+    predict(images): a list of dicts boxes (D, 4) float32, labels (D,), scores (D,), best first; where the images are.
+
+    On a GPU a step waits for few numbers, since the sizes of arrays depend on them: for each image the number of
+    proposals kept, and the numbers of candidates to sample from, for which it gets the places that were drawn.
     """
+
+    constants = ("base_anchors",)
 
     def __init__(self, classes, backbone: Layer, options: Options, of_backbone: dict, *, rng: np.random.Generator):
         o = self.options = options
@@ -184,9 +190,10 @@ class FasterRCNN(Layer):
             proposals = self._proposals(scores, deltas, anchors, size, o.train_pre_nms, o.train_post_nms)
             anchor_samples.append(self._anchor_targets(anchors, target, rng))
             region_samples.append(self._sample_rois(proposals, target, rng))
-        anchor_labels, anchor_deltas = (np.stack(parts) for parts in zip(*anchor_samples))
-        rois, roi_labels, roi_deltas = (np.concatenate(parts) for parts in zip(*region_samples))
-        image_index = np.repeat(np.arange(len(targets)), [len(rois) for rois, _, _ in region_samples])
+        xp = array_module(anchors)
+        anchor_labels, anchor_deltas = (xp.stack(parts) for parts in zip(*anchor_samples))
+        rois, roi_labels, roi_deltas = (xp.concatenate(parts) for parts in zip(*region_samples))
+        image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, (own, _, _) in enumerate(region_samples)])
         return Fixed(anchor_labels, anchor_deltas, rois, image_index, roi_labels, roi_deltas)
 
     def _anchor_targets(self, anchors, target, rng):
@@ -217,22 +224,23 @@ class FasterRCNN(Layer):
         """Fast R-CNN eq. 1: classification + regression of the true class's box, both over the sampled regions."""
         logits, deltas = head_out
         cls, dlogits = softmax_cross_entropy(logits, fixed.roi_labels)
-        own_class = fixed.roi_labels[:, None] == np.arange(1, 1 + len(self.classes))  # nowhere for background
-        target = np.broadcast_to(fixed.roi_deltas[:, None], deltas.shape)
+        xp = array_module(logits)
+        own_class = fixed.roi_labels[:, None] == xp.arange(1, 1 + len(self.classes))  # nowhere for background
+        target = xp.broadcast_to(fixed.roi_deltas[:, None], deltas.shape)
         box, ddeltas = smooth_l1(deltas, target, 1.0, own_class[..., None], normaliser=max(len(logits), 1))
         return {"cls": cls, "box": box}, (dlogits, ddeltas)
 
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
-        features = self.backbone(images)
+        xp, features = array_module(images), self.backbone(images)
         rpn_out = self.rpn(features)
         anchors = grid_anchors(self.base_anchors, features.shape[2:], self.backbone.stride)
         sizes = image_sizes or [images.shape[2:]] * len(images)
         o, detections = self.options, []
         for n, (scores, deltas, size) in enumerate(zip(*rpn_out, sizes)):
             rois = self._proposals(scores, deltas, anchors, size, o.test_pre_nms, o.test_post_nms)
-            pooled = self.roi_pool(features, rois, np.full(len(rois), n))
+            pooled = self.roi_pool(features, rois, xp.full(len(rois), n, np.int64))
             detections.append(self._detections(*self.head(pooled), rois, size))
         return detections
 
@@ -246,13 +254,13 @@ class FasterRCNN(Layer):
 
     def _detections(self, logits, deltas, rois, image_size):
         """The classes' boxes above the score threshold, after non-maximum suppression class by class."""
-        o = self.options
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probability = (e / e.sum(axis=1, keepdims=True))[:, 1:]
-        boxes = clip(decode(deltas * np.array(o.delta_std, deltas.dtype), rois[:, None]), image_size)
-        region, label = np.nonzero(probability >= o.score_threshold)
-        boxes, scores, labels = boxes[region, label], probability[region, label], label + 1
-        keep = nms(boxes, scores, o.nms_iou, labels, o.detections_per_image)
+        o, xp = self.options, array_module(logits)
+        e = xp.exp(logits - logits.max(axis=1, keepdims=True))
+        scores = (e / e.sum(axis=1, keepdims=True))[:, 1:].ravel()
+        scaled = xp.stack([deltas[..., i] * std for i, std in enumerate(o.delta_std)], axis=-1)
+        boxes = clip(decode(scaled, rois[:, None]), image_size).reshape(-1, 4)
+        labels = xp.arange(len(boxes)) % len(self.classes) + 1
+        keep = nms_among(scores >= o.score_threshold, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
         return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
 
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nn.backend import array_module
 from nn.layer import check_shape
-from vision.detection.boxes import check_labels, check_positive_size, clip, decode, encode, iou, nms
+from vision.detection.boxes import check_labels, check_positive_size, clip, decode, encode, iou, nms_among
+from vision.detection.sampling import largest, shuffled
 
 
 def propose(
@@ -33,9 +35,8 @@ def propose(
     check_shape("propose", scores=(scores, ("A",)), deltas=(deltas, ("A", 4)), anchors=(anchors, ("A", 4)))
     boxes = clip(decode(deltas, anchors), image_size)
     # A comparison with NaN is False: boxes of a network that has diverged are dropped here, and its loss tells.
-    large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1))
-    top = large[np.argsort(-scores[large], kind="stable")[:pre_nms]]
-    keep = top[nms(boxes[top], scores[top], nms_iou, max_keep=post_nms)]
+    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1)
+    keep = nms_among(large, boxes, scores, nms_iou, pre_nms=pre_nms, max_keep=post_nms)
     return boxes[keep], scores[keep]
 
 
@@ -71,21 +72,23 @@ def sample_rois(
     check_shape("sample_rois", proposals=(proposals, ("M", 4)), gt_boxes=(gt_boxes, ("G", 4)))
     check_positive_size("sample_rois", gt_boxes=gt_boxes)
     check_labels("sample_rois", gt_boxes, num_classes, gt_labels=gt_labels)
-    rois = np.concatenate([proposals, gt_boxes.astype(proposals.dtype)]) if add_ground_truth else proposals
+    xp = array_module(proposals)
+    rois = xp.concatenate([proposals, gt_boxes.astype(proposals.dtype)]) if add_ground_truth else proposals
     overlap = iou(rois, gt_boxes)
-    highest = overlap.max(axis=1, initial=0)
+    highest, (low, high) = largest(overlap, axis=1), background_iou
 
-    foreground = rng.permutation(np.flatnonzero(highest >= foreground_iou))[: int(samples * foreground_fraction)]
-    low, high = background_iou
-    hard = rng.permutation(np.flatnonzero((highest >= low) & (highest < high)))
-    easy = rng.permutation(np.flatnonzero(highest < low))
-    background = np.concatenate([hard, easy])[: samples - len(foreground)]
+    masks = highest >= foreground_iou, (highest >= low) & (highest < high), highest < low
+    foreground, hard, easy = shuffled(masks, samples, rng)
+    foreground = foreground[: int(samples * foreground_fraction)]
+    background = xp.concatenate([hard, easy])[: samples - len(foreground)]
 
-    chosen = np.concatenate([foreground, background])
-    labels = np.zeros(len(chosen), np.int64)
-    deltas = np.zeros((len(chosen), 4), rois.dtype)
+    chosen = xp.concatenate([foreground, background])
+    labels = xp.zeros(len(chosen), np.int64)
+    deltas = xp.zeros((len(chosen), 4), rois.dtype)
     if n := len(foreground):
         gt = overlap[foreground].argmax(axis=1)
         labels[:n] = gt_labels[gt]
-        deltas[:n] = (encode(gt_boxes[gt], rois[foreground]) - np.asarray(delta_mean)) / np.asarray(delta_std)
+        wanted = encode(gt_boxes[gt], rois[foreground]).astype(np.float64)
+        for i, (mean, std) in enumerate(zip(delta_mean, delta_std)):
+            deltas[:n, i] = (wanted[:, i] - mean) / std
     return rois[chosen], labels, deltas
