@@ -37,7 +37,7 @@ class ELU(Layer):
             xp.maximum(x, 0, out=out)
             out += negative
 
-        return in_pieces(elu, x), x
+        return in_pieces(elu, x, kernel=("ELU", self.alpha)), x
 
     def backward(self, dy, cache):
         x = cache
@@ -49,7 +49,7 @@ class ELU(Layer):
             slope *= self.alpha
             rectify_backward(dy, x, slope, out)
 
-        return in_pieces(differentiate, dy, x)
+        return in_pieces(differentiate, dy, x, kernel=("ELU", self.alpha))
 
 
 class Sigmoid(Layer):
@@ -63,7 +63,11 @@ class Sigmoid(Layer):
     def backward(self, dy, cache):
         y = cache
         check_shape(self, dy=(dy, y.shape))
-        return in_pieces(lambda dy, y, out: array_module(y).multiply(dy, y * (1 - y), out=out), dy, y)  # y' = y (1 - y)
+
+        def differentiate(dy, y, out):  # y' = y (1 - y)
+            array_module(y).multiply(dy, y * (1 - y), out=out)
+
+        return in_pieces(differentiate, dy, y, kernel=("Sigmoid",))
 
 
 class Tanh(Layer):
@@ -71,13 +75,17 @@ class Tanh(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        y = in_pieces(lambda x, out: array_module(x).tanh(x, out=out), x)
+        y = in_pieces(lambda x, out: array_module(x).tanh(x, out=out), x, kernel=("Tanh",))
         return y, y
 
     def backward(self, dy, cache):
         y = cache
         check_shape(self, dy=(dy, y.shape))
-        return in_pieces(lambda dy, y, out: array_module(y).multiply(dy, 1 - y * y, out=out), dy, y)  # y' = 1 - y^2
+
+        def differentiate(dy, y, out):  # y' = 1 - y^2
+            array_module(y).multiply(dy, 1 - y * y, out=out)
+
+        return in_pieces(differentiate, dy, y, kernel=("Tanh",))
 
 
 class SiLU(Layer):
@@ -88,7 +96,8 @@ class SiLU(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        return in_pieces(lambda x, out: array_module(x).multiply(x, sigmoid(x), out=out), x), x
+        y = in_pieces(lambda x, out: array_module(x).multiply(x, sigmoid(x), out=out), x, kernel=("SiLU",))
+        return y, x
 
     def backward(self, dy, cache):
         x = cache
@@ -98,7 +107,7 @@ class SiLU(Layer):
             s = sigmoid(x)
             array_module(x).multiply(dy, s * (1 + x * (1 - s)), out=out)
 
-        return in_pieces(differentiate, dy, x)
+        return in_pieces(differentiate, dy, x, kernel=("SiLU",))
 
 
 class Softplus(Layer):
@@ -124,7 +133,7 @@ class Softplus(Layer):
             smooth = xp.log1p(_exp_of_minus_abs(z)) + xp.maximum(z, 0)  # log(1 + e^z) = log(1 + e^-z) + z
             _copy_where(z.real > self.threshold, x, smooth / self.beta, out)
 
-        return in_pieces(softplus, x), x
+        return in_pieces(softplus, x, kernel=("Softplus", self.beta, self.threshold)), x
 
     def backward(self, dy, cache):
         x = cache
@@ -134,12 +143,12 @@ class Softplus(Layer):
             z = x * self.beta
             _copy_where(z.real > self.threshold, dy, dy * sigmoid(z), out)
 
-        return in_pieces(differentiate, dy, x)
+        return in_pieces(differentiate, dy, x, kernel=("Softplus", self.beta, self.threshold))
 
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), a new array; right for x of any size, without overflow."""
-    return in_pieces(_sigmoid, x)
+    return in_pieces(_sigmoid, x, kernel=("Sigmoid",))
 
 
 def _sigmoid(x, out):

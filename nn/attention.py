@@ -1,13 +1,17 @@
 """Additive soft attention."""
 
+from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
+
 import math
 from typing import NamedTuple
 
 import numpy as np
 
 from nn.backend import array_module, matmul
+from nn.cuda import TYPES, use_kernels
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.pieces import in_slices
+from nn.softmax import by_kernel
 
 
 class AttentionCache(NamedTuple):
@@ -158,6 +162,10 @@ def _softmax(e, mask):
     if e.size == 0:
         return e
     xp = array_module(e)
+    if use_kernels(e) and e.dtype.name in TYPES:
+        weights = xp.empty((*e.shape, 1), e.dtype)
+        by_kernel([e[..., None]], weights, mask)
+        return weights[..., 0]
     counts = xp.ones(e.shape, bool) if mask is None else mask
     largest = xp.where(counts, e.real, np.finfo(e.real.dtype).min).max(axis=1, keepdims=True)
     e = xp.exp(xp.where(counts, e - largest, 0)) * counts

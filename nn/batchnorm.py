@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn import batchnorm_cuda
 from nn.backend import array_module
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.pieces import empty_output, in_slices
@@ -63,6 +64,9 @@ class _BatchNorm(Layer):
             raise ValueError(
                 f"{type(self).__name__}: more than one value a channel is needed in training, got x {x.shape}"
             )
+        if batchnorm_cuda.serves(self, x):
+            y, mean, inv_std = batchnorm_cuda.forward(self, x, from_batch)
+            return y, BatchNormCache(x, mean, inv_std, from_batch)
         rows, count = _rows(x), x.size // x.shape[1]
         y = empty_output(rows.shape, x, self.weight, self.running_mean)
         mean = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_mean.copy()  # the cache keeps it
@@ -90,6 +94,8 @@ class _BatchNorm(Layer):
     def backward(self, dy, cache):
         x, mean, inv_std, from_batch = cache
         check_shape(self, dy=(dy, x.shape))
+        if batchnorm_cuda.serves(self, x):
+            return batchnorm_cuda.backward(self, dy, cache)
         xp, rows, dy_rows = array_module(dy), _rows(x), _rows(dy)
         dx = xp.empty(rows.shape, dy.dtype)
 
@@ -114,10 +120,14 @@ class _BatchNorm(Layer):
         in_slices(differentiate, x.shape[1], x.size, xp, _piece(x))
         return dx.reshape(x.shape)
 
+    def count_batch(self) -> float:
+        """Count a batch into the running statistics; gives the momentum it comes in with."""
+        self.num_batches_tracked += 1
+        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+
     def _update_running(self, mean, var, count):
         """running = (1 - momentum) * running + momentum * batch, in place."""
-        self.num_batches_tracked += 1
-        momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        momentum = self.count_batch()
         for running, batch in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
             running *= 1 - momentum
             running += momentum * batch.real

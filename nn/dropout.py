@@ -3,7 +3,9 @@
 import numpy as np
 
 from nn.backend import array_module
+from nn.cuda import launch, use_kernels
 from nn.layer import Layer, check_shape
+from nn.random import uniform
 
 
 class Dropout(Layer):
@@ -24,7 +26,10 @@ class Dropout(Layer):
         check_shape(self, x=(x, self._wanted_shape(x)))
         if not training or self.p == 0:
             return x, (None, x.shape)
-        keep = array_module(x).asarray(self.rng.random(self._mask_shape(x), np.float32) >= self.p)
+        drawn = uniform(self.rng, self._mask_shape(x), np.float32, array_module(x))
+        if use_kernels(x) and x.dtype == drawn.dtype and x.shape == drawn.shape:
+            return self._by_kernel(x, drawn)
+        keep = drawn >= self.p
         scaled_mask = keep * x.real.dtype.type(1 / (1 - self.p))
         return x * scaled_mask, (scaled_mask, x.shape)
 
@@ -32,6 +37,13 @@ class Dropout(Layer):
         scaled_mask, shape = cache
         check_shape(self, dy=(dy, shape))
         return dy if scaled_mask is None else dy * scaled_mask  # y = x * scaled_mask
+
+    def _by_kernel(self, x, drawn):
+        """forward on a GPU in one launch: the drawn numbers become the mask."""
+        x, y = array_module(x).ascontiguousarray(x), array_module(x).empty(x.shape, x.dtype)
+        numbers = float(self.p), 1 / (1 - self.p)
+        launch("dropout", "dropout_forward", x.size, x.dtype, x, drawn, y, *numbers, x.size)
+        return y, (drawn, x.shape)
 
     def _wanted_shape(self, x):
         return (None,) * np.ndim(x)

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn import recurrent_cuda
 from nn.backend import array_module, matmul
+from nn.cuda import use_kernels
 from nn.packing import previous
 from nn.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, sigmoid_, weights_of
 
@@ -91,6 +93,36 @@ def _new_state_backward(a, h_prev, dh, da):
     dh *= z
 
 
+def gru_any_step(a, h_prev, w, h, hidden):
+    """gru_step_reset_after, or gru_step where hidden is None."""
+    step, also = (gru_step, ()) if hidden is None else (gru_step_reset_after, (hidden,))
+    step(a, h_prev, w, h, *also)
+
+
+def gru_scan(a, w, hidden, state, steps, y):
+    """All steps of a (P, 3 * H): fills y and hidden (P, H), brings the state along."""
+    (h,) = state
+    for start, n in steps:
+        now = slice(start, start + n)
+        gru_any_step(a[now], h[:n], w, y[now], None if hidden is None else hidden[now])
+        h[:n] = y[now]
+
+
+def gru_scan_backward(a, w, hidden, h_prev, dy, dstate, steps):
+    """(da (P, 3 * H), dn (P, H) or None) of all steps; brings dstate along. dy (P, H) or None."""
+    (dh,), da = dstate, array_module(a).empty(a.shape, a.dtype)
+    dn = None if hidden is None else array_module(a).empty(hidden.shape, a.dtype)
+    for start, n in reversed(steps):
+        now = slice(start, start + n)
+        if dy is not None:
+            dh[:n] += dy[now]  # h goes to the output and to the next step
+        if hidden is None:
+            gru_step_backward(a[now], h_prev[now], w, dh[:n], da[now])
+        else:
+            gru_step_reset_after_backward(a[now], h_prev[now], w, hidden[now], dh[:n], da[now], dn[now])
+    return da, dn
+
+
 def weight_gradients(a, h_prev, w, x, da, dn=None):
     """Adds to the gradients of all parameters, given da of gru_step, or da and dn of gru_step_reset_after; gives dx."""
     size = h_prev.shape[1]
@@ -144,7 +176,7 @@ class GRUCell(_Cell):
         bias: bool = True,
         *,
         reset_after: bool = False,
-        rng: np.random.Generator | None = None,
+        rng: "np.random.Generator | None" = None,
     ):
         super().__init__(input_size, hidden_size, bias, rng)
         self.reset_after = bool(reset_after)
@@ -153,23 +185,18 @@ class GRUCell(_Cell):
         (h_prev,), given = self._check_states(x, h)
         w, xp = weights_of(self), array_module(x)
         a = affine(x, w.ih, w.bias_ih, None if self.reset_after else w.bias_hh)
-        h_new, hidden = xp.empty(h_prev.shape, a.dtype), None
-        if self.reset_after:
-            hidden = xp.empty(h_prev.shape, a.dtype)
-            gru_step_reset_after(a, h_prev, w, h_new, hidden)
-        else:
-            gru_step(a, h_prev, w, h_new)
+        h_new = xp.empty(h_prev.shape, a.dtype)
+        hidden = xp.empty(h_prev.shape, a.dtype) if self.reset_after else None
+        step = recurrent_cuda.gru_any_step if use_kernels(a) else gru_any_step
+        step(a, h_prev, w, h_new, hidden)
         return h_new, GRUCellCache(x, h_prev, a, hidden, given[0])
 
     def backward(self, dy, cache):
         x, h_prev, a, hidden, given = cache
         (dh,) = self._check_gradients(dy, a[:, : self.hidden_size])  # a copy, which becomes that of h_prev
-        w, da, dn = weights_of(self), array_module(a).empty(a.shape, a.dtype), None
-        if self.reset_after:
-            dn = array_module(a).empty(dh.shape, a.dtype)
-            gru_step_reset_after_backward(a, h_prev, w, hidden, dh, da, dn)
-        else:
-            gru_step_backward(a, h_prev, w, dh, da)
+        w = weights_of(self)
+        scan, rows = (recurrent_cuda.gru_scan_backward, None) if use_kernels(a) else (gru_scan_backward, len(a))
+        da, dn = scan(a, w, hidden, h_prev, None, [dh], [(0, rows)])
         return weight_gradients(a, h_prev, w, x, da, dn), dh if given else None
 
 
@@ -198,7 +225,7 @@ class GRU(_Recurrent):
         reset_after: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        rng: np.random.Generator | None = None,
+        rng: "np.random.Generator | None" = None,
     ):
         super().__init__(input_size, hidden_size, num_layers, bias, dropout, bidirectional, rng)
         self.reset_after = bool(reset_after)
@@ -210,28 +237,14 @@ class GRU(_Recurrent):
         return self._backward_stack(dy, cache)
 
     def _scan(self, x, w, state, steps, y):
-        (h,) = state
         a = affine(x, w.ih, w.bias_ih, None if self.reset_after else w.bias_hh)  # for all steps at once
         hidden = array_module(y).empty(y.shape, y.dtype) if self.reset_after else None
-        for start, n in steps:
-            now = slice(start, start + n)
-            if self.reset_after:
-                gru_step_reset_after(a[now], h[:n], w, y[now], hidden[now])
-            else:
-                gru_step(a[now], h[:n], w, y[now])
-            h[:n] = y[now]
+        scan = recurrent_cuda.gru_scan if use_kernels(a) else gru_scan
+        scan(a, w, hidden, state, steps, y)
         return a, hidden
 
     def _scan_backward(self, dy, dstate, w, kept, x, y, first, steps):
-        (a, hidden), (dh,) = kept, dstate
-        da, h_prev = array_module(a).empty(a.shape, a.dtype), previous(y, first[0], steps)
-        dn = array_module(a).empty(y.shape, a.dtype) if self.reset_after else None
-        for start, n in reversed(steps):
-            now = slice(start, start + n)
-            if dy is not None:
-                dh[:n] += dy[now]  # h goes to the output and to the next step
-            if self.reset_after:
-                gru_step_reset_after_backward(a[now], h_prev[now], w, hidden[now], dh[:n], da[now], dn[now])
-            else:
-                gru_step_backward(a[now], h_prev[now], w, dh[:n], da[now])
+        (a, hidden), h_prev = kept, previous(y, first[0], steps)
+        scan = recurrent_cuda.gru_scan_backward if use_kernels(a) else gru_scan_backward
+        da, dn = scan(a, w, hidden, h_prev, dy, dstate, steps)
         return weight_gradients(a, h_prev, w, x, da, dn)

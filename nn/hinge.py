@@ -6,6 +6,7 @@ reached its margin, the gradient is 0.
 
 import numpy as np
 
+from nn import losses_cuda
 from nn.backend import array_module
 from nn.loss_common import check_at_least_0, check_target, labels_and_scale, loss_scale, one_hot
 
@@ -31,6 +32,9 @@ def hinge(
     """
     check_at_least_0("hinge", margin=margin)
     xp, t = array_module(scores), check_target("hinge", scores, "targets", targets, "scores")
+    kind = "squared_hinge" if squared else "hinge"
+    if on_gpu := losses_cuda.elementwise("hinge", scores, t, weights, reduction, normaliser, margin, kind):
+        return on_gpu
     if not bool((t * t == 1).all()):
         got = float(t[t * t != 1][0])
         raise ValueError(f"hinge: targets must be -1 or 1, got {got:g}: write 2 * labels - 1 for labels of 0 and 1")
@@ -71,6 +75,8 @@ def multiclass_hinge(
     owner, xp = "multiclass_hinge", array_module(scores)
     check_at_least_0(owner, margin=margin)
     average = class_weights, reduction, normaliser
+    if on_gpu := losses_cuda.multiclass_hinge(scores, labels, margin, squared, ignore_index, *average):
+        return on_gpu
     label, unit, weights = labels_and_scale(owner, "scores", scores, labels, ignore_index, *average)
     scale = unit * weights[label]
 

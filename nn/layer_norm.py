@@ -3,8 +3,11 @@
 import numpy as np
 
 from nn.backend import array_module
+from nn.cuda import TYPES, launch, use_kernels
 from nn.layer import Layer, Parameter, check_shape
 from nn.pieces import as_rows, empty_output, in_slices
+
+ROWS_TOGETHER = 64  # on a GPU a thread adds up so many rows of one column
 
 
 class LayerNorm(Layer):
@@ -43,6 +46,8 @@ class LayerNorm(Layer):
         self._check(x)
         xp, axes = array_module(x), len(self.normalized_shape)
         rows = as_rows(x, axes)
+        if self._by_kernel(x):
+            return self._forward_by_kernel(rows, x)
         y = empty_output(rows.shape, x, self.weight)
         one = xp.ones(rows.shape[1], x.dtype)
         mean, inv_std = xp.empty((len(rows), 1), y.dtype), xp.empty((len(rows), 1), y.dtype)
@@ -65,6 +70,8 @@ class LayerNorm(Layer):
         check_shape(self, dy=(dy, x.shape))
         axes = len(self.normalized_shape)
         rows, dy_rows = as_rows(x, axes), as_rows(dy, axes)
+        if self._by_kernel(x):
+            return self._backward_by_kernel(dy_rows, rows, mean, inv_std).reshape(x.shape)
         xp, one = array_module(dy), array_module(dy).ones(rows.shape[1], dy.dtype)
         dx = xp.empty(rows.shape, dy.dtype)
 
@@ -90,11 +97,45 @@ class LayerNorm(Layer):
                 self.bias.grad += dbias.reshape(self.normalized_shape)
         return dx.reshape(x.shape)
 
+    def _by_kernel(self, x):
+        weights = [x if p is None else p.value for p in (self.weight, self.bias)]
+        return use_kernels(x) and x.dtype.name in TYPES and all(w.dtype == x.dtype for w in weights)
+
+    def _forward_by_kernel(self, rows, x):
+        """forward on a GPU, in one launch."""
+        (m, width), xp, weights = rows.shape, array_module(x), [p and p.value for p in (self.weight, self.bias)]
+        rows, y = xp.ascontiguousarray(rows), xp.empty(rows.shape, x.dtype)
+        mean, inv_std, block = xp.empty((m, 1), x.dtype), xp.empty((m, 1), x.dtype), _threads(width)
+        arrays = rows, *weights, y, mean, inv_std
+        launch("layer_norm", "layer_norm_forward", m * block, x.dtype, *arrays, float(self.eps), width, block=block)
+        return y.reshape(x.shape), (x, mean, inv_std)
+
+    def _backward_by_kernel(self, dy, rows, mean, inv_std):
+        """backward on a GPU, in two launches and the sums of what the slices of rows give for weight and bias."""
+        (m, width), xp, dtype, weight = rows.shape, array_module(rows), rows.dtype, self.weight and self.weight.value
+        arrays = xp.ascontiguousarray(dy, dtype), xp.ascontiguousarray(rows), mean, inv_std
+        dx, block = xp.empty(rows.shape, dtype), _threads(width)
+        launch("layer_norm", "layer_norm_backward", m * block, dtype, *arrays, weight, dx, width, block=block)
+        if self.weight is not None:
+            slices = -(-m // ROWS_TOGETHER)
+            partial, sizes = xp.empty((2, slices, width), dtype), (m, width, ROWS_TOGETHER, slices)
+            launch("layer_norm", "layer_norm_weights", slices * width, dtype, *arrays, partial, *sizes)
+            dweight, dbias = partial.sum(axis=1)
+            self.weight.grad += dweight.reshape(self.normalized_shape)
+            if self.bias is not None:
+                self.bias.grad += dbias.reshape(self.normalized_shape)
+        return dx
+
     def _check(self, x):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
         if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
             wanted = ", ".join(map(str, self.normalized_shape))
             raise ValueError(f"LayerNorm: x must have shape (..., {wanted}), got {x.shape}")
+
+
+def _threads(width):
+    """Threads of a block that shares a row: a power of two."""
+    return min(256, max(32, 1 << (width - 1).bit_length()))
 
 
 def row_dots(a, b):

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from nn import losses_cuda
 from nn.backend import array_module, config
 from nn.loss_common import check_target, labels_and_scale, loss_scale, one_hot
 from nn.pieces import PIECE, in_blocks
@@ -49,6 +50,8 @@ def softmax_cross_entropy(
     if not 0 <= s <= 1:
         raise ValueError(f"{owner}: label_smoothing must lie in [0, 1], got {label_smoothing}")
     average = class_weights, reduction, normaliser
+    if on_gpu := losses_cuda.softmax_cross_entropy(logits, labels, ignore_index, *average, s):
+        return on_gpu
     label, unit, weights = labels_and_scale(owner, "logits", logits, labels, ignore_index, *average)
     scale = unit * weights[label]
     if xp is np and not s and not config.plain:
@@ -110,6 +113,8 @@ def binary_cross_entropy_with_logits(
     """
     owner, xp = "binary_cross_entropy_with_logits", array_module(logits)
     t = check_target(owner, logits, "targets", targets, "logits")
+    if on_gpu := losses_cuda.elementwise(owner, logits, t, weights, reduction, normaliser):
+        return on_gpu
     if not bool(((t >= 0) & (t <= 1)).all()):
         got = float(t[~((t >= 0) & (t <= 1))][0])
         raise ValueError(f"{owner}: targets must lie in [0, 1], got {got:g}: give what does not count weight 0")
@@ -148,6 +153,8 @@ def smooth_l1(
     target = check_target(owner, prediction, "target", target, "prediction")
     if not (beta > 0 and math.isfinite(beta)):
         raise ValueError(f"{owner}: beta must be a positive number, got {beta}: for a plain L1 loss take l1")
+    if on_gpu := losses_cuda.elementwise(owner, prediction, target, weights, reduction, normaliser, beta):
+        return on_gpu
     scale = loss_scale(owner, prediction, weights, reduction, normaliser)
 
     d = prediction - target
@@ -177,6 +184,8 @@ def l1(
     """
     xp = array_module(prediction)
     target = check_target("l1", prediction, "target", target, "prediction")
+    if on_gpu := losses_cuda.elementwise("l1", prediction, target, weights, reduction, normaliser):
+        return on_gpu
     scale = loss_scale("l1", prediction, weights, reduction, normaliser)
 
     d = prediction - target
@@ -204,6 +213,8 @@ def l2(
     Raises ValueError for shapes that do not match, or bad weights, reduction or normaliser.
     """
     target = check_target("l2", prediction, "target", target, "prediction")
+    if on_gpu := losses_cuda.elementwise("l2", prediction, target, weights, reduction, normaliser):
+        return on_gpu
     scale = loss_scale("l2", prediction, weights, reduction, normaliser)
 
     d = prediction - target

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn import recurrent_cuda
 from nn.backend import array_module, matmul
+from nn.cuda import use_kernels
 from nn.packing import previous
 from nn.pieces import add_product
 from nn.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, sigmoid_, weights_of
@@ -44,6 +46,29 @@ def lstm_step_backward(a, c_prev, c, dh, dc, da):
         dg *= 1 - g * g  # g = tanh(a)
 
     by_rows(step, a)
+
+
+def lstm_scan(a, w, state, steps, y):
+    """All steps of W x + b = a (P, 4 * H): fills y (P, H), brings the state along; gives the cell states (P, H)."""
+    (h, c), cells = state, array_module(y).empty(y.shape, y.dtype)
+    for start, n in steps:
+        now = slice(start, start + n)
+        a[now] += matmul(h[:n], w.hh.value.T)
+        lstm_step(a[now], c[:n], cells[now], y[now])
+        h[:n], c[:n] = y[now], cells[now]
+    return cells
+
+
+def lstm_scan_backward(a, w, c_prev, cells, dy, dstate, steps):
+    """da (P, 4 * H) of all steps; brings dstate along. dy (P, H) or None."""
+    (dh, dc), da = dstate, array_module(a).empty(a.shape, a.dtype)
+    for start, n in reversed(steps):
+        now = slice(start, start + n)
+        if dy is not None:
+            dh[:n] += dy[now]  # h goes to the output and to the next step
+        lstm_step_backward(a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
+        dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
+    return da
 
 
 def split(a):
@@ -92,7 +117,7 @@ class LSTMCell(_Cell):
         bias: bool = True,
         *,
         forget_bias: float | None = 1.0,
-        rng: np.random.Generator | None = None,
+        rng: "np.random.Generator | None" = None,
     ):
         super().__init__(input_size, hidden_size, bias, rng)
         self.forget_bias = forget_bias
@@ -102,17 +127,24 @@ class LSTMCell(_Cell):
         (h_prev, c_prev), given = self._check_states(x, h, c)
         w = weights_of(self)
         a = affine(x, w.ih, w.bias_ih, w.bias_hh)
-        a += matmul(h_prev, w.hh.value.T)
+        product = matmul(h_prev, w.hh.value.T)
         xp, dtype = array_module(a), a.dtype
         h_new, c_new = xp.empty(h_prev.shape, dtype), xp.empty(h_prev.shape, dtype)
-        lstm_step(a, c_prev, c_new, h_new)
+        if use_kernels(a):
+            recurrent_cuda.lstm_step(a, product, c_prev, c_new, h_new)
+        else:
+            a += product
+            lstm_step(a, c_prev, c_new, h_new)
         return (h_new, c_new), LSTMCellCache(x, h_prev, c_prev, a, c_new, given)
 
     def backward(self, dy, cache):
         x, h_prev, c_prev, a, c, given = cache
         dh, dc = self._check_gradients(dy, c)
         w, da = weights_of(self), array_module(a).empty(a.shape, a.dtype)
-        lstm_step_backward(a, c_prev, c, dh, dc, da)  # dc is a copy, and is dc_prev now
+        if use_kernels(a):
+            recurrent_cuda.lstm_step_backward(a, c_prev, c, None, None, dh, dc, da)
+        else:
+            lstm_step_backward(a, c_prev, c, dh, dc, da)  # dh and dc are copies; dc is dc_prev now
         affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
         w.hh.grad += matmul(da.T, h_prev)  # a = W x + U h_prev + b
         dh_prev = matmul(da, w.hh.value) if given[0] else None
@@ -156,7 +188,7 @@ class LSTM(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         forget_bias: float | None = 1.0,
-        rng: np.random.Generator | None = None,
+        rng: "np.random.Generator | None" = None,
     ):
         super().__init__(input_size, hidden_size, num_layers, bias, dropout, bidirectional, rng)
         self.forget_bias = forget_bias
@@ -170,25 +202,14 @@ class LSTM(_Recurrent):
         return self._backward_stack(dy, cache)
 
     def _scan(self, x, w, state, steps, y):
-        h, c = state
         a = affine(x, w.ih, w.bias_ih, w.bias_hh)  # for all steps at once
-        cells = array_module(y).empty(y.shape, y.dtype)
-        for start, n in steps:
-            now = slice(start, start + n)
-            a[now] += matmul(h[:n], w.hh.value.T)
-            lstm_step(a[now], c[:n], cells[now], y[now])
-            h[:n], c[:n] = y[now], cells[now]
-        return a, cells
+        scan = recurrent_cuda.lstm_scan if use_kernels(a) else lstm_scan
+        return a, scan(a, w, state, steps, y)
 
     def _scan_backward(self, dy, dstate, w, kept, x, y, first, steps):
-        (a, cells), (dh, dc) = kept, dstate
-        da, c_prev = array_module(a).empty(a.shape, a.dtype), previous(cells, first[1], steps)
-        for start, n in reversed(steps):
-            now = slice(start, start + n)
-            if dy is not None:
-                dh[:n] += dy[now]  # h goes to the output and to the next step
-            lstm_step_backward(a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
-            dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
+        a, cells = kept
+        scan = recurrent_cuda.lstm_scan_backward if use_kernels(a) else lstm_scan_backward
+        da = scan(a, w, previous(cells, first[1], steps), cells, dy, dstate, steps)
         affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
         add_product(w.hh.grad, da.T, previous(y, first[0], steps))
         return matmul(da, w.ih.value)

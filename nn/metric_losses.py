@@ -7,6 +7,7 @@ backwards give.
 
 import numpy as np
 
+from nn import losses_cuda
 from nn.backend import array_module
 from nn.layer import check_shape
 from nn.loss_common import check_at_least_0, loss_scale
@@ -39,7 +40,10 @@ def contrastive(
     check_shape(owner, x1=(x1, ("N", "D")))
     check_shape(owner, x2=(x2, x1.shape))
     check_at_least_0(owner, margin=margin)
-    similar = _check_similar(owner, similar, x1.shape[:1])
+    _check_pairs(owner, similar, x1.shape[:1])
+    if on_gpu := losses_cuda.contrastive(x1, x2, similar, margin, weights, reduction, normaliser):
+        return on_gpu
+    similar = _check_similar(owner, similar)
 
     difference = x1 - x2
     squared = (difference * difference).sum(axis=1)
@@ -83,6 +87,9 @@ def triplet(
     check_shape(owner, anchor=(anchor, ("N", "D")))
     check_shape(owner, positive=(positive, anchor.shape), negative=(negative, anchor.shape))
     check_at_least_0(owner, margin=margin, eps=eps)
+    options = margin, squared, eps, weights, reduction, normaliser
+    if on_gpu := losses_cuda.triplet(anchor, positive, negative, *options):
+        return on_gpu
 
     near, near_slope = _distance(anchor, positive, squared, eps)
     far, far_slope = _distance(anchor, negative, squared, eps)
@@ -107,12 +114,16 @@ def _distance(a, b, squared, eps):
     return distance, difference / xp.where(distance == 0, 1, distance)[:, None]  # 0 where a and b coincide (eps = 0)
 
 
-def _check_similar(owner, similar, shape):
-    """`similar` as booleans; ValueError unless it has the shape (N,) and holds zeros and ones alone."""
+def _check_pairs(owner, similar, shape):
+    """ValueError unless `similar` has the shape (N,)."""
     if not hasattr(similar, "dtype"):
         raise TypeError(f"{owner}: similar must be an array, got {type(similar).__name__}")
     if similar.shape != shape:
         raise ValueError(f"{owner}: similar must have shape {shape}, one per pair, got {similar.shape}")
+
+
+def _check_similar(owner, similar):
+    """`similar` as booleans; ValueError unless it holds zeros and ones alone."""
     if not bool(((similar == 0) | (similar == 1)).all()):
         got = float(similar[(similar != 0) & (similar != 1)][0])
         raise ValueError(f"{owner}: similar must be 0 or 1, got {got:g}")

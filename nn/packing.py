@@ -3,7 +3,7 @@
 Sorted by length, the longest first, the sequences that have a step t are the first n of them; the rows of x of all
 steps, one step after another, make one matrix (P, D), P being the sum of the lengths. A step updates the first n rows
 of the state and leaves the others as they are: going forward in time, the states of sequences that have ended; going
-backward, those of sequences that have not begun.
+backward, those of sequences that have not begun. On a GPU nothing is sorted: see Padded.
 """
 
 import math
@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from nn.backend import array_module
+from nn.cuda import launch, use_kernels
 
 
 class Packing:
@@ -24,7 +25,8 @@ class Packing:
         if lengths is None:
             self.steps = [(t * shape[1], shape[1]) for t in range(shape[0])]
             return
-        lengths = _check_lengths(owner, lengths, *self.shape)
+        lengths = lengths.get() if hasattr(lengths, "get") else lengths  # from a GPU
+        lengths = check_lengths(owner, lengths, *self.shape)
         order = np.argsort(-lengths, kind="stable")
         time, rank = np.nonzero(np.arange(shape[0])[:, None] < lengths[order])
         counts = np.bincount(time, minlength=shape[0])
@@ -57,14 +59,50 @@ class Packing:
         return x
 
 
-def _check_lengths(owner, lengths, t, n):
-    """The lengths as a NumPy array; ValueError unless n whole numbers in 0 .. t."""
-    who = type(owner).__name__
-    lengths = np.asarray(lengths.get() if hasattr(lengths, "get") else lengths)  # .get(): from the GPU
+class Padded:
+    """Packing for the kernels of a GPU: (T, N, D) as rows (T * N, D), which are 0 where a sequence has ended.
+
+    The padding stays, since the host does not know lengths that are on the GPU, and would have to wait to learn them:
+    one outside 0 .. T cannot be reported either, and makes its sequence NaN. steps: (t, lengths) of each time step.
+    """
+
+    def __init__(self, owner, shape, lengths, xp):
+        self.shape = shape[:2]
+        if lengths is not None:
+            lengths = xp.ascontiguousarray(xp.asarray(check_lengths(owner, lengths, *self.shape)))
+        self.lengths, self.steps = lengths, [(t, lengths) for t in range(shape[0])]
+
+    def pack(self, x):
+        """Rows (T * N, D) of x (T, N, D)."""
+        x = array_module(x).ascontiguousarray(x)
+        if self.lengths is not None:
+            y = array_module(x).empty(x.shape, x.dtype)
+            launch("packing", "clear_padding", x.size, x.dtype, x, self.lengths, y, x.size, *x.shape)
+            x = y
+        return x.reshape(self.shape[0] * self.shape[1], x.shape[2])
+
+    def unpack(self, rows):
+        """(T, N, D) of rows (T * N, D)."""
+        x = rows.reshape(*self.shape, rows.shape[1])
+        return x if self.lengths is None else self.pack(x).reshape(x.shape)
+
+    def sort(self, state):
+        """Sequences keep their order here."""
+        return state
+
+    unsort = sort
+
+
+def check_lengths(owner, lengths, t, n):
+    """The lengths as int64; ValueError unless n whole numbers, and in 0 .. t, which on a GPU is not looked at."""
+    who, xp = type(owner).__name__, array_module(lengths)
+    lengths = np.asarray(lengths) if xp is np else lengths
     if lengths.dtype.kind not in "iu":
         raise TypeError(f"{who}: lengths must be whole numbers, got {lengths.dtype}")
     if lengths.shape != (n,):
         raise ValueError(f"{who}: lengths must have shape (N={n},), got {lengths.shape}")
+    if xp is not np:
+        return lengths.astype(np.int64, copy=False)
     wrong = lengths[(lengths < 0) | (lengths > t)]
     if len(wrong):
         raise ValueError(f"{who}: lengths must be in 0 .. T={t}, got {int(wrong[0])}")
@@ -76,6 +114,8 @@ def previous(states, first, steps):
 
     states (P, H) are those after each step; steps in the order in which they were taken.
     """
+    if use_kernels(states):
+        return _previous_padded(states, first.astype(states.dtype, copy=False), steps)
     before = array_module(states).empty(states.shape, states.dtype)
     last, running = 0, 0  # where the step before has its rows, and how many
     for start, n in steps:
@@ -84,3 +124,11 @@ def previous(states, first, steps):
         before[start + both : start + n] = first[both:n]  # sequences that begin here
         last, running = start, n
     return before
+
+
+def _previous_padded(states, first, steps):
+    """previous for the rows and steps of Padded: all steps have all sequences."""
+    if not steps:
+        return states
+    n, forward = len(first), steps[0][0] == 0
+    return array_module(states).concatenate([first, states[:-n]] if forward else [states[n:], first])

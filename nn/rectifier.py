@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from nn.backend import array_module
+from nn.cuda import TYPES, launch, use_kernels
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.pieces import empty_output, in_pieces, in_slices
 
@@ -22,12 +23,17 @@ class LeakyReLU(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        return in_pieces(lambda x, out: rectify(x, self.negative_slope, out), x), x
+        y = in_pieces(lambda x, out: rectify(x, self.negative_slope, out), x, kernel=("LeakyReLU", self.negative_slope))
+        return y, x
 
     def backward(self, dy, cache):
         x = cache
-        check_shape(self, dy=(dy, x.shape))  # y = x, or negative_slope * x
-        return in_pieces(lambda dy, x, out: rectify_backward(dy, x, self.negative_slope, out), dy, x)
+        check_shape(self, dy=(dy, x.shape))
+
+        def differentiate(dy, x, out):  # y = x, or negative_slope * x
+            rectify_backward(dy, x, self.negative_slope, out)
+
+        return in_pieces(differentiate, dy, x, kernel=("LeakyReLU", self.negative_slope))
 
 
 class ReLU(Layer):
@@ -38,13 +44,21 @@ class ReLU(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        y = in_pieces(lambda x, out: array_module(x).clip(x, 0, np.inf, out=out), x)  # maximum(x, 0), but faster
+
+        def relu(x, out):
+            array_module(x).clip(x, 0, np.inf, out=out)  # maximum(x, 0), but faster
+
+        y = in_pieces(relu, x, kernel=("ReLU",))
         return y, y
 
     def backward(self, dy, cache):
         y = cache
-        check_shape(self, dy=(dy, y.shape))  # y = max(x, 0): where x did not get through, dy does not
-        return in_pieces(lambda dy, y, out: array_module(dy).multiply(dy, y > 0, out=out), dy, y)
+        check_shape(self, dy=(dy, y.shape))
+
+        def differentiate(dy, y, out):  # y = max(x, 0): where x did not get through, dy does not
+            array_module(dy).multiply(dy, y > 0, out=out)
+
+        return in_pieces(differentiate, dy, y, kernel=("ReLU",))
 
 
 class PReLU(Layer):
@@ -68,6 +82,10 @@ class PReLU(Layer):
     def forward(self, x, training=True):
         channels = () if self.num_parameters == 1 else ("N", self.num_parameters)
         check_shape(self, x=(x, channels + (None,) * (np.ndim(x) - len(channels))))
+        if self._by_kernel(x):
+            y = array_module(x).empty(x.shape, x.dtype)
+            self._launch("prelu_forward", [x], y)
+            return y, x
         y = empty_output(x.shape, x, self.weight)
 
         def apply(n):
@@ -80,6 +98,11 @@ class PReLU(Layer):
         x = cache
         check_shape(self, dy=(dy, x.shape))
         dx = array_module(dy).empty(dy.shape, dy.dtype)
+        if self._by_kernel(x) and dy.dtype == x.dtype:
+            flow = array_module(dy).empty(x.shape, x.dtype)
+            self._launch("prelu_backward", [dy, x], dx, flow)
+            self.weight.grad += flow.sum(axis=self._shared_axes(x))
+            return dx
 
         def differentiate(n):  # y = max(x, 0) + weight * min(x, 0)
             rectify_backward(dy[n], x[n], self._slope(x), dx[n])
@@ -96,6 +119,16 @@ class PReLU(Layer):
 
     def _shared_axes(self, x):
         return (0, *range(2, x.ndim)) if self.num_parameters > 1 else None
+
+    def _by_kernel(self, x):
+        return use_kernels(x) and x.dtype.name in TYPES and self.weight.value.dtype == x.dtype
+
+    def _launch(self, kernel, inputs, *outputs):
+        """A kernel of nn/activation.cu on arrays (N, C, L), C being num_parameters."""
+        x = inputs[-1]
+        length = math.prod(x.shape[2:]) if self.num_parameters > 1 else max(x.size, 1)
+        arrays = *(array_module(x).ascontiguousarray(a) for a in inputs), self.weight.value, *outputs
+        launch("activation", kernel, x.size, x.dtype, *arrays, x.size, self.num_parameters, length)
 
     @staticmethod
     def _over_images(task, x):

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.backend import array_module, matmul
+from nn.cuda import use_kernels
 from nn.layer import Layer, Parameter, check_shape, positive
-from nn.packing import Packing
+from nn.packing import Packing, Padded
 from nn.pieces import add_product, in_slices
+from nn.random import uniform
 
 
 class Weights(NamedTuple):
@@ -108,7 +110,7 @@ class _Cell(Layer):
         """Copies of the gradients of the new states, zeros for None."""
         dys = _gradients(self, dys, tuple(f"d{s}" for s in self.states), [state.shape] * len(self.states))
         xp = array_module(state)
-        return [xp.zeros_like(state) if d is None else d.astype(state.dtype) for d in dys]
+        return [xp.zeros(state.shape, state.dtype) if d is None else d.astype(state.dtype, order="C") for d in dys]
 
     def multiply_adds(self, output_shape) -> int:
         """Multiply-adds of one forward pass whose output has this shape."""
@@ -159,10 +161,10 @@ class _Recurrent(Layer):
         wanted = self.num_layers * self.directions, x.shape[1], self.hidden_size
         check_shape(self, **{f"{s}0": (h, wanted) for s, h in zip(self.states, initial) if h is not None})
         xp = array_module(x)
-        packing = Packing(self, x.shape, lengths, xp)
+        packing = (Padded if use_kernels(x) else Packing)(self, x.shape, lengths, xp)
         dtype = np.result_type(x.dtype, self.weight_ih_l0.value.dtype)
         first = [xp.zeros(wanted, dtype) if h is None else packing.sort(h) for h in initial]
-        state = [h.astype(dtype) for h in first]  # copies: from initial to final, in place
+        state = [h.astype(dtype, order="C") for h in first]  # copies: from initial to final, in place
 
         rows, layers = packing.pack(x), []
         for k in range(self.num_layers):
@@ -184,7 +186,8 @@ class _Recurrent(Layer):
         dy, *dfinal = _gradients(self, dys, names, [y_shape, *(h.shape for h in first)])
         xp, dtype = array_module(layers[0].y), layers[0].y.dtype
         dstate = [
-            xp.zeros(h.shape, dtype) if d is None else packing.sort(d).astype(dtype) for d, h in zip(dfinal, first)
+            xp.zeros(h.shape, dtype) if d is None else packing.sort(d).astype(dtype, order="C")
+            for d, h in zip(dfinal, first)
         ]
 
         drows = None if dy is None else packing.pack(dy)
@@ -213,10 +216,10 @@ class _Recurrent(Layer):
             yield d, self._suffixes()[layer * self.directions + d], columns, steps
 
     def _drop(self, y, training):
-        """Dropout between layers, and its mask (None: all is kept)."""
+        """Dropout between layers, and its mask (None: all is kept). On a GPU it is drawn for padded places too."""
         if not training or self.dropout == 0:
             return y, None
-        keep = array_module(y).asarray(self.rng.random(y.shape, np.float32) >= self.dropout)
+        keep = uniform(self.rng, y.shape, np.float32, array_module(y)) >= self.dropout
         mask = keep * y.real.dtype.type(1 / (1 - self.dropout))
         return y * mask, mask
 

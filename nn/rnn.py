@@ -1,8 +1,12 @@
 """The simple recurrent network, by Elman."""
 
+from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
+
 import numpy as np
 
+from nn import recurrent_cuda
 from nn.backend import array_module, matmul
+from nn.cuda import use_kernels
 from nn.packing import previous
 from nn.pieces import add_product
 from nn.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, weights_of
@@ -24,6 +28,29 @@ def rnn_step_backward(h, dh, da, nonlinearity):
         by_rows(lambda rows: xp.multiply(dh[rows], 1 - h[rows] * h[rows], out=da[rows]), h)  # h = tanh(a)
     else:
         by_rows(lambda rows: xp.multiply(dh[rows], h[rows] > 0, out=da[rows]), h)  # h = max(a, 0)
+
+
+def rnn_scan(a, w, nonlinearity, state, steps, y):
+    """All steps of W x + b = a (P, H): fills y (P, H), brings the state along."""
+    (h,) = state
+    for start, n in steps:
+        now = slice(start, start + n)
+        a[now] += matmul(h[:n], w.hh.value.T)
+        rnn_step(a[now], y[now], nonlinearity)
+        h[:n] = y[now]
+
+
+def rnn_scan_backward(w, nonlinearity, y, dy, dstate, steps):
+    """da (P, H) of all steps; brings dstate along. dy (P, H) or None."""
+    (dh,) = dstate
+    da = array_module(y).empty(y.shape, y.dtype)
+    for start, n in reversed(steps):
+        now = slice(start, start + n)
+        if dy is not None:
+            dh[:n] += dy[now]  # h goes to the output and to the next step
+        rnn_step_backward(y[now], dh[:n], da[now], nonlinearity)
+        dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
+    return da
 
 
 def _check_nonlinearity(owner, nonlinearity):
@@ -62,15 +89,22 @@ class RNNCell(_Cell):
         (h_prev,), given = self._check_states(x, h)
         w = weights_of(self)
         a = affine(x, w.ih, w.bias_ih, w.bias_hh)
-        a += matmul(h_prev, w.hh.value.T)
-        rnn_step(a, a, self.nonlinearity)
+        product = matmul(h_prev, w.hh.value.T)
+        if use_kernels(a):
+            recurrent_cuda.rnn_step(a, product, a, self.nonlinearity)
+        else:
+            a += product
+            rnn_step(a, a, self.nonlinearity)
         return a, (x, h_prev, a, given)
 
     def backward(self, dy, cache):
         x, h_prev, h, given = cache
         (da,) = self._check_gradients(dy, h)
         w = weights_of(self)
-        rnn_step_backward(h, da, da, self.nonlinearity)
+        if use_kernels(h):
+            recurrent_cuda.rnn_step_backward(h, None, None, da, da, self.nonlinearity)
+        else:
+            rnn_step_backward(h, da, da, self.nonlinearity)
         affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
         w.hh.grad += matmul(da.T, h_prev)  # a = W x + U h_prev + b
         return matmul(da, w.ih.value), matmul(da, w.hh.value) if given[0] else None
@@ -113,23 +147,13 @@ class RNN(_Recurrent):
         return self._backward_stack(dy, cache)
 
     def _scan(self, x, w, state, steps, y):
-        (h,) = state
         a = affine(x, w.ih, w.bias_ih, w.bias_hh)  # for all steps at once
-        for start, n in steps:
-            now = slice(start, start + n)
-            a[now] += matmul(h[:n], w.hh.value.T)
-            rnn_step(a[now], y[now], self.nonlinearity)
-            h[:n] = y[now]
+        scan = recurrent_cuda.rnn_scan if use_kernels(a) else rnn_scan
+        scan(a, w, self.nonlinearity, state, steps, y)
 
     def _scan_backward(self, dy, dstate, w, kept, x, y, first, steps):
-        (dh,) = dstate
-        da = array_module(y).empty(y.shape, y.dtype)
-        for start, n in reversed(steps):
-            now = slice(start, start + n)
-            if dy is not None:
-                dh[:n] += dy[now]  # h goes to the output and to the next step
-            rnn_step_backward(y[now], dh[:n], da[now], self.nonlinearity)
-            dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
+        scan = recurrent_cuda.rnn_scan_backward if use_kernels(y) else rnn_scan_backward
+        da = scan(w, self.nonlinearity, y, dy, dstate, steps)
         affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
         add_product(w.hh.grad, da.T, previous(y, first[0], steps))
         return matmul(da, w.ih.value)

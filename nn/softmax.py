@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from nn.backend import array_module
+from nn.cuda import TYPES, launch, use_kernels
 from nn.layer import Layer, check_shape
 from nn.pieces import in_blocks
 
@@ -28,6 +29,9 @@ class _AlongAxis(Layer):
         shape = math.prod(first.shape[:axis]), first.shape[axis], math.prod(first.shape[axis + 1 :])
         out = array_module(first).empty(shape, first.dtype)
         blocks = [a.reshape(shape) for a in arrays]
+        if use_kernels(first) and first.dtype.name in TYPES:
+            by_kernel(blocks, out, logarithm=isinstance(self, LogSoftmax))
+            return out.reshape(first.shape)
 
         in_blocks(lambda b: function(*(block[b] for block in blocks), out=out[b]), shape, array_module(first))
         return out.reshape(first.shape)
@@ -88,6 +92,19 @@ class LogSoftmax(_AlongAxis):
             xp.subtract(dy, out, out=out)
 
         return self._in_pieces(differentiate, dy, y)
+
+
+def by_kernel(arrays, out, mask=None, logarithm=False):
+    """On a GPU in one launch: fills out (N, K, M), for [x] with y of a forward, for [dy, y] with dx of a backward."""
+    (n, size, plane), xp = out.shape, array_module(out)
+    arrays = [xp.ascontiguousarray(a, out.dtype) for a in arrays]
+    name = "softmax_backward" if len(arrays) == 2 else "softmax_forward"
+    masks = () if len(arrays) == 2 else (None if mask is None else xp.ascontiguousarray(mask),)
+    together = plane == 1 and size >= 32  # a block for each position: else a thread
+    block = min(256, 1 << (size - 1).bit_length()) if together else 256
+    threads = n * plane * (block if together else 1)
+    sizes = n * plane, size, plane, together, logarithm
+    launch("softmax", name, threads, out.dtype, *arrays, *masks, out, *sizes, block=block)
 
 
 def _softmax(x, out):
