@@ -1,0 +1,130 @@
+"""Copies of device arrays between guard zones, for a kernel to run on: no access beyond them goes unnoticed.
+
+A page that may not be touched follows the last byte, so reading or writing there is a signal; the bytes between the
+page before and the first are a pattern (NaN as numbers), and found changed after a write. Launches reuse the pages.
+"""
+
+import ctypes
+import mmap
+from collections import defaultdict
+
+import numpy as np
+
+from .array import ndarray
+
+PAGE, ALIGNMENT, PATTERN, KEPT = mmap.PAGESIZE, 16, 0xFF, 64  # pieces of more pages are not kept for other launches
+_UNTOUCHED = bytes([PATTERN]) * (PAGE + ALIGNMENT)
+_free: dict[int, list] = defaultdict(list)
+
+
+class KernelError(RuntimeError):
+    """A launch that a GPU would answer with an error, with wrong numbers, or by chance not at all."""
+
+
+class Pages:
+    """Memory of some pages between two that may not be touched."""
+
+    def __init__(self, count):
+        self.count, memory = count, mmap.mmap(-1, (count + 2) * PAGE)
+        self.begin = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + PAGE
+        self.end = self.begin + count * PAGE
+        libc = ctypes.CDLL(None, use_errno=True)
+        for guard in (self.begin - PAGE, self.end):
+            if libc.mprotect(ctypes.c_void_p(guard), PAGE, 0):
+                raise OSError(ctypes.get_errno(), "mprotect")
+        self.bytes = np.frombuffer(memory, np.uint8, count * PAGE, PAGE)
+        self.bytes[:] = PATTERN
+
+
+class Guarded:
+    """A copy of `nbytes` bytes at `source` that ends where a page does, but for the alignment. source None: no copy."""
+
+    def __init__(self, source: int | None, nbytes: int):
+        count = max(1, -(-nbytes // PAGE))
+        self.pages = _free[count].pop() if _free[count] else Pages(count)
+        self.source, self.nbytes = source, nbytes
+        self.offset = count * PAGE - -(-nbytes // ALIGNMENT) * ALIGNMENT
+        self.address = self.pages.begin + self.offset
+        if source is not None:
+            ctypes.memmove(self.address, source, nbytes)
+
+    def copy_back(self):
+        """Overwrite the original with what the kernel made of the copy."""
+        ctypes.memmove(self.source, self.address, self.nbytes)
+
+    def release(self) -> int | None:
+        """Give the pages back. The distance in bytes from the copy's begin to a guard byte that was changed, if any."""
+        around = np.concatenate([self.pages.bytes[: self.offset], self.pages.bytes[self.offset + self.nbytes :]])
+        if self.pages.count <= KEPT:
+            self.pages.bytes[:] = PATTERN
+            _free[self.pages.count].append(self.pages)
+        if around.tobytes() == _UNTOUCHED[: len(around)]:
+            return None
+        changed = np.flatnonzero(around != PATTERN) - self.offset  # negative before the copy's begin
+        return int(changed[changed < 0][-1]) if changed[0] < 0 else int(changed[0]) + self.nbytes
+
+    def reaches(self, address: int) -> bool:
+        """Whether an address lies in these pages or the guards around them."""
+        return self.pages.begin - PAGE <= address < self.pages.end + PAGE
+
+
+class Guards:
+    """The memory of a launch, as a context: guarded copies of its arrays, which go back to them at its end.
+
+    arguments {parameter: value}. Raises KernelError at the end where the kernel wrote into a guard zone.
+    """
+
+    def __init__(self, kernel: str, arguments: dict, shared_bytes: int):
+        self.kernel = kernel
+        self.arrays = {name: a for name, a in arguments.items() if isinstance(a, ndarray)}
+        self.shared = Guarded(None, shared_bytes)
+        self.copies = [Guarded(*place) for place in merge([(a.data.ptr, a.nbytes) for a in self.arrays.values()])]
+
+    def __enter__(self):
+        return self
+
+    def address(self, array) -> int:
+        """Where the copy of an array is. Of one without elements: where nothing may be touched."""
+        begin = array.data.ptr
+        for copy in self.copies:
+            if copy.source <= begin < copy.source + copy.nbytes:
+                return copy.address + begin - copy.source
+        return self.shared.pages.end
+
+    def place(self, fault: int) -> str:
+        """An address beyond one of the copies in words."""
+        for copy in self.copies:
+            if copy.reaches(fault):
+                return self._distance(copy, fault - copy.address)
+        return "no argument is near" if not self.shared.reaches(fault) else "in dynamic shared memory or an empty array"
+
+    def _distance(self, copy, offset):
+        within = {n: a for n, a in self.arrays.items() if copy.source <= a.data.ptr < copy.source + copy.nbytes}
+        name, array = (min if offset < 0 else max)(within.items(), key=lambda item: item[1].data.ptr)
+        offset += copy.source - array.data.ptr
+        where = f"{-offset} bytes before the begin" if offset < 0 else f"{offset - array.nbytes} bytes after the end"
+        return f"{where} of {name} {array.shape} {array.dtype}"
+
+    def __exit__(self, error, *_):
+        if error is None:
+            for copy in self.copies:
+                copy.copy_back()
+        changed = [(copy, copy.release()) for copy in self.copies]
+        shared = self.shared.release()
+        for copy, offset in changed:
+            if offset is not None and error is None:
+                place = self._distance(copy, offset)
+                raise KernelError(f"kernel {self.kernel} writes outside its arguments: {place}")
+        if shared is not None and error is None:
+            raise KernelError(f"kernel {self.kernel} writes outside its {self.shared.nbytes} bytes of shared memory")
+
+
+def merge(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(begin, nbytes) of pieces of memory, those that overlap made one, those without bytes left out."""
+    merged = []
+    for begin, nbytes in sorted(place for place in places if place[1]):
+        if merged and begin < sum(merged[-1]):
+            merged[-1] = merged[-1][0], max(merged[-1][1], begin + nbytes - merged[-1][0])
+        else:
+            merged.append((begin, nbytes))
+    return merged

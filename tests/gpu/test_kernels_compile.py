@@ -1,0 +1,56 @@
+"""Every kernel of the project compiles: for the stand-in by g++, and by CUDA's own compilers where these are."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nn.cuda import source
+from tests.cupy_stand_in import compiler
+
+ROOT = Path(__file__).parents[2]
+PATHS = [path for folder in ("nn", "vision") for path in sorted((ROOT / folder).rglob("*.cu"))]
+FILES = {str(path.relative_to(ROOT)): path for path in PATHS}
+TYPES = ("float", "double")
+NVCC = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+
+
+@pytest.mark.skipif(bool(compiler.problem()), reason=compiler.problem())
+@pytest.mark.parametrize("number_type", TYPES)
+@pytest.mark.parametrize("path", FILES.values(), ids=FILES)
+def test_the_stand_in_compiles_it(path, number_type):
+    kernels = compiler.compile_kernels(source(path, number_type), ("-std=c++17",))[1]
+    assert len(kernels) == path.read_text(encoding="utf-8").count("__global__")
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+def test_nvcc_compiles_them_all(tmp_path):
+    """In one go, each file and type in a namespace of its own; not optimised, since nothing is run."""
+    known = subprocess.run([NVCC, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
+    gpus = [number for number in ("70", "75", "90") if f"compute_{number}\n" in known]
+    assert gpus
+    spaces = [
+        f"namespace {re.sub(r'[^a-z0-9]', '_', name)}_{number_type} {{\n{source(path, number_type)}\n}}"
+        for name, path in FILES.items()
+        for number_type in TYPES
+    ]
+    (tmp_path / "all.cu").write_text("\n".join(spaces).replace('extern "C"', ""), encoding="utf-8")  # names come twice
+    targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in gpus]
+    fast = ["-Xcicc", "-O0", "-Xptxas", "-O0", "-std=c++17", "-fatbin", "-o", str(tmp_path / "all.fatbin")]
+    done = subprocess.run([NVCC, *fast, *targets, str(tmp_path / "all.cu")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nvrtc_compiles_each():
+    """The compiler that CuPy uses; it needs no GPU."""
+    nvrtc = pytest.importorskip("cupy").cuda.nvrtc
+    try:
+        nvrtc.getVersion()
+    except RuntimeError as error:
+        pytest.skip(f"NVRTC cannot be loaded: {str(error).splitlines()[0]}")
+    for path in PATHS:
+        for number_type in TYPES:
+            program = nvrtc.createProgram(source(path, number_type), path.name, (), ())
+            nvrtc.compileProgram(program, ("-std=c++17", "-arch=compute_90"))
