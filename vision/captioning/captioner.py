@@ -2,19 +2,33 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from nn import LogSoftmax
+from nn.backend import array_module
+from nn.device import device_of, to_device
 from nn.layer import Layer
 from vision.captioning.encoder import Encoder, Remembered
 from vision.sequence import Vocabulary, pad_batch
 from vision.sequence.beam_search import beam_search
 
 OPTIONS = {  # of every captioning model
-    "encoder": "small_cnn", "width": 8, "fine_tune": True, "encoder_weights": None, "embedding_size": 64,
-    "hidden_size": 128, "dropout": 0.0, "short_side": 64, "max_side": 128, "square": False,
+    "encoder": "small_cnn", "width": 16, "fine_tune": True, "encoder_weights": None, "standardise": False,
+    "embedding_size": 64, "hidden_size": 128, "dropout": 0.0, "short_side": 64, "max_side": 128, "square": False,
     "mean": (123.0, 117.0, 104.0), "std": 64.0,
+}  # fmt: skip
+
+# Photographs, on what the published SqueezeNet sees in them (`encoder_weights`): it stays as it is, so that few hundred
+# photographs can do, and what it sees of each is computed once.
+PHOTO_OPTIONS = OPTIONS | {
+    "encoder": "squeezenet", "width": 16, "fine_tune": False, "standardise": True, "embedding_size": 128,
+    "hidden_size": 256, "dropout": 0.5, "short_side": 192, "max_side": 192, "square": True, "std": 1.0,
+}  # fmt: skip
+PHOTO_RECIPE = {
+    "data": "listed_captions", "epochs": 14, "batch_size": 16, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0,
+    "schedule": "polynomial", "warm_up": 0, "clip_norm": 5.0, "jitter": 0.0,
 }  # fmt: skip
 
 
@@ -36,7 +50,7 @@ class Captioner(Layer):
         self.vocabulary = Vocabulary(words)
         given = json.loads(json.dumps(options))  # tuples become lists
         self.hyperparameters = given | {"encoder_weights": None}  # a checkpoint holds the weights themselves
-        encoder = (options[name] for name in ("encoder", "width", "fine_tune", "encoder_weights"))
+        encoder = (options[name] for name in ("encoder", "width", "fine_tune", "encoder_weights", "standardise"))
         self.encoder = Encoder(*encoder, rng=rng)
         self.preprocess = {name: options[name] for name in ("short_side", "max_side", "square", "mean", "std")}
         self.preprocess["features"] = None if options["fine_tune"] else Remembered(self.encoder)
@@ -66,27 +80,27 @@ class Captioner(Layer):
         return found
 
     def _greedy(self, features, max_length):
-        state, last = self.first_state(features), np.full(len(features), self.vocabulary.start)
+        state, last, device = self.first_state(features), np.full(len(features), self.vocabulary.start), device_of(self)
         said, ended = [], np.zeros(len(features), bool)
         while len(said) < max_length and not ended.all():
-            log_p, state = self.step(state, last)
-            last = log_p.argmax(axis=1)
+            log_p, state = self.step(state, to_device(last, device))
+            last = to_device(log_p.argmax(axis=1), "cpu")
             said.append(last)
             ended |= last == self.vocabulary.end
         return [_until(ids, self.vocabulary.end) for ids in np.stack(said, axis=1)]
 
     def log_probabilities(self, logits):
         """(N, V): -inf for the words that are never said."""
-        never = [self.vocabulary.pad, self.vocabulary.start, self.vocabulary.unknown]
         logits = logits.copy()
-        logits[:, never] = -np.inf
+        for never in (self.vocabulary.pad, self.vocabulary.start, self.vocabulary.unknown):
+            logits[:, never] = -np.inf
         return LogSoftmax(axis=1)(logits)
 
     def sentences(self, batch):
         """(images, sentences an image (N,), words (T, S), the words after them (T, S), lengths (S,)) of S captions.
 
-        Words run from <start>, those after them up to <end>; unknown ones are <unk>. Raises ValueError for an image
-        without caption, or a caption without words.
+        Words run from <start>, those after them up to <end>; unknown ones are <unk>. All but the counts are where the
+        images are. Raises ValueError for an image without caption, or a caption without words.
         """
         images, captions = batch
         owner = type(self).__name__
@@ -97,7 +111,8 @@ class Captioner(Layer):
                 raise ValueError(f"{owner}: each image needs a list of captions, got {of_image!r}")
         encoded = [self._encode(caption) for of_image in captions for caption in of_image]
         ids, lengths = pad_batch(encoded, self.vocabulary.pad)
-        return images, np.array([*map(len, captions)]), ids[:-1], ids[1:], lengths - 1
+        words = to_device((ids[:-1], ids[1:], lengths - 1), device_of(images))
+        return images, np.array([*map(len, captions)]), *words
 
     def _encode(self, caption):
         """The ids of a caption, from <start> to <end>."""
@@ -107,9 +122,32 @@ class Captioner(Layer):
         return ids
 
 
+def spread(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(M, ...): row n of x (N, ...) counts[n] times, counts (N,) on the CPU."""
+    if array_module(x) is np:
+        return x.repeat(counts, axis=0)
+    if len(set(counts.tolist())) == 1:
+        return x.repeat(int(counts[0]), axis=0)
+    return x[_places(tuple(counts.tolist()))[0]]
+
+
 def gather(dx: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The gradient of x (N, ...) from that of x.repeat(counts, axis=0): what flows to one row adds up."""
-    return np.stack([part.sum(axis=0) for part in np.split(dx, counts.cumsum()[:-1])])  # reduceat: 12 times slower
+    """The gradient of x (N, ...) from that of spread(x, counts): what flows to one row adds up."""
+    if (xp := array_module(dx)) is np:
+        return np.stack([part.sum(axis=0) for part in np.split(dx, counts.cumsum()[:-1])])  # reduceat: 12 times slower
+    if len(set(counts.tolist())) == 1:
+        return dx.reshape(len(counts), -1, *dx.shape[1:]).sum(axis=1)
+    return xp.concatenate([dx, xp.zeros_like(dx[:1])])[_places(tuple(counts.tolist()))[1]].sum(axis=1)
+
+
+@lru_cache(maxsize=4)  # all the calls of a step have the same counts, and these go to the GPU once
+def _places(counts):
+    """On the GPU: (M,) the row of x that each row of spread(x, counts) is; (N, most) the places of each row's copies,
+    M where it has fewer."""
+    counts = np.array(counts)
+    copy = np.arange(counts.max())
+    copies = np.where(copy < counts[:, None], (counts.cumsum() - counts)[:, None] + copy, counts.sum())
+    return to_device((np.arange(len(counts)).repeat(counts), copies), "gpu")
 
 
 def _until(ids, end):

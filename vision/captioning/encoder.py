@@ -4,10 +4,14 @@ from hashlib import blake2b
 
 import numpy as np
 
-from nn import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU, Sequential, SpatialPyramidPool
+from nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential, SpatialPyramidPool
+from nn.device import device_of, to_device
 from nn.layer import Layer, positive
 from nn.state import read_state
 from vision.classification.squeezenet import SqueezeNet
+
+KINDS = "small_cnn", "squeezenet", "squeezenet_classes"
+CONV10 = "13."  # the layer of the class maps, behind the 13 of SqueezeNet's features
 
 
 def small_cnn(width: int, rng: np.random.Generator) -> Sequential:
@@ -28,27 +32,49 @@ def small_cnn(width: int, rng: np.random.Generator) -> Sequential:
     return Sequential(*layers)
 
 
+def squeezenet_maps(width: int, classes: bool, rng: np.random.Generator) -> tuple[Sequential, int]:
+    """(layers, channels): SqueezeNet 1.0 up to its last Fire module or, with classes, the maps of its 1000 classes."""
+    network = SqueezeNet(1000 if classes else 1, width, rng=rng)
+    if not classes:
+        return network.features, 32 * width
+    _, conv10, relu, _ = network.classifier  # dropout before them, their mean behind
+    return Sequential(*network.features, conv10, relu), 1000
+
+
 class Encoder(Layer):
     """images (N, 3, H, W) to features (N, out_channels, h, w): a CNN without its classifier.
 
-    kind "small_cnn" has 8 width channels and stride 8; "squeezenet" is SqueezeNet 1.0 up to its last Fire module, 32
-    width channels (width 16: 512, the published weights fit) and stride 16; its activations, some tens with those
-    weights, are divided by 32.
+    kind "small_cnn" has 8 width channels and stride 8. Of SqueezeNet 1.0, stride 16, "squeezenet" is all up to the last
+    Fire module, 32 width channels (width 16: 512, the published weights fit), and "squeezenet_classes" goes on to the
+    maps of its 1000 classes, of which it takes the softmax of the means; activations, some tens with those weights, are
+    divided by 32. standardise: each channel gets mean 0 and variance 1 (BatchNorm2d without weight and bias). Without
+    it, what rectified features have in common drowns what tells one image from another.
 
     fine_tune=False freezes it: forward runs as in inference, backward ends here, nothing is trainable. Then images may
-    stand in for by what features(images) gave earlier: forward passes on an x with out_channels channels as it is.
+    stand in for by what features(images) gave earlier: they are only standardised.
     weights: a file of published weights of SqueezeNet 1.0.
     Raises ValueError for another kind, and for images of neither 3 nor, where it is frozen, out_channels channels.
     """
 
-    def __init__(self, kind: str, width: int, fine_tune: bool, weights: str | None, *, rng: np.random.Generator):
+    def __init__(
+        self,
+        kind: str,
+        width: int,
+        fine_tune: bool,
+        weights: str | None,
+        standardise: bool = False,
+        *,
+        rng: np.random.Generator,
+    ):
         positive(self, width=width)
-        if kind not in ("small_cnn", "squeezenet"):
-            raise ValueError(f"Encoder: encoder must be 'small_cnn' or 'squeezenet', got {kind!r}")
+        if kind not in KINDS:
+            raise ValueError(f"Encoder: encoder must be {', '.join(map(repr, KINDS))}, got {kind!r}")
         if kind == "small_cnn":
             self.network, self.out_channels, self.scale = small_cnn(width, rng), 8 * width, 1.0
         else:
-            self.network, self.out_channels, self.scale = SqueezeNet(1, width, rng=rng).features, 32 * width, 1 / 32
+            self.network, self.out_channels = squeezenet_maps(width, kind == "squeezenet_classes", rng)
+            self.scale = 1 / 32
+        self.norm = BatchNorm2d(self.out_channels, affine=False) if standardise else None
         if weights:
             self._load(kind, weights)
         self.fine_tune = fine_tune
@@ -57,25 +83,37 @@ class Encoder(Layer):
 
     def _load(self, kind: str, path: str):
         """Take the features of a file of published weights. ValueError where they do not fit."""
-        if kind != "squeezenet":
-            raise ValueError(f"Encoder: encoder_weights are for encoder='squeezenet', got {kind!r}")
-        state = {name: array for name, array in read_state(path).items() if name.startswith("features.")}
+        if kind == "small_cnn":
+            raise ValueError(f"Encoder: encoder_weights are for the encoders of SqueezeNet, got {kind!r}")
+        state = {_place(name): array for name, array in read_state(path).items()}
+        if kind == "squeezenet":
+            state = {name: array for name, array in state.items() if not name.startswith(CONV10)}
         try:
-            self.network.load_state_dict({name.removeprefix("features."): array for name, array in state.items()})
+            self.network.load_state_dict(state)
         except ValueError as error:
             raise ValueError(f"{path}: {error}; give the weights of SqueezeNet 1.0, and width=16") from error
 
     def forward(self, x, training=True):
+        y, c_network = self.see(x, training)
+        if self.norm is None:
+            return y, (c_network, None)
+        y, c_norm = self.norm.forward(y, training)
+        return y, (c_network, c_norm)
+
+    def backward(self, dy, cache):
+        if not self.fine_tune:
+            return None  # the CNN is frozen: no gradient goes below its features
+        c_network, c_norm = cache
+        dy = dy if self.norm is None else self.norm.backward(dy, c_norm)
+        return self.network.backward(dy * self.scale, c_network)
+
+    def see(self, x, training=False):
+        """(features before they are standardised, cache) of images; an x that is features already stays as it is."""
         if x.ndim != 4 or x.shape[1] != 3:
             self._check_features(x)
             return x, None
         y, cache = self.network.forward(x, training and self.fine_tune)
         return y * self.scale, cache
-
-    def backward(self, dy, cache):
-        if not self.fine_tune:
-            return None  # the CNN is frozen: no gradient goes below its features
-        return self.network.backward(dy * self.scale, cache)
 
     def _check_features(self, x):
         wanted = "(N, 3, H, W)" + ("" if self.fine_tune else f" or features (N, {self.out_channels}, h, w)")
@@ -83,16 +121,22 @@ class Encoder(Layer):
             raise ValueError(f"Encoder: images must have shape {wanted}, got {x.shape}")
 
 
+def _place(name):
+    """The name in `squeezenet_maps` of a weight by the name that it has in SqueezeNet."""
+    return name.removeprefix("features.").replace("classifier.1.", CONV10)
+
+
 class ImageVector(Layer):
     """v = relu(W a + b), a the features after spatial pyramid pooling.    features (N, D, h, w), v (N, size).
 
     What a CNN has before its softmax: one hidden layer. With levels (4, 2, 1) it sees what is there, by the maxima over
-    the whole image, and where, by those over 2 x 2 and 4 x 4 bins; with (1,) only what.
+    the whole image, and where, by those over 2 x 2 and 4 x 4 bins; with (1,) only what; with None the means over the
+    whole image, as SqueezeNet takes them.
     """
 
-    def __init__(self, in_channels: int, levels: tuple[int, ...], size: int, *, rng: np.random.Generator):
-        self.pool = SpatialPyramidPool(tuple(levels))
-        self.linear = Linear(in_channels * self.pool.bins, size, rng=rng)
+    def __init__(self, in_channels: int, levels: tuple[int, ...] | None, size: int, *, rng: np.random.Generator):
+        self.pool = SpatialPyramidPool(tuple(levels)) if levels else GlobalAvgPool2d()
+        self.linear = Linear(in_channels * (self.pool.bins if levels else 1), size, rng=rng)
         self.relu = ReLU()
 
     def forward(self, x, training=True):
@@ -109,7 +153,8 @@ class ImageVector(Layer):
 class Remembered:
     """The features (N, D, h, w) of images by a frozen encoder, those of the last `most` different images kept.
 
-    For data that are read again and again without random changes. Images are told apart by all of their bytes.
+    For data that are read again and again without random changes. Images are told apart by all of their bytes. Both are
+    on the CPU, wherever the encoder is.
     """
 
     def __init__(self, encoder: Encoder, most: int = 2000):
@@ -124,5 +169,6 @@ class Remembered:
         if key not in self.known:
             if len(self.known) >= self.most:
                 self.known.pop(next(iter(self.known)), None)  # the oldest
-            self.known[key] = self.encoder(image[None])
+            features, _ = self.encoder.see(to_device(image[None], device_of(self.encoder)))
+            self.known[key] = to_device(features, "cpu")
         return self.known[key]

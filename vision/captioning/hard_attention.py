@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nn import LogSoftmax
-from vision.captioning.captioner import OPTIONS
+from nn.backend import array_module
+from nn.random import uniform
+from vision.captioning.captioner import OPTIONS, spread
 from vision.captioning.show_attend_tell import OWN, RECIPE, Cache, ShowAttendTell, parts
 from vision.classification.classifier import complete
 from vision.registry import register
@@ -59,9 +61,9 @@ class HardAttention(ShowAttendTell):
         """({words, reinforce, entropy}, cache)."""
         images, counts, before, after, lengths = self.sentences(batch)
         features, c_encoder = self.encoder.forward(images)
-        sampled = fixed or self.not_yet_sampled(before.shape, rng)
+        sampled = fixed or self.not_yet_sampled(before.shape, rng, array_module(features))
         see = see_sampled(sampled, None if fixed else rng)
-        (logits, weights), c_decoder = self.decoder.forward(parts(features).repeat(counts, axis=0), before, see)
+        (logits, weights), c_decoder = self.decoder.forward(spread(parts(features), counts), before, see)
         words, dlogits = sequence_cross_entropy(logits, after, lengths)
         if sampled.advantage is None:
             sampled = sampled._replace(advantage=self.advantage(log_likelihood(logits, after, lengths)))
@@ -76,9 +78,10 @@ class HardAttention(ShowAttendTell):
         """As ShowAttendTell.backward."""
         return super().backward(cache.shared)
 
-    def not_yet_sampled(self, shape, rng):
+    def not_yet_sampled(self, shape, rng, xp=np):
         """Locations to be filled in step by step; which images are seen as by soft attention is decided here."""
-        return Sampled(np.zeros(shape, np.int64), rng.random((shape[1], 1)) < self.expected, None)
+        drawn = uniform(rng, (shape[1], 1), np.float64, xp)
+        return Sampled(xp.zeros(shape, np.int64), drawn < self.expected, None)
 
     def advantage(self, log_p):
         """lambda_r (log p(y | s) - b) of each sentence; b moves on."""
@@ -97,7 +100,8 @@ def see_sampled(sampled: Sampled, rng: np.random.Generator | None):
     def see(t, weights):
         if rng is not None:
             sampled.locations[t] = sample(weights, rng)
-        return np.where(sampled.expected, weights, one_hot(sampled.locations[t], weights)), sampled.expected
+        seen = one_hot(sampled.locations[t], weights)
+        return array_module(weights).where(sampled.expected, weights, seen), sampled.expected
 
     return see
 
@@ -105,37 +109,38 @@ def see_sampled(sampled: Sampled, rng: np.random.Generator | None):
 def sample(weights, rng: np.random.Generator) -> np.ndarray:
     """(N,) locations drawn with probabilities (N, L)."""
     cumulated = weights.cumsum(axis=1)
-    drawn = rng.random((len(weights), 1)) * cumulated[:, -1:]
+    drawn = uniform(rng, (len(weights), 1), np.float64, array_module(weights)) * cumulated[:, -1:]
     return (cumulated <= drawn).sum(axis=1).clip(max=weights.shape[1] - 1)
 
 
 def one_hot(locations, weights):
     """(N, L) like weights, 1 at the location of each row."""
-    seen = np.zeros_like(weights)
-    seen[np.arange(len(weights)), locations] = 1
+    xp = array_module(weights)
+    seen = xp.zeros_like(weights)
+    seen[xp.arange(len(weights)), locations] = 1
     return seen
 
 
 def log_likelihood(logits, words, lengths) -> np.ndarray:
     """(N,): log p(y | s), the sum over the real steps of the log probabilities of the words (T, N)."""
-    log_p = np.take_along_axis(LogSoftmax(axis=2)(logits), words[:, :, None], axis=2)[:, :, 0]
+    log_p = array_module(logits).take_along_axis(LogSoftmax(axis=2)(logits), words[:, :, None], axis=2)[:, :, 0]
     return (log_p * real_steps(lengths, len(words))).sum(axis=0)
 
 
 def log_probability(weights, sampled: Sampled, real):
     """(value, gradient) of -mean over sentences of advantage * sum_t log alpha_t[s_t], where s was sampled."""
-    place = sampled.locations[:, :, None]
+    place, xp = sampled.locations[:, :, None], array_module(weights)
     scale = -sampled.advantage * ~sampled.expected[:, 0] * real / weights.shape[1]  # (T, N)
-    p = np.take_along_axis(weights, place, axis=2)
-    dweights = np.zeros_like(weights)
-    np.put_along_axis(dweights, place, scale[:, :, None] / p, axis=2)
-    return (scale * np.log(p[:, :, 0])).sum().item(), dweights
+    p = xp.take_along_axis(weights, place, axis=2)
+    dweights = xp.zeros_like(weights)
+    xp.put_along_axis(dweights, place, scale[:, :, None] / p, axis=2)
+    return (scale * xp.log(p[:, :, 0])).sum().item(), dweights
 
 
 def negative_entropy(weights, real, scale: float):
     """(value, gradient) of the mean over sentences of scale * sum_ti alpha_ti log alpha_ti."""
     scale = scale * real[:, :, None] / weights.dtype.type(weights.shape[1])
-    log = np.log(weights + np.finfo(weights.real.dtype).tiny)  # 0 log 0 = 0
+    log = array_module(weights).log(weights + np.finfo(weights.real.dtype).tiny)  # 0 log 0 = 0
     return (scale * weights * log).sum().item(), scale * (log + 1)
 
 

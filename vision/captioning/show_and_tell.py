@@ -10,7 +10,7 @@ import numpy as np
 
 from nn import LSTM, RNN, Dropout, Embedding, Linear
 from nn.backend import array_module
-from vision.captioning.captioner import OPTIONS, Captioner, gather
+from vision.captioning.captioner import OPTIONS, PHOTO_OPTIONS, PHOTO_RECIPE, Captioner, gather, spread
 from vision.captioning.encoder import ImageVector
 from vision.classification.classifier import complete
 from vision.registry import register
@@ -74,7 +74,7 @@ class ShowAndTell(Captioner):
         images, counts, before, after, lengths = self.sentences(batch)
         features, c_encoder = self.encoder.forward(images)
         v, c_vector = self.vector.forward(features)
-        logits, c_decoder = self.decode(v.repeat(counts, axis=0), before)
+        logits, c_decoder = self.decode(spread(v, counts), before)
         words, dlogits = sequence_cross_entropy(logits, after, lengths)
         return {"words": words}, Cache(c_encoder, c_vector, counts, c_decoder, dlogits)
 
@@ -127,7 +127,7 @@ class ShowAndTell(Captioner):
     def first_state(self, features):
         """(hidden states ..., v): v stands for the image at the first step, zeros after it; see `step`."""
         v = self.vector(features)
-        states = [np.zeros((len(v), self.cell.hidden_size), v.dtype) for _ in self.cell.states]
+        states = [array_module(v).zeros((len(v), self.cell.hidden_size), v.dtype) for _ in self.cell.states]
         if self.at_first_step:
             return (*states, v)
         return (*self._advance(self.image(v), states), v)
@@ -135,10 +135,10 @@ class ShowAndTell(Captioner):
     def step(self, state, last):
         """(log_p (N, V), state) of the word behind `last` (N,)."""
         *states, v = state
-        x = self.embedding(last)
-        x = np.concatenate([x, v], axis=1) if self.at_first_step else x
+        x, xp = self.embedding(last), array_module(v)
+        x = xp.concatenate([x, v], axis=1) if self.at_first_step else x
         states = self._advance(x, states)
-        return self.log_probabilities(self.output(states[0])), (*states, np.zeros_like(v))
+        return self.log_probabilities(self.output(states[0])), (*states, xp.zeros_like(v))
 
     def _advance(self, x, states):
         """The states (N, H) after one more input (N, D)."""
@@ -159,6 +159,14 @@ OWN = {"levels": (4, 2, 1), "vector_size": 256}
 def show_and_tell(words, rng, **options) -> ShowAndTell:
     """Show and Tell: an LSTM, the image as its first input."""
     options = complete("show_and_tell", options, **OPTIONS, **OWN, cell="lstm", image="first_input")
+    return ShowAndTell(words, options, rng)
+
+
+@register("show_and_tell_photos", "captioning", recipe=PHOTO_RECIPE)
+def show_and_tell_photos(words, rng, **options) -> ShowAndTell:
+    """Show and Tell on the class scores of SqueezeNet before its softmax: --set encoder_weights=FILE."""
+    own = OWN | {"encoder": "squeezenet_classes", "levels": None}
+    options = complete("show_and_tell_photos", options, **PHOTO_OPTIONS | own, cell="lstm", image="first_input")
     return ShowAndTell(words, options, rng)
 
 

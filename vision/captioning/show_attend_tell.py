@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nn.backend import array_module
+from nn.device import device_of, to_device
 from vision.captioning.attention_decoder import AttentionDecoder, see_expectation
-from vision.captioning.captioner import OPTIONS, Captioner, gather
+from vision.captioning.captioner import OPTIONS, PHOTO_OPTIONS, PHOTO_RECIPE, Captioner, gather, spread
 from vision.classification.classifier import complete
 from vision.registry import register
 from vision.sequence import sequence_cross_entropy
@@ -51,7 +53,7 @@ class ShowAttendTell(Captioner):
 
     def look(self, features, ids):
         """The attention (T, h, w) on one image's features (D, h, w) while the words (T,) were said."""
-        before = np.concatenate([[self.vocabulary.start], ids[:-1]])[:, None]
+        before = to_device(np.concatenate([[self.vocabulary.start], ids[:-1]])[:, None], device_of(features))
         (_, weights), _ = self.decoder.forward(parts(features[None]), before, self.see, training=False)
         return weights[:, 0].reshape(-1, *features.shape[1:])
 
@@ -88,7 +90,7 @@ class SoftAttention(ShowAttendTell):
         """({words, penalty}, cache)."""
         images, counts, before, after, lengths = self.sentences(batch)
         features, c_encoder = self.encoder.forward(images)
-        (logits, weights), c_decoder = self.decoder.forward(parts(features).repeat(counts, axis=0), before)
+        (logits, weights), c_decoder = self.decoder.forward(spread(parts(features), counts), before)
         words, dlogits = sequence_cross_entropy(logits, after, lengths)
         penalty, dweights = doubly_stochastic(weights, lengths, self.lambda_penalty)
         cache = Cache(c_encoder, features.shape, counts, c_decoder, dlogits, dweights)
@@ -97,7 +99,7 @@ class SoftAttention(ShowAttendTell):
 
 def parts(features: np.ndarray) -> np.ndarray:
     """The annotation vectors (N, L, D) of features (N, D, h, w), L = h w, row by row."""
-    return np.ascontiguousarray(features.reshape(*features.shape[:2], -1).transpose(0, 2, 1))
+    return array_module(features).ascontiguousarray(features.reshape(*features.shape[:2], -1).transpose(0, 2, 1))
 
 
 def doubly_stochastic(weights, lengths, scale: float):
@@ -111,7 +113,7 @@ def doubly_stochastic(weights, lengths, scale: float):
 # Sec. 4.3: Adam, as here. The authors' code for MS COCO has lambda_penalty=1; in generated scenes most parts are
 # background, which no word is about.
 RECIPE = {
-    "epochs": 4, "batch_size": 32, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
+    "epochs": 8, "batch_size": 32, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
     "flip_vertical": 0.5,
 }  # fmt: skip
@@ -123,3 +125,10 @@ def show_attend_tell_soft(words, rng, **options) -> SoftAttention:
     """Show, Attend and Tell with soft attention."""
     options = complete("show_attend_tell_soft", options, **OPTIONS, **OWN, lambda_penalty=0.01)
     return SoftAttention(words, options, rng)
+
+
+@register("show_attend_tell_photos", "captioning", recipe=PHOTO_RECIPE)
+def show_attend_tell_photos(words, rng, **options) -> SoftAttention:
+    """Show, Attend and Tell with soft attention on SqueezeNet's last map, 11 x 11: --set encoder_weights=FILE."""
+    own = OWN | {"attention_size": 128, "lambda_penalty": 0.1}
+    return SoftAttention(words, complete("show_attend_tell_photos", options, **PHOTO_OPTIONS | own), rng)

@@ -33,9 +33,10 @@ def test_the_feature_map_has_the_shape_it_says(kind, size, wanted):
     assert model.out_channels == wanted[0]
 
 
-def test_gradients_of_the_image_vector():
+@pytest.mark.parametrize("levels", [(3, 1), None])
+def test_gradients_of_the_image_vector(levels):
     x = np.random.default_rng(1).standard_normal((2, 3, 4, 5))
-    layer = ImageVector(3, (3, 1), 4, rng=np.random.default_rng(0))
+    layer = ImageVector(3, levels, 4, rng=np.random.default_rng(0))
     check_layer(layer, x, complex_step=True, tolerance=1e-12)
     check_layer(layer, x, tolerance=1e-7)
 
@@ -70,6 +71,36 @@ def test_weights_of_squeezenet_are_loaded_into_its_features(tmp_path):
     np.testing.assert_array_equal(loaded(x), network.features(x) / 32)
     with pytest.raises(ValueError, match=r"w\.npz: .*give the weights of SqueezeNet 1\.0, and width=16"):
         encoder("squeezenet", 2, False, str(tmp_path / "w.npz"))
+
+
+def test_the_mean_of_the_class_maps_is_what_squeezenet_says(tmp_path):
+    network = SqueezeNet(1000, 1, rng=np.random.default_rng(5))
+    network.classifier[1].bias.value[:] = 0.01
+    save_state(network, tmp_path / "w.npz")
+    loaded = encoder("squeezenet_classes", 1, False, str(tmp_path / "w.npz"))
+    x = images(1, (65, 97)).astype(np.float32)
+    np.testing.assert_allclose(loaded(x).mean(axis=(2, 3)), network(x) / 32, rtol=1e-5)
+    assert loaded.out_channels == 1000
+
+
+@pytest.mark.parametrize("fine_tune", [True, False])
+def test_standardised_features_have_mean_0_and_variance_1(fine_tune):
+    model = Encoder("small_cnn", 2, fine_tune, None, True, rng=np.random.default_rng(0))
+    x = images(3, (48, 64)).astype(np.float32)
+    y, cache = model.forward(x)
+    seen = y.std(axis=(0, 2, 3)) > 0.5  # a channel that is 0 everywhere stays so
+    assert seen.sum() > 8
+    np.testing.assert_allclose(y.mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(y[:, seen].var(axis=(0, 2, 3)), 1, rtol=0.02)
+    assert (model.backward(np.ones_like(y), cache) is None) is not fine_tune
+    if not fine_tune:
+        features = model.see(x)[0]
+        np.testing.assert_array_equal(model.forward(features)[0], y)
+
+
+def test_gradients_through_standardised_features():
+    layer = Encoder("small_cnn", 1, True, None, True, rng=np.random.default_rng(0)).astype(np.float64)
+    check_layer(layer, images(2, (8, 16)), complex_step=True, tolerance=1e-10)
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the shared weights")
