@@ -15,7 +15,7 @@ from vision.sequence import Vocabulary, pad_batch
 from vision.sequence.beam_search import beam_search
 
 OPTIONS = {  # of every captioning model
-    "encoder": "small_cnn", "width": 16, "fine_tune": True, "encoder_weights": None, "standardise": False,
+    "encoder": "small_cnn", "width": 12, "fine_tune": True, "encoder_weights": None, "standardise": False,
     "embedding_size": 64, "hidden_size": 128, "dropout": 0.0, "short_side": 64, "max_side": 128, "square": False,
     "mean": (123.0, 117.0, 104.0), "std": 64.0,
 }  # fmt: skip

@@ -148,8 +148,8 @@ class ShowAndTell(Captioner):
 
 # Vinyals et al., sec. 4.3.1, take SGD without momentum. Each generated scene is seen with both of its captions at once.
 RECIPE = {
-    "epochs": 4, "batch_size": 32, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 0, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
+    "epochs": 4, "batch_size": 8, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
     "flip_vertical": 0.5,
 }  # fmt: skip
 OWN = {"levels": (4, 2, 1), "vector_size": 256}
