@@ -6,7 +6,7 @@ from datasets import ShapesQuestions
 from nn.gradcheck import check_layer, check_model
 from nn.optim import Adam
 from vision.sequence import Vocabulary
-from vision.vqa.stacked_attention import StackedAttention, StackedAttentionVQA, places
+from vision.vqa.stacked_attention import SHARPNESS, StackedAttention, StackedAttentionVQA, places
 
 DATA = ShapesQuestions(4, (32, 48), seed=8)
 CLASSES = [*DATA.answers, *Vocabulary.build(list(DATA.words)).words]
@@ -51,6 +51,14 @@ def test_stacked_attention_by_the_papers_equations():
             state = p @ v_image + state
             np.testing.assert_allclose(weights[k, m], p, rtol=1e-12)
         np.testing.assert_allclose(u[m], state, rtol=1e-12)
+
+
+def test_the_hops_start_sharp():
+    """W_P is uniform in (-SHARPNESS / sqrt(A), SHARPNESS / sqrt(A)), all else as AdditiveAttention starts."""
+    layer = StackedAttention(5, 400, rng=np.random.default_rng(0))
+    for hop in layer.hops:
+        np.testing.assert_allclose(abs(hop.weight_score.value).max(), SHARPNESS / 20, rtol=0.05)
+        np.testing.assert_allclose(abs(hop.weight_key.value).max(), 1 / np.sqrt(5), rtol=0.05)
 
 
 @pytest.mark.parametrize(("complex_step", "tolerance"), [(True, 1e-12), (False, 1e-7)])
@@ -121,8 +129,8 @@ def test_the_loss_is_the_mean_over_the_questions():
 
 def test_places():
     like = np.zeros(1, np.float32)
-    expected = [[-2 / 3, -0.5], [0, -0.5], [2 / 3, -0.5], [-2 / 3, 0.5], [0, 0.5], [2 / 3, 0.5]]
-    np.testing.assert_allclose(places(2, 3, like), expected, atol=1e-7)
+    expected = [[-1, -0.5], [0, -0.5], [1, -0.5], [-1, 0.5], [0, 0.5], [1, 0.5]]
+    np.testing.assert_array_equal(places(2, 3, like), expected)
     assert places(2, 3, like).dtype == np.float32
 
 
