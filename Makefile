@@ -1,12 +1,18 @@
 # make demo   set up, train a detector on generated pictures, leave pictures and a table of results in runs/demo
 # make test   set up, run the test suite
-# Both make a virtual environment of their own, .venv, so nothing that is installed elsewhere is touched or in the way.
+# make test-gpu   set up with CuPy, run the tests of device code on the GPU itself
+# They make virtual environments of their own, .venv and .venv-gpu, so nothing that is installed elsewhere is touched or
+# in the way.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+# The GPU's driver says up to which CUDA it goes; extras in setup.cfg: cuda12, cuda13.
+CUDA = $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p')
+EXTRA = $(if $(filter 12,$(CUDA)),cuda12,cuda13)
+
+.PHONY: demo test test-gpu clean
 
 demo: $(VENV)/ready
 	rm -rf runs/demo
@@ -15,10 +21,19 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
 
+test-gpu: $(VENV)-gpu/ready
+	NN_TEST_DEVICE=gpu $(VENV)-gpu/bin/python -m pytest tests/gpu
+
+$(VENV)-gpu/ready: setup.cfg pyproject.toml
+	@test -n "$(CUDA)" || { echo "make test-gpu needs a GPU: nvidia-smi is missing or finds none" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)-gpu
+	$(VENV)-gpu/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test,$(EXTRA)]"
+	touch $@
+
 $(VENV)/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) $(VENV)-gpu runs build *.egg-info

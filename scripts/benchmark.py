@@ -6,6 +6,10 @@ and its smallest and largest value over the rounds, the peak memory of the case 
 beyond what the imports took), and the part of the machine's own speed of matrix products that ours reaches, a
 convolution counted as its direct multiply-adds. ".both" is forward and backward, ".forward" inference.
 
+With --device gpu both sides compute there, without tensor-float-32, and each call is timed to the end of its last
+kernel. Two columns more: which part of our time the device needs at least, by its own measured speed of products or of
+copying memory, and how many of our kernels a call launches (what CuPy launches for array code is not counted).
+
 example, everything against PyTorch:
   python -m scripts.benchmark --against torch
 
@@ -44,14 +48,14 @@ def main(arguments: list[str]) -> int | None:
         raise ValueError(f"--json {args.json}: there is no such folder")
     sides = [Side(name, args.device, args.threads, args.plain) for name in ["ours", *filter(None, [args.against])]]
     try:
-        rows, speed = run(cases, sides, args)
+        rows, found = run(cases, sides, args)
     finally:
         for side in sides:
             side.stop()
     if args.json:
         settings = {name: getattr(args, name) for name in ("against", "device", "plain", "threads", "rounds")}
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(report.as_json(rows, speed, settings), file, indent=1)
+            json.dump(report.as_json(rows, found["speed"], settings, found["bandwidth"], found["gpu"]), file, indent=1)
     return 1 if any(m and m.failure for row in rows for m in (row.ours, row.theirs)) else 0
 
 
@@ -64,20 +68,24 @@ def print_growth(args):
 
 
 def run(cases, sides, args):
-    """Measure and print; the rows and the machine's speed."""
+    """Measure and print; the rows and, in a dict, the machine's speed and, of a GPU, its bandwidth and name."""
     try:
-        speed = sides[0].ask("speed")["speed"]
+        found = sides[0].ask("speed")
     except Failed as failure:
         raise ValueError(str(failure).split("ValueError: ")[-1]) from None
-    what = f"{report.processor()}, {args.threads} threads" + (", plain versions" if args.plain else "")
-    print(f"{what}; matrix products: {speed / 1e9:.0f} thousand million multiply-adds/s")
+    where = found["gpu"] or f"{report.processor()}, {args.threads} threads"
+    what = where + (", plain versions" if args.plain else "")
+    speed, bandwidth = found["speed"], found["bandwidth"]
+    copies = f"; copies: {bandwidth / 1e9:.0f} GB/s" if bandwidth else ""
+    print(f"{what}; matrix products: {speed / 1e9:.0f} thousand million multiply-adds/s{copies}")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5:
         print(f"load average {load:.1f}: if that is other work, ratios are not to be trusted (PyTorch suffers more)")
-    print(report.HEADER, report.UNITS, sep="\n", flush=True)
-    rows = measure(cases, sides, args.rounds, lambda row: print(report.line(row, speed), flush=True))
+    more = (report.GPU_HEADER, report.GPU_UNITS) if bandwidth else ("", "")
+    print(report.HEADER + more[0], report.UNITS + more[1], sep="\n", flush=True)
+    rows = measure(cases, sides, args.rounds, lambda row: print(report.line(row, speed, bandwidth), flush=True))
     print(report.totals(rows))
-    return rows, speed
+    return rows, found
 
 
 def build_parser() -> Parser:

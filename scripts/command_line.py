@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from math import inf
 
+from nn.device import DEVICES, to_device
+
 
 class Parser(argparse.ArgumentParser):
     """The arguments of a script: help from its docstring, errors in one line, no abbreviations."""
@@ -41,7 +43,8 @@ class Group:
 def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     """Turn main(arguments) into a command: it returns the exit status.
 
-    What a user can mend (ValueError as our checks raise it, OSError) becomes one line on stderr and status 2.
+    What a user can mend (ValueError as our checks raise it, OSError, MemoryError) becomes one line on stderr and
+    status 2.
     --debug shows the traceback instead. Everything else is a bug of ours and keeps its traceback.
     """
 
@@ -50,7 +53,7 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
         arguments = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]
         try:
             return main(arguments) or 0
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             if "--debug" in arguments:
                 raise
             print("error:", _one_line(error), file=sys.stderr)
@@ -60,6 +63,17 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
             return 130
 
     return run
+
+
+def add_device(parser: argparse.ArgumentParser):
+    """The argument --device; see make_sure_of."""
+    text = "where to compute (default: cpu); gpu needs CuPy and a CUDA device"
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help=text)
+
+
+def make_sure_of(device: str):
+    """Raise ValueError, naming what to install, where the device is not to be had: before long work, not after it."""
+    to_device((), device)
 
 
 def _one_line(error):

@@ -13,7 +13,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from nn.checkpoint import replacing
-from scripts.command_line import Parser, command
+from scripts.command_line import Parser, add_device, command, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
 from scripts.run_folder import find_checkpoint
 from scripts.tasks import Task
@@ -23,13 +23,14 @@ from vision.saving import load_model
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
-    path, out = find_checkpoint(args.checkpoint), args.json
+    make_sure_of(args.device)
+    path, out, device = find_checkpoint(args.checkpoint), args.json, args.device
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)  # sooner fail now than after the work
     model, meta = load_model(path)
     task = task_of(model.config["model"])
     args = complete(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), task)
-    metrics = task.evaluate(model, open_as_known(path, model.config["classes"], task, args))
+    metrics = task.evaluate(model.to(device), open_as_known(path, model.config["classes"], task, args))
     step = f", step {meta['progress']['step']}" if "progress" in meta else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
@@ -45,6 +46,7 @@ def build_parser() -> Parser:
     group = add_data_arguments(parser, {}, "without these: what the run was validated on")
     group.add("--split", str, "NAME", "split to evaluate on")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the metrics to this file, too")
+    add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

@@ -3,8 +3,9 @@
 Backward is compared with central differences and, where forward is analytic, with the complex step, which has no step
 error: see nn.gradcheck. The table has the worst relative error over the cases of nn.cases (of a model: over the
 parameters of a small version of it on generated scenes). Wanted are 1e-7 of central differences, 1e-6 where layers are
-stacked (recurrent layers of several, models), and 1e-12 of the complex step, 1e-9 of models. Exit status 1 when any
-check fails, 2 for an unknown name.
+stacked (recurrent layers of several, models), and 1e-12 of the complex step, 1e-9 of models. With --device gpu there
+are central differences alone, as kernels know no complex numbers. Exit status 1 when any check fails, 2 for an unknown
+name.
 
 example, everything:
   python -m scripts.gradcheck
@@ -20,7 +21,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,51 +30,16 @@ import vision
 from nn.cases import LAYERS, LOSSES, LayerCase, LossCase, randomise
 from nn.gradcheck import check_layer, check_loss, check_model
 from nn.layer import Layer
-from scripts.command_line import Parser, command
+from scripts.command_line import Parser, add_device, command, make_sure_of
+from scripts.small_models import SMALL, Small
 from scripts.tasks import TASKS, Task
 
 SMOOTH, DEEP = 1e-7, 1e-6  # wanted of central differences: of a layer or loss, of stacks of layers
 EXACT, EXACT_DEEP = 1e-12, 1e-9  # wanted of the complex step: of a layer or loss, of models
 
 
-class Small(NamedTuple):
-    """What makes the check of a model small: its options, how many scenes of what size."""
-
-    options: dict[str, Any] = {}  # noqa: RUF012  (never written to)
-    scenes: int = 2
-    size: tuple[int, int] = (32, 48)
-
-
-# Few units and pixels do more than save time: fewer ReLUs and maxima switch within a finite difference.
-SMALL = {
-    "faster_rcnn_small": Small({
-        "width": 2, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32, "roi_samples": 16,
-        "min_size": 2,
-    }),
-    "faster_rcnn_vgg16": Small({
-        "frozen_layers": 28, "hidden": 8, "rpn_channels": 8, "anchor_scales": (32,), "anchor_samples": 16,
-        "roi_samples": 8, "min_size": 4,
-    }, scenes=1, size=(32, 32)),
-    "resnet20_cifar": Small({"n": 1, "width": 2}),
-    "squeezenet1_0": Small({"width": 1}),
-    "vgg16": Small({"width": 4, "hidden": 6}),
-    "ram_mnist": Small({"hidden": 6, "glimpses": 3, "core": "lstm"}),
-    "ram_translated": Small({"hidden": 6, "glimpses": 3, "glimpse_size": 4}),
-    "mnist_fc": Small({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32)),
-    "mnist_conv": Small({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32)),
-    "char_rnn": Small({"hidden": 3, "layers": 3, "embedding": 2, "dropout": 0.3}),
-    "char_lstm": Small({"hidden": 3, "dropout": 0.3}),
-    "show_and_tell": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "levels": (2, 1), "vector_size": 5}),
-    "neuraltalk": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "levels": (2, 1), "vector_size": 5}),
-    "show_attend_tell_soft": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "attention_size": 5}),
-    "show_attend_tell_hard": Small({"width": 1, "embedding_size": 3, "hidden_size": 4, "attention_size": 5}),
-    "stacked_attention_vqa": Small({"width": 1, "embedding_size": 3, "hidden_size": 5, "attention_size": 4}),
-    "char_gru": Small({"hidden": 3, "embedding": 2}),
-    "seq2seq": Small({"hidden": 3, "embedding": 2}),
-    "seq2seq_attention": Small({"hidden": 3, "embedding": 2}),
-}  # fmt: skip
-
-Check = tuple[str, str, Callable[[bool], float]]  # case, why its forward is not analytic, complex_step -> worst error
+# The case, why its forward is not analytic, and (complex_step, device) -> worst error.
+Check = tuple[str, str, Callable[[bool, str], float]]
 
 
 class Row(NamedTuple):
@@ -99,11 +65,12 @@ HEADER = f"{'name':34}{'cases':>5}{'central':>14}{'complex step':>14}{'seconds':
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
+    make_sure_of(args.device)
     chosen = choose(args.names)
     print(HEADER, flush=True)
     started, failed = time.monotonic(), []
     for name, checks in chosen:
-        row = measure(name, checks, args.debug)
+        row = measure(name, checks, args.debug, args.device)
         print(row, flush=True)
         failed += [name] if row.failures else []
     print(f"{len(chosen)} checked in {time.monotonic() - started:.0f} s: {', '.join(failed) or 'none'} failed")
@@ -119,6 +86,7 @@ def build_parser() -> Parser:
     parser = Parser("scripts.gradcheck", "\n".join([__doc__.rstrip(), "", *lists]))
     text = "layers, losses and models to check, by name (default: all)"
     parser.add_argument("names", metavar="NAME", nargs="*", help=text)
+    add_device(parser)
     parser.add_argument("--debug", action="store_true", help="stop at the first failure, with its traceback")
     return parser
 
@@ -157,16 +125,16 @@ def loss_names() -> dict[str, Callable]:
     return {loss.__name__: loss for loss in LOSSES}
 
 
-def measure(name: str, checks: Iterable[Check], debug: bool = False) -> Row:
+def measure(name: str, checks: Iterable[Check], debug: bool = False, device: str = "cpu") -> Row:
     """Run the checks of one name. Whatever a check raises, an error inside a layer too, is a failure of it."""
     started, errors, notes, failures, count = time.monotonic(), {False: [], True: []}, [], [], 0
     for case, not_analytic, check in checks:
         count += 1
         if not_analytic:
             notes.append(f"{case}: no complex step: {not_analytic}")
-        for complex_step in (False,) if not_analytic else (False, True):
+        for complex_step in (False,) if not_analytic or device == "gpu" else (False, True):
             try:
-                errors[complex_step].append(check(complex_step))
+                errors[complex_step].append(check(complex_step, device))
             except Exception as error:
                 if debug:
                     raise
@@ -183,11 +151,11 @@ def layer_checks(owner: type[Layer]) -> Iterable[Check]:
         yield name, case.not_analytic, partial(check_layer_case, case)
 
 
-def check_layer_case(case: LayerCase, complex_step: bool) -> float:
+def check_layer_case(case: LayerCase, complex_step: bool, device: str = "cpu") -> float:
     """The worst relative error over all inputs and parameters; GradientError where it is too large."""
     layer, plain = randomise(case.build()), nn.config.plain
     central = DEEP if getattr(layer, "num_layers", 1) > 1 else SMOOTH
-    options = {"training": case.training, "constants": case.constants, "complex_step": complex_step}
+    options = {"training": case.training, "constants": case.constants, "complex_step": complex_step, "device": device}
     nn.config.plain = case.plain
     try:
         errors = check_layer(layer, *case.inputs, tolerance=EXACT if complex_step else central, **options)
@@ -202,10 +170,10 @@ def loss_checks(loss: Callable) -> Iterable[Check]:
         yield name, case.not_analytic, partial(check_loss_case, loss, case)
 
 
-def check_loss_case(loss: Callable, case: LossCase, complex_step: bool) -> float:
+def check_loss_case(loss: Callable, case: LossCase, complex_step: bool, device: str = "cpu") -> float:
     """The worst relative error over all predictions; GradientError where it is too large."""
-    options = {"tolerance": EXACT if complex_step else SMOOTH, "complex_step": complex_step, **case.options}
-    return check_loss(loss, case.prediction, *case.args, **options)
+    how = {"tolerance": EXACT if complex_step else SMOOTH, "complex_step": complex_step, "device": device}
+    return check_loss(loss, case.prediction, *case.args, **how, **case.options)
 
 
 def model_checks(name: str) -> Iterable[Check]:
@@ -213,14 +181,14 @@ def model_checks(name: str) -> Iterable[Check]:
     yield "small version", "", partial(check_small_model, name, SMALL.get(name, Small()))
 
 
-def check_small_model(name: str, small: Small, complex_step: bool) -> float:
+def check_small_model(name: str, small: Small, complex_step: bool, device: str = "cpu") -> float:
     """The worst relative error over all trainable parameters; GradientError where it is too large."""
     task = TASKS[vision.MODELS[name].task]
     data = task.data["shapes"](Namespace(root=None, shapes_train=small.scenes, shapes_size=small.size), "train")
     model = off_the_kinks(vision.build(name, data.classes, np.random.default_rng(3), **small.options))
     tolerance = EXACT_DEEP if complex_step else DEEP
     batch = small_batch(model, task, data, small.scenes)
-    return max(check_model(model, batch, tolerance=tolerance, complex_step=complex_step).values())
+    return max(check_model(model, batch, tolerance=tolerance, complex_step=complex_step, device=device).values())
 
 
 def small_batch(model: Layer, task: Task, data, n: int) -> tuple:

@@ -6,6 +6,9 @@ example:
 writes predictions/holiday.png, ... and predictions/predictions.json; boxes are [x1, y1, x2, y2] in the pixels of the
 picture as it is shown (turned upright if its EXIF data says so), x2 and y2 exclusive.
 
+A model of segmentation colours its classes, and also writes predictions/labels/holiday.png, whose pixels are their
+numbers (a palette PNG); what is less sure than --threshold is 255 there.
+
 example, 500 characters in the manner of the text that a language model was trained on, after the words in prompt.txt:
   python -m scripts.predict runs/letters prompt.txt --out predictions --set length=500 temperature=0.7
 """
@@ -18,7 +21,7 @@ from tqdm import tqdm
 
 from datasets import read_image, read_text
 from nn.checkpoint import replacing
-from scripts.command_line import Parser, command, fraction
+from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
 from scripts.data import task_of
 from scripts.pictures import save_drawn
 from scripts.run_folder import find_checkpoint
@@ -31,13 +34,14 @@ SUFFIXES = {
     "text": {".txt"},
 }
 READERS = {"image": read_image, "text": read_text}
-RESULT = "predictions.json"
+RESULT, LABELS = "predictions.json", "labels"
 
 
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
-    model, _ = load_model(find_checkpoint(args.checkpoint))
+    make_sure_of(args.device)
+    model = load_model(find_checkpoint(args.checkpoint))[0].to(args.device)
     task = task_of(model.config["model"])
     inputs, options = find_inputs(args.inputs, task.input), prediction_options(task, args.set)
     names = result_names(inputs)
@@ -68,6 +72,7 @@ def build_parser() -> Parser:
     )
     text = f"options of the prediction, by task, with their defaults: {known}"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
+    add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -112,6 +117,7 @@ def result_names(inputs: list[Path]) -> list[str]:
 def refuse_to_overwrite(inputs: list[Path], out: Path, names: list[str]):
     """Raise ValueError where a result would take the place of an input."""
     results = {(out / f"{name}{suffix}").resolve() for name in names for suffix in (".png", ".txt")}
+    results |= {(out / LABELS / f"{name}.png").resolve() for name in names}
     if lost := [path for path in inputs if path.resolve() in results]:
         raise ValueError(f"--out {out}: the results would overwrite {lost[0]}; give another folder")
 
@@ -121,9 +127,13 @@ def predict(model, task: Task, path: Path, out: Path, name: str, threshold: floa
     given, classes = READERS[task.input](path), model.config["classes"]
     found = task.select(task.predict(model, {task.input: given}, **options), threshold)
     file = save_drawn(task.draw(given, found, classes, None), out, name)
+    more = {}
+    if task.save:
+        (out / LABELS).mkdir(exist_ok=True)
+        more = {LABELS: f"{LABELS}/{task.save(found, out / LABELS, name)}"}
     size = {"width": given.shape[1], "height": given.shape[0]} if task.input == "image" else {"characters": len(given)}
     shown = "picture" if file.endswith(".png") else "text"
-    return {"file": str(path), **size, shown: file, "found": task.describe(found, classes)}
+    return {"file": str(path), **size, shown: file, **more, "found": task.describe(found, classes)}
 
 
 if __name__ == "__main__":

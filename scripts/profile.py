@@ -17,8 +17,9 @@ import numpy as np
 
 import vision
 from nn.backend import thread_count
+from nn.device import device_of, synchronise, to_device
 from nn.optim import clip_gradient_norm
-from scripts.command_line import Parser, command, count
+from scripts.command_line import Parser, add_device, command, count, make_sure_of
 from scripts.data import DEFAULTS, open_data, task_of
 from scripts.train_arguments import model_option
 from vision.recipe import build_optimiser, complete
@@ -27,15 +28,17 @@ from vision.recipe import build_optimiser, complete
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
+    make_sure_of(args.device)
     task = task_of(args.model)
     shapes = DEFAULTS | {"data": "shapes", "shapes_train": args.batch_size, "shapes_size": args.size}
     scenes = open_data(task, Namespace(**shapes), "train")
-    model = vision.build(args.model, list(scenes.classes), np.random.default_rng(0), **dict(args.set))
+    model = vision.build(args.model, list(scenes.classes), np.random.default_rng(0), **dict(args.set)).to(args.device)
     samples = [scenes[i] for i in range(args.batch_size)]
-    batch = task.collate(samples, model.preprocess)
+    batch = to_device(task.collate(samples, model.preprocess), args.device)
     optimiser = build_optimiser(model, complete(vision.MODELS[args.model].recipe))
     steps = [timed_step(model, batch, optimiser, seed) for seed in range(args.repeat + 2)][2:]  # two to warm up
-    print(f"{args.model}, batch of {args.batch_size}, {args.size[1]}x{args.size[0]}, {thread_count()} threads")
+    where = f"{thread_count()} threads" if args.device == "cpu" else "gpu"
+    print(f"{args.model}, batch of {args.batch_size}, {args.size[1]}x{args.size[0]}, {where}")
     print(table(steps))
 
 
@@ -48,36 +51,43 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--batch-size", type=count, default=1, metavar="N", help="images per step (default: 1)")
     parser.add_argument("--repeat", type=count, default=9, metavar="N", help="steps to take the median of (default: 9)")
+    add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
 def timed_step(model, batch, optimiser, seed: int) -> dict[tuple[str, str], float]:
     """Seconds by (kind of layer, "forward" or "backward"), and ("step", "") for the whole step."""
-    spent = {}
-    with stopwatches(model, spent):
-        began = time.perf_counter()
+    spent, device = {}, device_of(model)
+    with stopwatches(model, spent, device):
+        began = clock(device)
         model.zero_grad()
         _, cache = model.loss(batch, np.random.default_rng(seed))
         model.backward(cache)
-        updating = time.perf_counter()
+        updating = clock(device)
         clip_gradient_norm(model.parameters(), 10.0)
         optimiser.step(0.0)  # all the work, no move: the next step is the same
-    now = time.perf_counter()
+    now = clock(device)
     return spent | {("clipping, optimiser", "backward"): now - updating, ("step", ""): now - began}
 
 
+def clock(device: str) -> float:
+    """The time, all work of the device being done."""
+    synchronise(device)
+    return time.perf_counter()
+
+
 @contextmanager
-def stopwatches(model, spent):
+def stopwatches(model, spent, device="cpu"):
     """Add the time in forward and backward of each layer without children to spent[kind, direction]."""
     leaves = [layer for _, layer in model.layers() if not any(layer.children())]
 
     def watched(layer, direction, function):
         def call(*args, **kwargs):
-            began = time.perf_counter()
+            began = clock(device)
             result = function(*args, **kwargs)
             key = type(layer).__name__, direction
-            spent[key] = spent.get(key, 0.0) + time.perf_counter() - began
+            spent[key] = spent.get(key, 0.0) + clock(device) - began
             return result
 
         return call

@@ -8,6 +8,10 @@ example, your own pictures in Pascal VOC's layout (JPEGImages, Annotations, Imag
   python -m scripts.train --model faster_rcnn_small --data voc --root my_data \\
       --train-split train --val-split val --run-dir runs/mine
 
+example, your own pictures with a label for every pixel (images, labels, classes.txt: see the README):
+  python -m scripts.train --model unet_small --data folders --root my_labels --set short_side=240 max_side=320 \\
+      --run-dir runs/pixels
+
 example, a language model of your own text (a file, or a folder of .txt files), by the character:
   python -m scripts.train --model char_lstm --data text --root my_text.txt --run-dir runs/letters
 
@@ -29,26 +33,27 @@ import numpy as np
 import vision
 from nn.checkpoint import read_checkpoint
 from nn.layer import Layer
-from scripts.command_line import command
+from scripts.command_line import command, make_sure_of
 from scripts.data import open_data, task_of, training_loader
 from scripts.pictures import contact_sheet, draw_curve, save_drawn
-from scripts.run_folder import CURVE, PICTURES, refuse_to_overwrite, write_config
+from scripts.run_folder import CURVE, PICTURES, find_checkpoint, refuse_to_overwrite, write_config
 from scripts.tasks import Task, shown
 from scripts.train_arguments import of_the_run, parse
 from vision.recipe import DEFAULTS as RECIPE
-from vision.saving import load_state
+from vision.saving import load_pretrained, load_state
 from vision.trainer import LAST, Stopped, Trainer
 
 
 @command
 def main(arguments: list[str]) -> int | None:
     args = parse(arguments, __doc__)
+    make_sure_of(args.device)
     folder, task = Path(args.run_dir), task_of(args.model)
     if not args.resume:
         refuse_to_overwrite(folder)
     train_data = open_data(task, args, args.train_split, args.classes)
     val_data = open_data(task, args, args.val_split, train_data.classes)
-    model = build_model(args, train_data.classes)
+    model = build_model(args, task, train_data)
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
     trainer = build_trainer(args, task, model, train_data, val_data, config)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint begins again
@@ -59,10 +64,20 @@ def main(arguments: list[str]) -> int | None:
     return run(trainer, task)
 
 
-def build_model(args: Namespace, classes) -> Layer:
-    """The model as the arguments have it, with random weights or those of --weights."""
-    rng = np.random.default_rng([args.seed, 0, 0, 2])  # a stream apart from those of the loader and the trainer
-    model = vision.build(args.model, list(classes), rng, **dict(args.set))
+def build_model(args: Namespace, task: Task, train_data) -> Layer:
+    """The model as the arguments have it, with random weights or those of --pretrained, or of --weights."""
+
+    def build(**options):
+        rng = np.random.default_rng([args.seed, 0, 0, 2])  # a stream apart from those of the loader and the trainer
+        return vision.build(args.model, list(train_data.classes), rng, **options)
+
+    model = build(**dict(args.set))
+    if task.derive and (counted := task.derive(model, train_data)):
+        model = build(**dict(args.set) | counted)
+    if args.pretrained and not args.resume:
+        loaded, names = load_pretrained(find_checkpoint(args.pretrained), model), model.state_dict()
+        rest = [name for name in names if name not in loaded]
+        print(f"{args.pretrained}: {len(loaded)} of {len(names)} arrays; random are {', '.join(rest) or 'none'}")
     if args.weights and not args.resume:
         load_state(args.weights, model, *read_checkpoint(args.weights))
     return model
@@ -81,6 +96,7 @@ def build_trainer(args: Namespace, task: Task, model: Layer, train_data, val_dat
         after_epoch=partial(report, task=task, val_data=val_data, pictures=args.pictures),
         checkpoint_every=args.checkpoint_every,
         time_limit=60 * args.time_limit if args.time_limit else math.inf,
+        device=args.device,
         config=config,
         unit=task.unit,
     )

@@ -5,16 +5,18 @@ from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import vision
+from nn.device import DEVICES
 from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, task_of
 from scripts.run_folder import check_same, read_config
 from vision.recipe import complete
 
-RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "set": []}
+RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "device": "cpu", "set": []}
 
-# Arguments of a sitting, not of the run: they may differ when it is resumed, and change none of its results.
-SITTING = {"run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures"}
+# Arguments of a sitting, not of the run: they may differ when it is resumed, and change none of its results (the device
+# only by rounding).
+SITTING = {"run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device"}
 
 
 def parse(arguments: list[str], help_text: str) -> Namespace:
@@ -50,8 +52,15 @@ def build_parser(model: str | None, help_text: str) -> Parser:
     defaults = complete(DATA | RUN | (vision.MODELS[model].recipe if model in vision.MODELS else {}))
     _add_model_arguments(parser, defaults)
     group = add_data_arguments(parser, defaults)
-    group.add("--train-split", str, "NAME", "split to train on (default: trainval of voc, else train)")
-    group.add("--val-split", str, "NAME", "split to evaluate on (default: val of shapes, else test)")
+    group.add(
+        "--train-split", str, "NAME", "split to train on (default: train; trainval of pets, and of voc with boxes)"
+    )
+    group.add(
+        "--val-split",
+        str,
+        "NAME",
+        "split to evaluate on (default: val of shapes, camvid and folders, and of voc with pixel labels, else test)",
+    )
     _add_optimisation_arguments(parser, defaults)
     add_augmentation_arguments(parser, defaults)
     _add_run_arguments(parser, defaults)
@@ -63,6 +72,8 @@ def _add_model_arguments(parser, defaults):
     group.add("--model", str, None, "what to train (needed, unless with --resume)", choices=list(vision.MODELS))
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
+    text = "weights of a part, such as a backbone, or run of a coarser net: what fits by name and shape is loaded"
+    group.add("--pretrained", str, "FILE", text)
     group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
 
 
@@ -90,6 +101,7 @@ def _add_run_arguments(parser, defaults):
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")
     group.add("--pictures", count_or_none, "N", "validation samples to show at each evaluation")
     group.add("--time-limit", positive, "MINUTES", "save and stop after so long (default: none)")
+    group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
     group.switch("--debug", "show the traceback of an error")
 

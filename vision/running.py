@@ -1,8 +1,22 @@
-"""What is watched while a model trains: means of the losses, and the time that goes by waiting for data."""
+"""What is watched while a model trains: how far it is, means of the losses, the time spent waiting for data."""
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass
+class Progress:
+    """Where a run stands: with the arrays, all that a checkpoint needs to go on from."""
+
+    epoch: int = 0  # epochs done, their evaluation included
+    batch: int = 0  # batches done of the epoch under way
+    step: int = 0  # batches done in all
+    seconds: float = 0.0  # spent, all sittings together
+    best: float | None = None  # best value of the headline metric
+    best_epoch: int | None = None
+    log_bytes: int = 0  # length of the log; what a killed process wrote beyond it is cut off on resuming
 
 
 class RunningMean:

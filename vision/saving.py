@@ -5,6 +5,7 @@ import os
 
 from nn.checkpoint import read_checkpoint
 from nn.layer import Layer
+from nn.state import read_state
 from vision.registry import MODELS, build
 
 
@@ -36,6 +37,24 @@ def load_state(path: str | os.PathLike, model: Layer, arrays: dict, meta: dict):
         model.load_state_dict(unprefixed("model/", arrays))
     except ValueError as error:
         raise ValueError(f"{path}: {error}; it was written by another version of the model") from error
+
+
+def load_pretrained(path: str | os.PathLike, model: Layer) -> list[str]:
+    """Load what fits by name and shape of weights that belong to a part of the model: a backbone, a coarser net.
+
+    path: .npz, .safetensors, .pth, or a checkpoint of another model of ours. The model may have a method
+    pretrained_names(arrays) -> arrays, which gives those of others the model's own names. Returns the names loaded;
+    the rest keeps its random weights. ValueError naming `path` where nothing fits, or read_state refuses the file.
+    """
+    arrays, own = read_state(path), model.state_dict()
+    arrays = unprefixed("model/", arrays) or arrays
+    renamed = model.pretrained_names(arrays) if hasattr(model, "pretrained_names") else arrays
+    model.load_state_dict(renamed, strict=False)
+    loaded = [name for name, array in own.items() if name in renamed and renamed[name].shape == array.shape]
+    if not loaded:
+        theirs, ours = (", ".join(list(names)[:3]) for names in (arrays, own))
+        raise ValueError(f"{path}: none of its arrays ({theirs}, ...) fits the model's ({ours}, ...)")
+    return loaded
 
 
 def prefixed(prefix: str, arrays: dict) -> dict:

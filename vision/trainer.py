@@ -18,18 +18,19 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from nn.checkpoint import read_checkpoint, write_checkpoint
+from nn.device import to_device
 from nn.layer import Layer
 from nn.optim import clip_gradient_norm
-from vision.guards import interrupts_wait, overflow_unwarned
+from vision.guards import interrupts_wait, memory_explained, overflow_unwarned
 from vision.recipe import build_optimiser, build_schedule, complete
-from vision.running import RunningMean, Waiting
+from vision.running import Progress, RunningMean, Waiting
 from vision.saving import load_state, prefixed, unprefixed
 
 LAST, BEST, LOG = "last.npz", "best.npz", "metrics.jsonl"
@@ -47,19 +48,6 @@ class Stopped(Exception):  # noqa: N818  (no error: it was asked for)
         self.signal = signal
 
 
-@dataclass
-class Progress:
-    """Where a run stands: with the arrays, all that a checkpoint needs to go on from."""
-
-    epoch: int = 0  # epochs done, their evaluation included
-    batch: int = 0  # batches done of the epoch under way
-    step: int = 0  # batches done in all
-    seconds: float = 0.0  # spent, all sittings together
-    best: float | None = None  # best value of the headline metric
-    best_epoch: int | None = None
-    log_bytes: int = 0  # length of the log; what a killed process wrote beyond it is cut off on resuming
-
-
 class Trainer:
     """Trains `model` on `loader` by `recipe` and keeps the run in `folder`: last.npz, best.npz, metrics.jsonl.
 
@@ -70,6 +58,8 @@ class Trainer:
         trainer.running has the losses, trainer.waiting the share of the epoch spent waiting for the loader.
     checkpoint_every: steps between checkpoints; there is one at each epoch's end as well.
     time_limit: seconds of this sitting after which `run` saves and raises Stopped.
+    device: "cpu" or "gpu". The model is moved there once, each batch when its turn comes; back come the losses.
+        Checkpoints are the same from both, and a run may be resumed on the other one.
     config: JSON-able, kept in every checkpoint.
     unit: what a batch is made of, for the progress bar.
     """
@@ -88,11 +78,12 @@ class Trainer:
         after_epoch: Callable[["Trainer", dict | None], None] | None = None,
         checkpoint_every: int = 100,
         time_limit: float = math.inf,
+        device: str = "cpu",
         config: dict | None = None,
         unit: str = "images",
     ):
-        self.model, self.loader, self.recipe, self.folder = model, loader, complete(recipe), Path(folder)
-        self.seed, self.config, self.unit = seed, config or {}, unit
+        self.model, self.loader, self.recipe, self.folder = model.to(device), loader, complete(recipe), Path(folder)
+        self.seed, self.device, self.config, self.unit = seed, device, config or {}, unit
         self.evaluate, self.metric, self.evaluate_every = evaluate, metric, evaluate_every
         self.after_epoch, self.checkpoint_every, self.time_limit = after_epoch, checkpoint_every, time_limit
         self.epochs, self.batch_size = self.recipe["epochs"], self.recipe["batch_size"]
@@ -139,16 +130,16 @@ class Trainer:
 
     def step(self, batch) -> dict[str, float]:
         """One update; returns the losses by name. Nothing is updated by a loss or gradient that is not finite."""
-        p = self.progress
-        self.model.zero_grad()
-        losses, cache = self.model.loss(batch, step_generator(self.seed, p.step))
-        losses = {name: float(value) for name, value in losses.items()}
-        self._check_finite(losses)
-        self.model.backward(cache)
-        norm = clip_gradient_norm(self.model.parameters(), self.recipe["clip_norm"] or math.inf)
-        self._check_finite(losses | {"gradient norm": norm})
-        rate = self.schedule(p.step)
-        self.optimiser.step(rate)
+        p, rate = self.progress, self.schedule(self.progress.step)
+        with memory_explained(self.model):
+            self.model.zero_grad()
+            losses, cache = self.model.loss(to_device(batch, self.device), step_generator(self.seed, p.step))
+            losses = {name: float(value) for name, value in losses.items()}
+            self._check_finite(losses)
+            self.model.backward(cache)
+            norm = clip_gradient_norm(self.model.parameters(), self.recipe["clip_norm"] or math.inf)
+            self._check_finite(losses | {"gradient norm": norm})
+            self.optimiser.step(rate)
         p.step, p.batch = p.step + 1, p.batch + 1
         waited = round(self.waiting.last, 4)  # seconds, for this batch
         self._write_log(lr=rate * self.recipe["lr"], losses=losses, gradient_norm=norm, waited=waited)
@@ -174,6 +165,7 @@ class Trainer:
     def save(self):
         """Write last.npz: model, optimiser, generators, progress. Raises Diverged sooner than save NaN or infinity."""
         arrays = prefixed("model/", self.model.state_dict()) | prefixed("optimiser/", self.optimiser.state_dict())
+        arrays = to_device(arrays, "cpu")
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise Diverged(f"step {self.progress.step}: {name} is not finite; {self._remedy()}")

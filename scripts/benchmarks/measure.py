@@ -73,6 +73,8 @@ class Measured:
     rounds: list[list[float]] = field(default_factory=list)
     peak: int | None = None  # bytes
     multiply_adds: int = 0
+    bytes: int = 0  # to read and write at least; 0: not counted
+    kernels: int | None = None  # launched by a call; None: not counted
     failure: str = ""
 
     @property
@@ -107,6 +109,12 @@ class Row:
             return None
         return self.ours.multiply_adds / self.ours.median / speed
 
+    def of_floor(self, speed: float | None, bandwidth: float | None) -> float | None:
+        """The time that the machine needs at least for our arithmetic or our memory traffic, as a part of our time."""
+        if not speed or not bandwidth or self.ours.failure or not self.ours.bytes:
+            return None
+        return max(self.ours.multiply_adds / speed, self.ours.bytes / bandwidth) / self.ours.median
+
 
 def measure(cases: Iterable[Case], sides: list[Side], rounds: int, report: Callable[[Row], None]) -> list[Row]:
     """A row for each case, reported as soon as it is there. The first of the sides is ours."""
@@ -139,7 +147,8 @@ def _prepared(side, measured, case):
     if case.step:
         side.stop()  # a fresh process: nothing of other cases is in its memory
     answer = side.ask("prepare", case.name)
-    measured.multiply_adds = answer["multiply_adds"]
+    for fact in ("multiply_adds", "bytes", "kernels"):
+        setattr(measured, fact, answer.get(fact, getattr(measured, fact)))
     return max(1, min(MOST, round(TURN / answer["seconds"])))
 
 

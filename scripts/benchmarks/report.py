@@ -10,8 +10,10 @@ from scripts.benchmarks.measure import Measured, Row, geometric_mean
 HEADER = f"{'':32}{'ours':>9}{'torch':>9}{'ratio':>8}{'spread':>14}{'peak of ours':>14}{'torch':>9}{'of matmul':>11}"
 UNITS = f"{'':32}{'ms':>9}{'ms':>9}{'':8}{'over rounds':>14}{'MB':>14}{'MB':>9}{'':11}"
 
+GPU_HEADER, GPU_UNITS = f"{'of floor':>10}{'kernels':>9}", f"{'':10}{'of ours':>9}"  # beside these, on a GPU
 
-def line(row: Row, speed: float | None) -> str:
+
+def line(row: Row, speed: float | None, bandwidth: float | None = None) -> str:
     """A row of the table; "-" for what was not measured, and what went wrong below it."""
     ratios, ours, theirs = row.ratios(), row.ours, row.theirs or Measured(failure="-")
     spread = f"{ratios[0]:.2f} .. {ratios[-1]:.2f}" if ratios else "-"
@@ -19,6 +21,8 @@ def line(row: Row, speed: float | None) -> str:
         f"{row.case.name:32}{_milliseconds(ours):>9}{_milliseconds(theirs):>9}{_shown(row.ratio, '.2f'):>8}{spread:>14}"
         f"{_megabytes(ours):>14}{_megabytes(theirs):>9}{_shown(row.share(speed), '.0%'):>11}"
     )
+    if bandwidth:
+        columns += f"{_shown(row.of_floor(speed, bandwidth), '.0%'):>10}{_shown(ours.kernels, 'd'):>9}"
     sides = (("ours", row.ours), ("torch", row.theirs))
     return "\n".join([columns, *(f"    {side}: {m.failure}" for side, m in sides if m and m.failure)])
 
@@ -44,13 +48,15 @@ def totals(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def as_json(rows: list[Row], speed: float | None, settings: dict) -> dict:
+def as_json(
+    rows: list[Row], speed: float | None, settings: dict, bandwidth: float | None = None, gpu: str | None = None
+) -> dict:
     """All that was measured."""
     ratios = [row.ratio for row in rows if row.ratio]
     return {
         "settings": settings,
-        "machine": machine() | {"matmul_multiply_adds_per_second": speed},
-        "cases": [_case_as_json(row, speed) for row in rows],
+        "machine": machine() | {"gpu": gpu, "matmul_multiply_adds_per_second": speed, "bytes_per_second": bandwidth},
+        "cases": [_case_as_json(row, speed, bandwidth) for row in rows],
         "geometric_mean": geometric_mean(ratios) if ratios else None,
         "worst": max(ratios, default=None),
     }
@@ -75,7 +81,7 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _case_as_json(row, speed):
+def _case_as_json(row, speed, bandwidth):
     sides = {"ours": row.ours} | ({"torch": row.theirs} if row.theirs else {})
     ratios = row.ratios()
     return {
@@ -85,6 +91,9 @@ def _case_as_json(row, speed):
         "ratio": row.ratio,
         "ratio_spread": [ratios[0], ratios[-1]] if ratios else None,
         "share_of_matmul": row.share(speed),
+        "least_bytes": row.ours.bytes,
+        "share_of_floor": row.of_floor(speed, bandwidth),
+        "kernels": row.ours.kernels,
         **{
             name: {
                 "seconds": None if m.failure else m.median,

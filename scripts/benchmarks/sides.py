@@ -7,7 +7,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import nn
+import nn.cuda
 from nn.backend import matmul
+from nn.device import import_cupy
 from scripts.benchmarks import layers, steps
 from scripts.benchmarks.cases import CASES, Case
 from scripts.benchmarks.work import normal
@@ -32,15 +34,23 @@ class Ours:
     """NumPy on the CPU, CuPy on the GPU."""
 
     def __init__(self, device: str, threads: int, plain: bool):
-        nn.config.plain, self.threads, self.multiply_adds = plain, threads, 0
-        self.cupy = import_cupy() if device == "gpu" else None
+        nn.config.plain, self.threads, self.device = plain, threads, device
+        self.cupy, self.facts = import_cupy() if device == "gpu" else None, {}
 
     def prepare(self, name: str) -> Callable:
         work = our_work(CASES[name])
-        self.multiply_adds = work.multiply_adds()
+        work.to(self.device)
+        self.facts = {"multiply_adds": work.multiply_adds()}
         if self.cupy is not None:
-            work.move(self.cupy.asarray)
+            self.facts |= {"bytes": work.least_bytes(), "kernels": self._kernels(work)}
         return work
+
+    def _kernels(self, work):
+        """How many kernels of ours a call launches; what CuPy launches for array code is not among them."""
+        work()  # the first call of an optimiser launches more
+        before = nn.cuda.launches
+        work()
+        return nn.cuda.launches - before
 
     def synchronise(self):
         if self.cupy is not None:
@@ -57,6 +67,17 @@ class Ours:
                 best = max(best, m * k * n / self._time(xp.matmul, a, b))
         return best
 
+    def gpu(self) -> str | None:
+        """Its name; None on the CPU."""
+        return self.cupy and self.cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+
+    def bandwidth(self) -> float | None:
+        """Bytes a second of a copy on the GPU, read and written; on the CPU not measured."""
+        if self.cupy is None:
+            return None
+        a = self.cupy.zeros(1 << 26, np.float32)
+        return 2 * a.nbytes / self._time(self.cupy.copyto, self.cupy.empty_like(a), a)
+
     def _time(self, product, a, b):
         """Seconds of the fastest of five."""
         seconds = []
@@ -69,15 +90,18 @@ class Ours:
 
 
 class Torch:
-    """PyTorch, with as many threads as we have."""
+    """PyTorch, with as many threads as we have; on the GPU without tensor-float-32, as ours."""
 
-    multiply_adds = 0
+    facts = {"multiply_adds": 0}  # noqa: RUF012  (never written to)
 
     def __init__(self, device: str, threads: int, plain: bool):
         import torch
 
         torch.set_num_threads(threads)
         self.torch, self.device = torch, "cuda" if device == "gpu" else "cpu"
+        if device == "gpu" and not torch.cuda.is_available():
+            raise ValueError("--against torch --device gpu: this PyTorch has no CUDA; install one that does")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
     def prepare(self, name: str) -> Callable:
         return torch_work(CASES[name], device=self.device)
@@ -88,16 +112,3 @@ class Torch:
 
 
 SIDES = {"ours": Ours, "torch": Torch}
-
-
-def import_cupy():
-    """CuPy, where it can be used. ValueError where there is none, or no device."""
-    try:
-        import cupy
-
-        cupy.cuda.runtime.getDeviceCount()
-    except ImportError:
-        raise ValueError("--device gpu needs CuPy: install the extra cuda12 or cuda13 (see setup.cfg)") from None
-    except Exception as error:  # of CUDA's: its own types are CuPy's
-        raise ValueError(f"--device gpu needs a CUDA device: {error}") from error
-    return cupy

@@ -5,7 +5,7 @@ import numpy as np
 import vision
 from datasets import Shapes, detection_batch
 from scripts.benchmarks.work import StepWork, normal
-from vision.segmentation import unet as make_unet
+from vision.segmentation import PixelClassifier, UNet
 from vision.sequence.vocabulary import SPECIAL
 
 
@@ -27,7 +27,8 @@ def names(o):
 
 
 def unet(o):
-    model = make_unet(3, o.classes, width=o.width, padding="same", dropout=o.dropout, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    model = PixelClassifier(UNet(3, o.classes, width=o.width, padding="same", dropout=o.dropout, rng=rng))
     labels = np.random.default_rng(4).integers(0, o.classes, (o.n, o.size, o.size))
     return StepWork(model, (normal(o.n, 3, o.size, o.size), labels))
 

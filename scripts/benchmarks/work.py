@@ -7,6 +7,7 @@ import numpy as np
 
 from nn import SGD
 from nn.backend import array_module
+from nn.device import map_arrays, to_device
 from nn.layer import Layer
 
 MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 0.0005, 0.01  # of the SGD in every training step
@@ -24,14 +25,15 @@ class Work:
         """All weights and buffers by name."""
         return self.layer.state_dict()
 
-    def move(self, put: Callable):
-        """put(array) for every array, to have them on another device."""
-        for parameter in self.layer.parameters().values():
-            parameter.value, parameter.grad = put(parameter.value), put(parameter.grad)
-        for _, layer in self.layer.layers():
-            for name in layer.buffers:
-                setattr(layer, name, put(getattr(layer, name)))
-        self.inputs = tuple(put(x) if isinstance(x, np.ndarray) else x for x in self.inputs)
+    def to(self, device: str):
+        """Move all arrays to "cpu" or "gpu"; returns the work."""
+        self.layer.to(device)
+        self.inputs = to_device(self.inputs, device)
+        return self
+
+    def least_bytes(self) -> int:
+        """What a call reads and writes at least, were all that lies between kept near the processor; 0: not counted."""
+        return 0
 
 
 class LayerWork(Work):
@@ -55,6 +57,13 @@ class LayerWork(Work):
         dx = self.layer.backward((self.dy, *[None] * (len(y) - 1)) if isinstance(y, tuple) else self.dy, cache)
         return as_tuple(y), as_tuple(dx)[: self.differentiable]
 
+    def least_bytes(self) -> int:
+        """Forward: inputs, weights, outputs. Backward: inputs and weights again, dy, dx, and the gradients' +=."""
+        y, dx = self()
+        inputs, weights = nbytes(self.inputs), nbytes([p.value for p in self.layer.parameters().values()])
+        forward = inputs + weights + nbytes(y)
+        return forward + (inputs + weights + nbytes(y[:1]) + nbytes(dx) + 2 * weights if self.backward else 0)
+
     def multiply_adds(self) -> int:
         """Those of forward, and of the two products of the same size in backward: counted directly, however done."""
         with counted(self.layer) as total:
@@ -73,6 +82,10 @@ class FunctionWork(Work):
         result = self.function(*self.inputs)
         return ((result[0],), (result[1],)) if self.backward else ((result,), ())
 
+    def least_bytes(self) -> int:
+        """The inputs and the results."""
+        return nbytes(self.inputs) + nbytes(self())
+
     def multiply_adds(self) -> int:
         """Not counted: no matrix products."""
         return 0
@@ -84,6 +97,11 @@ class StepWork(Work):
     def __init__(self, model: Layer, batch: tuple):
         self.layer, self.inputs, self.steps = model, batch, 0
         self.optimiser = SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+
+    def to(self, device: str):
+        """As Work.to, the optimiser's state as well."""
+        self.optimiser.to(device)
+        return super().to(device)
 
     def __call__(self):
         self.steps += 1
@@ -98,6 +116,13 @@ class StepWork(Work):
         with counted(self.layer) as total:
             self.layer.loss(self.inputs, np.random.default_rng(1))
         return 3 * sum(total)
+
+
+def nbytes(tree) -> int:
+    """Of all arrays in a nest."""
+    sizes = []
+    map_arrays(lambda array: sizes.append(array.nbytes), tree)
+    return sum(sizes)
 
 
 def as_tuple(value) -> tuple:

@@ -1,9 +1,11 @@
 """A process that does one side's works on demand: a line of JSON comes in, a line goes out.
 
-{"prepare": name}   the case's weights and inputs, and two calls to warm up; gives seconds of the second one
+{"prepare": name}   the case's weights and inputs, and two calls to warm up; gives seconds of the second one, the
+                    multiply-adds and, of ours on a GPU, the least bytes to read and write and the kernels launched
 {"run": count}      gives seconds, a list
 {"finish": true}    gives the peak memory of the case in bytes (null where the system does not tell), and lets it go
-{"speed": true}     the machine's matrix products: float32 multiply-adds a second
+{"speed": true}     the machine's matrix products: float32 multiply-adds a second; of a GPU bytes a second of a copy,
+                    and its name
 
 The memory of a case is the peak of this process from the first call on, less what it held before the case was prepared.
 """
@@ -52,7 +54,7 @@ class Worker:
         release()
         if not (self.watched and reset_peak()):
             self.before = None
-        return {"seconds": [self.timed(), self.timed()][1], "multiply_adds": self.side.multiply_adds}
+        return {"seconds": [self.timed(), self.timed()][1], **self.side.facts}
 
     def run(self, count: int):
         self.timed()  # what the other side has driven out of the caches comes back
@@ -64,7 +66,7 @@ class Worker:
         return {"peak": peak}
 
     def speed(self, _):
-        return {"speed": self.side.speed()}
+        return {"speed": self.side.speed(), "bandwidth": self.side.bandwidth(), "gpu": self.side.gpu()}
 
     def timed(self):
         began = time.perf_counter()

@@ -22,7 +22,7 @@ from datasets.shapes_language import (
 )
 from nn.adaptive_pool import mean_matrix
 from nn.layer import Layer
-from scripts.tasks.task import Task, open_shapes, shown, watched
+from scripts.tasks.task import Task, on_its_device, open_shapes, shown, watched
 from vision.captioning.draw import draw_attention, draw_caption
 from vision.captioning.metrics import caption_scores
 from vision.sequence import Vocabulary, tokenise
@@ -118,7 +118,8 @@ def describe_images(model: Layer, samples: Sequence[dict], beam_size: int = 1) -
     resized = [resize(sample, **sizes) for sample in samples]
     one_size = preprocess["square"] or len({sample["image"].shape for sample in resized}) == 1
     batches = [resized] if one_size else [[sample] for sample in resized]
-    return [found for batch in batches for found in model.predict(caption_batch(batch, preprocess)[0], beam_size)]
+    images = [caption_batch(batch, preprocess)[0] for batch in batches]
+    return [found for batch in images for found in on_its_device(model, model.predict, batch, beam_size)]
 
 
 def predict_caption(model: Layer, sample: dict, beam_size: int = 1) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets import MNIST, CIFAR10Lossless, Shapes, TranslatedMNIST, detection_batch, resize
 from nn.layer import Layer
-from scripts.tasks.task import Task, known, open_shapes, shown, watched
+from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 from vision.classification.draw import draw_label
 from vision.classification.draw_glimpses import draw_glimpses
 
@@ -80,7 +80,7 @@ def probabilities(model: Layer, samples: Sequence[dict]) -> np.ndarray:
     one_size = len({sample["image"].shape for sample in resized}) == 1
     batches = [resized] if one_size else [[sample] for sample in resized]
     batches = [classification_batch(batch, preprocess)[0] for batch in batches]
-    return np.concatenate([model.predict(images) for images in batches])
+    return np.concatenate([on_its_device(model, model.predict, images) for images in batches])
 
 
 def classify(model: Layer, sample: dict) -> dict:
@@ -99,7 +99,7 @@ def glimpses(model: Layer, sample: dict) -> np.ndarray:
     preprocess = model.preprocess
     resized = resize(sample, short_side=preprocess["short_side"], max_side=preprocess["max_side"])
     images, _ = classification_batch([resized], preprocess)
-    return model.look(images)[0] / np.array([*resized["scale"], *resized["scale"]])
+    return on_its_device(model, model.look, images)[0] / np.array([*resized["scale"], *resized["scale"]])
 
 
 def evaluate_classifier(model: Layer, dataset) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets import VOCDetection, detection_batch, find_classes, resize
 from nn.layer import Layer
-from scripts.tasks.task import Task, known, open_shapes, shown, watched
+from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 from vision.detection.boxes import clip
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections
@@ -29,7 +29,7 @@ def detect(model: Layer, sample: dict) -> dict:
     preprocess, (h, w) = model.preprocess, sample["image"].shape[:2]
     resized = resize(sample, short_side=preprocess["short_side"], max_side=preprocess["max_side"])
     images, _ = detector_batch([resized], preprocess)
-    found = model.predict(images)[0]
+    found = on_its_device(model, model.predict, images)[0]
     scale = np.array([*resized["scale"], *resized["scale"]], found["boxes"].dtype)
     return {**found, "boxes": clip(found["boxes"] / scale, (h, w))}
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets import read_texts
 from nn.layer import Layer
-from scripts.tasks.task import Task, open_shapes, shown
+from scripts.tasks.task import Task, on_its_device, open_shapes, shown
 from vision.sequence.char_rnn import nats_per_character
 from vision.sequence.vocabulary import Vocabulary
 
@@ -88,7 +88,7 @@ def language_batch(samples: list[dict], preprocess: dict) -> tuple[np.ndarray, n
 
 def go_on(model: Layer, sample: dict, length: int = 500, temperature: float = 0.8, seed: int = 0) -> str:
     """What the model writes behind the sample's text."""
-    return model.predict(sample["text"], length, temperature, np.random.default_rng(seed))
+    return on_its_device(model, model.predict, sample["text"], length, temperature, np.random.default_rng(seed))
 
 
 def evaluate_language(model: Layer, dataset: Text) -> dict:

@@ -7,6 +7,9 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets import Shapes
+from nn.device import device_of, to_device
+from nn.layer import Layer
+from vision.guards import memory_explained
 
 
 class Task(NamedTuple):
@@ -29,10 +32,18 @@ class Task(NamedTuple):
     unit: str = "images"  # what the len of a dataset counts
     closed: bool = True  # False: data may hold classes (words) that the model does not know
     options: dict[str, Any] = {}  # noqa: RUF012  --set NAME=VALUE of scripts.predict, for `predict`, and their defaults
+    save: Callable | None = None  # (prediction, folder, name) -> name of a further file written, for scripts.predict
+    derive: Callable | None = None  # (model, training data) -> options of the model that are counted in the data
     in_order: Callable | None = None  # (dataset, batch_size, model.preprocess) -> dataset not to be shuffled
 
 
 SHAPES_SEEDS = {"train": 1, "val": 2, "test": 3}
+
+
+def on_its_device(model: Layer, method: Callable, *inputs, **options) -> Any:
+    """method(*inputs, **options) with the inputs moved to where the model is, and the result moved to the CPU."""
+    with memory_explained(model):
+        return to_device(method(*to_device(inputs, device_of(model)), **options), "cpu")
 
 
 def open_shapes(arguments, split: str, classes=None) -> Shapes:

@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets import Dates, Reversal, read_pairs
 from nn.layer import Layer
-from scripts.tasks.task import SHAPES_SEEDS, Task, open_shapes, shown, watched
+from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, open_shapes, shown, watched
 from vision.detection.draw import grid
 from vision.sequence.draw import draw_attention
 from vision.sequence.padding import pad_batch
@@ -89,7 +89,7 @@ def translate_lines(model: Layer, sample: dict, beam: int = 5, length_penalty: f
     belongs to, the attention (T, S), None where the model has none."""
     level, found = model.vocabulary.level, []
     for line in filter(str.strip, sample["text"].splitlines()):
-        best = model.translate(line, beam, length_penalty)
+        best = on_its_device(model, model.translate, line, beam, length_penalty)
         words = {"read": tokenise(line, level), "said": [*tokenise(best["text"], level), "<end>"]}
         found.append({"source": line, **best, **words})
     return found
@@ -101,7 +101,8 @@ def evaluate_translation(model: Layer, dataset: Sentences) -> dict:
     exact, right, words = 0, 0, 0
     while batch := list(islice(samples, TOGETHER)):
         source, source_lengths, target, lengths = translation_batch(batch, model.preprocess)
-        said, wanted = model.predict(source, source_lengths, len(target) - 1), target[1:]
+        wanted = target[1:]
+        said = on_its_device(model, model.predict, source, source_lengths, len(wanted))
         real = np.arange(len(wanted))[:, None] < lengths - 1
         same = (said == wanted) & (wanted != model.vocabulary.unknown)
         exact += int((same | ~real).all(axis=0).sum())

@@ -8,7 +8,7 @@ import numpy as np
 from datasets import detection_batch, resize
 from datasets.shapes_questions import TYPES, ShapesQuestions
 from nn.layer import Layer
-from scripts.tasks.task import SHAPES_SEEDS, Task, shown, watched
+from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, shown, watched
 from vision.captioning.draw import draw_attention
 from vision.detection.draw import grid
 from vision.sequence import Vocabulary
@@ -79,7 +79,7 @@ def _ask(model, samples):
     """(probabilities, attention) of the questions of samples of one size."""
     sizes = {name: model.preprocess[name] for name in ("short_side", "max_side")}
     images, questions, _ = vqa_batch([resize(sample, **sizes) for sample in samples], model.preprocess)
-    return model.predict(images, questions)
+    return on_its_device(model, model.predict, images, questions)
 
 
 def evaluate_vqa(model: Layer, dataset: Questions) -> dict:

@@ -119,6 +119,23 @@ def test_share_of_the_machine_s_speed():
     assert report.line(row, 8e6).endswith(" 25%")
 
 
+def test_share_of_a_gpu_s_floor():
+    """1 million multiply-adds take 0.125 s, 4 million bytes 0.25 s: memory is the floor of a call of 0.5 s."""
+    row, _ = measured([0.5], [1.0], multiply_adds=1_000_000)
+    assert row.of_floor(8e6, 16e6) is None
+    row.ours.bytes, row.ours.kernels = 4_000_000, 7
+    assert row.of_floor(8e6, 16e6) == 0.5
+    assert row.of_floor(4e6, 32e6) == 0.5
+    assert report.line(row, 8e6, 16e6).split()[-3:] == ["25%", "50%", "7"]
+
+
+def test_least_bytes_of_a_layer():
+    """Linear 3 -> 2 on 5 rows in float32: x 15, weights 8, y 10; backward once more x and weights, dy, dx, 2 x 8."""
+    work = LayerWork(nn.Linear(3, 2), normal(5, 3))
+    assert work.least_bytes() == 4 * (15 + 8 + 10 + 15 + 8 + 10 + 15 + 16)
+    assert LayerWork(nn.Linear(3, 2), normal(5, 3), backward=False).least_bytes() == 4 * (15 + 8 + 10)
+
+
 def test_totals_and_json():
     rows = [measured([a], [b], case)[0] for a, b, case in ((1.0, 2.0, CASE), (8.0, 1.0, CASE), (3.0, 1.0, STEP))]
     text = report.totals(rows)
@@ -162,7 +179,7 @@ import numpy as np
 from scripts.benchmarks import worker
 
 class Side:
-    multiply_adds = 0
+    facts = {"multiply_adds": 0}
 
     def prepare(self, name):
         np.ones(25_000_000, np.float32)
@@ -239,7 +256,7 @@ def test_one_case_from_end_to_end(tmp_path, capsys):
         (["nms_600000"], "there is no case 'nms_600000'; did you mean nms_6000"),
         (["--rounds", "0"], "must be a whole number from 1"),
         (["--growth", "--against", "torch"], "--growth goes with --plain and nothing else"),
-        (["nms", "--device", "gpu"], "--device gpu needs"),
+        (["nms", "--device", "gpu"], "device gpu needs"),
         (["nms", "--json", "no/such/file.json"], "--json no/such/file.json: there is no such folder"),
     ],
 )
@@ -258,15 +275,6 @@ def test_no_torch_is_named(monkeypatch, capsys):
     monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None)
     assert benchmark.main(["nms", "--against", "torch"]) == 2
     assert "--against torch: there is no PyTorch in this Python" in capsys.readouterr().err
-
-
-def test_every_array_of_a_work_can_be_moved():
-    for name in ("deform_conv3x3", "batch_norm", "softmax_cross_entropy", "step_resnet20"):
-        work = our_work(CASES[name], small=True)
-        before = [*work.state().values(), *work.inputs]
-        work.move(np.copy)
-        assert not {id(array) for array in before} & {id(array) for array in [*work.state().values(), *work.inputs]}
-        work()
 
 
 def test_growth_is_asked_for_by_name(monkeypatch):

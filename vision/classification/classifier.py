@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nn.backend import array_module
 from nn.layer import Layer, check_shape
 from nn.losses import softmax_cross_entropy
 
@@ -52,7 +53,7 @@ class Classifier(Layer):
     def predict(self, images) -> np.ndarray:
         """(N, classes): the probability of each class."""
         logits = self(images)
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        e = array_module(logits).exp(logits - logits.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
 
 

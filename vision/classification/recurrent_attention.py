@@ -23,9 +23,11 @@ from nn.backend import array_module
 from nn.layer import Layer, check_shape, positive
 from nn.loss_common import check_at_least_0
 from nn.losses import l2, softmax_cross_entropy
+from nn.random import normal
 from nn.softmax import Softmax
 from vision.classification.classifier import complete
 from vision.classification.glimpse import glimpse_boxes, sense, summed_area
+from vision.classification.reinforce import number_of, reinforce
 from vision.registry import register
 
 
@@ -140,7 +142,7 @@ class RecurrentAttention(Layer):
         """
         images, labels = batch
         xp, options = array_module(images), self.options
-        noise = xp.asarray(rng.standard_normal((options["glimpses"], len(images), 2)), images.dtype)
+        noise = normal(rng, (options["glimpses"], len(images), 2), images.dtype, xp)
         (logits, glimpses), c_action = self.forward(images, noise, fixed and fixed.places)
         means, expected = (xp.stack([getattr(g, name) for g in glimpses]) for name in ("mean", "expected"))
         if fixed is None:
@@ -148,7 +150,7 @@ class RecurrentAttention(Layer):
             fixed = Fixed(xp.stack([g.place for g in glimpses]), reward, reward - expected)  # R_t = R: it comes last
         counted = (labels >= 0)[:, None]
         cls, dlogits = softmax_cross_entropy(logits, labels)
-        episodes, advantage = max(int(counted.sum()), 1), counted * fixed.advantage
+        episodes, advantage = number_of(counted, images.real.dtype), counted * fixed.advantage
         location, dmeans = reinforce(means, fixed.places, advantage, options["location_std"], episodes)
         baseline, dexpected = l2(expected, xp.broadcast_to(fixed.reward, expected.shape), weights=counted)
         a, b = options["location_weight"], options["baseline_weight"]
@@ -171,7 +173,7 @@ class RecurrentAttention(Layer):
         """
         xp, n = array_module(images), self.options["episodes"]
         shape = n, self.options["glimpses"], 1, 2
-        noises = xp.asarray(np.random.default_rng(0).standard_normal(shape), images.dtype) if n else [None]
+        noises = normal(np.random.default_rng(0), shape, images.dtype, xp) if n else [None]
         softmax = Softmax(axis=1)
         return sum(softmax(self.forward(images, noise, training=False)[0][0]) for noise in noises) / len(noises)
 
@@ -180,22 +182,6 @@ class RecurrentAttention(Layer):
         options, (_, glimpses) = self.options, self.forward(images, training=False)[0]
         places = array_module(images).stack([g.place for g in glimpses], axis=1)
         return glimpse_boxes(places, images.shape[2:], options["glimpse_size"], options["scales"])
-
-
-def reinforce(means, places, advantage, std: float, episodes: int) -> tuple[float, np.ndarray]:
-    """The loss whose gradient is the REINFORCE estimator, and that gradient (T, N, 2).
-
-    loss = -1/M sum_n sum_t (R - b_t) log N(l_t; mean_t, std^2)
-
-    means (T, N, 2); places (T, N, 2) = l; advantage (T, N, 1) = R - b, a constant like the places; episodes = M. The
-    mean of the gradient over all places is that of minus the expected reward, whatever b_t is, as long as it does not
-    depend on l_t: b_t is made before that.
-
-    Reference: Mnih et al. 2014, eq. 2, with the baseline of eq. 3; Williams 1992.
-    """
-    away = places - means
-    log_p = -away * away / (2 * std**2) - math.log(math.sqrt(2 * math.pi) * std)  # of x and of y
-    return -(advantage * log_p).sum().item() / episodes, -advantage * away / (std**2 * episodes)
 
 
 # Sec. 4 has SGD with momentum on batches of 20, its rate falling along a line (here: power 0.9) to 0; that rate and the

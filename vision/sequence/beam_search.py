@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nn.device import device_of, to_device
+
 
 class Hypothesis(NamedTuple):
     """A sequence: its numbers without start and end, log p (that of its end included), the score it is ranked by, and
@@ -32,6 +34,7 @@ def beam_search(
 
     step(state, last (B,)) gives log p (B, V) of the next number, after `last`, for each of B sequences, and their new
     state; V may be smaller than the beam, and what must not be said has -inf. state is that of one sequence, B = 1.
+    Where it is on the GPU, so are `last` and rows; log p comes to the CPU at each step, and the search is done there.
     take(state, rows) gives the state of sequences `rows` of B (default: a tuple of arrays (B, ...)).
 
     Each step keeps the `beam` most probable of all continuations of the sequences kept so far. Those that say `end` are
@@ -50,15 +53,16 @@ def beam_search(
         if not isinstance(value, (int, float)) or not value >= least:
             raise ValueError(f"beam_search: {name} must be a number >= {least}, got {value!r}")
     take = take or (lambda state, rows: tuple(array[rows] for array in state))
-    ids, totals, ended = [[]], np.zeros(1), []
+    ids, totals, ended, device = [[]], np.zeros(1), [], device_of(state)
     for length in range(1, max_steps + 1):
-        log_p, state = step(state, np.array([said[-1] if said else start for said in ids]))
-        rows, words, totals = _best(totals[:, None] + log_p, beam)
+        log_p, state = step(state, to_device(np.array([said[-1] if said else start for said in ids]), device))
+        rows, words, totals = _best(totals[:, None] + to_device(log_p, "cpu"), beam)
         sequences = [[*ids[row], word] for row, word in zip(rows, words)]
         over = words == end
         for k in np.flatnonzero(over):
             ended.append(_hypothesis(sequences[k][:-1], totals[k], length, length_penalty, True))
-        ids, totals, state = [sequences[k] for k in np.flatnonzero(~over)], totals[~over], take(state, rows[~over])
+        ids, totals = [sequences[k] for k in np.flatnonzero(~over)], totals[~over]
+        state = take(state, to_device(rows[~over], device))
         ended = sorted(ended, key=lambda found: -found.score)[:beam]
         if not ids or (len(ended) == beam and ended[-1].score >= totals.max() / max_steps**length_penalty):
             return ended

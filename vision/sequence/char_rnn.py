@@ -12,6 +12,7 @@ import numpy as np
 
 from nn import GRU, LSTM, RNN, Dropout, Embedding, Linear
 from nn.backend import array_module
+from nn.device import device_of, to_device
 from nn.layer import Layer
 from vision.registry import register
 from vision.sequence.padding import pad_batch, sequence_cross_entropy
@@ -109,23 +110,24 @@ class CharRNN(Layer):
             raise ValueError(f"CharRNN: length must be a whole number >= 0, got {length!r}")
         if not isinstance(temperature, (int, float)) or not 0 <= temperature < np.inf:
             raise ValueError(f"CharRNN: temperature must be a number >= 0, got {temperature!r}")
-        rng = rng or np.random.default_rng(0)
+        rng, device = rng or np.random.default_rng(0), device_of(self)
         known, text = self.vocabulary.encode(prompt), []
         if length and not len(known):
             known = rng.integers(len(SPECIAL), len(self.vocabulary), 1)
             text.append(int(known[0]))
         if len(text) < length:
-            (logits, state), _ = self.forward(known[:, None], training=False)
+            (logits, state), _ = self.forward(to_device(known[:, None], device), training=False)
         while len(text) < length:
-            text.append(draw(logits[-1, 0], temperature, rng))
-            (logits, state), _ = self.forward(np.array([[text[-1]]]), state, training=False)
+            text.append(draw(to_device(logits[-1, 0], "cpu"), temperature, rng))
+            (logits, state), _ = self.forward(to_device(np.array([[text[-1]]]), device), state, training=False)
         return self.vocabulary.decode(text)
 
     def load_state_dict(self, state, strict=True):
         """As Layer's; `carried` takes the shape it has in `state`: the number of texts is that of the batch."""
         if np.ndim(state.get("carried")) == 4:
             states, layers, _, hidden = self.carried.shape
-            self.carried = np.zeros((states, layers, state["carried"].shape[2], hidden), self.carried.dtype)
+            shape = states, layers, state["carried"].shape[2], hidden
+            self.carried = array_module(self.carried).zeros(shape, self.carried.dtype)
         return super().load_state_dict(state, strict)
 
     def _vectors(self, x, xp):
@@ -154,11 +156,12 @@ def nats_per_character(model: CharRNN, ids: np.ndarray, streams: int = 20, steps
     pieces = np.array_split(np.arange(len(ids) - 1), min(streams, len(ids) - 1))
     x, lengths = pad_batch([ids[piece] for piece in pieces])
     targets, _ = pad_batch([ids[piece + 1] for piece in pieces])
+    x, targets, lengths = to_device((x, targets, lengths), device_of(model))
     total, state = 0.0, None
     for start in range(0, len(x), steps):
         part = slice(start, start + steps)
         (logits, state), _ = model.forward(x[part], state, training=False)
-        left = np.clip(lengths - start, 0, len(logits))
+        left = (lengths - start).clip(0, len(logits))
         total += sequence_cross_entropy(logits, targets[part], left, "sum")[0]
     return total / (len(ids) - 1)
 

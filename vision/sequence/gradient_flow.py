@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn import GRUCell, LSTMCell, RNNCell
+from nn.backend import array_module
 from nn.init import orthogonal
 
 
@@ -42,14 +43,14 @@ def gradient_flow(
     max_norm: at each step the gradient of the whole state is scaled down to this norm where it is greater, before it
     goes on to the step before. Adds to the gradients of the cell's parameters.
     """
-    states, caches = [np.zeros_like(dh) for _ in cell.states], []
+    states, caches = [array_module(dh).zeros_like(dh) for _ in cell.states], []
     for step in x:
         states, cache = cell.forward(step, *states)
         states = _as_list(states)
         caches.append(cache)
 
     before = cell.weight_hh.grad.copy()
-    gradients = [dh] + [np.zeros_like(dh) for _ in cell.states[1:]]
+    gradients = [dh] + [array_module(dh).zeros_like(dh) for _ in cell.states[1:]]
     gradients = _clipped(gradients, max_norm)
     norms = [[_norm(g) for g in gradients]]
     for cache in reversed(caches):

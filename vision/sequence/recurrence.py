@@ -24,6 +24,7 @@ import numpy as np
 
 from nn import GRU, LSTM, RNN, Embedding, Linear
 from nn.backend import array_module
+from nn.device import device_of, to_device
 from nn.layer import Layer
 from vision.sequence.padding import sequence_cross_entropy
 
@@ -181,7 +182,7 @@ class SequenceToSequence(_Recurrence):
         return _say(self, self.embedding(self._start(x.shape[1])), state, steps)
 
     def _start(self, n):
-        return np.full((1, n), self.embedding.num_embeddings - 1)
+        return to_device(np.full((1, n), self.embedding.num_embeddings - 1), device_of(self))
 
 
 def _say(model, x, state, steps):
@@ -191,4 +192,4 @@ def _say(model, x, state, steps):
         (h, *state), _ = model.rnn.forward(x, *state, training=False)
         labels.append(model._logits(h)[0].argmax(axis=2))
         x = model.embedding(labels[-1])
-    return np.concatenate(labels)
+    return array_module(x).concatenate(labels)

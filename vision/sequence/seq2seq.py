@@ -20,6 +20,7 @@ import numpy as np
 
 from nn import GRU, AdditiveAttention, Embedding, GRUCell, Linear
 from nn.backend import array_module
+from nn.device import device_of, to_device
 from nn.layer import Layer
 from nn.softmax import LogSoftmax
 from vision.registry import register
@@ -165,12 +166,13 @@ class Seq2Seq(Layer):
     def predict(self, source, lengths, max_steps: int) -> np.ndarray:
         """(max_steps, N): at each step the most probable word, read by the next; what follows an <end> is <pad>."""
         (encoded, state), _ = self.encode(source, lengths)
-        words, said = np.full(source.shape[1], START), []
+        xp, said = array_module(source), []
+        words = xp.full(source.shape[1], START)
         for _ in range(max_steps):
             log_p, state = self._next(state, words, encoded)
-            words = np.where(np.isin(words, (END, PAD)), PAD, log_p.argmax(axis=1))
+            words = xp.where((words == END) | (words == PAD), PAD, log_p.argmax(axis=1))
             said.append(words)
-        return np.stack(said)
+        return xp.stack(said)
 
     def translate(self, text: str, beam: int = 5, length_penalty: float = 0.0) -> dict:
         """text, log_probability, and weights (T, S), T counting the <end>, None without attention, of the best found.
@@ -180,7 +182,8 @@ class Seq2Seq(Layer):
         ids = self.vocabulary.encode(text)
         if not len(ids):
             raise ValueError(f"Seq2Seq: text must have at least one {self.vocabulary.level}, got {text!r}")
-        (encoded, state), _ = self.encode(ids[:, None], np.array([len(ids)]))
+        device = device_of(self)
+        (encoded, state), _ = self.encode(*to_device((ids[:, None], np.array([len(ids)])), device))
 
         def step(state, last):
             wide = Encoded(*(None if a is None else a.repeat(len(last), axis=0) for a in encoded))
@@ -191,16 +194,17 @@ class Seq2Seq(Layer):
         best = beam_search(step, (state,), START, END, **options)[0]
         weights = []
         for word in [START, *best.ids]:  # once more, to see where it looked
-            (state, _, w), _ = self.step(self.target(np.array([word])), state, encoded)
+            (state, _, w), _ = self.step(self.target(to_device(np.array([word]), device)), state, encoded)
             weights.append(w)
         found = {"text": self.vocabulary.decode(best.ids), "log_probability": best.log_probability}
-        return found | {"weights": np.concatenate(weights) if self.attention else None}
+        return found | {"weights": np.concatenate(to_device(weights, "cpu")) if self.attention else None}
 
     def _next(self, state, words, encoded):
         """(log p (N, V) of the next words, -inf for <pad> and <start>; s_t)."""
         (state, context, _), _ = self.step(self.target(words), state, encoded)
-        log_p = LogSoftmax(1)(self.head(np.concatenate([state, context], axis=1)))
-        log_p[:, [PAD, START]] = -np.inf
+        log_p = LogSoftmax(1)(self.head(array_module(state).concatenate([state, context], axis=1)))
+        for never in (PAD, START):
+            log_p[:, never] = -np.inf
         return log_p, state
 
 

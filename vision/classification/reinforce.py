@@ -1,0 +1,34 @@
+"""REINFORCE: a gradient for places that were drawn by chance.
+
+Reference: Williams 1992, Simple statistical gradient-following algorithms for connectionist reinforcement learning.
+"""
+
+import math
+
+import numpy as np
+
+from nn.backend import array_module
+
+
+def number_of(counted, dtype):
+    """How many of the booleans are true, at least 1: an int, on the GPU an array () of dtype that stays there."""
+    xp = array_module(counted)
+    return max(int(counted.sum()), 1) if xp is np else xp.maximum(counted.sum(), 1).astype(dtype)
+
+
+def reinforce(means, places, advantage, std: float, episodes) -> tuple[float, np.ndarray]:
+    """The loss whose gradient is the REINFORCE estimator, and that gradient (T, N, 2).
+
+    loss = -1/M sum_n sum_t (R - b_t) log N(l_t; mean_t, std^2)
+
+    means (T, N, 2); places (T, N, 2) = l; advantage (T, N, 1) = R - b, a constant like the places; episodes = M,
+    see number_of. The mean of the gradient over all places is that of minus the expected reward, whatever b_t is, as
+    long as it does not depend on l_t: b_t is made before that.
+
+    Reference: Mnih et al. 2014, eq. 2, with the baseline of eq. 3; Williams 1992.
+    """
+    away = places - means
+    log_p = -away * away / (2 * std**2) - math.log(math.sqrt(2 * math.pi) * std)  # of x and of y
+    total = (advantage * log_p).sum()
+    value = -total.item() / episodes if isinstance(episodes, int) else -(total / episodes).item()
+    return value, -advantage * away / (std**2 * episodes)
