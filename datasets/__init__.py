@@ -11,19 +11,26 @@ A data set has len() and [index], which gives a sample: a dict with, as the task
     masks         (K, H, W) bool
     keypoints     (K, J, 3) float32, x, y, v in pixels; v is 0 for absent, 1 for hidden, 2 for visible
     segmentation  (H, W) int64; -1 is not counted
+    instances     (H, W) int64, a number for each object; 0 is the background, -1 unknown
     caption       list of str
     label         int, of the whole image: a place in the data set's classes (of Shapes 1 for the first, like labels)
 
 A transform is a function (sample, rng) -> sample; `Loader` makes batches. A damaged file is a ValueError with its path.
 """
 
+from .camvid import CAMVID_CLASSES, CamVid
 from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
 from .cifar import CIFAR10Lossless
+from .elastic import elastic_deformation
 from .images import image_size, read_image
+from .label_maps import LabelMap, read_label_map
+from .labelled_images import LabelledImages, LabelledObjects
 from .loader import Loader, detection_batch
 from .mnist import MNIST
 from .mnist_cluttered import TranslatedMNIST
 from .pairs import Dates, Reversal
+from .palette import read_label_picture, voc_palette, write_label_picture
+from .segmentation_folders import LabelledFolders, Nuclei, Pets, VOCSegmentation
 from .shapes import Shapes, mask_boxes
 from .shapes_questions import ShapesQuestions
 from .texts import read_pairs, read_text, read_texts
@@ -32,6 +39,7 @@ from .transforms import (
     compose,
     drop_difficult,
     horizontal_flip,
+    random_crop,
     random_scale,
     resize,
     vertical_flip,
@@ -39,34 +47,49 @@ from .transforms import (
 from .voc import VOC_CLASSES, VOCDetection, find_classes, read_annotation
 
 __all__ = [
+    "CAMVID_CLASSES",
     "MNIST",
     "VOC_CLASSES",
     "CIFAR10Lossless",
     "COCOCaptions",
+    "CamVid",
     "CaptionedImages",
     "Dates",
     "Flickr8kCaptions",
+    "LabelMap",
+    "LabelledFolders",
+    "LabelledImages",
+    "LabelledObjects",
     "ListedCaptions",
     "Loader",
+    "Nuclei",
+    "Pets",
     "Reversal",
     "Shapes",
     "ShapesQuestions",
     "TranslatedMNIST",
     "VOCDetection",
+    "VOCSegmentation",
     "colour_jitter",
     "compose",
     "detection_batch",
     "drop_difficult",
+    "elastic_deformation",
     "find_classes",
     "horizontal_flip",
     "image_size",
     "mask_boxes",
+    "random_crop",
     "random_scale",
     "read_annotation",
     "read_image",
+    "read_label_map",
+    "read_label_picture",
     "read_pairs",
     "read_text",
     "read_texts",
     "resize",
     "vertical_flip",
+    "voc_palette",
+    "write_label_picture",
 ]

@@ -21,7 +21,7 @@ def read_image(path: str | PathLike) -> np.ndarray:
 
     Raises ValueError with the path if the file is missing, empty, no image, cut off, or smaller than 8x8.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))  # a copy: Pillow's own buffer is read-only
     return pixels
 
@@ -32,7 +32,7 @@ def image_size(path: str | PathLike) -> tuple[int, int]:
     A JPEG or PNG without its end mark is decoded to be sure: so a file that was cut off while it was
     copied is found before training starts. Raises ValueError as `read_image` does.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         has_exif = image.format != "PNG" or "exif" in image.info  # Pillow would decode a whole PNG to look for it
         on_its_side = has_exif and image.getexif().get(ORIENTATION, 1) >= 5
@@ -42,7 +42,7 @@ def image_size(path: str | PathLike) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: str | PathLike) -> Iterator[Image.Image]:
+def opened(path: str | PathLike) -> Iterator[Image.Image]:
     """The file as an open Pillow image; whatever fails inside the block is a ValueError with the path."""
     path = Path(path)
     if not path.is_file():

@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 PER_OBJECT = ("boxes", "labels", "kinds", "colours", "difficult", "masks", "keypoints")  # (K, ...)
-PIXEL_LABELS = {"masks", "segmentation"}  # last two axes: (H, W)
+PIXEL_LABELS = {"masks", "segmentation", "instances"}  # last two axes: (H, W)
 TEXTS = {"caption", "questions"}  # lists of str, which may say where things are
-UNKNOWN = -1  # segmentation label of pixels that no image covers: not counted
+UNKNOWN = -1  # label of pixels that no image covers: not counted
+FILL = (124, 116, 104)  # their colour, about the mean of photographs
 
 
 def compose(*functions: Callable[[dict, np.random.Generator], dict]) -> Callable[[dict, np.random.Generator], dict]:
@@ -80,12 +81,12 @@ def random_scale(
     low: float = 0.75,
     high: float = 1.33,
     min_area_left: float = 0.3,
-    fill: Sequence[int] = (124, 116, 104),
+    fill: Sequence[int] = FILL,
 ) -> dict:
     """Zoom by a factor from [low, high] (log-uniform) at a random place; the image keeps its size.
 
-    Zoomed out, the border is filled with `fill` and segmentation -1. Zoomed in, boxes are clipped; objects with
-    less than `min_area_left` of their box left are dropped from every per-object field; points that
+    Zoomed out, the border is filled with `fill`, segmentation and instances with -1. Zoomed in, boxes are clipped;
+    objects with less than `min_area_left` of their box left are dropped from every per-object field; points that
     leave the image become (0, 0, 0). For training: `scale` no longer maps back to the file.
     """
     if not 0 < low <= high:
@@ -96,6 +97,18 @@ def random_scale(
     x0 = int(np.floor(rng.random() * (scaled_w - w) + 0.5))  # negative, when zoomed out: the image starts inside
     y0 = int(np.floor(rng.random() * (scaled_h - h) + 0.5))
     return _window(_scale_to(sample, scaled_h, scaled_w), x0, y0, h, w, min_area_left, fill)
+
+
+def random_crop(sample: dict, rng: np.random.Generator, *, size: Sequence[int], min_area_left: float = 0.3) -> dict:
+    """A part of `size` (height, width) at a random place, with the rules of random_scale for what is cut.
+
+    A side of the image that is shorter is filled up at the right or the bottom with the colour FILL and label -1.
+    """
+    (h, w), (old_h, old_w) = size, sample["image"].shape[:2]
+    if min(h, w) < 1:
+        raise ValueError(f"random_crop: size must be (height, width), both at least 1, got {size}")
+    x0, y0 = (int(rng.integers(0, max(old - new, 0) + 1)) for old, new in ((old_w, w), (old_h, h)))
+    return _window(sample, x0, y0, h, w, min_area_left, FILL)
 
 
 def colour_jitter(
@@ -168,7 +181,7 @@ def _window(sample: dict, x0: int, y0: int, h: int, w: int, min_area_left: float
     new["image"] = np.full((h, w, 3), fill, dtype=np.uint8)
     new["image"][target] = sample["image"][source]
     for key in PIXEL_LABELS & sample.keys():
-        outside = UNKNOWN if key == "segmentation" else False
+        outside = False if key == "masks" else UNKNOWN
         new[key] = np.full((*sample[key].shape[:-2], h, w), outside, dtype=sample[key].dtype)
         new[key][(..., *target)] = sample[key][(..., *source)]
     if "keypoints" in new:

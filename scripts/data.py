@@ -11,13 +11,17 @@ from datasets import (
     colour_jitter,
     compose,
     drop_difficult,
+    elastic_deformation,
     horizontal_flip,
+    random_crop,
     random_scale,
     resize,
     vertical_flip,
 )
-from scripts.command_line import Group, Parser, count, fraction, number, positive
+from datasets.object_crops import object_crop
+from scripts.command_line import Group, Parser, count, fraction, not_negative, number, positive
 from scripts.tasks import TASKS, Task
+from vision.segmentation.objects import components
 
 DEFAULTS = {  # where a model's recipe says nothing else
     "data": "shapes",
@@ -29,6 +33,9 @@ DEFAULTS = {  # where a model's recipe says nothing else
     "flip_horizontal": 0.5,
     "flip_vertical": 0.0,
     "zoom": [1.0, 1.0],
+    "elastic": 0.0,
+    "crop": None,
+    "crop_objects": "none",
     "jitter": 0.2,
 }
 
@@ -38,7 +45,10 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     group = Group(parser, "data", defaults, description)
     names = sorted({name for task in TASKS.values() for name in task.data})
     group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
-    folders = "of voc: with JPEGImages; of cifar10: with labels.json; of mnist: of its four files; of text: of .txt"
+    folders = "of voc: with JPEGImages; of folders: with images, labels and classes.txt; of camvid: with train.txt; "
+    folders += (
+        "of cifar10: with labels.json; of mnist: of its four files; of nuclei, pets: with index.csv; of text: of .txt"
+    )
     text = f"folder of the data set ({folders}, or a file)"
     group.add("--root", str, "DIR", text)
     text = "class names in the order of their labels; without them: those that occur in the training split"
@@ -55,6 +65,11 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--flip-horizontal", fraction, "P", "probability of mirroring left and right")
     group.add("--flip-vertical", fraction, "P", "probability of mirroring top and bottom")
     group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
+    text = "bend images (of pixel labels): standard deviation of the displacements, in pixels; 0: none"
+    group.add("--elastic", not_negative, "PIXELS", text)
+    group.add("--crop", count, ("HEIGHT", "WIDTH"), "train on random parts of this size (default: none)", nargs=2)
+    text = "train on single objects (of pixel labels), as DeconvNet does: its first stage, or its second"
+    group.add("--crop-objects", str, None, text, choices=["none", "objects", "proposals"])
     group.add("--jitter", fraction, "X", "greatest relative change of brightness, contrast and saturation")
 
 
@@ -95,8 +110,15 @@ def training_transform(preprocess: dict, arguments: Namespace) -> Callable[[dict
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
     steps = [drop_difficult, partial(resize, short_side=preprocess["short_side"], max_side=preprocess["max_side"])]
+    if arguments.crop_objects != "none":
+        size = (preprocess["short_side"],) * 2
+        steps.append(partial(object_crop, kind=arguments.crop_objects, size=size, components=components))
     if (low, high) != (1, 1):
         steps.append(partial(random_scale, low=low, high=high))
+    if arguments.elastic:
+        steps.append(partial(elastic_deformation, sigma=arguments.elastic))
+    if arguments.crop:
+        steps.append(partial(random_crop, size=arguments.crop))
     steps.append(partial(horizontal_flip, probability=arguments.flip_horizontal))
     steps.append(partial(vertical_flip, probability=arguments.flip_vertical))
     if x:

@@ -7,11 +7,23 @@ from scripts.tasks.captioning import CAPTIONING
 from scripts.tasks.classification import CLASSIFICATION
 from scripts.tasks.detection import DETECTION
 from scripts.tasks.language import LANGUAGE
+from scripts.tasks.segmentation import SEGMENTATION
 from scripts.tasks.task import Task, shown
 from scripts.tasks.translation import TRANSLATION
 from scripts.tasks.vqa import VQA
 
-__all__ = ["CAPTIONING", "CLASSIFICATION", "DETECTION", "LANGUAGE", "TASKS", "TRANSLATION", "VQA", "Task", "shown"]
+__all__ = [
+    "CAPTIONING",
+    "CLASSIFICATION",
+    "DETECTION",
+    "LANGUAGE",
+    "SEGMENTATION",
+    "TASKS",
+    "TRANSLATION",
+    "VQA",
+    "Task",
+    "shown",
+]
 
 TASKS = {
     "detection": DETECTION,
@@ -20,4 +32,5 @@ TASKS = {
     "captioning": CAPTIONING,
     "translation": TRANSLATION,
     "vqa": VQA,
+    "segmentation": SEGMENTATION,
 }

@@ -11,6 +11,7 @@ from datasets import (
     drop_difficult,
     horizontal_flip,
     mask_boxes,
+    random_crop,
     random_scale,
     resize,
     vertical_flip,
@@ -25,6 +26,8 @@ TRANSFORMS = {
     "random_scale": random_scale,
     "zoom out": partial(random_scale, low=0.6, high=0.6),
     "zoom in": partial(random_scale, low=1.6, high=1.6),
+    "random_crop": partial(random_crop, size=(40, 50)),
+    "larger crop": partial(random_crop, size=(70, 60)),
     "colour_jitter": colour_jitter,
     "drop_difficult": drop_difficult,
     "composed": compose(partial(resize, short_side=80, max_side=1000), horizontal_flip, random_scale, colour_jitter),
@@ -382,3 +385,41 @@ def test_compose_applies_in_order_with_one_rng():
     new = compose(note("a"), note("b"))({}, rng(7))
     assert new["log"] == ["a", expected.random(), "b", expected.random()]
     assert compose()({"id": "x"}, rng()) == {"id": "x"}
+
+
+@pytest.mark.parametrize("size", [(20, 30), (40, 50), (50, 30), (60, 70)])
+def test_a_crop_is_a_part_of_the_image(size):
+    """Every pixel is numbered: the crop holds them side by side as they were, and what is new has label -1."""
+    sample = rectangle()
+    numbers = np.arange(40 * 50).reshape(40, 50)
+    sample |= {"segmentation": numbers, "instances": numbers.copy()}
+    places = set()
+    for seed in range(30):
+        got = random_crop(sample, rng(seed), size=size)
+        assert got["image"].shape == (*size, 3) and got["segmentation"].shape == got["masks"].shape[1:] == size
+        rows, columns = min(size[0], 40), min(size[1], 50)
+        inside = got["segmentation"][:rows, :columns]
+        places.add(first := int(inside[0, 0]))
+        np.testing.assert_array_equal(inside, first + np.arange(rows)[:, None] * 50 + np.arange(columns))
+        assert (got["segmentation"] >= 0).sum() == rows * columns
+        np.testing.assert_array_equal(got["instances"], got["segmentation"])
+        known = got["segmentation"][got["segmentation"] >= 0]
+        np.testing.assert_array_equal(
+            got["image"][:rows, :columns].reshape(-1, 3), sample["image"].reshape(-1, 3)[known]
+        )
+    assert len(places) == 1 if size == (60, 70) or size == (40, 50) else len(places) > 10
+    with pytest.raises(ValueError, match=r"random_crop: size must be \(height, width\), both at least 1, got \(0, 5\)"):
+        random_crop(sample, rng(), size=(0, 5))
+
+
+@each_transform
+def test_labels_of_pixels_are_moved_and_never_mixed(transform):
+    """Labels far apart stay as they are: none between two of them comes up; instances move as segmentation does."""
+    sample = dict(SCENES[5])
+    sample["segmentation"] = 100 * sample["segmentation"]
+    sample["instances"] = sample["segmentation"] + 1
+    got = transform(sample, rng(2))
+    assert set(np.unique(got["segmentation"])) <= {-1, *np.unique(sample["segmentation"])}
+    known = got["segmentation"] >= 0
+    np.testing.assert_array_equal(got["instances"][known], got["segmentation"][known] + 1)
+    assert (got["instances"][~known] == -1).all()

@@ -1,12 +1,21 @@
 """What networks that classify every pixel share: softmax cross-entropy, weighted where wanted, and probabilities."""
 
+import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nn import LogSoftmax, softmax_cross_entropy
 from nn.backend import array_module
-from nn.layer import Layer, check_shape
+from nn.layer import Layer, check_shape, positive
+
+# Mean and std of ImageNet. class_weights: None, "median" (of the training set: class_weights.py) or a number per class.
+OPTIONS = {
+    "short_side": 120, "max_side": 160, "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375),
+    "multiple": 1, "class_weights": None, "border_weights": None,
+}  # fmt: skip
+PREPROCESS = ("short_side", "max_side", "mean", "std", "multiple", "border_weights")
 
 
 class Cache(NamedTuple):
@@ -22,10 +31,25 @@ class PixelClassifier(Layer):
     loss((images, labels), rng) or loss((images, labels, weights), rng): labels (N, H, W) int, -1 does not count;
     weights (N, H, W) say how much each pixel does. Where the network's output is smaller than the images, it is their
     middle, and labels and weights are cut to it; they may also come in its size. Parameters have the network's names.
+
+    classes: the names, all of them: the first one is a class like any other, "background" or "sky".
+    options: the model's own beside those of OPTIONS; all become `hyperparameters`, those of PREPROCESS `preprocess`:
+        short_side, max_side, mean, std as for detection; sizes are padded to a `multiple`; border_weights (w0, sigma):
+        see weight_map.py, for data that tell one object from the next.
     """
 
-    def __init__(self, network: Layer):
-        self.network = network
+    constants = ("class_weights",)
+
+    def __init__(self, network: Layer, classes: Sequence[str] = (), options: dict | None = None):
+        self.network, self.classes = network, tuple(classes)
+        options = OPTIONS | (options or {})
+        positive(self, multiple=options["multiple"])
+        borders = options["border_weights"]
+        if borders is not None and (not isinstance(borders, (list, tuple)) or len(borders) != 2):
+            raise ValueError(f"PixelClassifier: border_weights must be none or [w0, sigma], got {borders!r}")
+        self.hyperparameters = json.loads(json.dumps(options))  # tuples become lists
+        self.preprocess = {name: self.hyperparameters[name] for name in PREPROCESS}
+        self.class_weights = _checked(options["class_weights"], self.classes)
 
     def children(self):
         """Those of the network."""
@@ -34,16 +58,31 @@ class PixelClassifier(Layer):
     def forward(self, x, training=True):
         return self.network.forward(x, training)
 
+    def pretrained_names(self, arrays: dict) -> dict:
+        """Published weights under the network's names, if it knows how others call them."""
+        return self.network.pretrained_names(arrays) if hasattr(self.network, "pretrained_names") else arrays
+
     def loss(self, batch, rng: np.random.Generator):
         """({pixels}, cache): the mean of -log p(label) over the pixels, weighted if weights are given."""
         images, labels, *weights = batch
         logits, c_network = self.forward(images)
-        size = logits.shape[2:]
-        if weights:
-            pixels, dlogits = weighted_cross_entropy(logits, centre(labels, size), centre(weights[0], size))
-        else:
-            pixels, dlogits = softmax_cross_entropy(logits, centre(labels, size))
+        pixels, dlogits = self.pixel_loss(logits, labels, *weights)
         return {"pixels": pixels}, Cache(c_network, dlogits)
+
+    def pixel_loss(self, logits, labels, weights=None):
+        """(value, dlogits) of softmax cross-entropy with the class weights and, where given, the pixels' own."""
+        if isinstance(self.class_weights, str):
+            raise ValueError(
+                "PixelClassifier: class_weights 'median' come from training data: scripts.train counts them; "
+                "elsewhere give the numbers of vision.segmentation.median_frequency"
+            )
+        size, of_classes = logits.shape[2:], self.class_weights
+        if weights is None:
+            return softmax_cross_entropy(logits, centre(labels, size), class_weights=of_classes)
+        labels, weights = centre(labels, size), centre(weights, size)
+        if of_classes is not None:
+            weights = weights * array_module(logits).asarray(of_classes, weights.dtype)[labels]  # -1: does not count
+        return weighted_cross_entropy(logits, labels, weights)
 
     def backward(self, cache: Cache):
         """Add the gradients of the loss to all parameters; returns that of the images."""
@@ -51,9 +90,33 @@ class PixelClassifier(Layer):
 
     def predict(self, images) -> np.ndarray:
         """(N, C, oh, ow): the probability of each class at each pixel of the output."""
-        logits = self(images)
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        return probabilities(self(images))
+
+    def refine(self, image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (C, H, W) after whatever looks at the picture (H, W, 3) uint8 once more: here nothing does."""
+        return probabilities
+
+
+def probabilities(logits):
+    """Softmax over the classes: logits (N, C, ...)."""
+    e = array_module(logits).exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _checked(class_weights, classes):
+    """class_weights as None, "median" or (C,) float32. ValueError for anything else."""
+    if class_weights is None or class_weights == "median":
+        return class_weights
+    try:
+        numbers = np.array(class_weights, np.float32)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if numbers.shape != (len(classes),) or not (np.isfinite(numbers) & (numbers >= 0)).all():
+        raise ValueError(
+            f"PixelClassifier: class_weights must be none, 'median' or {len(classes)} numbers of at least 0, one for "
+            f"each class, got {class_weights!r}"
+        )
+    return numbers
 
 
 def weighted_cross_entropy(logits, labels, weights):
@@ -69,16 +132,29 @@ def weighted_cross_entropy(logits, labels, weights):
     if labels.shape != (n, h, w) or labels.dtype.kind not in "iu":
         got = f"{labels.dtype} {labels.shape}"
         raise ValueError(f"weighted_cross_entropy: labels must be whole numbers of shape {(n, h, w)}, got {got}")
-    if bool(((labels < -1) | (labels >= classes)).any()):
-        raise ValueError(f"weighted_cross_entropy: labels must lie in -1 .. {classes - 1}, got {int(labels.max())}")
-    if not bool(((weights >= 0) & xp.isfinite(weights)).all()):
-        raise ValueError("weighted_cross_entropy: weights must be finite and not negative")
+    if xp is np:
+        _check_pixels(labels, weights, classes)
+    else:  # to look at them would mean to wait for them: what is wrong makes the value NaN instead
+        wrong = (labels < -1) | (labels >= classes) | ~((weights >= 0) & xp.isfinite(weights))
+        weights = xp.where(wrong, xp.nan, weights)
     scale = (weights * (labels >= 0)).astype(logits.real.dtype)[:, None]
-    scale /= scale.sum() or 1
+    total = scale.sum()
+    scale /= total + (total == 0)  # all weights 0: 0, not 0 / 0
     own_class = xp.maximum(labels, 0)[:, None] == xp.arange(classes)[:, None, None]
     log_p, cache = LogSoftmax(axis=1).forward(logits)
     dlog_p = (-scale * own_class).astype(logits.dtype)  # E = sum of -scale log p[label]
-    return (log_p * dlog_p).sum().item(), LogSoftmax(axis=1).backward(dlog_p, cache)
+    value = (log_p * dlog_p).sum().item()
+    if value != value:
+        _check_pixels(labels, weights, classes)
+    return value, LogSoftmax(axis=1).backward(dlog_p, cache)
+
+
+def _check_pixels(labels, weights, classes):
+    """ValueError for labels outside -1 .. classes - 1, and weights that are negative or not finite."""
+    if bool(((labels < -1) | (labels >= classes)).any()):
+        raise ValueError(f"weighted_cross_entropy: labels must lie in -1 .. {classes - 1}, got {int(labels.max())}")
+    if not bool(((weights >= 0) & array_module(weights).isfinite(weights)).all()):
+        raise ValueError("weighted_cross_entropy: weights must be finite and not negative")
 
 
 def centre(x, size: tuple[int, int]):

@@ -3,6 +3,7 @@
 Reference: Ronneberger et al. 2015, U-Net: convolutional networks for biomedical image segmentation, arXiv:1505.04597.
 """
 
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nn import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, MaxPool2d, ReLU, Sequential
 from nn.backend import array_module
 from nn.layer import Layer, check_shape, positive
-from vision.segmentation.pixel_classifier import PixelClassifier, centre, uncut
+from vision.segmentation.pixel_classifier import centre, uncut
 
 
 class UNetCache(NamedTuple):
@@ -58,7 +59,8 @@ class UNet(Layer):
         def block(inputs, outputs, *end):
             layers = []
             for c in (inputs, outputs):
-                layers.append(Conv2d(c, outputs, 3, padding=int(padding == "same"), rng=rng))
+                padded = int(padding == "same")
+                layers.append(Conv2d(c, outputs, 3, padding=padded, bias=not batch_norm, rng=rng))
                 layers += [BatchNorm2d(outputs), ReLU()] if batch_norm else [ReLU()]
             return Sequential(*layers, *end)
 
@@ -109,6 +111,10 @@ class UNet(Layer):
         sizes = self._size(height), self._size(width)
         return None if None in sizes else sizes
 
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """That of the smallest images that give logits of at least this size."""
+        return tuple(next(m for m in count(n) if (self._size(m) or 0) >= n) for n in (height, width))
+
     def _size(self, n):
         lost = 4 * (self.padding == "valid")  # by two convolutions
         for _ in range(self.depth):
@@ -129,8 +135,3 @@ class UNet(Layer):
                     f"UNet: {name}={n} does not fit {self.depth} poolings with padding {self.padding!r}; "
                     f"near are {' and '.join(map(str, near))}: pad or cut the images"
                 )
-
-
-def unet(in_channels: int = 1, classes: int = 2, *, rng: np.random.Generator, **options) -> PixelClassifier:
-    """The U-Net that is trained: 31,030,658 parameters with the options as they are. options: those of UNet."""
-    return PixelClassifier(UNet(in_channels, classes, rng=rng, **options))

@@ -1,6 +1,11 @@
 """How much each pixel counts, so that a network learns the thin borders between cells that touch."""
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
+
+REACH = 7  # sigmas from a cell at which exp(-d^2 / (2 sigma^2)) is 2e-11: nothing beside w_c
 
 
 def weight_map(cells: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
@@ -23,11 +28,24 @@ def weight_map(cells: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.nd
     if 0 < share < 1:
         weights = np.where(background, 0.5 / share, 0.5 / (1 - share))
     nearest = np.full((2, *cells.shape), np.inf)  # d1 and d2
-    for number in np.unique(cells[~background]):
-        d = distance(cells == number)
-        nearest = np.stack([np.minimum(nearest[0], d), np.minimum(nearest[1], np.maximum(nearest[0], d))])
+    for number, window in windows(cells, margin=math.ceil(REACH * sigma)):
+        d, (d1, d2) = distance(cells[window] == number), nearest[(slice(None), *window)]
+        d2[...] = np.minimum(d2, np.maximum(d1, d))
+        d1[...] = np.minimum(d1, d)
     border = w0 * np.exp(-(nearest.sum(axis=0) ** 2) / (2 * sigma**2))
     return (weights + border * background).astype(np.float32)
+
+
+def windows(cells: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    """(number, rows and columns) of each cell and what lies less than `margin` pixels from it."""
+    place, size = np.flatnonzero(cells), cells.shape
+    numbers, of_pixel = np.unique(cells.ravel()[place], return_inverse=True)
+    first, last = np.full((2, len(numbers)), max(size)), np.zeros((2, len(numbers)), int)
+    for axis, position in enumerate(np.unravel_index(place, size)):
+        np.minimum.at(first[axis], of_pixel, position)
+        np.maximum.at(last[axis], of_pixel, position)
+    for number, low, high in zip(numbers.tolist(), first.T.tolist(), last.T.tolist()):
+        yield number, tuple(slice(max(a - margin, 0), b + margin + 1) for a, b in zip(low, high))
 
 
 def distance(mask: np.ndarray) -> np.ndarray:

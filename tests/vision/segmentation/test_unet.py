@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+import vision
 from nn import Adam, Conv2d, softmax_cross_entropy
 from nn.gradcheck import check_contract, check_loss, check_model
-from vision.segmentation import UNet, unet, weighted_cross_entropy
+from vision.segmentation import PixelClassifier, UNet, weighted_cross_entropy
 from vision.segmentation.pixel_classifier import centre, uncut
 
 
@@ -24,7 +25,7 @@ def off_the_kinks(layer):
 
 def small(in_channels=2, classes=3, **options):
     options = {"width": 2, "depth": 2} | options
-    return off_the_kinks(unet(in_channels, classes, rng=np.random.default_rng(3), **options))
+    return off_the_kinks(PixelClassifier(UNet(in_channels, classes, rng=np.random.default_rng(3), **options)))
 
 
 def batch(n, size, out, classes=3, weights=True):
@@ -64,6 +65,16 @@ def test_parameters_of_the_published_net():
     parameters = UNet(rng=np.random.default_rng(0)).parameters()
     assert sum(p.value.size for p in parameters.values()) == wanted
     assert sum(name.endswith("weight") for name in parameters) == 23
+
+
+def test_the_registered_net_is_the_published_one_for_three_channels():
+    """1,152 weights more in the first convolution; every pixel of the image gets probabilities."""
+    model = vision.build("unet", ("background", "nucleus"))
+    assert sum(p.value.size for p in model.parameters().values()) == 31_030_658 + 2 * 64 * 9
+    small = vision.build("unet", ("background", "nucleus"), width=2, depth=2, tile=16)
+    assert small.predict(normal(1, 3, 21, 30)).shape == (1, 2, 21, 30)
+    with pytest.raises(ValueError, match="unet_small: there is no option 'widht', choose from short_side"):
+        vision.build("unet_small", "ab", widht=3)
 
 
 def test_weights_start_with_variance_two_over_their_inputs():
@@ -210,7 +221,7 @@ def test_overfits_two_images():
     y, x = np.mgrid[:32, :32]
     labels = np.stack([(y - 12) ** 2 + (x - 20) ** 2 < 60, (abs(y - 18) < 8) & (abs(x - 14) < 8)]).astype(np.int64)
     images = (labels + 0.3 * np.random.default_rng(0).standard_normal(labels.shape))[:, None].astype(np.float32)
-    model = unet(1, 2, width=4, depth=2, padding="same", dropout=0.0, rng=np.random.default_rng(1))
+    model = PixelClassifier(UNet(1, 2, width=4, depth=2, padding="same", dropout=0.0, rng=np.random.default_rng(1)))
     optimiser, values = Adam(model.parameters(), lr=0.01), []
     for step in range(90):
         model.zero_grad()

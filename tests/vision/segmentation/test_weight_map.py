@@ -36,6 +36,13 @@ def test_random_cells(count):
     np.testing.assert_allclose(got, by_loops(cells, 8.0, 2.5), rtol=1e-6)
 
 
+def test_cells_beyond_reach_of_each_other():
+    """Only the neighbourhood of a cell is looked at; what lies further off weighs nothing beside 1."""
+    cells = np.zeros((20, 60), int)
+    cells[3:6, 4:9], cells[8:10, 12:14], cells[15:20, 50:60] = 1, 2, 3
+    np.testing.assert_allclose(weight_map(cells, 10.0, 1.5), by_loops(cells, 10.0, 1.5), rtol=1e-6)
+
+
 def test_a_gap_of_one_pixel_between_two_cells():
     """d1 = d2 = 1 there: 10 exp(-4 / 50) more than the ground elsewhere; a quarter of the pixels is ground."""
     cells = np.ones((4, 20), int)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vision.segmentation import unet
+from vision.segmentation import PixelClassifier, UNet
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -32,7 +32,7 @@ def their_unet(w, x, depth, padding):
 @pytest.mark.parametrize("padding, size", [("valid", (188, 204)), ("same", (32, 48))])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_and_every_gradient(padding, size, weighted):
-    ours = unet(2, 3, width=2, padding=padding, dropout=0.0, rng=np.random.default_rng(1))
+    ours = PixelClassifier(UNet(2, 3, width=2, padding=padding, dropout=0.0, rng=np.random.default_rng(1)))
     ours.astype(np.float64)
     out, rng = ours.network.output_size(*size), np.random.default_rng(2)
     images, labels, weights = rng.standard_normal((2, 2, *size)), rng.integers(0, 3, (2, *out)), rng.random((2, *out))

@@ -1,0 +1,133 @@
+"""Class lists: which value or colour of a label picture means which class.
+
+As text, a class per line, its name and then nothing, a number, or a colour; or as JSON:
+
+    sky                 sky 4               sky 128 128 128         {"sky": [128, 128, 128],
+    road                road 7              road 128 64 128          "car": [[64, 0, 128], [64, 128, 192]],
+    unlabelled          ignore 255          void 0 0 0               "void": [0, 0, 0]}
+
+Without numbers the lines count from 0. A name may come several times: all its values are one class. Values named
+ignore, void or unlabelled are read as label -1 and count nowhere.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .palette import read_label_picture
+
+IGNORED = ("ignore", "void", "unlabelled")
+
+
+class LabelMap(NamedTuple):
+    """classes: names in the order of their labels; labels: value in a picture -> label, -1 for what does not count.
+
+    colours: the values are colours, as 65536 red + 256 green + blue.
+    """
+
+    classes: tuple[str, ...]
+    labels: dict[int, int]
+    colours: bool = False
+
+    def read(self, path: str | PathLike) -> np.ndarray:
+        """The labels (H, W) int64 of a label picture. ValueError naming the values that are in no class."""
+        values = read_label_picture(path, self.colours)
+        known = np.array(sorted(self.labels))
+        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        strange = values[known[place] != values]
+        if strange.size:
+            raise ValueError(f"{path}: {self._strange(strange)}")
+        return np.array([self.labels[value] for value in known.tolist()])[place]
+
+    def _strange(self, values):
+        """What is wrong with the values, the most frequent named, and what to do."""
+        which, pixels = np.unique(values, return_counts=True)
+        order = np.argsort(-pixels, kind="stable")[:3]
+        shown = ", ".join(f"{self.shown(which[i].item())} ({pixels[i]} pixels)" for i in order)
+        kind, more = ("colour", "colours") if self.colours else ("value", "values")
+        known = ", ".join(f"{name} {self.shown(value)}" for value, name in list(self._named())[:12])
+        return (
+            f"{len(which)} {kind if len(which) == 1 else more} outside the class list: {shown}; the list has {known}"
+            f"{', ...' if len(self.labels) > 12 else ''}; add what is missing, or name it {IGNORED[0]} to leave it out"
+        )
+
+    def _named(self):
+        return ((value, IGNORED[0] if label < 0 else self.classes[label]) for value, label in self.labels.items())
+
+    def shown(self, value: int) -> str:
+        """A value as it stands in a class list."""
+        return f"{value >> 16} {value >> 8 & 255} {value & 255}" if self.colours else str(value)
+
+    def renumbered(self, classes: Sequence[str] | None) -> "LabelMap":
+        """The same with labels in the order of `classes`, which may hold more. ValueError if one is not among them."""
+        if not classes:
+            return self
+        if unknown := [name for name in self.classes if name not in classes]:
+            raise ValueError(f"the class list has {unknown[0]!r}, which is not among the classes {', '.join(classes)}")
+        labels = {value: -1 if k < 0 else classes.index(self.classes[k]) for value, k in self.labels.items()}
+        return LabelMap(tuple(classes), labels, self.colours)
+
+
+def numbered(classes: Iterable[str], ignore: Iterable[int] = ()) -> LabelMap:
+    """The k-th class has the value k; those of `ignore` do not count."""
+    classes = tuple(classes)
+    return LabelMap(classes, {k: k for k in range(len(classes))} | dict.fromkeys(ignore, -1))
+
+
+def read_label_map(path: str | PathLike) -> LabelMap:
+    """The class list in a file, text or JSON. ValueError naming the file, and what is wrong."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        entries = list(_from_json(text) if path.suffix.lower() == ".json" else _from_text(text))
+        return _joined(entries)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason}); save it as one") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _from_text(text):
+    """(name, [numbers]) of each line, the lines counted where they have none."""
+    for line in filter(str.strip, text.splitlines()):
+        words, numbers = line.split(), []
+        while len(words) > 1 and len(numbers) < 3 and words[-1].isdecimal():
+            numbers.insert(0, int(words.pop()))
+        yield " ".join(words), numbers
+
+
+def _from_json(text):
+    """(name, [numbers]) of each value of an object."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError('must hold an object, {"name": number or [red, green, blue], ...}')
+    for name, value in content.items():
+        several = isinstance(value, list) and value and isinstance(value[0], list)
+        for each in value if several else [value]:
+            yield name, each if isinstance(each, list) else [each]
+
+
+def _joined(entries):
+    """The LabelMap of (name, [numbers]), each with no number, with one, or with three."""
+    if not entries:
+        raise ValueError("the class list is empty; write a class per line")
+    lengths = {len(numbers) for _, numbers in entries}
+    if len(lengths) > 1 or not lengths <= {0, 1, 3}:
+        raise ValueError("all classes need a number, or all a colour of three numbers, or none has any")
+    colours, classes, labels = lengths == {3}, [], {}
+    for line, (name, numbers) in enumerate(entries):
+        if not all(type(n) is int and 0 <= n <= (255 if colours else 65535) for n in numbers):
+            raise ValueError(f"{name}: {numbers} must be whole numbers, a colour's from 0 to 255")
+        value = numbers[0] * 65536 + numbers[1] * 256 + numbers[2] if colours else (numbers or [line])[0]
+        if value in labels:
+            raise ValueError(f"{name}: its value {' '.join(map(str, numbers))} is another class's already")
+        if name.lower() not in IGNORED and name not in classes:
+            classes.append(name)
+        labels[value] = -1 if name.lower() in IGNORED else classes.index(name)
+    if not classes:
+        raise ValueError(f"names no class that counts, only {', '.join(sorted({name for name, _ in entries}))}")
+    return LabelMap(tuple(classes), labels, colours)

@@ -1,0 +1,81 @@
+"""Training crops round single objects: the examples of DeconvNet's two stages, from pictures with pixel labels."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from datasets.transforms import FILL, _scale_to, _window
+
+KINDS = ("objects", "proposals")
+CONTEXT = 1.2  # the sides of a crop in those of its box
+OVERLAP = 0.5  # IoU that a proposal has with the object's box at least
+LEAST = 16  # pixels of an object; smaller ones are passed over
+
+
+def object_crop(
+    sample: dict,
+    rng: np.random.Generator,
+    *,
+    kind: str,
+    size: tuple[int, int],
+    components: Callable[[np.ndarray], np.ndarray],
+) -> dict:
+    """One object of the sample with 1.2 times the height and width of its box, scaled to size (height, width).
+
+    sample: image, segmentation and what passes through unchanged; label 0 is background, -1 does not count. A class is
+    drawn among those in the picture, all alike, then one of its connected parts, found by components(mask). With
+    kind "objects" all but this part becomes background, the first stage; with "proposals" the crop is round a random
+    box that overlaps the object's by an IoU of 0.5 or more, and all labels stay, the second. What lies outside the
+    picture is filled, with label -1. A picture without objects is scaled whole. Raises ValueError for another kind.
+
+    Reference: Noh et al. 2015, arXiv:1505.04366, sec. 4.2 and 6.1. Their proposals are those of edge boxes.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"object_crop: kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
+    labels = sample["segmentation"]
+    sample = {key: sample[key] for key in ("id", "image", "segmentation") if key in sample}
+    mask = draw_object(labels, rng, components)
+    if mask is None:
+        return _scale_to(sample, *size)
+    box = tight_box(mask)
+    if kind == "objects":
+        sample["segmentation"] = np.where(mask, labels, np.minimum(labels, 0))
+    else:
+        box = proposal(box, rng)
+    x0, y0, x1, y1 = np.floor(extended(box, CONTEXT) + 0.5).astype(int).tolist()
+    return _scale_to(_window(sample, x0, y0, max(y1 - y0, 1), max(x1 - x0, 1), 0.0, FILL), *size)
+
+
+def draw_object(labels: np.ndarray, rng: np.random.Generator, components) -> np.ndarray | None:
+    """The mask (H, W) bool of a connected part of one class, of at least LEAST pixels, or None."""
+    for label in rng.permutation(np.unique(labels[labels > 0])):
+        numbers = components(labels == label)
+        large = np.flatnonzero(np.bincount(numbers.ravel())[1:] >= LEAST) + 1
+        if len(large):
+            return numbers == rng.choice(large)
+    return None
+
+
+def tight_box(mask: np.ndarray) -> np.ndarray:
+    """(x1, y1, x2, y2) around the True pixels, half-open."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def extended(box: np.ndarray, factor: float) -> np.ndarray:
+    """The box with sides `factor` times as long, round the same middle."""
+    middle, half = (box[:2] + box[2:]) / 2, factor * (box[2:] - box[:2]) / 2
+    return np.concatenate([middle - half, middle + half])
+
+
+def proposal(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random box that overlaps `box` by an IoU of OVERLAP or more: moved by up to half a side, 0.6 to 1.6 times."""
+    sides = box[2:] - box[:2]
+    while True:
+        middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.5, 0.5, 2) * sides
+        half = np.exp(rng.uniform(np.log(0.6), np.log(1.6), 2)) * sides / 2
+        other = np.concatenate([middle - half, middle + half])
+        inside = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+        common = inside.clip(0).prod()
+        if common >= OVERLAP * (sides.prod() + (2 * half).prod() - common):
+            return other

@@ -1,0 +1,219 @@
+"""Train the systems of a task, each by its recipe and all on the same data, and print how they compare.
+
+example, all systems of segmentation that learn generated scenes; leaves the table in runs/systems/table.md:
+  python -m scripts.compare --run-dir runs/systems
+
+example, chosen ones, with options, on photographs, three times each; all that follows -- goes to scripts.train:
+  python -m scripts.compare unet_small segnet_basic_small:decoder=bilinear --run-dir runs/camvid --seeds 0 1 2 \\
+      -- --data camvid --root camvid --epochs 30
+
+Every system has a folder of its own in --run-dir. Call the same again after an interruption: what is done is only read,
+what was begun goes on, bit for bit. A table of several seeds shows means, with the standard deviation of the metric.
+"""
+
+import json
+import re
+import statistics
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import NamedTuple
+
+import vision
+from nn.checkpoint import read_checkpoint, replacing
+from nn.summary import multiply_adds
+from scripts import train
+from scripts.command_line import Parser, command, count_or_none
+from scripts.data import DEFAULTS, open_data, task_of
+from scripts.run_folder import CONFIG, find_checkpoint
+from scripts.tasks import TASKS, shown
+from vision.saving import load_model
+from vision.trainer import LAST
+
+RESULT, TABLE = "result.json", "table.md"
+COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else
+STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
+
+
+class System(NamedTuple):
+    """A registered model with options: what stands in a row."""
+
+    text: str
+    model: str
+    options: list[str]
+
+    def folder(self, run_dir: Path, seed: int) -> Path:
+        return run_dir / f"{self.text.replace(':', '_').replace(',', '_')}_seed{seed}"
+
+
+@command
+def main(arguments: list[str]) -> int | None:
+    own, passed_on = _split_at_dashes(arguments)
+    args = build_parser().parse_args(own)
+    if set_here := {"--model", "--run-dir", "--seed", "--set", "--resume"} & set(passed_on):
+        raise ValueError(
+            f"{min(set_here)} is not for scripts.train here: give it before -- as SYSTEM, --run-dir, --seeds"
+        )
+    systems = [parse_system(text, args.task) for text in args.systems or learn_shapes(args.task)]
+    args.run_dir.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for system in in_order(systems):
+        for seed in args.seeds:
+            if status := run(system, seed, args, passed_on):
+                if status in STOPPED:
+                    return status
+                failed.append(f"{system.text}, seed {seed}")
+    rows = [row for system in systems if (row := read_row(system, args))]
+    text = table(rows, TASKS[args.task].metric) if rows else "no system was trained to its end"
+    print(f"\n{text}\n\nThe table: {args.run_dir / TABLE}")
+    with replacing(args.run_dir / TABLE) as file:
+        file.write(text.encode() + b"\n")
+    if failed:
+        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def build_parser() -> Parser:
+    usage = "python -m scripts.compare [SYSTEM ...] --run-dir DIR [options] [-- arguments of scripts.train]"
+    parser = Parser("scripts.compare", __doc__, usage=usage)
+    text = "NAME, or NAME:OPTION=VALUE,OPTION=VALUE (default: all of the task whose recipe learns generated scenes)"
+    parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=text)
+    parser.add_argument("--task", choices=COMPARABLE, default="segmentation", help="default: segmentation")
+    parser.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="folder for all runs (needed)")
+    text = "train each with these seeds (default: 0)"
+    parser.add_argument("--seeds", metavar="N", type=count_or_none, nargs="+", default=[0], help=text)
+    text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split"
+    parser.add_argument("--split", metavar="NAME", default="test", help=text)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _split_at_dashes(arguments):
+    """(what stands before --, what stands behind it)."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:place], arguments[place + 1 :]
+
+
+def learn_shapes(task: str) -> list[str]:
+    """The registered models of a task whose recipe trains them on generated scenes."""
+    return [name for name, e in vision.MODELS.items() if e.task == task and (DEFAULTS | e.recipe)["data"] == "shapes"]
+
+
+def parse_system(text: str, task: str) -> System:
+    """The system that is meant by NAME:OPTION=VALUE,... ValueError for an unknown model, or one of another task."""
+    name, _, options = text.partition(":")
+    known = [model for model, entry in vision.MODELS.items() if entry.task == task]
+    if name not in known:
+        raise ValueError(f"there is no model {name!r} of the task {task}; choose from {', '.join(known)}")
+    return System(text, name, re.split(r",(?=\w+=)", options) if options else [])  # [16,32] stays whole
+
+
+def in_order(systems: list[System]) -> list[System]:
+    """Those that start from another one's weights (their recipe's "after") behind that one."""
+    names, ordered = {system.model for system in systems}, []
+    waiting = list(systems)
+    while waiting:
+        done = {system.model for system in ordered}
+        ready = [s for s in waiting if _before(s) not in names - done]
+        ordered += ready or waiting  # a circle cannot be put in order
+        waiting = [s for s in waiting if s not in ordered]
+    return ordered
+
+
+def _before(system):
+    return vision.MODELS[system.model].recipe.get("after")
+
+
+def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int:
+    """Train a system, unless it is done, and measure it. Exit status."""
+    folder = system.folder(args.run_dir, seed)
+    if (folder / RESULT).exists():
+        before, now = _read(folder), {"split": args.split, "arguments": passed_on}
+        if any(before[key] != value for key, value in now.items()):
+            had = f"--split {before['split']} -- {' '.join(before['arguments'])}"
+            raise ValueError(f"{folder}: was trained with {had}; give the same, or another --run-dir")
+        return 0
+    print(f"\n== {system.text}, seed {seed}", flush=True)
+    if (folder / CONFIG).exists():
+        status = train.main(["--run-dir", folder, "--resume", *passed_on])
+    else:
+        options = ["--set", *system.options] if system.options else []
+        options += _from_coarser(system, seed, args.run_dir)
+        status = train.main(["--model", system.model, "--run-dir", folder, "--seed", seed, *options, *passed_on])
+    if not status and (result := measure(folder, args.split)):
+        with replacing(folder / RESULT) as file:
+            result |= {"split": args.split, "arguments": passed_on}
+            file.write(json.dumps(result, indent=2).encode() + b"\n")
+    return status
+
+
+def _from_coarser(system, seed, run_dir):
+    """Arguments for the weights to start from: those of the net in the recipe's "after", with the same options."""
+    if not (before := _before(system)):
+        return []
+    folder = system._replace(text=system.text.replace(system.model, before, 1)).folder(run_dir, seed)
+    if (folder / RESULT).exists():
+        return ["--pretrained", folder]
+    print(f"note: from random weights, as {before} has not been trained in {run_dir}", file=sys.stderr)
+    return []
+
+
+def measure(folder: Path, split: str) -> dict:
+    """What the table needs of a system: its size, its time, and the numbers among its metrics on a split.
+
+    {} for one that is not trained to its end, as it was stopped by a --time-limit.
+    """
+    meta = read_checkpoint(folder / LAST)[1]
+    arguments, progress = meta["config"]["arguments"], meta["progress"]
+    if progress["epoch"] < arguments["epochs"]:
+        return {}
+    model, _ = load_model(find_checkpoint(folder))
+    task = task_of(model.config["model"])
+    data = open_data(task, Namespace(**arguments), split, model.config["classes"])
+    batch = task.collate([data[0]], model.preprocess)
+    metrics = {name: value for name, value in task.evaluate(model, data).items() if isinstance(value, float)}
+    return {
+        "parameters": sum(parameter.value.size for parameter in model.parameters().values()),
+        "multiply_adds": multiply_adds(model, batch[0].shape),
+        "minutes": progress["seconds"] / 60,
+        **{name: value for name, value in metrics.items() if name != "images_per_second"},
+    }
+
+
+def read_row(system: System, args: Namespace) -> dict:
+    """The results of a system, each as a list with one number for each seed that is done; {} for none."""
+    folders = [system.folder(args.run_dir, seed) for seed in args.seeds]
+    results = [_read(folder) for folder in folders if (folder / RESULT).exists()]
+    columns = [key for key in results[0] if key not in ("split", "arguments")] if results else []
+    return {"system": system.text} | {key: [r[key] for r in results] for key in columns} if results else {}
+
+
+def _read(folder):
+    return json.loads((folder / RESULT).read_text())
+
+
+def table(rows: list[dict], metric: str) -> str:
+    """A Markdown table of the rows, as read_row gives them."""
+    columns = [key for key in rows[0] if key != "system"]
+    lines = [["system", *(key.replace("_", " ") for key in columns)]]
+    for row in rows:
+        lines.append([row["system"], *(_cell(key, row.get(key), key == metric) for key in columns)])
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths)) + " |" for line in lines)
+
+
+def _cell(key, values, spread):
+    """The mean of one number per seed, as text; with `spread`, of several seeds, their standard deviation."""
+    if values is None:
+        return "-"
+    mean = statistics.mean(values)
+    if key in ("parameters", "multiply_adds"):
+        return f"{round(mean):,}"
+    if key == "minutes":
+        return f"{mean:.1f}"
+    return shown(mean) + (f" ± {statistics.stdev(values):.3f}" if spread and len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Class lists in every form, the values of label pictures looked up in them, and palette PNGs."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import LabelMap, read_label_map, read_label_picture, voc_palette, write_label_picture
+from datasets.label_maps import numbered
+
+SKY, CAR, VAN, VOID = (128, 128, 128), (64, 0, 128), (64, 128, 192), (0, 0, 0)
+
+
+def packed(colour):
+    return colour[0] * 65536 + colour[1] * 256 + colour[2]
+
+
+COLOURS = LabelMap(("sky", "car"), {packed(SKY): 0, packed(CAR): 1, packed(VAN): 1, packed(VOID): -1}, colours=True)
+
+
+@pytest.mark.parametrize(
+    "name, text, wanted",
+    [
+        ("a.txt", "sky\ntraffic light\n\nunlabelled\n", LabelMap(("sky", "traffic light"), {0: 0, 1: 1, 2: -1})),
+        ("a.txt", "sky 4\r\nroad 7\nIgnore 255\nroad 9", LabelMap(("sky", "road"), {4: 0, 7: 1, 9: 1, 255: -1})),
+        ("a.txt", "sky 128 128 128\ncar 64 0 128\ncar 64 128 192\nvoid 0 0 0", COLOURS),
+        ("a.json", json.dumps({"sky": SKY, "car": [CAR, VAN], "void": VOID}), COLOURS),
+        ("a.json", '{"sky": 4, "road": [[7], [9]], "ignore": 5}', LabelMap(("sky", "road"), {4: 0, 7: 1, 9: 1, 5: -1})),
+    ],
+)  # fmt: skip
+def test_class_lists(tmp_path, name, text, wanted):
+    (tmp_path / name).write_text(text)
+    assert read_label_map(tmp_path / name) == wanted
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.txt", "\n\n", "the class list is empty; write a class per line"),
+        ("a.txt", "void\nignore", "names no class that counts, only ignore, void"),
+        ("a.txt", "sky 1\nroad 2 3 4", "all classes need a number, or all a colour of three numbers, or none has any"),
+        ("a.txt", "sky 1 2\nroad 2 3", "all classes need a number, or all a colour"),
+        ("a.txt", "sky 1\nroad 1", "road: its value 1 is another class's already"),
+        ("a.txt", "sky 1 2 3\nroad 1 2 300", r"road: \[1, 2, 300\] must be whole numbers, a colour's from 0 to 255"),
+        ("a.json", '{"sky": 1.5}', r"sky: \[1.5\] must be whole numbers"),
+        ("a.json", '{"sky": [true, 2, 3]}', r"sky: \[True, 2, 3\] must be whole numbers"),
+        ("a.json", '["sky"]', r'must hold an object, {"name": number or \[red, green, blue\], ...}'),
+        ("a.json", '{"sky": ', "Expecting value"),
+    ],
+)
+def test_a_bad_class_list_is_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name}: {message}"):
+        read_label_map(tmp_path / name)
+
+
+def test_a_class_list_that_is_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00s")
+    with pytest.raises(ValueError, match=r"a\.txt: not a text file in UTF-8"):
+        read_label_map(tmp_path / "a.txt")
+
+
+def saved(path, values, mode=None):
+    Image.fromarray(np.array(values), mode).save(path)
+    return path
+
+
+def test_numbers_are_looked_up(tmp_path):
+    values = np.random.default_rng(0).choice([0, 1, 2, 255], (9, 11))
+    found = numbered(["a", "b", "c"], ignore=[255]).read(saved(tmp_path / "a.png", values.astype(np.uint8)))
+    np.testing.assert_array_equal(found, np.where(values == 255, -1, values))
+    assert found.dtype == np.int64
+
+
+def test_colours_are_looked_up_in_rgb_and_palette_pictures(tmp_path):
+    which = np.random.default_rng(0).integers(0, 4, (9, 11))
+    picture = Image.fromarray(np.array([SKY, CAR, VAN, VOID], np.uint8)[which])
+    picture.save(tmp_path / "rgb.png")
+    picture.quantize(4).save(tmp_path / "palette.png")
+    for name in ("rgb.png", "palette.png"):
+        np.testing.assert_array_equal(COLOURS.read(tmp_path / name), np.array([0, 1, 1, -1])[which])
+
+
+def test_strange_values_are_counted_and_named(tmp_path):
+    values = np.zeros((8, 8), np.uint8)
+    values[0, :3], values[1, 0] = 9, 12
+    wanted = (
+        "a.png: 2 values outside the class list: 9 (3 pixels), 12 (1 pixels); the list has "
+        "sky 0, road 1, ignore 255; add what is missing, or name it ignore to leave it out"
+    )
+    with pytest.raises(ValueError, match=re.escape(wanted) + "$"):
+        numbered(["sky", "road"], ignore=[255]).read(saved(tmp_path / "a.png", values))
+    picture = np.full((8, 8, 3), SKY, np.uint8)
+    picture[2, 2] = (1, 2, 3)
+    with pytest.raises(ValueError, match=r"1 colour outside the class list: 1 2 3 \(1 pixels\); the list has sky 128"):
+        COLOURS.read(saved(tmp_path / "b.png", picture))
+
+
+def test_other_order_of_classes():
+    label_map = numbered(["a", "b"], ignore=[9])
+    assert label_map.renumbered(["b", "c", "a"]) == LabelMap(("b", "c", "a"), {0: 2, 1: 0, 9: -1})
+    assert label_map.renumbered(None) is label_map
+    with pytest.raises(ValueError, match="the class list has 'b', which is not among the classes a, c"):
+        label_map.renumbered(["a", "c"])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "I;16", "RGBA"])
+def test_the_values_of_every_kind_of_picture(tmp_path, mode):
+    values = np.random.default_rng(0).integers(0, 2, (8, 9)).astype(np.uint8)
+    picture = Image.fromarray(values.astype(np.uint16) if mode == "I;16" else values * (255 if mode == "1" else 1))
+    picture = picture if mode in ("L", "I;16") else picture.convert(mode)
+    picture.save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as written:
+        assert written.mode == mode
+    np.testing.assert_array_equal(read_label_picture(tmp_path / "a.png"), values)
+
+
+def test_sixteen_bits(tmp_path):
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    np.testing.assert_array_equal(read_label_picture(saved(tmp_path / "a.png", values)), values)
+
+
+def test_colours_where_numbers_are_wanted(tmp_path):
+    path = saved(tmp_path / "a.png", np.full((8, 8, 3), CAR, np.uint8))
+    with pytest.raises(ValueError, match=r"a\.png: holds colours, but the classes have numbers: write their colours"):
+        read_label_picture(path)
+
+
+def test_the_palette_of_voc():
+    """The first colours as its development kit prints them."""
+    wanted = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
+    wanted += [(128, 128, 128), (64, 0, 0)]
+    assert voc_palette(9).tolist() == [list(colour) for colour in wanted]
+    assert voc_palette()[255].tolist() == [224, 224, 192]
+    assert len(np.unique(voc_palette(), axis=0)) == 256
+
+
+def test_palette_pictures_come_back(tmp_path):
+    labels = np.random.default_rng(0).integers(-1, 21, (8, 9))
+    write_label_picture(tmp_path / "a.png", labels)
+    found = numbered(map(str, range(21)), ignore=[255]).read(tmp_path / "a.png")
+    np.testing.assert_array_equal(found, labels)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(
+            np.array(picture.convert("RGB"))[labels == 20], [[0, 64, 128]] * (labels == 20).sum()
+        )
+    with pytest.raises(ValueError, match=r"labels must be \(H, W\) in -1 .. 254 .* got \(8, 9\), -1 .. 255"):
+        write_label_picture(tmp_path / "a.png", np.where(labels == 20, 255, labels))

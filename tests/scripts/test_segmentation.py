@@ -1,0 +1,315 @@
+"""Train, evaluate and predict with a segmenter, on generated scenes and on folders, and compare systems."""
+
+import json
+import shutil
+from argparse import Namespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vision
+from datasets import Shapes, read_label_picture
+from nn.checkpoint import read_checkpoint
+from scripts import compare, evaluate, predict, train
+from scripts.data import DEFAULTS, training_transform
+from scripts.tasks.segmentation import (
+    describe_areas,
+    evaluate_segmenter,
+    open_labelled_shapes,
+    segment,
+    segmentation_batch,
+    segmentation_table,
+    select_pixels,
+)
+from vision.segmentation import weight_map
+
+OPTIONS = ("--set", "width=2", "depth=1", "short_side=32", "max_side=48", "batch_norm=true")
+MODEL = ("--model", "unet_small", *OPTIONS, "--batch-size", 4, "--pictures", 2)
+SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)
+PREPROCESS = {
+    "short_side": 16,
+    "max_side": 64,
+    "mean": [128] * 3,
+    "std": [1] * 3,
+    "multiple": 8,
+    "border_weights": None,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a finished run on Shapes, with class weights: read only."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    arguments = [*MODEL[:2], *OPTIONS, "class_weights=median", *MODEL[-4:], *SCENES, "--epochs", 2, "--run-dir", folder]
+    assert train.main(arguments) == 0
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Six photographs, dark above and bright below, with label pictures and a class list."""
+    root = tmp_path / "mine"
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        labels = (np.arange(32)[:, None] > 10 + 2 * i) & np.ones(40, bool)
+        image = 200 * labels[..., None] + rng.integers(0, 50, (32, 40, 3))
+        Image.fromarray(image.astype(np.uint8)).save(root / "images" / f"{i}.png")
+        Image.fromarray(np.where(labels, 3, 8).astype(np.uint8)).save(root / "labels" / f"{i}.png")
+    (root / "classes.txt").write_text("sky 8\nroad 3\nignore 255\n")
+    return root
+
+
+def test_shapes_from_training_to_predictions(run, tmp_path, capsys):
+    assert {path.name for path in (run / "pictures").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
+    assert evaluate.main([run / "last.npz", "--json", tmp_path / "a.json"]) == 0
+    out = capsys.readouterr().out
+    assert "class          pixels  accuracy    IoU  boundary F1" in out and "background" in out
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    logged, measured = records[-1]["metrics"], json.loads((tmp_path / "a.json").read_text())
+    assert logged | {"images_per_second": 0} == measured | {"images_per_second": 0}
+
+    Image.fromarray(Shapes(1, (48, 70))[0]["image"]).save(tmp_path / "scene.png")
+    assert predict.main([run, tmp_path / "scene.png", "--out", tmp_path / "out", "--threshold", 0]) == 0
+    (record,) = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert sum(found["pixels"] for found in record["found"]) == 48 * 70
+    labels = read_label_picture(tmp_path / "out" / record["labels"])
+    assert labels.shape == (48, 70) and labels.max() < 4
+    assert {found["label"]: found["pixels"] for found in record["found"]} == {
+        int(c): int(n) for c, n in zip(*np.unique(labels, return_counts=True))
+    }
+    with Image.open(tmp_path / "out/scene.png") as picture:
+        assert picture.width == 5 * 70 and picture.height > 5 * 48
+
+
+def test_median_class_weights_are_in_the_checkpoint(run):
+    """They are those of the training scenes, background below all others."""
+    weights = read_checkpoint(run / "best.npz")[1]["model"]["class_weights"]
+    scenes, pixels = Shapes(8, (32, 40), seed=1), np.zeros((8, 4))
+    for i in range(8):
+        pixels[i] = np.bincount(scenes[i]["segmentation"].ravel(), minlength=4)
+    frequency = pixels.sum(axis=0) / (pixels > 0).sum(axis=0) / (32 * 40)
+    np.testing.assert_allclose(weights, np.median(frequency) / frequency, atol=1e-6)
+
+
+def test_training_resumes_with_its_weights(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0
+    before, after = (read_checkpoint(folder / "last.npz")[0] for folder in (run, tmp_path / "run"))
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+
+
+def test_own_folders_are_learned(folders, tmp_path, capsys):
+    data = ("--data", "folders", "--root", folders, "--elastic", 1, "--crop", 28, 40, "--jitter", 0)
+    assert (
+        train.main([*MODEL, *data, "--epochs", 8, "--lr", 0.05, "--evaluate-every", 0, "--run-dir", tmp_path / "run"])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert "classes sky, road" in out and "5 images to train on (train), 1 to evaluate on (val)" in out
+    assert "has no train.txt and val.txt; 5 photographs, chosen by name, are train" in err
+    assert evaluate.main([tmp_path / "run", "--json", tmp_path / "a.json"]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["mIoU"] > 0.8
+
+
+def test_pretrained_weights_of_another_net(run, tmp_path, capsys):
+    """A U-Net with one level more takes what fits of one with fewer."""
+    arguments = [part if part != "depth=1" else "depth=2" for part in MODEL]
+    arguments += [*SCENES, "--epochs", 1, "--evaluate-every", 0, "--pretrained"]
+    assert train.main([*arguments, run, "--run-dir", tmp_path / "run"]) == 0
+    assert "arrays; random are" in capsys.readouterr().out
+
+
+def test_mistakes_before_training(folders, tmp_path, error_of):
+    """Item 5 of the issue: named, and before a run folder is made."""
+    arguments = (*MODEL, "--run-dir", tmp_path / "run", "--data")
+    assert "--data folders needs --root DIR" in error_of(train.main, *arguments, "folders")
+    known = "shapes, folders, camvid, voc, nuclei, pets"
+    assert f"--data must be one of {known} for this model" in error_of(train.main, *arguments, "mnist")
+    mine = (*arguments, "folders", "--root", folders)
+    Image.fromarray(np.full((32, 40), 7, np.uint8)).save(folders / "labels" / "0.png")
+    assert "0.png: 1 value outside the class list: 7 (1280 pixels)" in error_of(train.main, *mine)
+    Image.fromarray(np.full((31, 40), 8, np.uint8)).save(folders / "labels" / "0.png")
+    assert "0.png: is 40x31, but" in error_of(train.main, *mine)
+    Image.fromarray(np.full((32, 40, 3), (1, 2, 3), np.uint8)).save(folders / "labels" / "0.png")
+    assert "0.png: holds colours, but the classes have numbers" in error_of(train.main, *mine)
+    (folders / "classes.txt").write_text("sky 8 8 8\nroad 3 3 3\n")
+    assert "0.png: 1 colour outside the class list: 1 2 3 (1280 pixels)" in error_of(train.main, *mine)
+    (folders / "labels" / "0.png").unlink()
+    assert "labels: holds no picture 0" in error_of(train.main, *mine)
+    assert "must begin with background, got cat" in error_of(train.main, *arguments, "shapes", "--classes", "cat")
+    assert not (tmp_path / "run").exists()
+
+
+class Stripes:
+    """Says class 0 of dark pixels and class 1 of bright ones."""
+
+    preprocess = PREPROCESS
+    seen = ()
+
+    def predict(self, images):
+        self.seen = images.shape
+        bright = (images.mean(axis=1) > 0).astype(float)
+        return np.stack([1 - 0.75 * bright, 0.75 * bright], axis=1)
+
+    def refine(self, image, p):
+        assert p.shape[1:] == image.shape[:2]
+        return p
+
+
+class Two(list):
+    classes = ("background", "nucleus")
+
+
+def sample(size=(16, 24)):
+    labels = np.zeros(size, int)
+    labels[4:12, 3:9] = 1
+    return {"image": np.repeat(255 * labels[..., None], 3, axis=2).astype(np.uint8), "segmentation": labels}
+
+
+def test_prediction_is_in_the_pixels_of_the_image():
+    """Resized to 16 rows, padded to a multiple of 8, cut and brought back."""
+    model, big = Stripes(), sample()
+    big = {key: value.repeat(2, axis=0).repeat(2, axis=1) for key, value in big.items()}
+    big["image"] = big["image"][:, :46]
+    found = segment(model, big)
+    assert model.seen == (1, 3, 16, 24)  # 32 x 46 become 16 x 23
+    assert found["labels"].shape == found["scores"].shape == (32, 46)
+    assert (found["labels"] == big["segmentation"][:, :46]).mean() > 0.98
+    doubtful = select_pixels(found, 0.8)["labels"]
+    assert set(np.unique(doubtful)) == {-1, 0}
+    assert describe_areas({"labels": np.array([[1, 1, -1, 0]])}, Two.classes) == [
+        {"class": "nucleus", "label": 1, "pixels": 2, "share": 0.5},
+        {"class": "background", "label": 0, "pixels": 1, "share": 0.25},
+    ]
+
+
+def test_evaluation_with_objects():
+    """Two images: in one the nucleus is found; in the other two nuclei touch and are found as one."""
+    one, two = sample(), sample()
+    one["instances"], two["instances"] = one["segmentation"].copy(), two["segmentation"].copy()
+    two["instances"][4:12, 6:9] = 2
+    one["segmentation"][0] = -1
+    metrics = evaluate_segmenter(Stripes(), Two([one, two]))
+    assert metrics["mIoU"] == metrics["global_accuracy"] == metrics["boundary_f1"] == 1
+    assert metrics["objects"] == {
+        "f1": pytest.approx(2 / 5), "precision": 0.5, "recall": pytest.approx(1 / 3), "objects": 3, "found": 2,
+    }  # fmt: skip
+    assert metrics["classes"]["background"]["pixels"] == 2 * (16 * 24 - 48) - 24
+    table = segmentation_table(metrics)
+    assert "3 objects: F1 at IoU 0.5 0.400 (precision 0.500, recall 0.333)" in table
+    json.dumps(metrics)
+
+
+def test_a_batch_is_padded_and_what_is_new_does_not_count():
+    small = {"image": np.full((10, 12, 3), 128, np.uint8), "segmentation": np.ones((10, 12), int)}
+    images, labels = segmentation_batch([small, sample()], PREPROCESS)
+    assert images.shape == (2, 3, 16, 24) and labels.shape == (2, 16, 24)
+    assert images.dtype == np.float32 and labels.dtype == np.int64
+    assert (labels[0, :10, :12] == 1).all() and (labels[0] >= 0).sum() == 120
+    assert (images[0] == 0).all()
+    images, labels = segmentation_batch([{"image": small["image"]}], PREPROCESS)
+    assert images.shape == (1, 3, 16, 16) and (labels == -1).all()
+
+
+def test_weights_of_pixels_come_from_the_instances_of_the_batch():
+    preprocess = PREPROCESS | {"border_weights": [10, 5]}
+    with_objects = sample((20, 24)) | {"instances": sample((20, 24))["segmentation"]}
+    with_objects["instances"][0, 0] = -1
+    images, _, weights = segmentation_batch([with_objects], preprocess)
+    assert weights.shape == images[:, 0].shape == (1, 24, 24) and weights.dtype == np.float32
+    np.testing.assert_array_equal(weights[0, :20], weight_map(sample((20, 24))["segmentation"], 10, 5))
+    assert (weights[0, 20:] == 0).all()
+    assert len(segmentation_batch([with_objects, sample()], preprocess)) == 2  # not all have objects
+
+
+def test_classes_of_shapes():
+    arguments = Namespace(root=None, shapes_train=2, shapes_val=2, shapes_size=(32, 40))
+    data = open_labelled_shapes(arguments, "train", ("background", "star"))
+    assert data.classes == ("background", "star")
+    assert set(np.unique(data[0]["segmentation"])) <= {0, 1}
+    assert [labels.shape for labels in data.label_maps()] == [(32, 40)] * 2
+
+
+def test_augmentation_of_training_samples():
+    """Every step keeps image and labels of one size; an elastic one bends before a crop cuts."""
+    arguments = Namespace(root=None, shapes_train=2, shapes_val=2, shapes_size=(40, 60))
+    data = open_labelled_shapes(arguments, "train")
+    given = Namespace(**DEFAULTS | {"elastic": 3.0, "crop": [24, 50], "zoom": [0.8, 1.2], "flip_vertical": 0.5})
+    preprocess = PREPROCESS | {"short_side": 36, "max_side": 60}
+    for seed in range(5):
+        got = training_transform(preprocess, given)(data[0], np.random.default_rng(seed))
+        assert got["image"].shape == (24, 50, 3) and got["segmentation"].shape == (24, 50)
+        assert set(np.unique(got["segmentation"])) <= {-1, *np.unique(data[0]["segmentation"])}
+    for kind in ("objects", "proposals"):
+        given = Namespace(**DEFAULTS | {"crop_objects": kind})
+        got = training_transform(preprocess, given)(data[1], np.random.default_rng(0))
+        assert got["image"].shape == (36, 36, 3) and got["segmentation"].max() > 0
+
+
+PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
+SMALLEST = "unet_small:width=2,depth=1,short_side=32,max_side=48"
+
+
+def test_compare_trains_measures_and_goes_on(tmp_path, capsys, monkeypatch):
+    assert compare.main([SMALLEST, "--run-dir", tmp_path, *PASSED]) == 0
+    assert compare.main([SMALLEST, "--seeds", 0, 1, "--run-dir", tmp_path, *PASSED]) == 0
+    out = capsys.readouterr().out
+    assert out.count(f"== {SMALLEST}, seed 0") == 1  # done already at the second call
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    cells = [cell.strip() for cell in lines[0].split("|")[1:6]]
+    assert cells == ["system", "parameters", "multiply adds", "minutes", "mIoU"]
+    model = vision.build("unet_small", "abcd", width=2, depth=1)
+    assert f"{sum(p.value.size for p in model.parameters().values()):,}" in lines[2]
+
+    (tmp_path / f"{SMALLEST.replace(':', '_').replace(',', '_')}_seed1" / "result.json").unlink()
+    monkeypatch.setattr("scripts.train.Trainer.step", None)  # trained to its end: only measured again
+    assert compare.main([SMALLEST, "--seeds", 0, 1, "--run-dir", tmp_path, *PASSED]) == 0
+    assert (tmp_path / "table.md").read_text().splitlines() == lines
+
+
+def test_a_table_of_several_seeds():
+    rows = [
+        {
+            "system": "a",
+            "parameters": [1200, 1200],
+            "minutes": [1.0, 2.0],
+            "mIoU": [0.5, 0.7],
+            "class_accuracy": [0.5, 0.6],
+        },
+        {"system": "bb", "parameters": [7], "minutes": [0.04], "mIoU": [0.25]},
+    ]
+    assert compare.table(rows, "mIoU").splitlines() == [
+        "| system | parameters | minutes | mIoU          | class accuracy |",
+        "| ------ | ---------- | ------- | ------------- | -------------- |",
+        "| a      | 1,200      | 1.5     | 0.600 ± 0.141 | 0.550          |",
+        "| bb     | 7          | 0.0     | 0.250         | -              |",
+    ]
+
+
+def test_mistakes_of_compare(tmp_path, error_of):
+    assert "there is no model 'unet_tiny' of the task segmentation; choose from" in error_of(
+        compare.main, "unet_tiny", "--run-dir", tmp_path
+    )
+    assert compare.main([SMALLEST, "--run-dir", tmp_path, *PASSED]) == 0
+    assert "was trained with --split test -- --shapes-train 8" in error_of(
+        compare.main, SMALLEST, "--run-dir", tmp_path, *PASSED, "--jitter", 0
+    )
+
+
+def test_what_compare_sets_itself_is_not_passed_on(tmp_path, error_of):
+    error = error_of(compare.main, SMALLEST, "--run-dir", tmp_path, "--", "--seed", 3)
+    assert "--seed is not for scripts.train here: give it before --" in error
+
+
+def test_compare_puts_coarser_nets_first():
+    names = compare.learn_shapes("segmentation")
+    assert "unet_small" in names and "unet" not in names
+    order = compare.in_order([compare.parse_system(name, "segmentation") for name in reversed(names)])
+    place = {system.model: i for i, system in enumerate(order)}
+    for name in names:
+        before = vision.MODELS[name].recipe.get("after")
+        assert before is None or place[before] < place[name]

@@ -1,0 +1,29 @@
+"""How much each class counts, so that a network learns the rare ones too."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def median_frequency(label_maps: Iterable[np.ndarray], classes: int) -> np.ndarray:
+    """w_c = median of all f / f_c, (C,): 1 for a class of median frequency, more for a rarer one.
+
+    f_c = pixels of class c / pixels of the images where it occurs, those of label -1 left out. A class that never
+    occurs has weight 0 and takes no part in the median. label_maps: (H, W) int in -1 .. C - 1, of any sizes.
+
+    Reference: Eigen and Fergus 2015, arXiv:1411.4734, sec. 4.3; Badrinarayanan et al. 2015, arXiv:1511.00561, sec. 3.1.
+    """
+    pixels, around = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+    for labels in label_maps:
+        counts = np.bincount(labels[labels >= 0].ravel(), minlength=classes)
+        if len(counts) > classes:
+            raise ValueError(f"median_frequency: labels must lie in -1 .. {classes - 1}, got {labels.max()}")
+        pixels += counts
+        around += np.where(counts > 0, counts.sum(), 0)
+    occurs = pixels > 0
+    if not occurs.any():
+        raise ValueError("median_frequency: no pixel has a label; is all of the data set marked as unknown?")
+    frequency = pixels[occurs] / around[occurs]
+    weights = np.zeros(classes)
+    weights[occurs] = np.median(frequency) / frequency
+    return weights
