@@ -1,0 +1,139 @@
+"""DeepLab v1 and v2: the authors' counts, holes, where the cells lie, the subsampled loss, gradients."""
+
+import numpy as np
+import pytest
+
+from nn import softmax_cross_entropy
+from nn.gradcheck import check_contract
+from tests.vision.segmentation.systems import (
+    CLASSES,
+    check_gradients,
+    check_image_gradient,
+    count,
+    normal,
+    overfit,
+    small,
+    without_drawing,
+)
+from vision.backbones import VGG
+from vision.segmentation import DeepLab
+from vision.segmentation.deeplab import ASPP_L, LARGE_FOV
+from vision.segmentation.encoder_decoder import widened
+from vision.segmentation.enlarge import Enlarge
+
+
+def tiny(version=1, **options):
+    return small(f"deeplab_v{version}_small", **{"width": 2, "hidden": 3, "dropout": 0.3} | options)
+
+
+@pytest.mark.parametrize("rates, millions", [(LARGE_FOV, 20.5), (ASPP_L, 37.9)])
+def test_parameters_of_the_published_net(monkeypatch, rates, millions):
+    """Chen et al. 2015, table 2: 20.5M with a 3x3 kernel, input stride 12. v2 has four such branches (fig. 7)."""
+    without_drawing(monkeypatch)
+    branch = (9 * 512 * 1024 + 1024) + (1024 * 1024 + 1024) + (1024 * 21 + 21)
+    n = count(DeepLab(21, rates, rng=np.random.default_rng(0)))
+    assert n == 14_714_688 + len(rates) * branch == {1: 20_505_429, 4: 37_877_652}[len(rates)]
+    assert round(n / 1e6, 1) == millions
+
+
+def test_holes_see_what_the_original_layers_see():
+    """At every second place of the map the convolutions of conv5 and their poolings give what VGG's would after a
+    pooling of stride 2: holes leave a net unchanged but denser (sec. 3.1)."""
+    network = tiny(batch_norm=False, average=False, dropout=0.0).network.astype(np.float64)
+    after = [i for i, layer in enumerate(network.features) if type(layer).__name__ == "MaxPool2d"][3] + 1
+    vgg = VGG(widened(2), rng=np.random.default_rng(9)).astype(np.float64)
+    vgg.features.load_state_dict(network.features.state_dict())
+    x = normal(1, 16, 12, 10)
+    dense = network.features[after : len(network.features) - 1](x)
+    original = vgg.features[after : len(vgg.features) - 1](x[:, :, ::2, ::2])
+    np.testing.assert_allclose(dense[:, :, ::2, ::2], original, rtol=1e-12)
+    assert dense.shape == (1, 16, 12, 10)
+
+
+def test_cell_i_lies_at_pixel_8_i():
+    """Its gradient reaches as far to the left as to the right of there, on an image with room on all sides."""
+    network = tiny(batch_norm=False, rates=[1], dropout=0.0).network.astype(np.float64)
+    for name, parameter in network.parameters().items():
+        parameter.value[...] = 0.1 if name.endswith("weight") else 0.0
+    x = np.ones((1, 3, 1, 321)) + 1e-6 * abs(np.arange(321) - 160)  # no ties but those of mirrored places
+    scores, cache = network.scores(x)
+    assert scores.shape[3] == 41
+    dy = np.zeros_like(scores)
+    dy[..., 20] = 1
+    seen = np.flatnonzero(network.scores_backward(dy, cache)[0, 0, 0])
+    assert seen.min() + seen.max() == 2 * 160
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 9), (33, 46)])
+def test_any_size_gives_its_size(size):
+    model = tiny()
+    assert model.network(np.zeros((1, 3, *size), np.float32)).shape == (1, 3, *size)
+    h, w = model.network.scores(np.zeros((1, 3, *size), np.float32), training=False)[0].shape[2:]
+    assert (h, w) == tuple(-(-(n - 1) // 8) + 1 for n in size)
+
+
+def test_interpolation_meets_the_cells():
+    x = normal(2, 3, 4, 5)
+    y, _ = Enlarge(8, "points").forward(x, (23, 33))
+    np.testing.assert_allclose(y[:, :, ::8, ::8], x[:, :, :3], rtol=1e-12)
+    blocks, _ = Enlarge(2).forward(x, (7, 10))
+    np.testing.assert_allclose(blocks[:, :, 1, 1:3], x[:, :, :2, :2].mean(axis=2) * 0 + _quarter(x), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"Enlarge: \(4, 5\) cells of 8 pixels do not cover \(26, 33\)"):
+        Enlarge(8, "points").forward(x, (26, 33))
+    with pytest.raises(ValueError, match="Enlarge: cells must be 'blocks' or 'points', got 'middle'"):
+        Enlarge(2, "middle")
+
+
+def _quarter(x):
+    """Pixels (1, 1) and (1, 2) of x enlarged twice: 3/4 of the own cell's row and column, 1/4 of the next one's."""
+    rows = 0.75 * x[:, :, 0] + 0.25 * x[:, :, 1]
+    return np.stack([0.75 * rows[..., 0] + 0.25 * rows[..., 1], 0.25 * rows[..., 0] + 0.75 * rows[..., 1]], axis=-1)
+
+
+def test_subsampled_loss_is_that_of_every_8th_pixel():
+    model = tiny(2, subsampled=True, dropout=0.0).astype(np.float64)
+    images, labels = normal(2, 3, 20, 25), np.random.default_rng(1).integers(-1, 3, (2, 20, 25))
+    losses, _ = model.loss((images, labels), None)
+    scores, _ = model.network.scores(images)
+    wanted, _ = softmax_cross_entropy(scores[:, :, :3, :4], labels[:, ::8, ::8])
+    assert losses["pixels"] == pytest.approx(wanted, rel=1e-12)
+    weights = np.random.default_rng(2).random(labels.shape)
+    weighted, _ = model.loss((images, labels, weights), None)
+    assert weighted["pixels"] != losses["pixels"]
+
+
+@pytest.mark.parametrize("options", [{}, {"version": 2, "subsampled": True}, {"batch_norm": False}])
+def test_every_gradient_of_the_whole_model(options):
+    check_gradients(tiny(**{"width": 1} | options), (17, 20), n=2, kinds=[(True, 1e-9)])
+
+
+def test_gradient_of_the_images_and_contract():
+    network = tiny(2, width=1, dropout=0.0, batch_norm=False).network
+    check_contract(network, (normal(2, 3, 17, 20),), (normal(1, 3, 20, 9),))
+    check_image_gradient(network, (17, 20), [(0, 0, 0), (1, 8, 9), (2, 16, 19)])
+
+
+@pytest.mark.parametrize("rates", [[2], [1, 2]])
+def test_overfits_two_images(rates):
+    """Of 65 pixels: with one score for 8 x 8 of them the edges of small objects cannot be right."""
+    fallen, right = overfit(tiny(rates=rates, hidden=16, dropout=0.0), 50, lr=0.02, size=65)
+    assert fallen < 0.22 and right > 0.88
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: tiny(rates=[]), "DeepLab: at least one rate is needed, got none"),
+        (lambda: tiny(rates=[6, 0]), "DeepLab: rate must be a whole number >= 1, got 0"),
+        (lambda: tiny(hidden=0), "DeepLab: hidden must be a whole number >= 1, got 0"),
+        (lambda: tiny(rate=3), "deeplab_v1_small: there is no option 'rate'"),
+        (lambda: tiny().network(normal(1, 1, 8, 8)), r"DeepLab: images must have shape \(N, 3, H, W\), got"),
+    ],
+)
+def test_mistakes_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_classes_of_the_registered_model():
+    assert tiny().classes == CLASSES and tiny().hyperparameters["rates"] == [12]

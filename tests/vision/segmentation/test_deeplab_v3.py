@@ -1,0 +1,88 @@
+"""DeepLab v3: torchvision's names and counts, strides and rates, both heads' gradients; see parity/ for its outputs."""
+
+import numpy as np
+import pytest
+
+from nn.gradcheck import check_contract
+from tests.vision.segmentation.systems import (
+    check_gradients,
+    check_image_gradient,
+    count,
+    normal,
+    overfit,
+    small,
+    without_drawing,
+)
+from vision.backbones.resnet import BLOCKS
+from vision.segmentation import DeepLabV3
+
+
+def tiny(**options):
+    return small("deeplabv3_small", **{"width": 1, "rates": [1, 2]} | options)
+
+
+@pytest.mark.parametrize("blocks, parameters", [("resnet50", 42_004_074), ("resnet101", 60_996_202)])
+def test_parameters_of_torchvision_s_net(monkeypatch, blocks, parameters):
+    """DeepLabV3_ResNet50_Weights and ..101_..: COCO_WITH_VOC_LABELS_V1.meta["num_params"]; with the second head."""
+    without_drawing(monkeypatch)
+    rng = np.random.default_rng(0)
+    auxiliary = 9 * 1024 * 256 + 2 * 256 + 256 * 21 + 21
+    assert count(DeepLabV3(21, blocks=BLOCKS[blocks], rng=rng)) == parameters
+    assert count(DeepLabV3(21, blocks=BLOCKS[blocks], auxiliary=False, rng=rng)) == parameters - auxiliary
+    assert count(DeepLabV3(1, auxiliary=False, rng=rng)) == 39_638_869 - 20 * (256 + 1)
+
+
+def test_names():
+    names = set(tiny(auxiliary=True).state_dict())
+    assert {
+        "backbone.layer4.0.conv2.weight", "classifier.0.convs.0.0.weight", "classifier.0.convs.2.1.running_mean",
+        "classifier.0.convs.3.1.weight", "classifier.0.convs.3.2.bias", "classifier.0.project.0.weight",
+        "classifier.1.weight", "classifier.2.bias", "classifier.4.bias", "aux_classifier.4.bias",
+    } <= names  # fmt: skip
+
+
+@pytest.mark.parametrize("output_stride, rates", [(16, [1, 2]), (8, [2, 4])])
+def test_strides_and_rates(output_stride, rates):
+    network = tiny(output_stride=output_stride).network
+    assert network.backbone(normal(1, 3, 65, 48))[3].shape[2:] == (-(-65 // output_stride), 48 // output_stride)
+    convs = network.classifier[0].convs.branches
+    assert [conv[0].geometry.dilation[0] for conv in convs[1:-1]] == rates
+    assert network(normal(1, 3, 65, 48)).shape == (1, 3, 65, 48)
+
+
+def test_the_whole_image_is_one_part_of_the_pyramid():
+    """Image pooling is the same at every place, and changes when the far end of the image does."""
+    pooling = tiny().network.classifier[0].convs.branches[-1].astype(np.float64)
+    x = normal(2, 32, 3, 4)
+    y = pooling(x)
+    assert y.shape == (2, 4, 3, 4) and (y == y[:, :, :1, :1]).all()
+    x[:, :, 2, 3] += 10 * normal(32)
+    assert (pooling(x)[:, :, 0, 0] != y[:, :, 0, 0]).any()
+
+
+@pytest.mark.parametrize("options", [{"auxiliary": True}, {"output_stride": 16, "multi_grid": [1, 2, 4]}])
+def test_every_gradient_of_the_whole_model(options):
+    check_gradients(tiny(**options), (33, 40), n=3, kinds=[(True, 1e-9)])
+
+
+def test_gradient_of_the_images_and_contract():
+    network = tiny(dropout=0.0).network
+    for _, layer in network.layers():
+        if type(layer).__name__ == "BatchNorm2d":
+            layer.frozen = True  # a batch of one image leaves image pooling nothing to normalise with
+    check_image_gradient(network, (17, 20), [(0, 0, 0), (1, 8, 9), (2, 16, 19)])
+    check_contract(network, (normal(2, 3, 24, 17),), (normal(1, 3, 17, 24),))
+
+
+def test_overfits_two_images():
+    fallen, right = overfit(tiny(width=4, dropout=0.0, rates=[6, 12, 18]), 40, size=32)
+    assert fallen < 0.4 and right > 0.9
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="DeepLabV3: output_stride must be 16 or 8, got 4"):
+        tiny(output_stride=4)
+    with pytest.raises(ValueError, match="DeepLabV3: width must be a whole number >= 1, got 0"):
+        tiny(width=0)
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 3, H, W\)"):
+        tiny().network(normal(1, 1, 8, 8))

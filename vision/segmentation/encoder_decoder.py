@@ -1,0 +1,110 @@
+"""Down through convolutions and poolings, and the same way up again: what SegNet and DeconvNet share."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from nn import BatchNorm2d, MaxPool2d, Sequential
+from nn.layer import Layer, check_shape
+from vision.backbones.vgg import POOL, VGG16
+from vision.segmentation.unpooling import Unpool2d
+
+
+def widened(width: int, depth: int = 5) -> list:
+    """The plan of VGG-16 up to its pooling number `depth`, width channels in place of 64, all others in proportion."""
+    if not 1 <= depth <= 5:
+        raise ValueError(f"widened: VGG-16 has 5 poolings, depth must be in 1 .. 5, got {depth}")
+    plan = [step if step == POOL else step // 64 * width for step in (*VGG16, POOL)]
+    return plan[: [i for i, step in enumerate(plan) if step == POOL][depth - 1] + 1]
+
+
+def blocks(features: Sequential) -> list[Sequential]:
+    """The layers between the poolings, each block a Sequential of the same layer objects."""
+    ends = [i for i, layer in enumerate(features) if isinstance(layer, MaxPool2d)]
+    return [features[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends)]
+
+
+def mirrored(plan: Sequence) -> list[list[tuple[int, int]]]:
+    """(inputs, outputs) of each convolution on the way up, block by block from the deepest.
+
+    A convolution of the plan from a to b channels has one from b to a as its image, in the opposite order; that of the
+    first one, which would give the 3 channels of an image, is left to the caller.
+    """
+    found, channels = [[]], None
+    for step in plan:
+        if step == POOL:
+            found.append([])
+        else:
+            found[-1] += [(step, channels)] if channels else []
+            channels = step
+    return [block[::-1] for block in reversed(found[:-1])]
+
+
+def block(pairs: Sequence[tuple[int, int]], layers: Callable[[int, int], Sequence[Layer]]) -> Sequential:
+    """One after another the layers that layers(inputs, outputs) makes."""
+    return Sequential(*(layer for pair in pairs for layer in layers(*pair)))
+
+
+def freeze_cancelled(layers: Sequential) -> Sequential:
+    """Layers, the biases that batch normalisation follows no longer trained: it subtracts them again.
+
+    Published weights of such nets have these biases, so they are here, too.
+    """
+    for layer, following in pairwise(layers):
+        if isinstance(following, BatchNorm2d) and layer.bias is not None:
+            layer.bias.trainable = False
+    return layers
+
+
+class Cache(NamedTuple):
+    """The caches of the layers: encoders and poolings in order, unpoolings and decoders from the deepest."""
+
+    encoders: list
+    pools: list
+    middle: Any
+    unpools: list
+    decoders: list
+    score: Any
+
+
+class EncoderDecoder(Layer):
+    """images (N, 3, H, W) to logits (N, classes, H, W): encoders, a middle, decoders, a score layer.
+
+    After each encoder 2x2 max pooling, which rounds odd sizes up; before each decoder unpooling by `unpool` (see
+    Unpool2d) to the size that the encoder of the same level gave, in mode "max" to the very places its maxima had.
+    A subclass sets encoders (from the first), decoders (from the deepest), score and, if it has one, middle, and says
+    in `children` under which names their parameters go.
+    """
+
+    middle: Layer = Sequential()
+
+    def __init__(self, unpool: str):
+        self.pool, self.unpool = MaxPool2d(2, ceil_mode=True, return_indices=True), Unpool2d(unpool)
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        cache, pooled = Cache([], [], None, [], [], None), []
+        for encoder in self.encoders:
+            x, c = encoder.forward(x, training)
+            cache.encoders.append(c)
+            size = x.shape[2:]
+            (x, indices), c = self.pool.forward(x, training)
+            cache.pools.append(c)
+            pooled.append((indices, size))
+        x, c_middle = self.middle.forward(x, training)
+        for decoder in self.decoders:
+            x, c = self.unpool.forward(x, *pooled.pop(), training)
+            cache.unpools.append(c)
+            x, c = decoder.forward(x, training)
+            cache.decoders.append(c)
+        y, c_score = self.score.forward(x, training)
+        return y, cache._replace(middle=c_middle, score=c_score)
+
+    def backward(self, dy, cache):
+        dx = self.score.backward(dy, cache.score)
+        for decoder, c_unpool, c in reversed([*zip(self.decoders, cache.unpools, cache.decoders)]):
+            dx, _ = self.unpool.backward(decoder.backward(dx, c), c_unpool)
+        dx = self.middle.backward(dx, cache.middle)
+        for encoder, c_pool, c in reversed([*zip(self.encoders, cache.pools, cache.encoders)]):
+            dx = encoder.backward(self.pool.backward(dx, c_pool), c)
+        return dx

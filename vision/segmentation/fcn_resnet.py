@@ -1,0 +1,120 @@
+"""The FCN of torchvision: ResNet-50 at a stride of 8 pixels, two convolutions, bilinear interpolation.
+
+Reference: Long et al. 2015, arXiv:1411.4038 (the idea); torchvision.models.segmentation.fcn_resnet50 (the network).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential, Upsample2d
+from nn.layer import Layer
+from vision.backbones.resnet import BLOCKS, ResNet
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+
+OF_AUXILIARY = 0.5  # the weight of its loss, as in torchvision's references/segmentation
+
+
+class Cache(NamedTuple):
+    """The caches of the layers, and the sizes of the scores before interpolation."""
+
+    backbone: Any
+    head: Any
+    up: Any
+    auxiliary: Any
+    auxiliary_up: Any
+
+
+class FCNResNet(Layer):
+    """images (N, 3, H, W) to logits (N, classes, H, W); `scores` gives those of the auxiliary head, too.
+
+    backbone: a ResNet whose last two stages have dilations for strides; classifier: 3x3 to a quarter of the channels,
+    batch normalisation, ReLU, dropout 0.1, 1x1 to the scores; auxiliary: whether there is a second one on layer3, for
+    the loss alone. Names and numbers are torchvision's (aux_classifier.0.weight, ...), so that its checkpoints fit.
+    """
+
+    def __init__(
+        self, classes: int, width: int = 64, blocks: tuple[int, ...] = BLOCKS["resnet50"], auxiliary: bool = True, *,
+        rng: np.random.Generator,
+    ):  # fmt: skip
+        self.backbone = ResNet(blocks, width, (False, True, True), rng=rng)
+
+        def head(channels):
+            return Sequential(
+                Conv2d(channels, channels // 4, 3, padding=1, bias=False, rng=rng), BatchNorm2d(channels // 4), ReLU(),
+                Dropout(0.1, rng=rng.spawn(1)[0]), Conv2d(channels // 4, classes, 1, rng=rng),
+            )  # fmt: skip
+
+        self.classifier = head(32 * width)
+        self.aux_classifier = head(16 * width) if auxiliary else None
+
+    def forward(self, x, training=True):
+        (logits, _), cache = self.scores(x, training)
+        return logits, cache
+
+    def backward(self, dy, cache):
+        return self.scores_backward((dy, None), cache)
+
+    def scores(self, x, training=True):
+        """((logits, auxiliary logits or None), cache)."""
+        up = Upsample2d(x.shape[2:], mode="bilinear", align_corners=False)
+        (*_, layer3, layer4), c_backbone = self.backbone.forward(x, training)
+        small, c_head = self.classifier.forward(layer4, training)
+        logits, c_up = up.forward(small)
+        if self.aux_classifier is None or not training:
+            return (logits, None), Cache(c_backbone, c_head, (up, c_up), None, None)
+        small, c_auxiliary = self.aux_classifier.forward(layer3, training)
+        auxiliary, c_auxiliary_up = up.forward(small)
+        return (logits, auxiliary), Cache(c_backbone, c_head, (up, c_up), c_auxiliary, c_auxiliary_up)
+
+    def scores_backward(self, dy, cache):
+        """The gradient of the images from those of both logits; None for auxiliary logits that do not count."""
+        dlogits, dauxiliary = dy
+        up, c_up = cache.up
+        dlayer4 = self.classifier.backward(up.backward(dlogits, c_up), cache.head)
+        dlayer3 = None
+        if dauxiliary is not None:
+            dlayer3 = self.aux_classifier.backward(up.backward(dauxiliary, cache.auxiliary_up), cache.auxiliary)
+        return self.backbone.backward((None, None, dlayer3, dlayer4), cache.backbone)
+
+
+class AuxiliaryCache(NamedTuple):
+    """From loss to backward: the network's cache, and the gradients of both scores."""
+
+    network: Any
+    dscores: tuple
+
+
+class AuxiliaryClassifier(PixelClassifier):
+    """A network with `scores`, trained on both: {pixels, auxiliary}, the latter's cross-entropy times 0.5."""
+
+    def loss(self, batch, rng: np.random.Generator):
+        images, labels, *weights = batch
+        (logits, auxiliary), c_network = self.network.scores(images)
+        pixels, dlogits = self.pixel_loss(logits, labels, *weights)
+        if auxiliary is None:
+            return {"pixels": pixels}, AuxiliaryCache(c_network, (dlogits, None))
+        value, dauxiliary = self.pixel_loss(auxiliary, labels, *weights)
+        losses = {"pixels": pixels, "auxiliary": OF_AUXILIARY * value}
+        return losses, AuxiliaryCache(c_network, (dlogits, OF_AUXILIARY * dauxiliary))
+
+    def backward(self, cache: AuxiliaryCache):
+        return self.network.scores_backward(cache.dscores, cache.network)
+
+
+# torchvision's references/segmentation/train.py: 30 epochs of COCO, batches of 4 on each of 8 GPUs, rate 0.02.
+RECIPE = {
+    "data": "voc", "epochs": 30, "batch_size": 32, "lr": 0.02, "weight_decay": 1e-4, "schedule": "polynomial",
+    "warm_up": 0, "clip_norm": 0.0,
+}  # fmt: skip
+
+
+@register("fcn_resnet50", "segmentation", recipe=RECIPE)
+def fcn_resnet50(classes, rng: np.random.Generator, **options) -> AuxiliaryClassifier:
+    """torchvision's fcn_resnet50: 35,322,218 parameters for 21 classes; its checkpoints load with --pretrained."""
+    own = {"width": 64, "blocks": list(BLOCKS["resnet50"]), "auxiliary": True, "short_side": 520, "max_side": 1040}
+    options = complete("fcn_resnet50", options, **OPTIONS | own)
+    sizes = {name: options[name] for name in ("width", "blocks", "auxiliary")}
+    return AuxiliaryClassifier(FCNResNet(len(classes), **sizes, rng=rng), classes, options)

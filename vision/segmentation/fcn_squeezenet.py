@@ -1,0 +1,70 @@
+"""FCN-4s on SqueezeNet 1.0: the skips of FCN on a classifier small enough for a CPU, with published weights.
+
+Reference: Long et al. 2015, arXiv:1411.4038, sec. 4.1 (any classifier can be turned; theirs are AlexNet, VGG-16 and
+GoogLeNet); Iandola et al. 2016, arXiv:1602.07360.
+"""
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, Dropout, Sequential
+from nn.layer import positive
+from vision.classification.classifier import complete
+from vision.classification.squeezenet import SqueezeNet
+from vision.registry import register
+from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
+
+AROUND = 16  # zeros on each side of the image: no interpolation inside lacks a neighbour
+# Pixel 4 i + 5 is the middle of what a cell i of stride 4 sees, 8 i + 9 and 16 i + 17 those of stride 8 and 16; between
+# them go kernels of 3 without padding, in which output 2 i + 1 is the middle of input i, and the last one, of 7, has it
+# at 4 i + 3: output o is pixel o + 2.
+START = AROUND - 2
+
+
+class FCNSqueezeNet(SkipNet):
+    """images (N, 3, H, W) to logits (N, classes, H, W): scores at strides of 16, 8 and 4, added, and interpolated.
+
+    SqueezeNet's layers, all but its last convolution, stand in `features` under torchvision's numbers, so that weights
+    of its squeezenet1_0 fit. Scores are 1x1 convolutions of fire9 (with dropout), fire8 and fire4 after batch
+    normalisation, which brings the three, some tens with the published weights, to one scale. width: see SqueezeNet.
+    """
+
+    around, final_start = AROUND, START
+
+    def __init__(self, classes: int, width: int = 16, dropout: float = 0.5, *, rng: np.random.Generator):
+        positive(self, classes=classes, width=width)
+        self.features = f = SqueezeNet(1, width, rng=rng).features
+        self.parts = [f[:6], f[6:11], f[11:]]  # to fire4, fire8, fire9
+
+        def score(channels, *before):
+            return Sequential(*before, BatchNorm2d(channels), Conv2d(channels, classes, 1, rng=rng))
+
+        self.classifier = score(32 * width, Dropout(dropout, rng=rng.spawn(1)[0]))
+        self.skips, self.starts = [score(32 * width), score(16 * width)], [0, 0]
+        self.ups = [learned_interpolation(classes, 3, 2) for _ in self.skips]
+        self.final = BilinearInterpolation(7, 4)
+
+    def children(self):
+        """features, classifier, score_fire8, score_fire4, upscore2 and upscore_fire8."""
+        yield from (("features", self.features), ("classifier", self.classifier))
+        names = ("score_fire8", "score_fire4", "upscore2", "upscore_fire8")
+        yield from zip(names, (*self.skips, *self.ups))
+
+
+# Published weights need a low rate; from random ones --lr 0.002 learns faster.
+RECIPE = {
+    "data": "camvid", "epochs": 60, "batch_size": 4, "optimiser": "adam", "lr": 0.0005, "weight_decay": 0.0,
+    "schedule": "polynomial", "warm_up": 50,
+}  # fmt: skip
+
+
+@register("fcn_squeezenet", "segmentation", recipe=RECIPE)
+def fcn_squeezenet(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+    """FCN-4s on SqueezeNet 1.0; give its published weights with --pretrained."""
+    options = complete(
+        "fcn_squeezenet", options, **OPTIONS | {
+            "width": 16, "dropout": 0.5, "short_side": 180, "max_side": 240, "mean": (123, 117, 104), "std": (1, 1, 1),
+        }
+    )  # fmt: skip
+    network = FCNSqueezeNet(len(classes), options["width"], options["dropout"], rng=rng)
+    return PixelClassifier(network, classes, options)

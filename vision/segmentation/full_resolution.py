@@ -1,0 +1,64 @@
+"""The costly way to label every pixel: convolutions that keep the full resolution from the first to the last.
+
+A layer of D channels on an H x W image has D H W activations, all kept for the backward pass, and k^2 D^2 H W
+multiply-adds. One pooling in front of it would leave a quarter of both, and double the distance that each further
+layer sees: here `depth` layers see (k - 1) depth + 1 pixels. VGG-16's 13 convolutions on 224 x 224 pixels have 15.3
+thousand million multiply-adds; without its poolings they would have 738.
+"""
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, ReLU, Sequential
+from nn.layer import Layer, check_shape, positive
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+
+
+class FullResolution(Layer):
+    """images (N, 3, H, W) to logits (N, classes, H, W): `depth` convolutions of D = width channels, then a 1x1 one.
+
+    Each convolution is kernel_size x kernel_size (odd), pads with zeros to keep the size, and is followed by batch
+    normalisation, unless batch_norm is False, and ReLU.
+
+    Reference: as in courses (Stanford's CS231n: "convolutions at original image resolution will be very expensive");
+    Badrinarayanan et al. 2017, arXiv:1511.00561, sec. 3.1, tried it: more memory, slower to converge, poor.
+    """
+
+    def __init__(
+        self, classes: int, width: int = 64, depth: int = 13, kernel_size: int = 3, batch_norm: bool = True, *,
+        rng: np.random.Generator,
+    ):  # fmt: skip
+        positive(self, classes=classes, width=width, depth=depth, kernel_size=kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"FullResolution: kernel_size must be odd, got {kernel_size}")
+        layers = []
+        for channels in [3] + (depth - 1) * [width]:
+            layers.append(Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=not batch_norm, rng=rng))
+            layers += [BatchNorm2d(width), ReLU()] if batch_norm else [ReLU()]
+        self.features, self.score = Sequential(*layers), Conv2d(width, classes, 1, rng=rng)
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        x, c_features = self.features.forward(x, training)
+        y, c_score = self.score.forward(x, training)
+        return y, (c_features, c_score)
+
+    def backward(self, dy, cache):
+        c_features, c_score = cache
+        return self.features.backward(self.score.backward(dy, c_score), c_features)
+
+
+SMALL = {
+    "epochs": 8, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
+}  # fmt: skip
+
+
+@register("full_resolution_small", "segmentation", recipe=SMALL)
+def full_resolution_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+    """Eight 5x5 convolutions of 16 channels, which see 33 pixels: for generated scenes and CPUs."""
+    own = {"width": 16, "depth": 8, "kernel_size": 5, "batch_norm": True, "short_side": 64, "max_side": 80}
+    options = complete("full_resolution_small", options, **OPTIONS | own)
+    sizes = {name: options[name] for name in ("width", "depth", "kernel_size", "batch_norm")}
+    return PixelClassifier(FullResolution(len(classes), **sizes, rng=rng), classes, options)

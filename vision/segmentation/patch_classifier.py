@@ -1,0 +1,188 @@
+"""Sliding window: cut a patch round each pixel and classify its centre; and the same at once for all pixels.
+
+Neighbouring patches share nearly all of their pixels, and a sliding window computes everything anew in each. With the
+same weights the network can go over the whole image instead, if no pooling skips a pixel: where the patch's network
+steps two pixels, the image's steps one, and all that follows takes its inputs twice as far apart (dilation). Each pixel
+then has the score that its own patch would have given it.
+
+Reference: Ciresan, Giusti, Gambardella and Schmidhuber 2012, Deep neural networks segment neuronal membranes in
+electron microscopy images; Giusti et al. 2013, Fast image scanning with deep max-pooling convolutional neural networks,
+arXiv:1302.1700; Long et al. 2015, arXiv:1411.4038, sec. 3.1 and 3.2.
+"""
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import Conv2d, MaxPool2d, ReLU, Sequential
+from nn.backend import array_module
+from nn.device import device_of, to_device
+from nn.layer import Layer, check_shape, positive
+from nn.windows import pad
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+
+
+class PatchNetwork(Layer):
+    """patches (M, 3, P, P) to logits (M, classes, 1, 1); and images (N, 3, H, W) to logits (N, classes, H, W).
+
+    For each of `kernels` a convolution of that size to `width` channels, ReLU and 2x2 max pooling; then a convolution
+    over the last x last cells that are left to `hidden` units, ReLU, and a 1x1 convolution. The default is the paper's
+    N4, on patches of P = 95. Patches have odd sides, so that there is a centre; an even first kernel gives them.
+
+    `classify` is the window's network; forward is the image's: the same Parameters in layers with stride 1 and
+    dilation 1, 2, 4, ..., on the image with P // 2 zeros, the mean colour, on each side (the paper mirrors it there).
+    """
+
+    def __init__(
+        self, classes: int, width: int = 48, kernels: tuple[int, ...] = (4, 5, 4, 4), last: int = 3, hidden: int = 200,
+        *, rng: np.random.Generator,
+    ):  # fmt: skip
+        positive(self, classes=classes, width=width, last=last, hidden=hidden, **{"kernels": min(kernels, default=0)})
+        self.patch = last
+        for kernel in reversed(kernels):
+            self.patch = 2 * self.patch + kernel - 1
+        if self.patch % 2 == 0:
+            raise ValueError(
+                f"PatchNetwork: kernels {list(kernels)} make patches of {self.patch}: the first must be even"
+            )
+        layers, channels = [], 3
+        for kernel in kernels:
+            layers += [Conv2d(channels, width, kernel, rng=rng), ReLU(), MaxPool2d(2)]
+            channels = width
+        layers += [Conv2d(channels, hidden, last, rng=rng), ReLU(), Conv2d(hidden, classes, 1, rng=rng)]
+        self.layers_of_window = Sequential(*layers)
+        self.layers_of_image = without_steps(self.layers_of_window)
+
+    def children(self):
+        """The window's network, as `network`: the other one has the same parameters."""
+        yield "network", self.layers_of_window
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        return self.layers_of_image.forward(pad(x, (self.patch // 2, self.patch // 2)), training)
+
+    def backward(self, dy, cache):
+        dx, p = self.layers_of_image.backward(dy, cache), self.patch // 2
+        return dx[:, :, p : dx.shape[2] - p, p : dx.shape[3] - p]
+
+    def classify(self, images, places, training=True):
+        """(logits (M, classes, 1, 1), cache) of the patches round pixels, places (M, 3) int: image, row, column."""
+        return self.layers_of_window.forward(self.cut(images, places), training)
+
+    def cut(self, images, places):
+        """patches (M, 3, P, P), zeros where they reach over the image's border."""
+        p, xp = self.patch, array_module(images)
+        padded = pad(images, (p // 2, p // 2))
+        if xp is np:
+            return np.stack([padded[n, :, r : r + p, c : c + p] for n, r, c in places])
+        n, r, c = places.T[:, :, None, None]  # on a GPU in one go: each (M, 1, 1)
+        return padded[n, :, r + xp.arange(p)[:, None], c + xp.arange(p)].transpose(0, 3, 1, 2)
+
+    def slide(self, images):
+        """forward's logits in inference by the window: a batch of patches for each row of pixels. Slow."""
+        n, _, h, w = images.shape
+        rows = [
+            self.classify(images, [(i, r, c) for c in range(w)], training=False)[0] for i in range(n) for r in range(h)
+        ]
+        return array_module(images).stack(rows).reshape(n, h, w, -1).transpose(0, 3, 1, 2)
+
+    def multiply_adds_by(self, height: int, width: int) -> tuple[int, int]:
+        """(sliding, at once): the multiply-adds for an image of a size by the window and by the image's network."""
+        around = 2 * (self.patch // 2)
+        window = _multiply_adds(self.layers_of_window, self.patch, self.patch)
+        return height * width * window, _multiply_adds(self.layers_of_image, height + around, width + around)
+
+
+def without_steps(layers: Sequential) -> Sequential:
+    """Layers that give at every pixel what `layers` give for the window there: on the same Parameters."""
+    found, dilation = [], 1
+    for layer in layers:
+        if isinstance(layer, Conv2d):
+            dilated = copy.copy(layer)  # weight and bias are the same objects
+            dilated.geometry = layer.geometry._replace(dilation=(dilation, dilation))
+            found.append(dilated)
+        elif isinstance(layer, MaxPool2d):
+            found.append(MaxPool2d(2, stride=1, dilation=dilation))
+            dilation *= 2
+        else:
+            found.append(layer)
+    return Sequential(*found)
+
+
+def _multiply_adds(layers, *size):
+    """Those of the convolutions on an image of a size."""
+    total = 0
+    for layer in layers:
+        if hasattr(layer, "geometry"):
+            size = layer.geometry.output_size(layer, *size)
+        if isinstance(layer, Conv2d):
+            total += layer.multiply_adds((1, layer.out_channels, *size))
+    return total
+
+
+class Cache(NamedTuple):
+    """The network's cache for the patches, and the gradient of the loss with respect to their logits."""
+
+    network: Any
+    dlogits: np.ndarray
+
+
+class PatchClassifier(PixelClassifier):
+    """A PatchNetwork trained as the paper trains it, on single patches, and used on whole images.
+
+    options: patches: how many are drawn from each image and step, with replacement, among the pixels with a label;
+    balanced: as many of each class that the image has, on average (the paper's way), else as often as they come.
+    """
+
+    def loss(self, batch, rng: np.random.Generator):
+        """({pixels}, cache): the mean of -log p(label) over the centres of the patches drawn."""
+        images, labels, *_ = batch
+        places = self.draw(labels, rng)
+        logits, cache = self.network.classify(images, places)
+        pixels, dlogits = self.pixel_loss(logits, labels[tuple(places.T)][:, None, None])
+        return {"pixels": pixels}, Cache(cache, dlogits)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters. The images get none."""
+        self.network.layers_of_window.backward(cache.dlogits, cache.network)
+
+    def draw(self, labels, rng: np.random.Generator) -> np.ndarray:
+        """(M, 3): image, row and column of pixels with a label, `patches` from each image that has any.
+
+        They are drawn on the CPU: from the GPU the labels come back, which only just went there, and the places go in.
+        """
+        found = []
+        for n, of_image in enumerate(to_device(labels, "cpu")):
+            rows, columns = np.nonzero(of_image >= 0)
+            if not len(rows):
+                continue
+            p = None
+            if self.hyperparameters["balanced"]:
+                _, which, counts = np.unique(of_image[rows, columns], return_inverse=True, return_counts=True)
+                p = 1 / (counts[which] * len(counts))
+            chosen = rng.choice(len(rows), self.hyperparameters["patches"], p=p)
+            found.append(np.stack([np.full(len(chosen), n), rows[chosen], columns[chosen]], axis=1))
+        if not found:
+            raise ValueError("PatchClassifier: no pixel of the batch has a label")
+        return to_device(np.concatenate(found), device_of(labels))
+
+
+SMALL = {
+    "epochs": 8, "batch_size": 4, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
+}  # fmt: skip
+
+
+@register("patch_classifier_small", "segmentation", recipe=SMALL)
+def patch_classifier_small(classes, rng: np.random.Generator, **options) -> PatchClassifier:
+    """A sliding window of 31 pixels with 16 channels, for generated scenes and CPUs."""
+    own = {
+        "width": 16, "kernels": [4, 3, 3], "last": 2, "hidden": 64, "patches": 64, "balanced": False, "short_side": 64,
+        "max_side": 80,
+    }  # fmt: skip
+    options = complete("patch_classifier_small", options, **OPTIONS | own)
+    sizes = {name: options[name] for name in ("width", "kernels", "last", "hidden")}
+    return PatchClassifier(PatchNetwork(len(classes), **sizes, rng=rng), classes, options)

@@ -1,0 +1,81 @@
+"""SegNet: VGG-16's convolutions, the same mirrored, and between them nothing but the places of the maxima.
+
+Reference: Badrinarayanan, Kendall and Cipolla 2017, SegNet: a deep convolutional encoder-decoder architecture for image
+segmentation, arXiv:1511.00561.
+"""
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, ReLU, Sequential
+from nn.layer import positive
+from vision.backbones.vgg import VGG
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.segmentation.encoder_decoder import EncoderDecoder, block, blocks, freeze_cancelled, mirrored, widened
+from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+
+
+class SegNet(EncoderDecoder):
+    """images (N, 3, H, W) to logits (N, classes, H, W): 13 encoder and 13 decoder convolutions, 3x3, batch-normalised.
+
+    The encoder's layers stand in `features` under torchvision's numbers, so that weights of its vgg16_bn fit. The last
+    convolution of the decoder, 3x3 too, gives the class scores. width: channels of the first convolution, 64 in the
+    paper; depth: how many of VGG-16's five blocks there are. unpool: see Unpool2d; the paper's is "max". All weights
+    start as in He et al. 2015.
+
+    Reference: Badrinarayanan et al. 2017, sec. 3, fig. 2; the authors' segnet_train.prototxt.
+    """
+
+    def __init__(
+        self, classes: int, width: int = 64, depth: int = 5, unpool: str = "max", *, rng: np.random.Generator
+    ):  # fmt: skip
+        positive(self, classes=classes, width=width, depth=depth)
+        super().__init__(unpool)
+        plan = widened(width, depth)
+        self.features = freeze_cancelled(VGG(plan, batch_norm=True, rng=rng).features)
+        self.encoders = blocks(self.features)
+
+        def layers(inputs, outputs):
+            return Conv2d(inputs, outputs, 3, padding=1, rng=rng), BatchNorm2d(outputs), ReLU()
+
+        self.decoders = [freeze_cancelled(block(pairs, layers)) for pairs in mirrored(plan)]
+        self.decoder = Sequential(*(layer for decoder in self.decoders for layer in decoder))
+        self.score = Conv2d(width, classes, 3, padding=1, rng=rng)
+
+    def children(self):
+        """features (the encoders), decoder (all decoders together, from the deepest) and score."""
+        yield "features", self.features
+        yield "decoder", self.decoder
+        yield "score", self.score
+
+
+# The authors' segnet_solver.prototxt: 40,000 batches of 4 (436 epochs of CamVid's 367 images) from VGG-16's weights.
+RECIPE = {
+    "data": "camvid", "epochs": 436, "batch_size": 4, "lr": 0.001, "weight_decay": 0.0005, "schedule": "constant",
+    "warm_up": 0, "clip_norm": 0.0,
+}  # fmt: skip
+# From random weights within minutes: Adam learns faster there, and a fifth pooling leaves 2 x 3 of 64 x 80 pixels.
+SMALL = {
+    "epochs": 12, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
+    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
+}  # fmt: skip
+
+
+@register("segnet", "segmentation", recipe=RECIPE)
+def segnet(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+    """SegNet: 29,449,355 parameters for CamVid's 11 classes."""
+    own = {"width": 64, "depth": 5, "unpool": "max", "short_side": 360, "max_side": 480, "class_weights": "median"}
+    return _made("segnet", classes, rng, options, own)
+
+
+@register("segnet_small", "segmentation", recipe=SMALL)
+def segnet_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+    """A narrow SegNet, for generated scenes and CPUs."""
+    own = {"width": 8, "depth": 4, "unpool": "max", "short_side": 64, "max_side": 80}
+    return _made("segnet_small", classes, rng, options, own)
+
+
+def _made(name, classes, rng, options, own):
+    options = complete(name, options, **OPTIONS | own)
+    sizes = {name: options[name] for name in ("width", "depth", "unpool")}
+    return PixelClassifier(SegNet(len(classes), **sizes, rng=rng), classes, options)

@@ -1,0 +1,183 @@
+"""SegNet-Basic, and the decoders that the SegNet paper compares, over one and the same encoder.
+
+Reference: Badrinarayanan, Kendall and Cipolla 2017, arXiv:1511.00561, sec. 3.1 and table 1.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import BatchNorm2d, Conv2d, LocalResponseNorm, MaxPool2d, ReLU, Sequential
+from nn.layer import Layer, check_shape, positive
+from vision.classification.classifier import complete
+from vision.registry import register
+from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.segmentation.unpooling import BilinearDeconv2d, Unpool2d
+
+
+class Variant(NamedTuple):
+    """What a decoder is made of."""
+
+    upsampling: str  # "unpool": by the maxima's places; "bilinear": fixed; "deconv": learned from bilinear kernels on
+    filters: str | None  # that follow: "multi-channel" convolutions, "single-channel" ones, None
+    addition: bool  # of the encoder's pooled map of the same size
+    reduction: bool  # of the encoder's maps to one channel a class, by 1x1 convolutions
+
+
+DECODERS = {
+    "bilinear": Variant("bilinear", None, addition=False, reduction=True),
+    "segnet": Variant("unpool", "multi-channel", addition=False, reduction=False),
+    "segnet_addition": Variant("unpool", "multi-channel", addition=True, reduction=False),
+    "segnet_single_channel": Variant("unpool", "single-channel", addition=False, reduction=False),
+    "fcn": Variant("deconv", None, addition=True, reduction=True),
+    "fcn_no_addition": Variant("deconv", None, addition=False, reduction=True),
+    "fcn_no_reduction": Variant("deconv", None, addition=True, reduction=False),
+    "fcn_no_addition_no_reduction": Variant("deconv", None, addition=False, reduction=False),
+}
+
+
+class Cache(NamedTuple):
+    """The caches of the layers, level by level; of the decoders from the deepest."""
+
+    norm: Any
+    encoders: list
+    pools: list
+    reduced: dict[int, Any]
+    ups: list
+    filters: list
+    classifier: Any
+
+
+class SegNetBasic(Layer):
+    """images (N, 3, H, W) to logits (N, classes, H, W): four encoders, and four decoders of the kind `decoder` names.
+
+    Encoder: 7x7 convolution to `width` channels, batch normalisation, ReLU, 2x2 max pooling (odd sizes round up).
+    Decoder: upsampling by 2, then the variant's filters, no ReLU, then the addition of the pooled map of that size,
+    where the variant has them (the last decoder meets the image's size, at which nothing was pooled). Convolutions,
+    reductions and transposed ones too, are without bias and batch-normalised, but for the 1x1 classifier. At the input
+    stands local response normalisation, as in the authors' code (the paper: local contrast normalisation), for pixels
+    of 0 .. 255.
+
+    The variants of table 1 are DECODERS: "segnet" is SegNet-Basic, with "_addition" its EncoderAddition, with
+    "_single_channel" its SingleChannelDecoder; "bilinear"; "fcn" is FCN-Basic, 8x8 transposed convolutions, and the
+    same without addition, without reduction (of the encoder's channels to the classes), without both. Where the maps
+    are reduced, the last one is the scores; else a 1x1 convolution follows. The paper leaves open what the bilinear
+    variant interpolates: here scores, four times by 2, as its forward pass takes as long as FCN-Basic's.
+
+    unpool: how the "segnet" decoders upsample, see Unpool2d: "max" is the paper's, "nearest" and "bed_of_nails" are
+    those it says "performed quite poorly". kernel_size: odd.
+    """
+
+    def __init__(
+        self, classes: int, decoder: str = "segnet", width: int = 64, kernel_size: int = 7, depth: int = 4,
+        unpool: str = "max", *, rng: np.random.Generator,
+    ):  # fmt: skip
+        positive(self, classes=classes, width=width, kernel_size=kernel_size, depth=depth)
+        if decoder not in DECODERS:
+            raise ValueError(f"SegNetBasic: decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"SegNetBasic: kernel_size must be odd, got {kernel_size}")
+        self.variant = variant = DECODERS[decoder]
+
+        def filters(inputs, outputs, groups=1):
+            conv = Conv2d(inputs, outputs, kernel_size, 1, kernel_size // 2, groups=groups, bias=False, rng=rng)
+            return conv, BatchNorm2d(outputs)
+
+        def reduction():
+            return Conv2d(width, classes, 1, bias=False, rng=rng), BatchNorm2d(classes)
+
+        self.norm = LocalResponseNorm(5, alpha=1e-4, beta=0.75)
+        self.pool = MaxPool2d(2, ceil_mode=True, return_indices=True)
+        self.encoders = [Sequential(*filters(c, width), ReLU()) for c in [3] + (depth - 1) * [width]]
+        inside = classes if variant.reduction else width
+        used = range(depth) if variant.addition else [depth - 1]  # which pooled maps go to the decoders
+        self.reduce = [
+            Sequential(*reduction()) if variant.reduction and i in used else Sequential() for i in range(depth)
+        ]
+
+        def decoder_layers():
+            if variant.upsampling == "bilinear":
+                return Unpool2d("bilinear"), Sequential()
+            if variant.upsampling == "deconv":
+                return BilinearDeconv2d(inside, 8), Sequential(BatchNorm2d(inside))
+            groups = width if variant.filters == "single-channel" else 1
+            return Unpool2d(unpool), Sequential(*filters(width, width, groups))
+
+        self.ups, self.filters = map(list, zip(*(decoder_layers() for _ in range(depth))))
+        self.classifier = Sequential() if variant.reduction else Conv2d(width, classes, 1, rng=rng)
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        x, c_norm = self.norm.forward(x, training)
+        cache, pooled = Cache(c_norm, [], [], {}, [], [], None), []
+        for encoder in self.encoders:
+            x, c = encoder.forward(x, training)
+            cache.encoders.append(c)
+            size = x.shape[2:]
+            (x, indices), c = self.pool.forward(x, training)
+            cache.pools.append(c)
+            pooled.append((x, indices, size))
+        deepest = len(pooled) - 1
+        x, cache.reduced[deepest] = self.reduce[deepest].forward(x, training)
+        for i, up, filters in zip(reversed(range(deepest + 1)), self.ups, self.filters):
+            x, c = up.forward(x, *pooled[i][1:], training)
+            cache.ups.append(c)
+            x, c = filters.forward(x, training)
+            cache.filters.append(c)
+            if i and self.variant.addition:
+                skip, cache.reduced[i - 1] = self.reduce[i - 1].forward(pooled[i - 1][0], training)
+                x = x + skip
+        y, c_classifier = self.classifier.forward(x, training)
+        return y, cache._replace(classifier=c_classifier)
+
+    def backward(self, dy, cache):
+        dx, dpooled = self.classifier.backward(dy, cache.classifier), {}
+        deepest = len(self.encoders) - 1
+        for i, up, filters, c_up, c in zip(
+            range(deepest + 1), self.ups[::-1], self.filters[::-1], cache.ups[::-1], cache.filters[::-1]
+        ):
+            if i and self.variant.addition:
+                dpooled[i - 1] = self.reduce[i - 1].backward(dx, cache.reduced[i - 1])  # x + skip
+            dx, _ = up.backward(filters.backward(dx, c), c_up)
+        dx = self.reduce[deepest].backward(dx, cache.reduced[deepest])
+        for i in reversed(range(deepest + 1)):
+            if i in dpooled:
+                dx = dx + dpooled[i]  # the pooled map forks: gradients add up
+            dx = self.encoders[i].backward(self.pool.backward(dx, cache.pools[i]), cache.encoders[i])
+        return self.norm.backward(dx, cache.norm)
+
+
+# Sec. 3.2: batches of 12, a fixed rate of 0.1; the authors' segnet_basic_solver.prototxt has weight decay 0.0005 and
+# 10,000 batches, 322 epochs of CamVid's 367 images.
+RECIPE = {
+    "data": "camvid", "epochs": 322, "batch_size": 12, "lr": 0.1, "weight_decay": 0.0005, "schedule": "constant",
+    "warm_up": 0, "clip_norm": 0.0,
+}  # fmt: skip
+# A run of minutes is too short for a rate that never falls.
+SMALL = RECIPE | {
+    "data": "shapes", "epochs": 12, "batch_size": 4, "schedule": "polynomial", "shapes_train": 2000,
+    "shapes_size": [64, 80], "flip_vertical": 0.5,
+}  # fmt: skip
+OWN = {
+    "decoder": "segnet", "width": 64, "kernel_size": 7, "depth": 4, "unpool": "max", "short_side": 360, "max_side": 480,
+    "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "class_weights": "median",
+}  # fmt: skip
+
+
+@register("segnet_basic", "segmentation", recipe=RECIPE)
+def segnet_basic(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+    """SegNet-Basic and its variants by `decoder`; in the paper 0.625 to 1.625 million parameters."""
+    return _made("segnet_basic", classes, rng, options, OWN)
+
+
+@register("segnet_basic_small", "segmentation", recipe=SMALL)
+def segnet_basic_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+    """The same with 16 channels, for generated scenes and CPUs."""
+    own = OWN | {"width": 16, "short_side": 64, "max_side": 80, "class_weights": None}
+    return _made("segnet_basic_small", classes, rng, options, own)
+
+
+def _made(name, classes, rng, options, own):
+    options = complete(name, options, **OPTIONS | own)
+    sizes = {name: options[name] for name in ("decoder", "width", "kernel_size", "depth", "unpool")}
+    return PixelClassifier(SegNetBasic(len(classes), **sizes, rng=rng), classes, options)

@@ -1,0 +1,109 @@
+"""Scores of several depths of one network, added up from the coarsest to the finest: the skips of FCN."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import ConvTranspose2d
+from nn.init import bilinear_kernel
+from nn.layer import Layer, check_shape, positive
+from nn.separable import resample
+from nn.windows import pad
+from vision.segmentation.unpooling import cut_to, uncut_to
+
+
+class Cache(NamedTuple):
+    """The caches of the layers in the order of the forward pass; with those of ups and skips what shape was cut."""
+
+    parts: list
+    classifier: Any
+    ups: list
+    skips: list
+    final: Any
+    final_shape: tuple[int, ...]
+
+
+class SkipNet(Layer):
+    """images (N, 3, H, W) to logits (N, classes, H, W).
+
+        maps = one part of the network after the other;  x = classifier(last map)
+        for each skip, from the last map but one upwards:  x = up(x) + skip(map)
+        logits = final(x)
+
+    The image gets `around` zeros on each side. Sizes and places need not agree: of a skip's scores those from starts[i]
+    on are added, as many as both have, and of final's output those from final_start on are the logits.
+
+    A subclass sets parts, classifier, skips, ups, starts (the last three are lists of one length), final, final_start
+    and around, and names the parameters in `children`.
+    """
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        size, x = x.shape[2:], pad(x, (self.around, self.around))
+        cache, maps = Cache([], None, [], [], None, ()), []
+        for part in self.parts:
+            x, c = part.forward(x, training)
+            cache.parts.append(c)
+            maps.append(x)
+        x, c_classifier = self.classifier.forward(x, training)
+        for up, skip, start, finer in zip(self.ups, self.skips, self.starts, maps[-2::-1]):
+            x, c = up.forward(x, training)
+            scores, c_skip = skip.forward(finer, training)
+            both = [min(a, b - start) for a, b in zip(x.shape[2:], scores.shape[2:])]
+            cache.ups.append((c, x.shape))
+            cache.skips.append((c_skip, scores.shape))
+            x = cut_to(x, both) + cut_to(scores, both, start)
+        y, c_final = self.final.forward(x, training)
+        logits = cut_to(y, size, self.final_start)
+        return logits, cache._replace(classifier=c_classifier, final=c_final, final_shape=y.shape)
+
+    def backward(self, dy, cache):
+        dx = self.final.backward(uncut_to(dy, cache.final_shape, self.final_start), cache.final)
+        dmaps = []
+        for i in reversed(range(len(self.skips))):
+            (c, shape), (c_skip, skip_shape) = cache.ups[i], cache.skips[i]
+            dmaps.append(self.skips[i].backward(uncut_to(dx, skip_shape, self.starts[i]), c_skip))
+            dx = self.ups[i].backward(uncut_to(dx, shape), c)
+        dx = self.classifier.backward(dx, cache.classifier)
+        for part, c in zip(self.parts[::-1], cache.parts[::-1]):
+            dx = part.backward(dx, c)
+            if dmaps and part is not self.parts[0]:
+                dx = dx + dmaps.pop()  # the map before this part forks: gradients add up
+        return dx[:, :, self.around : dx.shape[2] - self.around, self.around : dx.shape[3] - self.around]
+
+
+class BilinearInterpolation(Layer):
+    """What a transposed convolution with fixed bilinear kernels gives, channel by channel, as two small matrices.
+
+    x (N, C, H, W), y (N, C, oh, ow) = rows @ x @ cols.T, oh = (H - 1) stride - 2 padding + kernel_size, ow likewise;
+    rows[o, i] = f(o + padding - i stride) with f(j) = 1 - |j - (k - 1) / 2| / ceil(k / 2) for 0 <= j < k, else 0.
+    FCN-32s' last layer would put 64 x 64 products of every score on its output; here it is 64 along each axis.
+
+    Reference: Long et al. 2015, arXiv:1411.4038, sec. 3.3 and 4.3.
+    """
+
+    def __init__(self, kernel_size: int, stride: int, padding: int = 0):
+        positive(self, kernel_size=kernel_size, stride=stride)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x, training=True):
+        check_shape(self, x=(x, ("N", "C", "H", "W")))
+        return resample(x, *(self.matrix(n) for n in x.shape[2:])), x.shape
+
+    def backward(self, dy, cache):
+        rows, cols = (self.matrix(n) for n in cache[2:])
+        check_shape(self, dy=(dy, (*cache[:2], len(rows), len(cols))))
+        return resample(dy, rows.T, cols.T)  # y = rows @ x @ cols.T
+
+    def matrix(self, n: int) -> np.ndarray:
+        """(o, n): the weight of each of n inputs in each output."""
+        k, outputs = self.kernel_size, (n - 1) * self.stride - 2 * self.padding + self.kernel_size
+        j = np.arange(outputs)[:, None] + self.padding - self.stride * np.arange(n)
+        return np.where((j >= 0) & (j < k), 1 - abs(j - (k - 1) / 2) / -(-k // 2), 0)
+
+
+def learned_interpolation(classes: int, kernel_size: int, stride: int, padding: int = 0) -> ConvTranspose2d:
+    """A transposed convolution without bias that starts as bilinear interpolation, each channel by itself."""
+    layer = ConvTranspose2d(classes, classes, kernel_size, stride, padding, bias=False)
+    layer.weight.value[...] = bilinear_kernel(layer.weight.value.shape)
+    return layer
