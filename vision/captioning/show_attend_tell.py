@@ -111,8 +111,8 @@ def doubly_stochastic(weights, lengths, scale: float):
 
 
 # Sec. 4.3: Adam, as here. The authors' code for MS COCO has lambda_penalty=1; in generated scenes most parts are
-# background, which no word is about. Many small steps on many scenes: with batches of 32 the shapes of small things were
-# still confused after as much computing.
+# background, which no word is about. Many small steps on many scenes: with batches of 32 the shapes of small things
+# were still confused after as much computing.
 RECIPE = {
     "epochs": 4, "batch_size": 8, "optimiser": "adam", "lr": 0.0015, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
