@@ -88,7 +88,7 @@ class AuxiliaryCache(NamedTuple):
 
 
 class AuxiliaryClassifier(PixelClassifier):
-    """A network with `scores`, trained on both: {pixels, auxiliary}, the latter's cross-entropy times 0.5."""
+    """A network with two `scores` (N, C, H, W): {pixels, auxiliary}, the latter's cross-entropy times 0.5."""
 
     def loss(self, batch, rng: np.random.Generator):
         images, labels, *weights = batch

@@ -20,7 +20,7 @@ from vision.segmentation.unpooling import cut_to, uncut_to
 
 
 class SameConv2d(Conv2d):
-    """A Conv2d of stride 1 whose output has the size of x; an even kernel sees one more pixel above and to the left."""
+    """A Conv2d, x (N, C, H, W) to y (N, O, H, W); an even kernel sees one more pixel above and to the left."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, rng: np.random.Generator):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, rng=rng)
