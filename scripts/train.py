@@ -74,6 +74,8 @@ def build_model(args: Namespace, task: Task, train_data) -> Layer:
     model = build(**dict(args.set))
     if task.derive and (counted := task.derive(model, train_data)):
         model = build(**dict(args.set) | counted)
+    if getattr(model, "needs_weights", False) and not (args.pretrained or args.weights or args.resume):
+        raise ValueError(f"{args.model}: its CNN is frozen and would stay random; give --set encoder_weights=FILE")
     if args.pretrained and not args.resume:
         loaded, names = load_pretrained(find_checkpoint(args.pretrained), model), model.state_dict()
         rest = [name for name in names if name not in loaded]

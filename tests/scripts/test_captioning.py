@@ -9,6 +9,7 @@ from PIL import Image
 
 import vision
 from datasets import Shapes
+from nn.state import save_state
 from scripts import evaluate, predict, train
 from scripts.tasks.captioning import (
     CAPTIONING,
@@ -20,6 +21,7 @@ from scripts.tasks.captioning import (
     open_captioned_shapes,
     predict_caption,
 )
+from vision.classification import SqueezeNet
 from vision.saving import load_model
 from vision.sequence import Vocabulary, tokenise
 
@@ -192,7 +194,7 @@ def test_a_beam_wider_than_the_vocabulary_finds_a_caption_at_least_as_probable()
     assert log_p(wide["ids"]) > log_p(narrow["ids"])
 
 
-def test_photographs_of_all_shapes_are_squeezed_into_one_batch(tmp_path):
+def test_photographs_of_all_shapes_are_squeezed_into_one_batch(tmp_path, error_of):
     (tmp_path / "images").mkdir()
     rng, entries = np.random.default_rng(0), []
     for i, size in enumerate(((40, 60), (70, 30), (50, 50), (33, 80))):
@@ -205,7 +207,10 @@ def test_photographs_of_all_shapes_are_squeezed_into_one_batch(tmp_path):
     data = ("--data", "listed_captions", "--root", tmp_path, "--batch-size", 3, "--pictures", 1)
     frozen = ("--model", "show_attend_tell_soft", "--set", *SMALL, "encoder=squeezenet", "fine_tune=false")
     options = ("square=true", "short_side=48", "max_side=48", "--epochs", 1, "--run-dir", tmp_path / "run")
-    assert train.main([*frozen, *options, *data]) == 0
+    assert "give --set encoder_weights=FILE" in error_of(train.main, *frozen, *options, *data)
+    save_state(SqueezeNet(1, 1, rng=np.random.default_rng(0)), tmp_path / "squeezenet.npz")
+    given = [f"encoder_weights={tmp_path / 'squeezenet.npz'}"]
+    assert train.main([*frozen, *given, *options, *data]) == 0
     model, _ = load_model(tmp_path / "run/last.npz")
     assert model.vocabulary.words[4:] == ("big", "dog", "a", "runs", "the")
     assert predict.main([tmp_path / "run/last.npz", tmp_path / "images", "--out", tmp_path / "out"]) == 0

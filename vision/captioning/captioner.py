@@ -54,6 +54,7 @@ class Captioner(Layer):
         self.encoder = Encoder(*encoder, rng=rng)
         self.preprocess = {name: options[name] for name in ("short_side", "max_side", "square", "mean", "std")}
         self.preprocess["features"] = None if options["fine_tune"] else Remembered(self.encoder)
+        self.needs_weights = not options["fine_tune"] and not options["encoder_weights"]  # else its CNN stays random
 
     def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
         """For each image {caption: str, ids (T,): its words without <start>, with <end> where it was reached}.
