@@ -238,6 +238,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args(arguments)
     package, trials = Package(), []
+    for file in options.files:
+        if Path(file).stem not in package.sources:
+            parser.error(f"{file}: errors are planted in the modules of nn/ only, such as nn/conv.py")
     for module in [Path(file).stem for file in options.files] or package.roots:
         file, source, selection = f"nn/{module}.py", package.sources[module], package.selection(module)
         found = mutants(file, source, package.roots[module], options.kinds)
