@@ -5,6 +5,9 @@ example, on the validation images that the run was trained with:
 
 example, on the test split of your own pictures, numbers into a file:
   python -m scripts.evaluate runs/mine/last.npz --data voc --root my_data --split test --json test.json
+
+example, a DeepLab with the CRF that it was trained without:
+  python -m scripts.evaluate runs/deeplab --set crf=true
 """
 
 import json
@@ -17,6 +20,7 @@ from scripts.command_line import Parser, add_device, command, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
 from scripts.run_folder import find_checkpoint
 from scripts.tasks import Task
+from scripts.train_arguments import model_option
 from vision.saving import load_model
 
 
@@ -27,7 +31,7 @@ def main(arguments: list[str]) -> int | None:
     path, out, device = find_checkpoint(args.checkpoint), args.json, args.device
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)  # sooner fail now than after the work
-    model, meta = load_model(path)
+    model, meta = load_model(path, **dict(args.set))
     task = task_of(model.config["model"])
     args = complete(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), task)
     metrics = task.evaluate(model.to(device), open_as_known(path, model.config["classes"], task, args))
@@ -45,6 +49,8 @@ def build_parser() -> Parser:
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
     group = add_data_arguments(parser, {}, "without these: what the run was validated on")
     group.add("--split", str, "NAME", "split to evaluate on")
+    text = "options of the model that differ from training's and leave its weights as they are (default: none)"
+    parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the metrics to this file, too")
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

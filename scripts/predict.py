@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from datasets import read_image, read_text
 from nn.checkpoint import replacing
+from nn.layer import Layer
 from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
 from scripts.data import task_of
 from scripts.pictures import save_drawn
@@ -41,9 +42,11 @@ RESULT, LABELS = "predictions.json", "labels"
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
     make_sure_of(args.device)
-    model = load_model(find_checkpoint(args.checkpoint))[0].to(args.device)
+    path = find_checkpoint(args.checkpoint)
+    model = load_model(path)[0]
     task = task_of(model.config["model"])
-    inputs, options = find_inputs(args.inputs, task.input), prediction_options(task, args.set)
+    inputs, (options, changes) = find_inputs(args.inputs, task.input), split_options(task, model, args.set)
+    model = (load_model(path, **changes)[0] if changes else model).to(args.device)
     names = result_names(inputs)
     refuse_to_overwrite(inputs, args.out, names)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -70,20 +73,25 @@ def build_parser() -> Parser:
         for name, task in TASKS.items()
         if task.options
     )
-    text = f"options of the prediction, by task, with their defaults: {known}"
+    text = f"options of the prediction, by task, with their defaults: {known}; or of the model, such as crf=true"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def prediction_options(task: Task, given: list) -> dict:
-    """The options of task.predict: as given, the rest by default. ValueError for a name that is none."""
+def split_options(task: Task, model: Layer, given: list) -> tuple[dict, dict]:
+    """(options of task.predict, as given or by default; options of the model that are to differ from training's).
+
+    ValueError for a name that is neither.
+    """
     given = dict(given)
-    if unknown := sorted(given.keys() - task.options.keys()):
-        known = f"choose from {', '.join(task.options)}" if task.options else "this model has none"
-        raise ValueError(f"--set: predicting has no option {unknown[0]!r}; {known}")
-    return task.options | given
+    known = [*task.options, *getattr(model, "hyperparameters", {})]
+    if unknown := [name for name in given if name not in known]:
+        choice = f"choose from {', '.join(known)}" if known else "this model has none"
+        raise ValueError(f"--set: predicting has no option {unknown[0]!r}; {choice}")
+    options = {name: given.get(name, default) for name, default in task.options.items()}
+    return options, {name: value for name, value in given.items() if name not in options}
 
 
 def find_inputs(paths: list[Path], kind: str) -> list[Path]:

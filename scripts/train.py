@@ -54,6 +54,7 @@ def main(arguments: list[str]) -> int | None:
     train_data = open_data(task, args, args.train_split, args.classes)
     val_data = open_data(task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
+    check_batches(args, model, len(train_data))
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
     trainer = build_trainer(args, task, model, train_data, val_data, config)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint begins again
@@ -83,6 +84,16 @@ def build_model(args: Namespace, task: Task, train_data) -> Layer:
     if args.weights and not args.resume:
         load_state(args.weights, model, *read_checkpoint(args.weights))
     return model
+
+
+def check_batches(args: Namespace, model: Layer, samples: int):
+    """ValueError where the last batch of an epoch is too small for a model with a `smallest_batch`."""
+    smallest, last = getattr(model, "smallest_batch", 1), samples % args.batch_size or args.batch_size
+    if last < smallest:
+        raise ValueError(
+            f"{args.model} needs batches of at least {smallest}; the last of {samples} {task_of(args.model).unit} by "
+            f"--batch-size {args.batch_size} has {last}: choose another --batch-size"
+        )
 
 
 def build_trainer(args: Namespace, task: Task, model: Layer, train_data, val_data, config: dict) -> Trainer:

@@ -9,17 +9,19 @@ from nn.state import read_state
 from vision.registry import MODELS, build
 
 
-def load_model(path: str | os.PathLike) -> tuple[Layer, dict]:
+def load_model(path: str | os.PathLike, **changes) -> tuple[Layer, dict]:
     """The model of a checkpoint, built anew with its weights loaded, and the checkpoint's meta data.
 
-    Raises ValueError naming `path` when it is missing, damaged, or of a model that is not registered in `vision`.
+    changes: options of the model that are to differ from what it was trained with, such as crf=True.
+    Raises ValueError naming `path` when it is missing, damaged, or of a model that is not registered in `vision`, or
+    does not fit the model as changed.
     """
     arrays, meta = read_checkpoint(path)
-    config = _model_config(path, meta)
+    config = _model_config(path, meta) | changes
     if config["model"] not in MODELS:
         raise ValueError(f"{path}: checkpoint of the model {config['model']!r}; registered are {', '.join(MODELS)}")
     model = build(**config)
-    load_state(path, model, arrays, meta)
+    load_state(path, model, arrays, meta | {"model": config})
     return model, meta
 
 
@@ -36,7 +38,9 @@ def load_state(path: str | os.PathLike, model: Layer, arrays: dict, meta: dict):
     try:
         model.load_state_dict(unprefixed("model/", arrays))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; it was written by another version of the model") from error
+        raise ValueError(
+            f"{path}: {error}; it was written by another version of the model, or with other options"
+        ) from error
 
 
 def load_pretrained(path: str | os.PathLike, model: Layer) -> list[str]:

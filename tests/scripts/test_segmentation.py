@@ -94,6 +94,33 @@ def test_median_class_weights_are_in_the_checkpoint(run):
     np.testing.assert_allclose(weights, np.median(frequency) / frequency, atol=1e-6)
 
 
+def test_options_that_are_not_learned_change_after_training(run, tmp_path, capsys, error_of):
+    def mean_iou(*options):
+        assert evaluate.main([run, "--json", tmp_path / "a.json", *options]) == 0
+        return json.loads((tmp_path / "a.json").read_text())["mIoU"]
+
+    assert mean_iou("--set", "short_side=16") != mean_iou() == mean_iou("--set", "short_side=32")
+    error = error_of(evaluate.main, run, "--set", "width=3")
+    assert "with other options" in error and "best.npz" in error
+    assert "'crf'" in error_of(evaluate.main, run, "--set", "crf=true")  # a U-Net has none
+
+    Image.fromarray(Shapes(1, (48, 70))[0]["image"]).save(tmp_path / "scene.png")
+    sizes = []
+    for options in ([], ["--set", "short_side=16"]):
+        assert predict.main([run, tmp_path / "scene.png", "--out", tmp_path / "out", "--threshold", 0, *options]) == 0
+        sizes.append((tmp_path / "out/scene.png").read_bytes())
+    assert sizes[0] != sizes[1]
+    error = error_of(predict.main, run, tmp_path / "scene.png", "--out", tmp_path / "out", "--set", "crf=true")
+    assert "no option 'crf'" in error and "short_side" in error
+
+
+def test_a_last_batch_too_small_for_the_model_is_named_before_training(tmp_path, error_of):
+    model = ("--model", "deeplabv3_small", "--batch-size", 2, "--run-dir", tmp_path / "run")
+    error = error_of(train.main, *model, "--shapes-train", 5)
+    assert "at least 2" in error and "the last of 5 images by --batch-size 2 has 1" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_resumes_with_its_weights(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0

@@ -14,7 +14,7 @@ from vision.backbones.resnet import BLOCKS, ResNet
 from vision.classification.classifier import complete
 from vision.registry import register
 from vision.segmentation.fcn_resnet import AuxiliaryClassifier, FCNResNet
-from vision.segmentation.pixel_classifier import OPTIONS
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
 
 WITHOUT_STRIDE = {16: (False, False, True), 8: (False, True, True)}  # by output stride
 RATES = (6, 12, 18)  # at an output stride of 16; they double at 8 (sec. 3.3)
@@ -86,6 +86,8 @@ class DeepLabV3(FCNResNet):
     paper's best, (1, 1, 1) in torchvision's. auxiliary: as in FCNResNet. Names and numbers are torchvision's.
     """
 
+    smallest_batch = 2  # ImagePooling's
+
     def __init__(
         self, classes: int, *, width: int = 64, blocks: Sequence[int] = BLOCKS["resnet50"], output_stride: int = 8,
         rates: Sequence[int] = RATES, multi_grid: Sequence[int] = (1, 1, 1), auxiliary: bool = True,
@@ -113,10 +115,7 @@ RECIPE = {
     "data": "voc", "epochs": 45, "batch_size": 16, "lr": 0.007, "weight_decay": 1e-4, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "crop": [513, 513],
 }  # fmt: skip
-SMALL = {
-    "epochs": 20, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 400, "shapes_size": [64, 80],
-}  # fmt: skip
+SMALL = ON_SHAPES | {"batch_size": 4, "epochs": 2}
 OWN = {
     "width": 64, "blocks": BLOCKS["resnet50"], "output_stride": 8, "rates": RATES, "multi_grid": (1, 1, 1),
     "auxiliary": True, "dropout": 0.5,
