@@ -1,8 +1,11 @@
 """Down through convolutions and poolings, and the same way up again: what SegNet and DeconvNet share."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from nn import BatchNorm2d, MaxPool2d, Sequential
 from nn.layer import Layer, check_shape
@@ -54,6 +57,26 @@ def freeze_cancelled(layers: Sequential) -> Sequential:
         if isinstance(following, BatchNorm2d) and layer.bias is not None:
             layer.bias.trainable = False
     return layers
+
+
+def of_plain_vgg(arrays: Mapping[str, np.ndarray], features: Sequential) -> dict[str, np.ndarray]:
+    """Weights of a plain VGG by the numbers that its layers have in `features`, which may be batch-normalised.
+
+    features.28 of VGG-16, its last convolution, is features.40 of VGG-16 with batch normalisation. Layers that
+    `features` has not are left out, other names stay. Arrays with batch normalisation of their own (a vector
+    features.N.weight) come back as they are.
+    """
+    of_features = {name: re.fullmatch(r"features\.(\d+)\.(.+)", name) for name in arrays}
+    if any(found and found[2] == "weight" and arrays[name].ndim == 1 for name, found in of_features.items()):
+        return dict(arrays)
+    places = [i for i, layer in enumerate(features) if not isinstance(layer, BatchNorm2d)]
+    renamed = {}
+    for name, found in of_features.items():
+        if found is None:
+            renamed[name] = arrays[name]
+        elif int(found[1]) < len(places):
+            renamed[f"features.{places[int(found[1])]}.{found[2]}"] = arrays[name]
+    return renamed
 
 
 class Cache(NamedTuple):

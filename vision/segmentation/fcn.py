@@ -18,8 +18,8 @@ from nn.layer import Layer, positive
 from vision.backbones.vgg import VGG
 from vision.classification.classifier import complete
 from vision.registry import register
-from vision.segmentation.encoder_decoder import freeze_cancelled, widened
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.segmentation.encoder_decoder import freeze_cancelled, of_plain_vgg, widened
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
 
 SKIPS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}  # stride: whose scores are added, from the coarsest
@@ -87,8 +87,8 @@ class FCN(SkipNet):
         yield from zip(self.names, (*self.skips, *self.ups, self.final))
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A classifier's weights as this net takes them: see convolutional."""
-        return convolutional(arrays)
+        """Weights of a VGG-16, with batch normalisation or without, as this net takes them: see convolutional."""
+        return convolutional(of_plain_vgg(arrays, self.features))
 
 
 def rounding_up(layer: Layer) -> Layer:
@@ -100,14 +100,15 @@ def convolutional(arrays: Mapping[str, np.ndarray], kernel: int = 7) -> dict[str
     """The weights of a classifier, fully connected ones turned into convolutions; all else as it is.
 
     (O, C kernel^2) of classifier.0 becomes (O, C, kernel, kernel), (O, I) of the other layers (O, I, 1, 1): the same
-    numbers in the same order, since the cells that a fully connected layer sees come channel by channel (fig. 2).
+    numbers in the same order, since the cells that a fully connected layer sees come channel by channel (fig. 2). One
+    whose inputs kernel^2 does not divide, of another net, stays as it is.
     """
 
     def turned(name, array):
-        if not name.startswith("classifier.") or array.ndim != 2:
-            return array
         k = kernel if name == "classifier.0.weight" else 1
-        return array.reshape(len(array), -1, k, k)
+        if not name.startswith("classifier.") or array.ndim != 2 or array.shape[1] % k**2:
+            return array
+        return array.reshape(len(array), array.shape[1] // k**2, k, k)
 
     return {name: turned(name, array) for name, array in arrays.items()}
 
@@ -126,13 +127,10 @@ RECIPE = {
     "warm_up": 0, "clip_norm": 0.0,
 }  # fmt: skip
 FINER = RECIPE | {"lr": 1e-6}
-# From random weights and with batch normalisation, a run of minutes, half as long for the finer nets. Scenes are shown
-# to them three times as large: half of the objects have less than 20 pixels.
-SMALL = {
-    "epochs": 6, "batch_size": 4, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
-}  # fmt: skip
-SMALL_FINER = SMALL | {"epochs": 3, "lr": 0.001}
+# From random weights and with batch normalisation, a run of minutes, shorter for the finer nets. Scenes are shown to
+# them three times as large: half of the objects have less than 20 pixels.
+SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
+SMALL_FINER = SMALL | {"epochs": 1, "shapes_train": 4000, "lr": 0.001}
 # mean and std, of all models in OPTIONS, are those of torchvision's VGG-16; the paper's std is 1.
 OWN = {
     "width": 64, "hidden": 4096, "dropout": 0.5, "padding": "published", "batch_norm": False, "score_std": 0.0,

@@ -12,7 +12,7 @@ from nn import BatchNorm2d, Conv2d, ReLU, Sequential
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import complete
 from vision.registry import register
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier
 
 
 class FullResolution(Layer):
@@ -49,10 +49,7 @@ class FullResolution(Layer):
         return self.features.backward(self.score.backward(dy, c_score), c_features)
 
 
-SMALL = {
-    "epochs": 8, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
-}  # fmt: skip
+SMALL = ON_SHAPES | {"shapes_train": 4000, "epochs": 2}
 
 
 @register("full_resolution_small", "segmentation", recipe=SMALL)

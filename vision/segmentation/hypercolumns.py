@@ -17,7 +17,7 @@ from vision.registry import register
 from vision.segmentation.encoder_decoder import freeze_cancelled, widened
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.fcn import convolutional, rounding_up
-from vision.segmentation.pixel_classifier import OPTIONS
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
 from vision.segmentation.refinement import REFINEMENT, RefinedClassifier
 
 PUBLISHED = ("pool2", "conv4", "fc7")  # of AlexNet in the paper; here what has these names in VGG-16
@@ -43,7 +43,9 @@ class Hypercolumns(Layer):
     taps: names in the order of the network, conv1 .. conv5 (the last ReLU of a block of VGG-16), pool1 .. pool5, fc6
     and fc7 (7x7, then 1x1, `hidden` channels, dropout). `features` and `classifier` have torchvision's numbers. What
     lies above the last tap is left out. width: channels of the first convolution. batch_norm: before each ReLU, and of
-    each tap, so that all depths are of one scale.
+    each tap, so that all depths are of one scale. Raises ValueError for other taps, or in another order.
+
+    Reference: Hariharan et al. 2015, arXiv:1411.5752, sec. 3.
     """
 
     def __init__(
@@ -120,10 +122,7 @@ RECIPE = {
     "data": "voc", "epochs": 50, "batch_size": 10, "lr": 0.001, "weight_decay": 0.0005, "schedule": "polynomial",
     "warm_up": 0, "crop": [321, 321],
 }  # fmt: skip
-SMALL = {
-    "epochs": 24, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 400, "shapes_size": [64, 80],
-}  # fmt: skip
+SMALL = ON_SHAPES
 OWN = {
     "taps": PUBLISHED, "width": 64, "hidden": 4096, "dropout": 0.5, "batch_norm": False, "short_side": 375,
     "max_side": 500, "std": (1.0, 1.0, 1.0),

@@ -11,6 +11,7 @@ arXiv:1302.1700; Long et al. 2015, arXiv:1411.4038, sec. 3.1 and 3.2.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from nn.layer import Layer, check_shape, positive
 from nn.windows import pad
 from vision.classification.classifier import complete
 from vision.registry import register
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier, whole_numbers
 
 
 class PatchNetwork(Layer):
@@ -31,6 +32,7 @@ class PatchNetwork(Layer):
     For each of `kernels` a convolution of that size to `width` channels, ReLU and 2x2 max pooling; then a convolution
     over the last x last cells that are left to `hidden` units, ReLU, and a 1x1 convolution. The default is the paper's
     N4, on patches of P = 95. Patches have odd sides, so that there is a centre; an even first kernel gives them.
+    Raises ValueError for kernels that make patches of even sides.
 
     `classify` is the window's network; forward is the image's: the same Parameters in layers with stride 1 and
     dilation 1, 2, 4, ..., on the image with P // 2 zeros, the mean colour, on each side (the paper mirrors it there).
@@ -40,7 +42,10 @@ class PatchNetwork(Layer):
         self, classes: int, width: int = 48, kernels: tuple[int, ...] = (4, 5, 4, 4), last: int = 3, hidden: int = 200,
         *, rng: np.random.Generator,
     ):  # fmt: skip
-        positive(self, classes=classes, width=width, last=last, hidden=hidden, **{"kernels": min(kernels, default=0)})
+        positive(self, classes=classes, width=width, last=last, hidden=hidden)
+        whole_numbers(self, kernels=kernels)
+        if not kernels:
+            raise ValueError("PatchNetwork: kernels must be at least one, got none")
         self.patch = last
         for kernel in reversed(kernels):
             self.patch = 2 * self.patch + kernel - 1
@@ -131,11 +136,18 @@ class Cache(NamedTuple):
 
 
 class PatchClassifier(PixelClassifier):
-    """A PatchNetwork trained as the paper trains it, on single patches, and used on whole images.
+    """A PatchNetwork trained on single patches, as the paper trains it, and used on whole images.
 
     options: patches: how many are drawn from each image and step, with replacement, among the pixels with a label;
     balanced: as many of each class that the image has, on average (the paper's way), else as often as they come.
+    Patches are drawn, not weighted: ValueError for border_weights.
     """
+
+    def __init__(self, network: PatchNetwork, classes: Sequence[str], options: dict):
+        positive(self, patches=options["patches"])
+        if options["border_weights"] is not None:
+            raise ValueError("PatchClassifier: border_weights must be none: single patches have no weights")
+        super().__init__(network, classes, options)
 
     def loss(self, batch, rng: np.random.Generator):
         """({pixels}, cache): the mean of -log p(label) over the centres of the patches drawn."""
@@ -170,10 +182,7 @@ class PatchClassifier(PixelClassifier):
         return to_device(np.concatenate(found), device_of(labels))
 
 
-SMALL = {
-    "epochs": 8, "batch_size": 4, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
-}  # fmt: skip
+SMALL = ON_SHAPES | {"shapes_train": 4000, "epochs": 2}
 
 
 @register("patch_classifier_small", "segmentation", recipe=SMALL)

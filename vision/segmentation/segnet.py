@@ -4,6 +4,8 @@ Reference: Badrinarayanan, Kendall and Cipolla 2017, SegNet: a deep convolutiona
 segmentation, arXiv:1511.00561.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, ReLU, Sequential
@@ -11,15 +13,24 @@ from nn.layer import positive
 from vision.backbones.vgg import VGG
 from vision.classification.classifier import complete
 from vision.registry import register
-from vision.segmentation.encoder_decoder import EncoderDecoder, block, blocks, freeze_cancelled, mirrored, widened
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.segmentation.encoder_decoder import (
+    EncoderDecoder,
+    block,
+    blocks,
+    freeze_cancelled,
+    mirrored,
+    of_plain_vgg,
+    widened,
+)
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier
 
 
 class SegNet(EncoderDecoder):
     """images (N, 3, H, W) to logits (N, classes, H, W): 13 encoder and 13 decoder convolutions, 3x3, batch-normalised.
 
-    The encoder's layers stand in `features` under torchvision's numbers, so that weights of its vgg16_bn fit. The last
-    convolution of the decoder, 3x3 too, gives the class scores. width: channels of the first convolution, 64 in the
+    The encoder's layers stand in `features` under the numbers of torchvision's vgg16_bn, so that its weights fit, and
+    those of its plain vgg16, with which the authors began. The last convolution of the decoder, 3x3 too, gives the
+    class scores. width: channels of the first convolution, 64 in the
     paper; depth: how many of VGG-16's five blocks there are. unpool: see Unpool2d; the paper's is "max". All weights
     start as in He et al. 2015.
 
@@ -48,17 +59,20 @@ class SegNet(EncoderDecoder):
         yield "decoder", self.decoder
         yield "score", self.score
 
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Weights of a VGG-16, with batch normalisation or without, as this net takes them."""
+        return of_plain_vgg(arrays, self.features)
 
-# The authors' segnet_solver.prototxt: 40,000 batches of 4 (436 epochs of CamVid's 367 images) from VGG-16's weights.
+
+# The authors' segnet_solver.prototxt: 40,000 batches of 4 (436 epochs of CamVid's 367 images) from VGG-16's weights
+# (plain ones; batch normalisation is new).
 RECIPE = {
     "data": "camvid", "epochs": 436, "batch_size": 4, "lr": 0.001, "weight_decay": 0.0005, "schedule": "constant",
     "warm_up": 0, "clip_norm": 0.0,
 }  # fmt: skip
-# From random weights within minutes: Adam learns faster there, and a fifth pooling leaves 2 x 3 of 64 x 80 pixels.
-SMALL = {
-    "epochs": 12, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
-}  # fmt: skip
+# From random weights within minutes, with three poolings: things of 14 to 30 pixels are less than two cells of a fourth
+# one's map, and were learned far more slowly from there.
+SMALL = ON_SHAPES | {"epochs": 2}
 
 
 @register("segnet", "segmentation", recipe=RECIPE)
@@ -71,7 +85,7 @@ def segnet(classes, rng: np.random.Generator, **options) -> PixelClassifier:
 @register("segnet_small", "segmentation", recipe=SMALL)
 def segnet_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
     """A narrow SegNet, for generated scenes and CPUs."""
-    own = {"width": 8, "depth": 4, "unpool": "max", "short_side": 64, "max_side": 80}
+    own = {"width": 12, "depth": 3, "unpool": "max", "short_side": 64, "max_side": 80}
     return _made("segnet_small", classes, rng, options, own)
 
 

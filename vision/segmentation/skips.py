@@ -6,7 +6,7 @@ import numpy as np
 
 from nn import ConvTranspose2d
 from nn.init import bilinear_kernel
-from nn.layer import Layer, check_shape, positive
+from nn.layer import Layer, check_shape, pair, positive
 from nn.separable import resample
 from nn.windows import pad
 from vision.segmentation.unpooling import cut_to, uncut_to
@@ -84,6 +84,7 @@ class BilinearInterpolation(Layer):
 
     def __init__(self, kernel_size: int, stride: int, padding: int = 0):
         positive(self, kernel_size=kernel_size, stride=stride)
+        padding, _ = pair(self, "padding", padding, 0)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
     def forward(self, x, training=True):
@@ -98,12 +99,21 @@ class BilinearInterpolation(Layer):
     def matrix(self, n: int) -> np.ndarray:
         """(o, n): the weight of each of n inputs in each output."""
         k, outputs = self.kernel_size, (n - 1) * self.stride - 2 * self.padding + self.kernel_size
+        if outputs < 1:
+            raise ValueError(
+                f"BilinearInterpolation: {n} pixels give {outputs} with kernel_size {k}, stride {self.stride} and "
+                f"padding {self.padding}"
+            )
         j = np.arange(outputs)[:, None] + self.padding - self.stride * np.arange(n)
         return np.where((j >= 0) & (j < k), 1 - abs(j - (k - 1) / 2) / -(-k // 2), 0)
 
 
 def learned_interpolation(classes: int, kernel_size: int, stride: int, padding: int = 0) -> ConvTranspose2d:
-    """A transposed convolution without bias that starts as bilinear interpolation, each channel by itself."""
+    """A transposed convolution without bias that starts as bilinear interpolation, each channel by itself.
+
+    x (N, classes, H, W), weight (classes, classes, k, k), y (N, classes, oh, ow), oh as BilinearInterpolation's. Raises
+    ValueError for sizes that are not whole numbers, of at least 1, padding 0.
+    """
     layer = ConvTranspose2d(classes, classes, kernel_size, stride, padding, bias=False)
     layer.weight.value[...] = bilinear_kernel(layer.weight.value.shape)
     return layer

@@ -82,7 +82,10 @@ def _twice(owner, x, wanted):
 
 
 def cut_to(x, size: tuple[int, int], start: int = 0):
-    """The part (..., h, w) of an array (..., H, W) whose top left corner is at (start, start), a view."""
+    """The part (..., h, w) of an array (..., H, W) whose top left corner is at (start, start), a view.
+
+    Raises ValueError where it reaches over the array's end.
+    """
     (h, w), (height, width) = size, x.shape[-2:]
     if start + h > height or start + w > width:
         raise ValueError(f"cut_to: {tuple(size)} from ({start}, {start}) on cannot be cut out of {x.shape}")

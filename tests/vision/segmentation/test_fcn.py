@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vision
-from nn import Adam
+from nn import Adam, BatchNorm2d, Conv2d, Dropout
 from nn.checkpoint import write_checkpoint
 from nn.gradcheck import check_contract, check_layer
 from tests.vision.segmentation.systems import (
@@ -20,6 +20,7 @@ from tests.vision.segmentation.systems import (
 from vision.classification import VGG16
 from vision.saving import load_pretrained
 from vision.segmentation import FCN
+from vision.segmentation.fcn import convolutional
 from vision.segmentation.skips import BilinearInterpolation, learned_interpolation
 
 STRIDES = (32, 16, 8)
@@ -142,6 +143,43 @@ def test_the_classifier_turned():
     assert maps.shape == (1, 6, 1, 1)
 
 
+def test_plain_weights_fall_on_convolutions():
+    """VGG-16 has its convolutions at 0, 2, 5, ..., 28, with batch normalisation they stand at 0, 3, 7, ..., 40."""
+    classifier = VGG16(6, width=1, hidden=4, rng=np.random.default_rng(0))
+    for batch_norm in (True, False):
+        net = FCN(6, 32, width=1, hidden=4, batch_norm=batch_norm, rng=np.random.default_rng(1))
+        norms = [layer.weight.value.copy() for _, layer in net.layers() if isinstance(layer, BatchNorm2d)]
+        net.load_state_dict(net.pretrained_names(classifier.state_dict()), strict=False)
+        theirs, ours = ([la for la in n.features if isinstance(la, Conv2d)] for n in (classifier, net))
+        assert len(theirs) == len(ours) == 13
+        for a, b in zip(theirs, ours):
+            np.testing.assert_array_equal(a.weight.value, b.weight.value)
+            np.testing.assert_array_equal(a.bias.value, b.bias.value)
+        after = [layer.weight.value for _, layer in net.layers() if isinstance(layer, BatchNorm2d)]
+        assert len(after) == 13 * batch_norm and all((a == b).all() for a, b in zip(norms, after))
+
+
+def test_weights_with_batch_normalisation_stay_in_their_places():
+    net = FCN(6, 32, width=1, hidden=4, batch_norm=True, rng=np.random.default_rng(1))
+    state = net.state_dict()
+    assert all(net.pretrained_names(state)[name] is array for name, array in state.items())
+
+
+def test_weights_of_another_classifier_are_left_out():
+    """30 inputs are no cells of 7 x 7: they stay as they are, for load_pretrained to pass over."""
+    arrays = {"classifier.0.weight": np.ones((5, 30)), "classifier.3.weight": np.ones((6, 5))}
+    turned = convolutional(arrays)
+    assert {name: array.shape for name, array in turned.items()} == {
+        "classifier.0.weight": (5, 30), "classifier.3.weight": (6, 5, 1, 1),
+    }  # fmt: skip
+
+
+def test_dropout_follows_fc6_and_fc7():
+    """Half of them, as in VGG-16 and the authors' net.py."""
+    layers = [*vision.build("fcn32s", CLASSES, width=1, hidden=2).network.classifier]
+    assert [(i, layer.p) for i, layer in enumerate(layers) if isinstance(layer, Dropout)] == [(2, 0.5), (5, 0.5)]
+
+
 def test_bilinear_kernels():
     """The learned ones start with 1/16 [1 3 3 1]^T [1 3 3 1]; the last one is as a fixed 16x16 triangle (sec. 4.3)."""
     model = tiny(8, learn_last=True)
@@ -236,6 +274,8 @@ def test_coarse_nets_overfit_images_of_coarse_squares(stride):
     [
         (lambda: FCN(3, 4, rng=np.random.default_rng(0)), "FCN: stride must be one of 32, 16, 8, got 4"),
         (lambda: tiny(8, padding="valid"), "FCN: padding must be 'published' or 'same', got 'valid'"),
+        (lambda: BilinearInterpolation(4, 2, -1), "BilinearInterpolation: padding must be a whole number >= 0"),
+        (lambda: BilinearInterpolation(4, 2, 3)(normal(1, 1, 2, 2)), "2 pixels give 0 with kernel_size 4, stride 2"),
         (lambda: tiny(8, hidden=0), "FCN: hidden must be a whole number >= 1, got 0"),
         (lambda: tiny(8)(normal(1, 1, 8, 8)), r"FCN: images must have shape \(N, 3, H, W\), got \(1, 1, 8, 8\)"),
     ],

@@ -23,6 +23,14 @@ def test_every_map_has_the_size_of_the_image():
     assert [shape[1] for _, layer, shape, _ in calls if isinstance(layer, Conv2d)] == [3, 3, 3, 3, 3, 4]
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_every_convolution_has_its_relu_but_the_last(batch_norm):
+    net = FullResolution(4, width=3, depth=2, batch_norm=batch_norm, rng=np.random.default_rng(0))
+    group = ["Conv2d", "BatchNorm2d", "ReLU"] if batch_norm else ["Conv2d", "ReLU"]
+    assert [type(layer).__name__ for layer in net.features] == 2 * group
+    assert type(net.score).__name__ == "Conv2d"
+
+
 def test_parameters_and_cost():
     """k^2 D^2 H W multiply-adds a layer. VGG-16's widths without its poolings: 738 thousand million on 224 x 224."""
     net = FullResolution(4, width=8, depth=5, rng=np.random.default_rng(0))

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from nn.gradcheck import check_contract, check_layer
-from tests.vision.segmentation.systems import check_gradients, check_image_gradient, count, normal, overfit, small
+from tests.vision.segmentation.systems import (
+    check_gradients,
+    check_image_gradient,
+    count,
+    normal,
+    overfit,
+    pooled,
+    small,
+)
 from vision.segmentation import MultiScaleNet
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.laplacian_pyramid import LaplacianPyramid, LocalContrastNorm, halving
@@ -82,6 +90,28 @@ def test_one_network_on_three_bands():
     maps = [Enlarge(2**s).forward(m, (6, 7))[0] for s, m in enumerate(maps)]
     small_scores = network.classifier(np.concatenate(maps, axis=1))
     np.testing.assert_allclose(network(x), Enlarge(4).forward(small_scores, (22, 26))[0], rtol=1e-12)
+
+
+def normalised(x):
+    """Each 15 x 15 pixels' mean taken away, divided by their standard deviation, the variance raised by 0.01."""
+    y = np.zeros_like(x)
+    for r, c in np.ndindex(x.shape[2:]):
+        around = x[:, :, max(r - 7, 0) : r + 8, max(c - 7, 0) : c + 8]
+        y[:, :, r, c] = (x[:, :, r, c] - around.mean(axis=(2, 3))) / np.sqrt(around.var(axis=(2, 3)) + 0.01)
+    return y
+
+
+def test_the_network_by_hand():
+    """The layers one after the other, by the numbers of the paper: windows of 15, tanh, 2x2 pooling."""
+    network = tiny().network.astype(np.float64)
+    a, b, c = (network.net[i] for i in (0, 3, 6))
+    d, e = (network.classifier[i] for i in (0, 2))
+    x, maps = normal(1, 3, 22, 26), []
+    for s, band in enumerate(LaplacianPyramid(3).forward(x)[0]):
+        y = c(pooled(np.tanh(b(pooled(np.tanh(a(normalised(band))))))))
+        maps.append(Enlarge(2**s).forward(y, (6, 7))[0])
+    scores = e(np.tanh(d(np.concatenate(maps, axis=1))))
+    np.testing.assert_allclose(network(x), Enlarge(4).forward(scores, (22, 26))[0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("scales", [1, 3])

@@ -116,7 +116,11 @@ def test_overfits_two_images():
     "make, message",
     [
         (lambda: network(kernels=(3, 3)), r"PatchNetwork: kernels \[3, 3\] make patches of 14: the first must be even"),
-        (lambda: network(kernels=()), "PatchNetwork: kernels must be a whole number >= 1, got 0"),
+        (lambda: network(kernels=()), "PatchNetwork: kernels must be at least one, got none"),
+        (lambda: network(kernels=(4, 0)), r"PatchNetwork: kernels must be a list of whole numbers >= 1, got \(4, 0\)"),
+        (lambda: network(kernels=4), "PatchNetwork: kernels must be a list of whole numbers >= 1, got 4"),
+        (lambda: tiny(patches=0), "PatchClassifier: patches must be a whole number >= 1, got 0"),
+        (lambda: tiny(border_weights=[10, 5]), "PatchClassifier: border_weights must be none"),
         (lambda: network(last=0), "PatchNetwork: last must be a whole number >= 1, got 0"),
         (lambda: network()(normal(1, 1, 8, 8)), r"PatchNetwork: images must have shape \(N, 3, H, W\)"),
         (lambda: tiny().loss((normal(1, 3, 6, 6), np.full((1, 6, 6), -1)), np.random.default_rng(0)), "no pixel of"),

@@ -1,5 +1,7 @@
 """Weights of classes and pixels in the loss, options, and pretrained weights under other names."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import vision
 from nn import Conv2d, Sequential, save_state, softmax_cross_entropy
 from nn.gradcheck import check_model
 from vision.saving import load_pretrained
-from vision.segmentation import PixelClassifier, weighted_cross_entropy
+from vision.segmentation import PixelClassifier, median_frequency, weighted_cross_entropy
 
 CLASSES = ("sky", "tree", "road")
 
@@ -65,6 +67,22 @@ def test_a_model_with_class_weights_is_built_again_from_its_config():
     np.testing.assert_array_equal(again.class_weights, np.array([1, 2.5, 3], np.float32))
 
 
+def test_class_weights_as_an_array():
+    """As median_frequency gives them; the config stays JSON."""
+    weights = median_frequency([np.array([[0, 0, 1], [2, 2, 2]])], 3)
+    model = vision.build("unet_small", CLASSES, depth=2, width=2, class_weights=weights)
+    np.testing.assert_array_equal(model.class_weights, weights.astype(np.float32))
+    assert json.loads(json.dumps(model.config)) == model.config
+    assert model.hyperparameters["class_weights"] == weights.tolist()
+
+
+@pytest.mark.parametrize("wrong", [np.full((2, 4, 5), 3), np.full((2, 4, 5), -2), np.zeros((2, 4, 5))])
+def test_wrong_labels_with_weights_of_classes_and_pixels(wrong):
+    images, _, weights = batch(weights=True)
+    with pytest.raises(ValueError, match="weighted_cross_entropy: labels must (lie in -1 .. 2|be whole numbers)"):
+        make(class_weights=[0.5, 1, 4]).loss((images, wrong, weights), None)
+
+
 @pytest.mark.parametrize("weights", [[1, 2], [1, 2, -3], [1, 2, np.nan], "mean", [1, [2, 3], 4]])
 def test_bad_class_weights(weights):
     message = "class_weights must be none, 'median' or 3 numbers of at least 0, one for each class, got "
@@ -95,7 +113,19 @@ def test_published_weights_are_renamed_by_the_network(tmp_path):
     "options, message",
     [
         ({"multiple": 0}, "PixelClassifier: multiple must be a whole number >= 1, got 0"),
-        ({"border_weights": 10}, r"PixelClassifier: border_weights must be none or \[w0, sigma\], got 10"),
+        ({"short_side": 0}, "PixelClassifier: short_side must be a whole number >= 1, got 0"),
+        ({"max_side": 80.0}, "PixelClassifier: max_side must be a whole number >= 1, got 80.0"),
+        ({"short_side": 9, "max_side": 8}, "PixelClassifier: short_side must not be above max_side, got 9 and 8"),
+        *(
+            ({name: wrong}, f"PixelClassifier: {name} must be three numbers")
+            for name in ("mean", "std")
+            for wrong in (1, [1, 2], [1, 2, np.nan], [1, 2, "3"], "abc", None)
+        ),
+        ({"std": [1, 0, 1]}, r"PixelClassifier: std must be three numbers above 0, for red, green and blue, got \[1"),
+        *(
+            ({"border_weights": wrong}, r"PixelClassifier: border_weights must be none or \[w0, sigma\], w0 >= 0 and ")
+            for wrong in (10, [10], [10, 5, 1], [-1, 5], [10, 0], [10, "5"], [np.nan, 5], [10, np.inf])
+        ),
     ],
 )
 def test_bad_options(options, message):

@@ -5,7 +5,15 @@ import pytest
 
 from nn import Conv2d
 from nn.gradcheck import check_contract, check_layer
-from tests.vision.segmentation.systems import check_gradients, check_image_gradient, count, normal, overfit, small
+from tests.vision.segmentation.systems import (
+    check_gradients,
+    check_image_gradient,
+    count,
+    normal,
+    overfit,
+    pooled,
+    small,
+)
 from vision.segmentation import RecurrentRefinement
 from vision.segmentation.pixel_classifier import probabilities
 from vision.segmentation.recurrent_refinement import SameConv2d
@@ -33,6 +41,16 @@ def test_each_application_sees_what_the_last_one_said():
         p = probabilities(logits)
     np.testing.assert_array_equal(network(x), all_logits[-1])
     assert abs(all_logits[0] - all_logits[1]).max() > 1e-3 < abs(all_logits[1] - all_logits[2]).max()
+
+
+def test_one_application_by_hand():
+    """Convolution, 2x2 pooling, tanh, twice, then 1x1."""
+    network = tiny(applications=1).network.astype(np.float64)
+    a, b, c = (network.net[i] for i in (0, 3, 6))
+    x = normal(1, 3, 9, 14)
+    y = np.concatenate([x, np.zeros((1, 3, 9, 14))], axis=1)
+    y = c(np.tanh(pooled(b(np.tanh(pooled(a(y)))))))
+    np.testing.assert_allclose(network(x), network.enlarge.forward(y, (9, 14))[0], rtol=1e-12)
 
 
 def test_loss_goes_through_all_applications():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn import Conv2d
+from nn import Conv2d, save_state
 from nn.gradcheck import check_contract, check_model
 from tests.vision.segmentation.systems import (
     CLASSES,
@@ -15,6 +15,8 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )  # fmt: skip
+from vision.classification import VGG16
+from vision.saving import load_pretrained
 from vision.segmentation import SegNet
 from vision.segmentation.encoder_decoder import mirrored, widened
 
@@ -51,6 +53,26 @@ def test_names_are_those_of_vgg16_bn():
     parameters = small("segnet", width=1, class_weights=None).parameters()
     assert [name for name in parameters if name.startswith("features")] == names
     assert not parameters["features.0.bias"].trainable and parameters["features.1.bias"].trainable
+
+
+@pytest.mark.parametrize("name", ["segnet", "deconvnet"])
+def test_weights_of_the_plain_vgg16_fall_on_convolutions(name, tmp_path):
+    """Its features.28 is the last convolution, here features.40; features.28 is a batch normalisation."""
+    plain = VGG16(5, width=2, hidden=4, rng=np.random.default_rng(0))
+    save_state(plain.state_dict(), tmp_path / "vgg16.npz")
+    options = {"depth": 5, "width": 2} | ({"hidden": 4, "bottleneck": 7} if name == "deconvnet" else {})
+    model = small(f"{name}_small", **options)
+    before = {key: p.value.copy() for key, p in model.parameters().items()}
+    loaded = load_pretrained(tmp_path / "vgg16.npz", model)
+    numbers = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
+    features = [f"features.{i}.{p}" for i in numbers for p in ("weight", "bias")]
+    assert [key for key in loaded if key.startswith("features")] == features
+    after = {key: p.value for key, p in model.parameters().items()}
+    for wanted, key in zip(plain.features.parameters().values(), features):
+        np.testing.assert_array_equal(after[key], wanted.value)
+    assert all((after[key] == before[key]).all() for key in before if key not in loaded)
+    shallow = small("segnet_small", depth=2, width=2)
+    assert len(load_pretrained(tmp_path / "vgg16.npz", shallow)) == 8  # what the net has not is left out
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 11)])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import vision
 from nn import BatchNorm2d, Conv2d, LocalResponseNorm
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import check_gradients, check_image_gradient, count, normal, overfit, small
@@ -64,6 +65,13 @@ def test_as_published():
     assert [type(layer) for decoder in net.filters for layer in decoder] == 4 * [Conv2d, BatchNorm2d]
     assert isinstance(net.norm, LocalResponseNorm)
     assert (net.norm.size, net.norm.alpha, net.norm.beta) == (5, 1e-4, 0.75)
+
+
+def test_pixels_go_in_as_they_are():
+    """0 .. 255, for local response normalisation to divide; the small one's are centred."""
+    model = vision.build("segnet_basic", "ab", width=2)
+    assert (model.preprocess["mean"], model.preprocess["std"]) == ([0, 0, 0], [1, 1, 1])
+    assert vision.build("segnet_basic_small", "ab", width=2).preprocess["std"] == [1, 1, 1]
 
 
 def test_context_of_106_pixels():
@@ -151,6 +159,7 @@ def test_without_addition_the_first_maps_do_not_reach_the_scores():
     "make, message",
     [
         (lambda: basic("unet"), "SegNetBasic: decoder must be one of bilinear, segnet, .*, got 'unet'"),
+        (lambda: basic("fcn", unpool="rubbish"), "SegNetBasic: unpool must be one of max, nearest, .*, got 'rubbish'"),
         (lambda: basic("segnet", kernel_size=4), "SegNetBasic: kernel_size must be odd, got 4"),
         (lambda: basic("segnet", width=0), "SegNetBasic: width must be a whole number >= 1, got 0"),
         (lambda: basic("segnet")(normal(1, 1, 8, 8)), r"SegNetBasic: images must have shape \(N, 3, H, W\)"),
