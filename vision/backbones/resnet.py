@@ -52,9 +52,12 @@ class ResNet(Layer):
 
     blocks: bottlenecks a stage, see BLOCKS. Strides: 4, 8, 16 and 32 pixels. replace_stride_with_dilation: for each of
     the stages 2 to 4 whether it goes without its stride; all later 3x3 convolutions then take their inputs twice as far
-    apart, and weights of the network with strides fit. multi_grid: factors of the dilations of layer4's three blocks
-    (Chen et al. 2017, arXiv:1706.05587, sec. 3.2). Parameters have torchvision's names, conv1.weight ...
+    apart, and weights of the network with strides fit. Parameters have torchvision's names, conv1.weight ...
     layer4.2.bn3.bias; new weights are He's.
+
+    multi_grid: factors of the dilations of layer4's first three blocks: (1, 2, 4) gives 2, 4, 8 at a stride of 16
+    pixels, 4, 8, 16 at 8 (Chen et al. 2017, arXiv:1706.05587, sec. 3.2). With (1, 1, 1) all is as in torchvision, where
+    the first block of a stage without its stride has the dilation of the stage before.
 
     backward takes the gradients of the four outputs, None for those that nothing depends on.
     """
@@ -75,11 +78,12 @@ class ResNet(Layer):
         for i, (count, replaced) in enumerate(zip(blocks, (False, *replace_stride_with_dilation))):
             stride, before = (1 if i == 0 or replaced else 2), dilation
             dilation *= 2 if replaced else 1
+            rates = [before] + (count - 1) * [dilation]
+            if i == 3 and set(multi_grid) != {1}:
+                rates = [factor * dilation for factor in (*multi_grid, *count * (1,))[:count]]
             layers = []
-            for j in range(count):
-                factor = multi_grid[j] if i == 3 and j < 3 else 1
-                of_block = (stride, factor * before) if j == 0 else (1, factor * dilation)
-                layers.append(Bottleneck(channels, width * 2**i, *of_block, rng=rng))
+            for rate in rates:
+                layers.append(Bottleneck(channels, width * 2**i, 1 if layers else stride, rate, rng=rng))
                 channels = 4 * width * 2**i
             self.stages.append(Sequential(*layers))
         self.layer1, self.layer2, self.layer3, self.layer4 = self.stages

@@ -18,8 +18,8 @@ class VGG(Layer):
     POOL for each 2x2 max pooling, which rounds odd sizes down. The layers stand in `features` under torchvision's
     numbers (features.0.weight, ...), so that weights of its vgg16 and vgg16_bn fit.
 
-    frozen_layers: how many entries of `features`, from the first on, are not trained. The paper fixes conv1 and conv2
-    of a pretrained VGG-16, which is frozen_layers=10.
+    frozen_layers: how many entries of `features`, from the first on, are not trained. Fast R-CNN (Girshick 2015,
+    arXiv:1504.08083, sec. 4.5) fixes conv1 and conv2 of a pretrained VGG-16, which is frozen_layers=10.
 
     Reference: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1 (configuration D is VGG16).
     """

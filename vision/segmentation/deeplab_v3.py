@@ -115,7 +115,7 @@ RECIPE = {
     "data": "voc", "epochs": 45, "batch_size": 16, "lr": 0.007, "weight_decay": 1e-4, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "crop": [513, 513],
 }  # fmt: skip
-SMALL = ON_SHAPES | {"batch_size": 4, "epochs": 2}
+SMALL = ON_SHAPES | {"epochs": 2}
 OWN = {
     "width": 64, "blocks": BLOCKS["resnet50"], "output_stride": 8, "rates": RATES, "multi_grid": (1, 1, 1),
     "auxiliary": True, "dropout": 0.5,

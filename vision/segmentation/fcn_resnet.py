@@ -3,12 +3,13 @@
 Reference: Long et al. 2015, arXiv:1411.4038 (the idea); torchvision.models.segmentation.fcn_resnet50 (the network).
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential, Upsample2d
-from nn.layer import Layer
+from nn.layer import Layer, check_shape
 from vision.backbones.resnet import BLOCKS, ResNet
 from vision.classification.classifier import complete
 from vision.registry import register
@@ -50,6 +51,11 @@ class FCNResNet(Layer):
         self.classifier = head(32 * width)
         self.aux_classifier = head(16 * width) if auxiliary else None
 
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Weights of torchvision's ResNet classifiers under the backbone's names; those of a whole net as they are."""
+        whole = any(name.startswith("backbone.") for name in arrays)
+        return {name if whole else f"backbone.{name}": array for name, array in arrays.items()}
+
     def forward(self, x, training=True):
         (logits, _), cache = self.scores(x, training)
         return logits, cache
@@ -59,6 +65,7 @@ class FCNResNet(Layer):
 
     def scores(self, x, training=True):
         """((logits, auxiliary logits or None), cache)."""
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
         up = Upsample2d(x.shape[2:], mode="bilinear", align_corners=False)
         (*_, layer3, layer4), c_backbone = self.backbone.forward(x, training)
         small, c_head = self.classifier.forward(layer4, training)
@@ -104,10 +111,13 @@ class AuxiliaryClassifier(PixelClassifier):
         return self.network.scores_backward(cache.dscores, cache.network)
 
 
-# torchvision's references/segmentation/train.py: 30 epochs of COCO, batches of 4 on each of 8 GPUs, rate 0.02.
+# torchvision's references/segmentation/train.py: 30 epochs, batches of 4 on each of 8 GPUs, rate 0.02, 480 x 480 pixels
+# cut from pictures whose shorter side is 520 times 0.5 to 2. The auxiliary head has ten times the rate there, here the
+# same. Those are epochs of COCO's 118,287 pictures, less the ones without VOC's classes, dozens of times VOC's 1,464:
+# as many batches of VOC take as many times the epochs.
 RECIPE = {
     "data": "voc", "epochs": 30, "batch_size": 32, "lr": 0.02, "weight_decay": 1e-4, "schedule": "polynomial",
-    "warm_up": 0, "clip_norm": 0.0,
+    "warm_up": 0, "clip_norm": 0.0, "zoom": [0.5, 2.0], "crop": [480, 480],
 }  # fmt: skip
 
 

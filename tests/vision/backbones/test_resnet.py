@@ -58,10 +58,24 @@ def test_dilation_gives_what_the_strides_left_out():
     np.testing.assert_allclose(dilated(x)[3][:, :, ::2, ::2], strided(x)[3], rtol=1e-9, atol=1e-12)
 
 
-def test_multi_grid():
-    """Rates of layer4 for (1, 2, 4): DeepLab v3's sec. 3.2."""
-    net = tiny(blocks=(1, 1, 1, 3), replace_stride_with_dilation=(False, False, True), multi_grid=(1, 2, 4))
-    assert [layer.conv2.geometry.dilation[0] for layer in net.layer4] == [1, 4, 8]
+@pytest.mark.parametrize(
+    "replaced, multi_grid, rates",
+    [
+        ((False, False, True), (1, 2, 4), [2, 4, 8, 2]),
+        ((False, True, True), (1, 2, 4), [4, 8, 16, 4]),
+        ((False, False, False), (1, 2, 4), [1, 2, 4, 1]),
+        ((False, False, True), (1, 1, 1), [1, 2, 2, 2]),
+        ((False, False, True), (2, 2, 2), [4, 4, 4, 2]),
+    ],
+)
+def test_multi_grid(replaced, multi_grid, rates):
+    """DeepLab v3, sec. 3.2: "when output stride = 16 and Multi Grid = (1, 2, 4), the three convolutions will have
+    rates = 2 * (1, 2, 4) = (2, 4, 8)"; torchvision's rule where all factors are 1.
+    """
+    net = tiny(blocks=(1, 1, 1, 4), replace_stride_with_dilation=replaced, multi_grid=multi_grid)
+    assert [layer.conv2.geometry.dilation[0] for layer in net.layer4] == rates
+    assert [layer.conv2.geometry.stride[0] for layer in net.layer4] == [1 if replaced[2] else 2, 1, 1, 1]
+    assert net.layer3[0].conv2.geometry.dilation[0] == 1
 
 
 @pytest.mark.parametrize("stride, dilation, inside", [(1, 1, 8), (2, 1, 8), (1, 2, 3)])

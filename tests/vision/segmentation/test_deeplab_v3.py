@@ -50,6 +50,22 @@ def test_strides_and_rates(output_stride, rates):
     assert network(normal(1, 3, 65, 48)).shape == (1, 3, 65, 48)
 
 
+def test_published_rates(monkeypatch):
+    """6, 12, 18 at an output stride of 16, twice those at 8 (sec. 3.3)."""
+    without_drawing(monkeypatch)
+    for output_stride, rates in ((16, (6, 12, 18)), (8, (12, 24, 36))):
+        network = DeepLabV3(3, output_stride=output_stride, rng=np.random.default_rng(0))
+        convs = network.classifier[0].convs.branches
+        assert tuple(conv[0].geometry.dilation[0] for conv in convs[1:-1]) == rates
+
+
+@pytest.mark.parametrize("output_stride, dilations", [(16, [2, 4, 8]), (8, [4, 8, 16])])
+def test_multi_grid(output_stride, dilations):
+    """The three blocks of layer4 spread by 1, 2 and 4 times the dilation of the stage (sec. 3.2)."""
+    network = tiny(output_stride=output_stride, multi_grid=[1, 2, 4], blocks=[1, 1, 1, 3]).network
+    assert [block.conv2.geometry.dilation[0] for block in network.backbone.layer4] == dilations
+
+
 def test_the_whole_image_is_one_part_of_the_pyramid():
     """Image pooling is the same at every place, and changes when the far end of the image does."""
     pooling = tiny().network.classifier[0].convs.branches[-1].astype(np.float64)

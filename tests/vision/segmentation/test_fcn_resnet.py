@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import vision
+from nn import save_state
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
     check_gradients,
@@ -13,6 +15,7 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )
+from vision.saving import load_pretrained
 from vision.segmentation.fcn_resnet import FCNResNet
 
 
@@ -38,6 +41,23 @@ def test_names():
     assert names[:2] == ["backbone.conv1.weight", "backbone.bn1.weight"]
     assert {"backbone.layer3.1.conv2.weight", "backbone.layer4.0.downsample.1.bias", "classifier.4.bias"} < {*names}
     assert names[-1] == "aux_classifier.4.bias"
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+def test_a_classifier_s_weights_go_to_the_backbone(name, tmp_path):
+    """torchvision's resnet50 has them without the prefix; those of a whole net have it already."""
+    model, other = (vision.build(name, "abc", np.random.default_rng(i), width=1, blocks=[1, 1, 1, 1]) for i in (1, 2))
+    backbone = model.network.backbone.state_dict()
+    save_state(backbone | {"fc.weight": np.ones((10, 32))}, tmp_path / "resnet.npz")
+    assert set(load_pretrained(tmp_path / "resnet.npz", other)) == {f"backbone.{name}" for name in backbone}
+    np.testing.assert_array_equal(other.network.backbone.conv1.weight.value, backbone["conv1.weight"])
+    save_state(model.state_dict(), tmp_path / "whole.npz")
+    assert set(load_pretrained(tmp_path / "whole.npz", other)) == model.state_dict().keys()
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match=r"FCNResNet: images must have shape \(N, 3, H, W\), got \(3, 9, 9\)"):
+        tiny()(normal(3, 9, 9))
 
 
 def test_stride_of_8():

@@ -40,6 +40,43 @@ def test_places_as_derived_from_the_layers():
     assert FCNSqueezeNet.around - FCNSqueezeNet.final_start == 2
 
 
+def test_layers_and_names():
+    network = FCNSqueezeNet(3, width=1, rng=np.random.default_rng(0))
+    assert network.starts == [0, 0]
+    assert [(up.weight.value.shape, up.geometry.stride, up.geometry.padding) for up in network.ups] == [
+        ((3, 3, 3, 3), (2, 2), (0, 0)), ((3, 3, 3, 3), (2, 2), (0, 0)),
+    ]  # fmt: skip
+    assert (network.final.kernel_size, network.final.stride, network.final.padding) == (7, 4, 0)
+    names = [name for name in network.parameters() if not name.startswith("features.")]
+    assert names == [
+        *(f"{name}.{i}.{p}" for name, at in (("classifier", (1, 2)), ("score_fire8", (0, 1)), ("score_fire4", (0, 1)))
+          for i in at for p in ("weight", "bias")), "upscore2.weight", "upscore_fire8.weight",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["classifier", "score_fire8", "score_fire4"])
+def test_scores_lie_where_their_pixels_are(name):
+    """One score after the other alone, of a net that passes brightness on: a bright pixel's scores centre on it.
+
+    The pixel is the middle of what a cell sees at each of the three strides: 33 + 16 = 16 * 2 + 17 = 8 * 5 + 9.
+    """
+    network = FCNSqueezeNet(1, width=1, rng=np.random.default_rng(0))
+    parameters = network.parameters()
+    for key, parameter in parameters.items():
+        if parameter.value.ndim == 4 and not key.startswith("upscore"):  # no convolution but those set below
+            parameter.value[...] = 0
+        if key.endswith(("squeeze.weight", "expand1x1.weight")):
+            parameter.value[0, 0] = 1
+    parameters["features.0.weight"].value[0, 0, 3, 3] = 1
+    parameters[f"{name}.{2 if name == 'classifier' else 1}.weight"].value[0, 0] = 1
+    x = np.zeros((1, 3, 80, 96), np.float32)
+    x[0, 0, 33, 49] = 1
+    scores = network(x)[0, 0]
+    assert scores.sum() > 1
+    rows, columns = (np.average(np.arange(n), weights=scores.sum(axis=a)) for n, a in ((80, 1), (96, 0)))
+    assert (rows, columns) == (pytest.approx(33, abs=1e-3), pytest.approx(49, abs=1e-3))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (33, 46), (64, 47)])
 def test_any_size_gives_its_size(size):
     assert tiny()(np.zeros((1, 3, *size), np.float32)).shape == (1, 3, *size)
