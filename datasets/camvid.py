@@ -30,6 +30,8 @@ class CamVid(LabelledImages):
 
     def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
         root, listed = Path(root), Path(root) / "classes.txt"
+        if not root.is_dir():
+            raise ValueError(f"{root}: there is no such folder; give the one that holds {split}.txt")
         label_map = read_label_map(listed) if listed.is_file() else numbered(CAMVID_CLASSES, ignore=[UNLABELLED])
         names = read_names(root / f"{split}.txt")
         pairs = pair_up(root / split, root / f"{split}annot", names, root / f"{split}.txt")

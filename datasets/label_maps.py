@@ -63,9 +63,13 @@ class LabelMap(NamedTuple):
         return f"{value >> 16} {value >> 8 & 255} {value & 255}" if self.colours else str(value)
 
     def renumbered(self, classes: Sequence[str] | None) -> "LabelMap":
-        """The same with labels in the order of `classes`, which may hold more. ValueError if one is not among them."""
+        """The same with labels in the order of `classes`, which may hold more.
+
+        Raises ValueError if one is not among them, or one of them comes twice.
+        """
         if not classes:
             return self
+        _check_once(classes)
         if unknown := [name for name in self.classes if name not in classes]:
             raise ValueError(f"the class list has {unknown[0]!r}, which is not among the classes {', '.join(classes)}")
         labels = {value: -1 if k < 0 else classes.index(self.classes[k]) for value, k in self.labels.items()}
@@ -73,9 +77,15 @@ class LabelMap(NamedTuple):
 
 
 def numbered(classes: Iterable[str], ignore: Iterable[int] = ()) -> LabelMap:
-    """The k-th class has the value k; those of `ignore` do not count."""
+    """The k-th class has the value k; those of `ignore` do not count. ValueError for a name that comes twice."""
     classes = tuple(classes)
+    _check_once(classes)
     return LabelMap(classes, {k: k for k in range(len(classes))} | dict.fromkeys(ignore, -1))
+
+
+def _check_once(classes):
+    if twice := [name for i, name in enumerate(classes) if name in classes[:i]]:
+        raise ValueError(f"the classes {', '.join(classes)} have {twice[0]!r} twice; give each name once")
 
 
 def read_label_map(path: str | PathLike) -> LabelMap:
@@ -87,6 +97,8 @@ def read_label_map(path: str | PathLike) -> LabelMap:
         return _joined(entries)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason}); save it as one") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: is nested too deeply for a class list") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -95,6 +107,8 @@ def _from_text(text):
     """(name, [numbers]) of each line, the lines counted where they have none."""
     for line in filter(str.strip, text.splitlines()):
         words, numbers = line.split(), []
+        if "," in line or words[0].isdecimal():
+            raise ValueError(f"{line.strip()!r} must be a name, then its number or colour if there is one, no commas")
         while len(words) > 1 and len(numbers) < 3 and words[-1].isdecimal():
             numbers.insert(0, int(words.pop()))
         yield " ".join(words), numbers
@@ -102,13 +116,21 @@ def _from_text(text):
 
 def _from_json(text):
     """(name, [numbers]) of each value of an object."""
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_without_repetition)
     if not isinstance(content, dict):
         raise ValueError('must hold an object, {"name": number or [red, green, blue], ...}')
     for name, value in content.items():
         several = isinstance(value, list) and value and isinstance(value[0], list)
         for each in value if several else [value]:
             yield name, each if isinstance(each, list) else [each]
+
+
+def _without_repetition(items):
+    """The dict of the items of a JSON object; ValueError for a name that comes twice, of which json keeps the last."""
+    names = [name for name, _ in items]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]!r} comes twice; give one name a list of values")
+    return dict(items)
 
 
 def _joined(entries):
@@ -130,4 +152,7 @@ def _joined(entries):
         labels[value] = -1 if name.lower() in IGNORED else classes.index(name)
     if not classes:
         raise ValueError(f"names no class that counts, only {', '.join(sorted({name for name, _ in entries}))}")
+    if len(classes) == 1 and list(labels.values()).count(0) > 1:
+        name = f"{classes[0]!r}, as a number at the end is a value: write {classes[0]}_1"
+        raise ValueError(f"all lines are one class, {name}, {classes[0]}_2 and so on if they are several")
     return LabelMap(tuple(classes), labels, colours)

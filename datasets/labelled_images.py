@@ -102,7 +102,10 @@ def pictures(folder: Path) -> dict[str, Path]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names in a list, one a line; of lines with paths, such as `train/a.png trainannot/a.png`, the first name."""
+    """The names in a list, one a line; of lines with files, such as `train/a.png trainannot/a.png`, their name.
+
+    Raises ValueError naming the list where it is missing, empty or no text, or a line pairs different names.
+    """
     if not path.is_file():
         there = ", ".join(sorted(each.name for each in path.parent.glob("*.txt"))) or "none"
         raise ValueError(f"{path}: there is no such list; text files in this folder: {there}")
@@ -110,10 +113,20 @@ def read_names(path: Path) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason}); save it as one") from error
-    names = list(dict.fromkeys(Path(line.split()[0]).stem if "/" in line else line for line in lines if line))
+    names = list(dict.fromkeys(_name_in(line, path) for line in lines if line))
     if not names:
         raise ValueError(f"{path}: the list is empty; write a name a line, without ending")
     return names
+
+
+def _name_in(line, path):
+    """The name in a line, which is that, or one or several files, with folders or without."""
+    files = [Path(word) for word in line.replace("\\", "/").split()]
+    if not all(len(file.parts) > 1 or file.suffix.lower() in SUFFIXES for file in files):
+        return line
+    if len({file.stem for file in files}) > 1:
+        raise ValueError(f"{path}: {line!r}: a photograph and its label picture must have one name; rename one")
+    return files[0].stem
 
 
 def pair_up(images: Path, labels: Path, names: Sequence[str] | None = None, listed: Path | None = None) -> list[Pair]:
@@ -125,7 +138,9 @@ def pair_up(images: Path, labels: Path, names: Sequence[str] | None = None, list
         if missing := [name for name in names if name not in found]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             where = (
-                f"{listed}: names it; add the picture, or remove the line" if listed else "its pair is there; add it"
+                f"{listed}: names it; add the picture, or remove the line (a name a line, without ending)"
+                if listed
+                else "its pair is there; add it"
             )
             raise ValueError(f"{folder}: holds no picture {missing[0]}{more}: {where}")
     return [Pair(name, photographs[name], label_pictures[name]) for name in names]

@@ -28,14 +28,23 @@ def read_label_picture(path: str | PathLike, colours: bool = False) -> np.ndarra
     """The values in a label picture, (H, W) int64: a palette's numbers, a grey picture's greys (1 to 16 bits).
 
     colours: 65536 red + 256 green + blue instead, whatever the file holds. A grey picture that was saved as RGB is
-    grey. Raises ValueError with the path for a damaged file, and for colours where numbers are wanted.
+    grey. Raises ValueError with the path for a damaged file, for kinds of file that do not keep values (JPEG, colours
+    of 16 bits, floating point), and for colours where numbers are wanted.
     """
     with opened(path) as image:
-        if colours or image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
-            image = image.convert("RGB")
-        pixels = np.array(image).astype(np.int64)
+        kind, mode = image.format, image.mode
+        numbers = mode in ("1", "L", "P", "I", "I;16", "I;16B") and not colours
+        pixels = np.array(image if numbers or mode == "F" else image.convert("RGB"))
+    bits = _bits_of_png(path) if kind == "PNG" else 8
+    if kind in ("JPEG", "MPO"):
+        raise ValueError(f"{path}: a JPEG does not keep the values of pixels; save label pictures as PNG")
+    if mode == "F":
+        raise ValueError(f"{path}: holds floating-point pixels, labels are whole numbers; save as 8-bit PNG")
+    if bits == 16 and pixels.ndim == 3:
+        raise ValueError(f"{path}: holds 16 bits a channel, of which only half would be read; save as 8-bit PNG")
+    pixels = pixels.astype(np.int64)
     if pixels.ndim == 2:
-        return pixels
+        return pixels // {2: 85, 4: 17}[bits] if mode == "L" and bits in (2, 4) else pixels  # Pillow scales to 0..255
     if not colours and (pixels == pixels[..., :1]).all():
         return pixels[..., 0]
     if not colours:
@@ -43,6 +52,12 @@ def read_label_picture(path: str | PathLike, colours: bool = False) -> np.ndarra
             f"{path}: holds colours, but the classes have numbers: write their colours into the class list"
         )
     return pixels @ np.array([65536, 256, 1])
+
+
+def _bits_of_png(path):
+    """Bits a channel: after the signature, length, name, width and height of the first chunk, IHDR."""
+    with open(path, "rb") as file:
+        return file.read(25)[24]
 
 
 def write_label_picture(path: str | PathLike, labels: np.ndarray):

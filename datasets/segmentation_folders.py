@@ -11,6 +11,7 @@ from .palette import IGNORE
 from .voc import VOC_CLASSES
 
 EVERY = 5  # without lists, every so-many-th photograph is for validation
+LISTS = ("train.txt", "val.txt", "test.txt")
 
 
 class LabelledFolders(LabelledImages):
@@ -21,9 +22,9 @@ class LabelledFolders(LabelledImages):
         root/classes.txt           the class list, or classes.json: see label_maps.py
         root/train.txt, val.txt    names, one a line, without ending
 
-    Without any list all photographs are used, every fifth of them, by name, as the split val, the others as train.
-    classes: names in another order, if wanted. Raises ValueError as LabelledImages does, for files that are missing,
-    and for a class list or classes that do not fit.
+    Without train.txt, val.txt and test.txt all photographs are used, every fifth of them, by name, as the split val,
+    the others as train. classes: names in another order, if wanted. Raises ValueError as LabelledImages does, for files
+    that are missing, and for a class list or classes that do not fit.
     """
 
     def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
@@ -31,7 +32,7 @@ class LabelledFolders(LabelledImages):
         label_map = _class_list(root).renumbered(classes)
         images, labels = (_folder(root, name) for name in ("images", "labels"))
         note = []
-        if (root / f"{split}.txt").is_file() or _lists(root):
+        if any((root / name).is_file() for name in (f"{split}.txt", *LISTS)):
             pairs = pair_up(images, labels, read_names(root / f"{split}.txt"), root / f"{split}.txt")
         else:
             pairs = _every_fifth(pair_up(images, labels), split)
@@ -44,16 +45,19 @@ class VOCSegmentation(LabelledImages):
     """The pixel labels of a folder in Pascal VOC's layout: JPEGImages, SegmentationClass (palette PNGs, 255 does not
     count) and ImageSets/Segmentation/<split>.txt.
 
-    classes: the names in the order of their values, with the background; those of VOC unless root/classes.txt has
-    others. Raises ValueError as LabelledImages does, and for files that are missing.
+    The class list is VOC's, with the background, unless root/classes.txt has another. classes: names in another order
+    than that list's, if wanted; without classes.txt also names of one's own, in the order of their values. Raises
+    ValueError as LabelledImages does, and for files that are missing.
     """
 
     def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
-        root, listed = Path(root), Path(root) / "classes.txt"
+        root, listed, own = Path(root), Path(root) / "classes.txt", ("background", *VOC_CLASSES)
         if listed.is_file():
             label_map = read_label_map(listed).renumbered(classes)
+        elif not classes or set(own) <= set(classes):
+            label_map = numbered(own, ignore=[IGNORE]).renumbered(classes)
         else:
-            label_map = numbered(classes or ("background", *VOC_CLASSES), ignore=[IGNORE])
+            label_map = numbered(classes, ignore=[IGNORE])
         lists = root / "ImageSets" / "Segmentation" / f"{split}.txt"
         folders = _folder(root, "JPEGImages"), _folder(root, "SegmentationClass")
         super().__init__(pair_up(*folders, read_names(lists), lists), label_map)
@@ -63,10 +67,12 @@ class Pets(LabelledImages):
     """Photographs of pets with trimaps, 1 the pet, 2 the background, 3 the border between them, which does not count:
     root/images, root/trimaps, root/index.csv with name and split, trainval or test.
 
+    The splits train and val are parts of trainval (every fifth, by name, is val), unless the index has a val.
+
     Reference: Parkhi et al. 2012, Cats and dogs, the Oxford-IIIT pet data set.
     """
 
-    def __init__(self, root: str | PathLike, split: str = "trainval", classes: Sequence[str] | None = None):
+    def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
         root, trimap = Path(root), LabelMap(("background", "pet"), {1: 1, 2: 0, 3: -1})
         names = _names_of_split(root / "index.csv", split)
         pairs = pair_up(_folder(root, "images"), _folder(root, "trimaps"), names, root / "index.csv")
@@ -75,6 +81,8 @@ class Pets(LabelledImages):
 
 class Nuclei(LabelledObjects):
     """Microscope images with a number for each nucleus: root/images, root/masks, root/index.csv with name and split.
+
+    The split val is every fifth, by name, of what is not test, and train is the rest, unless the index has a val.
 
     Reference: Caicedo et al. 2019, Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl.
     """
@@ -104,27 +112,51 @@ def _folder(root: Path, name: str) -> Path:
     return root / name
 
 
-def _lists(root: Path) -> list[Path]:
-    return [path for path in root.glob("*.txt") if path.name != "classes.txt"]
-
-
-def _every_fifth(pairs, split):
-    """Of pairs in order: "val" has the last of every five, "train" the others."""
+def _every_fifth(items, split):
+    """Of items in order: "val" has the last of every five, "train" the others."""
     if split not in ("train", "val"):
         raise ValueError(f"there is no list of the split {split!r}; without lists there are train and val")
-    return [pair for i, pair in enumerate(pairs) if (i % EVERY == EVERY - 1) == (split == "val")]
+    return [item for i, item in enumerate(items) if (i % EVERY == EVERY - 1) == (split == "val")]
 
 
 def _names_of_split(path: Path, split: str) -> list[str]:
-    """The column `name` of the lines of a CSV file whose column `split` is this one."""
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; --root is the folder that holds it")
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"name", "split"} <= rows[0].keys():
-        raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
-    names = [row["name"] for row in rows if row["split"] == split]
+    """The names of a split in the index: those of its column `split`; trainval: all but test's.
+
+    Where no line is of val, train and val are trainval's: every fifth of them, by name, is val.
+    """
+    splits = _read_index(path)
+    trainval = [name for name in splits if splits[name] != "test"]
+    if split == "trainval":
+        names = trainval
+    elif split in ("train", "val") and "val" not in splits.values():
+        names = _every_fifth(sorted(trainval), split)
+    else:
+        names = [name for name in splits if splits[name] == split]
     if not names:
-        known = ", ".join(sorted({row["split"] or "(none)" for row in rows}))
+        known = ", ".join(sorted({each or "(none)" for each in splits.values()}))
         raise ValueError(f"{path}: has no photographs of the split {split!r}, only of {known}")
     return names
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    """{name: split} of a CSV file with these columns. ValueError naming the file, and the line where there is one."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; --root is the folder that holds it")
+    splits = {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            if not {"name", "split"} <= set(rows.fieldnames or ()):
+                raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
+            for row in rows:
+                if None in row or None in row.values():
+                    columns = f"{len(rows.fieldnames)} columns, as the first line has"
+                    raise ValueError(f"{path}, line {rows.line_num}: must have {columns}")
+                if row["name"] in splits:
+                    raise ValueError(f"{path}, line {rows.line_num}: {row['name']} has a line already; remove one")
+                splits[row["name"]] = row["split"]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
+    if not splits:
+        raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
+    return splits

@@ -103,10 +103,11 @@ def random_crop(sample: dict, rng: np.random.Generator, *, size: Sequence[int], 
     """A part of `size` (height, width) at a random place, with the rules of random_scale for what is cut.
 
     A side of the image that is shorter is filled up at the right or the bottom with the colour FILL and label -1.
+    Raises ValueError unless size is two whole numbers of at least 1.
     """
+    if np.shape(size) != (2,) or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
+        raise ValueError(f"random_crop: size must be (height, width), whole numbers of at least 1, got {size!r}")
     (h, w), (old_h, old_w) = size, sample["image"].shape[:2]
-    if min(h, w) < 1:
-        raise ValueError(f"random_crop: size must be (height, width), both at least 1, got {size}")
     x0, y0 = (int(rng.integers(0, max(old - new, 0) + 1)) for old, new in ((old_w, w), (old_h, h)))
     return _window(sample, x0, y0, h, w, min_area_left, FILL)
 

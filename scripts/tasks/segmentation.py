@@ -211,11 +211,7 @@ def weights_of_classes(model: Layer, dataset) -> dict:
 SEGMENTATION = Task(
     metric="mIoU",
     data={"shapes": open_labelled_shapes} | dict.fromkeys(READERS, open_labelled),
-    splits={
-        **dict.fromkeys(("shapes", "camvid", "folders", "voc"), ("train", "val")),
-        "nuclei": ("train", "test"),
-        "pets": ("trainval", "test"),
-    },
+    splits=dict.fromkeys(("shapes", *READERS), ("train", "val")),
     collate=segmentation_batch,
     predict=segment,
     evaluate=evaluate_segmenter,

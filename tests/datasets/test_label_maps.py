@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -48,6 +50,12 @@ def test_class_lists(tmp_path, name, text, wanted):
         ("a.json", '{"sky": [true, 2, 3]}', r"sky: \[True, 2, 3\] must be whole numbers"),
         ("a.json", '["sky"]', r'must hold an object, {"name": number or \[red, green, blue\], ...}'),
         ("a.json", '{"sky": ', "Expecting value"),
+        ("a.json", '{"sky": 1, "road": 2, "sky": 3}', "'sky' comes twice; give one name a list of values"),
+        ("a.json", "[" * 100_000, "is nested too deeply for a class list"),
+        ("a.txt", "class 1\nclass 2", "all lines are one class, 'class', as a number at the end is a value: write cla"),
+        ("a.txt", "sky\n0 road", "'0 road' must be a name, then its number or colour if there is one, no commas"),
+        ("a.txt", "7", "'7' must be a name"),
+        ("a.txt", "sky, 4", "'sky, 4' must be a name"),
     ],
 )
 def test_a_bad_class_list_is_named(tmp_path, name, text, message):
@@ -104,6 +112,9 @@ def test_other_order_of_classes():
     assert label_map.renumbered(None) is label_map
     with pytest.raises(ValueError, match="the class list has 'b', which is not among the classes a, c"):
         label_map.renumbered(["a", "c"])
+    for twice in (lambda: label_map.renumbered(["a", "b", "a"]), lambda: numbered("aba")):
+        with pytest.raises(ValueError, match="the classes a, b, a have 'a' twice; give each name once"):
+            twice()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "I;16", "RGBA"])
@@ -120,6 +131,43 @@ def test_the_values_of_every_kind_of_picture(tmp_path, mode):
 def test_sixteen_bits(tmp_path):
     values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     np.testing.assert_array_equal(read_label_picture(saved(tmp_path / "a.png", values)), values)
+
+
+def png(path, values, bits, kind):
+    """A PNG as its specification has it. values (H, W, channels); kind 0: grey, 2: RGB, 3: palette, 4: LA, 6: RGBA."""
+    rows = ["".join(f"{value:0{bits}b}" for value in row.ravel()) for row in values]
+    rows = [row + "0" * (-len(row) % 8) for row in rows]
+    data = b"".join(b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in rows)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", values.shape[1], len(values), bits, kind, 0, 0, 0))]
+    chunks += [(b"PLTE", bytes(range(3 * 2**bits)))] if kind == 3 else []
+    chunks += [(b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    content = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    return path
+
+
+@pytest.mark.parametrize("bits, kind", [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (1, 3), (2, 3), (4, 3)])
+def test_values_of_any_number_of_bits_are_those_in_the_file(tmp_path, bits, kind):
+    values = np.random.default_rng(0).integers(0, 2**bits, (8, 9, 1))
+    np.testing.assert_array_equal(read_label_picture(png(tmp_path / "a.png", values, bits, kind)), values[..., 0])
+
+
+@pytest.mark.parametrize("kind, channels", [(2, 3), (4, 2), (6, 4)])
+@pytest.mark.parametrize("colours", [False, True])
+def test_sixteen_bits_a_channel_are_not_read_as_eight(tmp_path, kind, channels, colours):
+    path = png(tmp_path / "a.png", np.full((8, 9, channels), 259), 16, kind)
+    with pytest.raises(ValueError, match=r"a\.png: holds 16 bits a channel, .* save as 8-bit PNG"):
+        read_label_picture(path, colours)
+    eight = png(tmp_path / "b.png", np.full((8, 9, channels), 3), 8, kind)
+    assert (read_label_picture(eight) == 3).all()
+
+
+def test_files_that_do_not_keep_values_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.jpg: a JPEG does not keep the values of pixels; save .* as PNG"):
+        read_label_picture(saved(tmp_path / "a.jpg", np.zeros((8, 9), np.uint8)))
+    for colours in (False, True):
+        with pytest.raises(ValueError, match=r"a\.tif: holds floating-point pixels"):
+            read_label_picture(saved(tmp_path / "a.tif", np.zeros((8, 9), np.float32)), colours)
 
 
 def test_colours_where_numbers_are_wanted(tmp_path):

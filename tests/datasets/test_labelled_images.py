@@ -53,6 +53,7 @@ def check(dataset, made, names, wanted=lambda values: np.where(values == 255, -1
 def test_folders_with_lists(tmp_path):
     made = folders(tmp_path)
     write(tmp_path, train="a\n\nc\na\n", val="b")
+    write(tmp_path, notes="not a list", holdout="d\n")
     (tmp_path / "images" / "._a.png").write_bytes(b"of another system")
     train, val = LabelledFolders(tmp_path, "train"), LabelledFolders(tmp_path, "val", ("cat", "dog", "ground"))
     assert train.classes == ("ground", "cat") and train.problems == []
@@ -63,6 +64,7 @@ def test_folders_with_lists(tmp_path):
 
 def test_folders_without_lists(tmp_path):
     made = folders(tmp_path, names="abcdefg", ending=".jpg")
+    write(tmp_path, README="of other things")
     check(LabelledFolders(tmp_path, "train"), made, "abcdfg")
     val = LabelledFolders(tmp_path, "val")
     check(val, made, "e")
@@ -89,7 +91,8 @@ def camvid(root):
 def test_camvid(tmp_path):
     made = camvid(tmp_path)
     data = CamVid(tmp_path, "train")
-    assert len(data.classes) == 11 and (data.classes[0], data.classes[10]) == ("sky", "bicyclist")
+    names = "sky building pole road pavement tree signsymbol fence car pedestrian bicyclist"
+    assert " ".join(data.classes) == names  # the order of the values in the SegNet authors' label pictures
     check(data, made, ["x2", "x1"], lambda values: np.where(values == 11, -1, values))
     write(tmp_path, classes="\n".join(f"c{i}" for i in range(11)) + "\nUnlabelled\n")
     data = CamVid(tmp_path, "train")
@@ -106,6 +109,9 @@ def test_voc(tmp_path):
     data = VOCSegmentation(tmp_path, "train")
     assert len(data.classes) == 21 and data.classes[:2] == ("background", "aeroplane")
     check(data, made, ["2007_1"])
+    turned = VOCSegmentation(tmp_path, "train", data.classes[::-1])  # the same names in another order
+    assert turned.classes == data.classes[::-1]
+    check(turned, made, ["2007_1"], lambda values: np.where(values == 255, -1, 20 - values))
     with pytest.raises(ValueError, match=r"2007_1\.png: 1 value outside the class list: 20 "):
         VOCSegmentation(tmp_path, "train", ("background", "mine"))
 
@@ -124,13 +130,76 @@ def test_pets_and_nuclei(tmp_path):
     with pytest.raises(ValueError, match=r"Nuclei: the classes are background nucleus, got a; leave them out"):
         Nuclei(tmp_path, "test", ("a",))
     with pytest.raises(ValueError, match=r"index\.csv: has no photographs of the split 'val', only of test, train"):
-        Pets(tmp_path, "val")
-    (tmp_path / "index.csv").write_text("file,split\n")
-    with pytest.raises(ValueError, match=r"index\.csv: must have the columns name and split"):
-        Pets(tmp_path, "val")
+        Pets(tmp_path, "val")  # one photograph has no fifth
     (tmp_path / "index.csv").unlink()
     with pytest.raises(ValueError, match=r"index\.csv: there is no such file; --root is the folder that holds it"):
         Pets(tmp_path, "val")
+
+
+def index(root, **splits):
+    lines = [f"{name},{split}" for name, split in splits.items()]
+    (root / "index.csv").write_text("\n".join(["name,split", *lines]))
+
+
+def ids(reader, root, split):
+    return "".join(pair.name for pair in reader(root, split).pairs)
+
+
+def test_validation_without_the_test_set(tmp_path):
+    """An index without a val: every fifth by name of all that is not test."""
+    pictures(tmp_path / "images", tmp_path / "trimaps", "abcdefgh", values=(1, 2, 3))
+    pictures(tmp_path / "images", tmp_path / "masks", "abcdefgh", values=(0, 4, 7))
+    index(tmp_path, **dict.fromkeys("hgfedca", "trainval"), b="test")
+    for reader in (Pets, Nuclei):
+        got = {split: ids(reader, tmp_path, split) for split in ("trainval", "train", "val", "test")}
+        assert got == {"trainval": "hgfedca", "train": "acdegh", "val": "f", "test": "b"}
+    index(tmp_path, a="val", b="test", c="train", d="train")  # its own val stays
+    got = {split: ids(Pets, tmp_path, split) for split in ("trainval", "train", "val", "test")}
+    assert got == {"trainval": "acd", "train": "cd", "val": "a", "test": "b"}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"file,split\na,b\n", "must have the columns name and split"),
+        (b"", "must have the columns name and split"),
+        (b"name,split\n", "must have the columns name and split, and a line for each photograph"),
+        (b"name,split\na,train\nb\n", "line 3: must have 2 columns, as the first line has"),
+        (b"name,split\na,train,x\n", "line 2: must have 2 columns"),
+        (b"name,split\na,train\nb,train\na,test\n", "line 4: a has a line already; remove one"),
+        (b"name,split\n\xff,train\n", r"not a CSV file in UTF-8 \("),
+    ],
+)
+def test_a_bad_index_is_named(tmp_path, content, message):
+    pictures(tmp_path / "images", tmp_path / "trimaps", "ab", values=(1, 2))
+    (tmp_path / "index.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"index\.csv(:|,) {message}"):
+        Pets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a.png", "images/a.png labels/a.png", "images\\a.png", "a.png a.png", "./a.png", "C:\\x\\a.png labels/a.png"],
+)
+def test_lines_of_lists(tmp_path, line):
+    made = folders(tmp_path, names=["a", "b c"])
+    write(tmp_path, train=f"{line}\nb c\n")
+    check(LabelledFolders(tmp_path), made, ["a", "b c"])
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("images/a.png labels/b.png", "'images/a.png labels/b.png': a photograph and its label picture must have one"),
+        ("x.png", r"names it; add the picture, or remove the line \(a name a line, without ending\)"),
+        ("a.gif", r"holds no picture a\.gif: .* without ending"),
+    ],
+)
+def test_bad_lines_of_lists(tmp_path, line, message):
+    folders(tmp_path, names="ab")
+    write(tmp_path, train=line)
+    with pytest.raises(ValueError, match=message):
+        LabelledFolders(tmp_path)
 
 
 def value_outside(root):
@@ -238,8 +307,10 @@ def test_pairs_without_lists_and_missing_folders(tmp_path):
         LabelledFolders(tmp_path)
     with pytest.raises(ValueError, match="nowhere: there is no such folder; give the one that holds images"):
         LabelledFolders(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"train\.txt: there is no such list; text files in this folder: none"):
+    with pytest.raises(ValueError, match=r"nowhere: there is no such folder; give the one that holds train\.txt"):
         CamVid(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"train\.txt: there is no such list; text files in this folder: classes\.txt"):
+        CamVid(tmp_path)
     with pytest.raises(ValueError, match="has no folder JPEGImages"):
         VOCSegmentation(tmp_path)
 

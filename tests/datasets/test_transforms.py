@@ -408,8 +408,9 @@ def test_a_crop_is_a_part_of_the_image(size):
             got["image"][:rows, :columns].reshape(-1, 3), sample["image"].reshape(-1, 3)[known]
         )
     assert len(places) == 1 if size == (60, 70) or size == (40, 50) else len(places) > 10
-    with pytest.raises(ValueError, match=r"random_crop: size must be \(height, width\), both at least 1, got \(0, 5\)"):
-        random_crop(sample, rng(), size=(0, 5))
+    for wrong in ((0, 5), (5,), 5, (5, 6.0), "ab"):
+        with pytest.raises(ValueError, match=r"random_crop: size must be \(height, width\), whole numbers"):
+            random_crop(sample, rng(), size=wrong)
 
 
 @each_transform
