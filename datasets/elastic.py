@@ -13,12 +13,14 @@ def elastic_deformation(sample: dict, rng: np.random.Generator, *, sigma: float 
     The displacements of a coarse 3 x 3 grid over the image are normal with standard deviation `sigma`, in pixels; those
     of the pixels between come by bicubic interpolation. The image is interpolated bilinearly; segmentation and
     instances take the nearest pixel's label, so none are mixed; outside the image are the colour FILL and label -1.
-    Raises ValueError for a sample with boxes, masks or keypoints, which would not fit any more.
+    sample: image (H, W, 3) uint8, segmentation and instances (H, W) int, if it has them; the rest passes unchanged.
+    Raises ValueError for a sample with boxes, masks or keypoints, which would not fit any more, and a negative sigma
+    or one that is not finite.
 
     Reference: Ronneberger et al. 2015, arXiv:1505.04597, sec. 3.1.
     """
-    if sigma < 0:
-        raise ValueError(f"elastic_deformation: sigma must be at least 0 pixels, got {sigma}")
+    if not 0 <= sigma < np.inf:
+        raise ValueError(f"elastic_deformation: sigma must be finite and at least 0 pixels, got {sigma}")
     if unfit := sorted({"boxes", "masks", "keypoints"} & sample.keys()):
         raise ValueError(f"elastic_deformation: cannot bend the {unfit[0]} of a sample; for labels of pixels only")
     h, w = sample["image"].shape[:2]

@@ -22,16 +22,20 @@ def object_crop(
 ) -> dict:
     """One object of the sample with 1.2 times the height and width of its box, scaled to size (height, width).
 
-    sample: image, segmentation and what passes through unchanged; label 0 is background, -1 does not count. A class is
-    drawn among those in the picture, all alike, then one of its connected parts, found by components(mask). With
-    kind "objects" all but this part becomes background, the first stage; with "proposals" the crop is round a random
-    box that overlaps the object's by an IoU of 0.5 or more, and all labels stay, the second. What lies outside the
-    picture is filled, with label -1. A picture without objects is scaled whole. Raises ValueError for another kind.
+    sample: id, if it has one, image (H, W, 3) uint8 in its own size and segmentation (H, W) int, in which 0 must be the
+    background and -1 does not count. The result has these fields and no others. A class is drawn among those in the
+    picture, all alike, then one of its connected parts, found by components(mask). With kind "objects" all but this
+    part becomes background, the first stage; with "proposals" the crop is round a random box that overlaps the object's
+    by an IoU of 0.5 or more, and all labels stay, the second. What lies outside the picture is filled, with label -1. A
+    picture without objects is scaled whole. Raises ValueError for another kind and for a sample without segmentation.
 
-    Reference: Noh et al. 2015, arXiv:1505.04366, sec. 4.2 and 6.1. Their proposals are those of edge boxes.
+    Reference: Noh et al. 2015, arXiv:1505.04366, sec. 4.2 and 6.1. Their proposals are those of edge boxes, and their
+    crops are scaled to 250 x 250, of which every step sees 224 x 224 at random (stage_1_train.prototxt).
     """
     if kind not in KINDS:
         raise ValueError(f"object_crop: kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
+    if "segmentation" not in sample:
+        raise ValueError(f"object_crop: the sample must have labels of its pixels, got {', '.join(sample)}")
     labels = sample["segmentation"]
     sample = {key: sample[key] for key in ("id", "image", "segmentation") if key in sample}
     mask = draw_object(labels, rng, components)

@@ -21,6 +21,7 @@ from datasets import (
 from datasets.object_crops import object_crop
 from scripts.command_line import Group, Parser, count, fraction, not_negative, number, positive
 from scripts.tasks import TASKS, Task
+from scripts.tasks.segmentation import BACKGROUND
 from vision.segmentation.objects import components
 
 DEFAULTS = {  # where a model's recipe says nothing else
@@ -93,6 +94,8 @@ def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[st
 
 def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace) -> Loader:
     """Batches for model.loss, made as the model's `preprocess` says; images are sized and augmented."""
+    if arguments.crop_objects != "none":
+        _check_objects(task, dataset)
     return Loader(
         task.in_order(dataset, arguments.batch_size, preprocess) if task.in_order else dataset,
         arguments.batch_size,
@@ -104,15 +107,23 @@ def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace)
     )
 
 
+def _check_objects(task: Task, dataset):
+    """ValueError for --crop-objects where pixels have no labels, or the first class is a thing."""
+    if task is not TASKS["segmentation"]:
+        raise ValueError("--crop-objects needs labels of pixels: only models for segmentation take it")
+    if dataset.classes[0] != BACKGROUND:
+        raise ValueError(f"--crop-objects needs data whose first class is {BACKGROUND!r}, got {dataset.classes[0]!r}")
+
+
 def training_transform(preprocess: dict, arguments: Namespace) -> Callable[[dict, object], dict]:
     """Resizing as `preprocess` says, and the augmentation of the arguments."""
     (low, high), x = arguments.zoom, arguments.jitter
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
     steps = [drop_difficult, partial(resize, short_side=preprocess["short_side"], max_side=preprocess["max_side"])]
-    if arguments.crop_objects != "none":
+    if arguments.crop_objects != "none":  # cut out of the picture in its own size, then scaled
         size = (preprocess["short_side"],) * 2
-        steps.append(partial(object_crop, kind=arguments.crop_objects, size=size, components=components))
+        steps = [partial(object_crop, kind=arguments.crop_objects, size=size, components=components)]
     if (low, high) != (1, 1):
         steps.append(partial(random_scale, low=low, high=high))
     if arguments.elastic:

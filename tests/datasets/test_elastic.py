@@ -95,7 +95,10 @@ def test_the_field_passes_through_the_grid():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="elastic_deformation: sigma must be at least 0 pixels, got -1"):
-        elastic_deformation(scene(), rng(), sigma=-1)
+    for sigma in (-1, np.nan, np.inf):
+        with pytest.raises(
+            ValueError, match=f"elastic_deformation: sigma must be finite and at least 0 pixels, got {sigma}"
+        ):
+            elastic_deformation(scene(), rng(), sigma=sigma)
     with pytest.raises(ValueError, match="elastic_deformation: cannot bend the boxes of a sample"):
         elastic_deformation(Shapes(1)[0], rng())

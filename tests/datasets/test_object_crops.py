@@ -91,6 +91,30 @@ def test_proposals_overlap_by_half_or_more():
     assert min(overlaps) >= 0.5 and max(overlaps) > 0.8 and np.mean(overlaps) < 0.75
 
 
+def test_stage_two_crops_round_random_boxes():
+    """The block of class 2 is in the middle of every crop of the first stage, and here and there in the second's."""
+    sample = picture()
+    sample["segmentation"][:, 28:32] = 0
+    first, second = (
+        [np.argwhere(crop(kind, seed, sample)["segmentation"] == 2).mean(axis=0) for seed in range(20)]
+        for kind in ("objects", "proposals")
+    )
+    assert {tuple(middle) for middle in first} == {(11.5, 11.5)}
+    assert len({tuple(middle) for middle in second}) > 15
+
+
+@pytest.mark.parametrize("pixels", [15, 16])
+def test_the_least_object_has_16_pixels(pixels):
+    labels = np.zeros((30, 40), np.int64)
+    labels[5, 5 : 5 + pixels] = 1
+    assert (draw_object(labels, np.random.default_rng(0), components) is None) == (pixels < 16)
+
+
+def test_a_sample_without_labels():
+    with pytest.raises(ValueError, match="object_crop: the sample must have labels of its pixels, got image, label"):
+        crop("objects", sample={"image": np.zeros((9, 9, 3), np.uint8), "label": 1})
+
+
 def test_boxes():
     mask = np.zeros((6, 9), bool)
     mask[2, 3] = mask[4, 7] = True

@@ -1,30 +1,42 @@
 r"""DeconvNet: VGG-16 whole, its fully connected layers as a 7x7 bottleneck, and all of it mirrored.
 
 Training has two stages (sec. 4.2): first crops with an object in their middle, all else background; then crops round
-proposals, with all that is seen in them. So it has two runs here (see datasets/object_crops.py), --crop-objects none
-being a third stage on whole pictures, or the only one:
+proposals, with all that is seen in them. So it has two runs here, --crop-objects none being a third stage on whole
+pictures, or the only one. An epoch takes one crop, drawn anew, from each picture (see datasets/object_crops.py):
 
     python -m scripts.train --model deconvnet_small --crop-objects objects --run-dir runs/stage1
     python -m scripts.train --model deconvnet_small --crop-objects proposals --pretrained runs/stage1 \
         --set windows=[1,2] --run-dir runs/stage2
 
+Other than in the authors' training: their crops are scaled to 250 x 250, of which each step takes 224 x 224 at random,
+here they are scaled to the net's input at once; their proposals are edge boxes. Other than in their inference: see
+ProposalClassifier.
+
 Reference: Noh, Hong and Han 2015, Learning deconvolution network for semantic segmentation, arXiv:1505.04366.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU, Sequential, Upsample2d
 from nn.backend import array_module
-from nn.layer import positive
+from nn.layer import check_shape, positive
 from vision.backbones.vgg import VGG
 from vision.classification.classifier import complete
 from vision.registry import register
-from vision.segmentation.encoder_decoder import EncoderDecoder, block, blocks, freeze_cancelled, mirrored, widened
+from vision.segmentation.encoder_decoder import (
+    EncoderDecoder,
+    block,
+    blocks,
+    freeze_cancelled,
+    mirrored,
+    of_plain_vgg,
+    widened,
+)
 from vision.segmentation.fcn import convolutional
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier, probabilities
+from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier, probabilities, whole_numbers
 
 
 class DeconvNet(EncoderDecoder):
@@ -33,9 +45,12 @@ class DeconvNet(EncoderDecoder):
     bottleneck: 7, the kernel of fc6, which goes over to 1x1, and of its mirror image; larger images give more than one
     cell there, 2^depth (bottleneck - 1) + 1 pixels at least are needed. hidden: the channels of fc6 and fc7, 4096
     there. width, depth: see SegNet. Batch normalisation and ReLU after each layer but the last. The convolutions stand
-    in `features` and `classifier` under the numbers of torchvision's vgg16_bn, whose weights fit; the authors began
-    with VGG-16's. New weights are He's (theirs were normal, std 0.01). unpool: see Unpool2d; the paper's is "max".
+    in `features` and `classifier` under the numbers of torchvision's vgg16_bn, whose weights fit, as do its vgg16's:
+    the authors began with these. New weights are He's (theirs were normal, std 0.01). unpool: see Unpool2d; the
+    paper's is "max". Raises ValueError for images that are too small.
     """
+
+    smallest_batch = 2  # one image of the least size is one cell in fc6, and nothing to normalise with
 
     def __init__(
         self, classes: int, width: int = 64, hidden: int = 4096, bottleneck: int = 7, depth: int = 5,
@@ -70,11 +85,12 @@ class DeconvNet(EncoderDecoder):
         yield "decoder", self.decoder
         yield "score", self.score
 
-    def pretrained_names(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A classifier's weights as this net takes them: see fcn.convolutional."""
-        return convolutional(arrays, self.bottleneck)
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Weights of a VGG-16, with batch normalisation or without, as this net takes them: see fcn.convolutional."""
+        return convolutional(of_plain_vgg(arrays, self.features), self.bottleneck)
 
     def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
         if min(x.shape[2:]) < self.least:
             raise ValueError(
                 f"DeconvNet: images must have at least {self.least} x {self.least} pixels for a bottleneck of "
@@ -89,10 +105,18 @@ class ProposalClassifier(PixelClassifier):
     Its option windows: a list of numbers n, n x n windows each, that overlap by half and cover the image together (1:
     the image itself); empty: images go in as they are. Each window is scaled to short_side x short_side, its scores
     back, and of all scores for a pixel the greatest counts, 0 where a window does not reach: P = softmax(max_i G_i).
-    The paper takes the 50 best of edge boxes' proposals.
+    Windows are cut from the images as they come, which scripts have scaled to short_side already: a small one is
+    enlarged again and has no more detail than they. Raises ValueError for other `windows`.
+
+    The paper takes the 50 best of edge boxes' proposals; the authors' code, those of 112 pixels and more, cut from the
+    picture in its own size. EDeconvNet, an ensemble with FCN-8s, and the dense CRF after it are not here.
 
     Reference: Noh et al. 2015, sec. 5.1, eq. 1.
     """
+
+    def __init__(self, network: DeconvNet, classes: Sequence[str], options: dict):
+        whole_numbers(self, windows=options["windows"])
+        super().__init__(network, classes, options)
 
     def predict(self, images) -> np.ndarray:
         """(N, C, H, W): the probability of each class at each pixel."""
@@ -129,16 +153,14 @@ def _bilinear(x, size):
 
 
 # Sec. 6.1: batches of 64, rate 0.01, divided by 10 when validation no longer improved. The authors' solvers: 20,000
-# batches, divided at 9,000 and 18,000; the second stage 40,000, every 10,000: --epochs 2 --milestones 0.25 0.5 0.75.
+# batches, divided at 9,000 and 18,000: 6 epochs of the paper's 0.2 million crops, but 870 of one crop from each of
+# VOC's 1,464 training pictures. Second stage: 40,000, divided every 10,000: --epochs 1740 --milestones 0.25 0.5 0.75.
 RECIPE = {
-    "data": "voc", "epochs": 6, "batch_size": 64, "lr": 0.01, "weight_decay": 0.0005, "milestones": [0.45, 0.9],
+    "data": "voc", "epochs": 870, "batch_size": 64, "lr": 0.01, "weight_decay": 0.0005, "milestones": [0.45, 0.9],
     "warm_up": 0, "clip_norm": 0.0,
 }  # fmt: skip
 # From random weights within minutes: as segnet_small.
-SMALL = {
-    "epochs": 12, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 2000, "shapes_size": [64, 80], "flip_vertical": 0.5,
-}  # fmt: skip
+SMALL = ON_SHAPES | {"epochs": 4}
 
 
 @register("deconvnet", "segmentation", recipe=RECIPE)
@@ -153,9 +175,9 @@ def deconvnet(classes, rng: np.random.Generator, **options) -> ProposalClassifie
 
 @register("deconvnet_small", "segmentation", recipe=SMALL)
 def deconvnet_small(classes, rng: np.random.Generator, **options) -> ProposalClassifier:
-    """A narrow DeconvNet with four poolings and a 3x3 bottleneck, for generated scenes of 64x80 and CPUs."""
+    """A narrow DeconvNet with three poolings and a 5x5 bottleneck, for generated scenes of 64x80 and CPUs."""
     own = {
-        "width": 8, "hidden": 128, "bottleneck": 3, "depth": 4, "unpool": "max", "windows": [], "short_side": 64,
+        "width": 12, "hidden": 128, "bottleneck": 5, "depth": 3, "unpool": "max", "windows": [], "short_side": 64,
         "max_side": 80,
     }  # fmt: skip
     return _made("deconvnet_small", classes, rng, options, own)

@@ -114,6 +114,35 @@ def test_the_greatest_score_of_all_windows_counts():
     assert scores[0, 1, 2, 3] == pytest.approx(np.log(np.exp(5) / (np.exp(5) + 2)), rel=1e-6)
 
 
+def test_every_window_is_scaled_to_the_network_s_input():
+    """And its scores back to the window: what they are at a pixel is what the picture is there."""
+    model, sizes = tiny(windows=[1, 3], short_side=12), []
+
+    def forward(x, training=True):
+        sizes.append(x.shape)
+        return x, None
+
+    model.network.forward = forward
+    images = np.broadcast_to(np.arange(1.0, 4)[:, None, None], (2, 3, 18, 30))
+    p = model.predict(images)
+    assert sizes == 10 * [(2, 3, 12, 12)]
+    wanted = np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum()
+    np.testing.assert_allclose(p, np.broadcast_to(wanted[:, None, None], p.shape), rtol=1e-6)
+
+
+def test_a_batch_of_one_is_too_small_to_normalise_fc6():
+    model = tiny()
+    assert model.smallest_batch == 2
+    with pytest.raises(ValueError, match="BatchNorm2d"):
+        model.network.forward(normal(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("windows", [[0], [2, -1], [1.5]])
+def test_windows_that_are_none(windows):
+    with pytest.raises(ValueError, match="ProposalClassifier: windows must be a list of whole numbers >= 1, got "):
+        tiny(windows=windows)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -122,6 +151,7 @@ def test_the_greatest_score_of_all_windows_counts():
             r"DeconvNet: images must have at least 5 x 5 pixels .* 2 x 2, got \(4, 12\)",
         ),
         (lambda: tiny(bottleneck=0), "DeconvNet: bottleneck must be a whole number >= 1, got 0"),
+        (lambda: tiny()(normal(8, 12)), r"DeconvNet: images must have shape \(N, 3, H, W\), got \(8, 12\)"),
         (lambda: tiny()(normal(1, 1, 8, 12)), r"DeconvNet: images must have shape \(N, 3, H, W\)"),
     ],
 )
