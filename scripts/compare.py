@@ -19,7 +19,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import vision
+from datasets import resize
 from nn.checkpoint import read_checkpoint, replacing
 from nn.summary import multiply_adds
 from scripts import train
@@ -27,6 +30,7 @@ from scripts.command_line import Parser, command, count_or_none
 from scripts.data import DEFAULTS, open_data, task_of
 from scripts.run_folder import CONFIG, find_checkpoint
 from scripts.tasks import TASKS, shown
+from scripts.train_arguments import parse
 from vision.saving import load_model
 from vision.trainer import LAST
 
@@ -42,6 +46,10 @@ class System(NamedTuple):
     model: str
     options: list[str]
 
+    def arguments(self) -> list[str]:
+        """What says so to scripts.train."""
+        return ["--model", self.model, *(["--set", *self.options] if self.options else [])]
+
     def folder(self, run_dir: Path, seed: int) -> Path:
         return run_dir / f"{self.text.replace(':', '_').replace(',', '_')}_seed{seed}"
 
@@ -51,10 +59,10 @@ def main(arguments: list[str]) -> int | None:
     own, passed_on = _split_at_dashes(arguments)
     args = build_parser().parse_args(own)
     if set_here := {"--model", "--run-dir", "--seed", "--set", "--resume"} & set(passed_on):
-        raise ValueError(
-            f"{min(set_here)} is not for scripts.train here: give it before -- as SYSTEM, --run-dir, --seeds"
-        )
+        name = min(set_here)
+        raise ValueError(f"{name} is not for scripts.train here: give it before -- as SYSTEM, --run-dir, --seeds")
     systems = [parse_system(text, args.task) for text in args.systems or learn_shapes(args.task)]
+    check(systems, args, passed_on)
     args.run_dir.mkdir(parents=True, exist_ok=True)
     failed = []
     for system in in_order(systems):
@@ -82,7 +90,8 @@ def build_parser() -> Parser:
     parser.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="folder for all runs (needed)")
     text = "train each with these seeds (default: 0)"
     parser.add_argument("--seeds", metavar="N", type=count_or_none, nargs="+", default=[0], help=text)
-    text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split"
+    text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split. "
+    text += "The minutes of a net that starts from a coarser one's weights are its own, without the coarser one's"
     parser.add_argument("--split", metavar="NAME", default="test", help=text)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -124,6 +133,19 @@ def _before(system):
     return vision.MODELS[system.model].recipe.get("after")
 
 
+def check(systems: list[System], args: Namespace, passed_on: list[str]):
+    """ValueError for what would stop a system that is not done yet: arguments, data, split, options of the model."""
+    task, opened = TASKS[args.task], {}
+    for system in systems:
+        if all((system.folder(args.run_dir, seed) / RESULT).exists() for seed in args.seeds):
+            continue
+        given = parse([*system.arguments(), "--run-dir", str(args.run_dir), *passed_on], train.__doc__)
+        what = tuple(str(getattr(given, name)) for name in ("data", "root", "classes"))
+        if what not in opened:
+            opened[what] = list(open_data(task, given, args.split, given.classes).classes)
+        vision.build(system.model, opened[what], np.random.default_rng(0), **dict(given.set))
+
+
 def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int:
     """Train a system, unless it is done, and measure it. Exit status."""
     folder = system.folder(args.run_dir, seed)
@@ -137,9 +159,8 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int
     if (folder / CONFIG).exists():
         status = train.main(["--run-dir", folder, "--resume", *passed_on])
     else:
-        options = ["--set", *system.options] if system.options else []
-        options += _from_coarser(system, seed, args.run_dir)
-        status = train.main(["--model", system.model, "--run-dir", folder, "--seed", seed, *options, *passed_on])
+        start = _from_coarser(system, seed, args.run_dir)
+        status = train.main([*system.arguments(), "--run-dir", folder, "--seed", seed, *start, *passed_on])
     if not status and (result := measure(folder, args.split)):
         with replacing(folder / RESULT) as file:
             result |= {"split": args.split, "arguments": passed_on}
@@ -170,31 +191,47 @@ def measure(folder: Path, split: str) -> dict:
     model, _ = load_model(find_checkpoint(folder))
     task = task_of(model.config["model"])
     data = open_data(task, Namespace(**arguments), split, model.config["classes"])
-    batch = task.collate([data[0]], model.preprocess)
-    metrics = {name: value for name, value in task.evaluate(model, data).items() if isinstance(value, float)}
+    sides = {name: model.preprocess[name] for name in ("short_side", "max_side")}
+    batch = task.collate([resize(data[0], **sides)], model.preprocess)
+    metrics = task.evaluate(model, data)
+    metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {
         "parameters": sum(parameter.value.size for parameter in model.parameters().values()),
         "multiply_adds": multiply_adds(model, batch[0].shape),
         "minutes": progress["seconds"] / 60,
-        **{name: value for name, value in metrics.items() if name != "images_per_second"},
+        **{name: v for name, v in metrics.items() if isinstance(v, float) and name != "images_per_second"},
     }
 
 
 def read_row(system: System, args: Namespace) -> dict:
-    """The results of a system, each as a list with one number for each seed that is done; {} for none."""
+    """The results of a system, each as a list with one number for each seed that is done and has it; {} for none."""
     folders = [system.folder(args.run_dir, seed) for seed in args.seeds]
     results = [_read(folder) for folder in folders if (folder / RESULT).exists()]
-    columns = [key for key in results[0] if key not in ("split", "arguments")] if results else []
-    return {"system": system.text} | {key: [r[key] for r in results] for key in columns} if results else {}
+    columns = [key for key in _union(results) if key not in ("split", "arguments")]
+    return {"system": system.text} | {key: [r[key] for r in results if key in r] for key in columns} if results else {}
+
+
+def _union(dicts):
+    """All keys, each where it comes first."""
+    return list(dict.fromkeys(key for each in dicts for key in each))
 
 
 def _read(folder):
-    return json.loads((folder / RESULT).read_text())
+    """The content of a result file. ValueError naming it where it is damaged."""
+    path = folder / RESULT
+    try:
+        result = json.loads(path.read_text())
+        numbers = [value for key, value in result.items() if key not in ("split", "arguments")]
+        if not {"split", "arguments"} <= result.keys() or not all(type(n) in (int, float) for n in numbers):
+            raise ValueError("not a result of scripts.compare")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: damaged ({error}); remove it, and the run is measured again") from error
+    return result
 
 
 def table(rows: list[dict], metric: str) -> str:
     """A Markdown table of the rows, as read_row gives them."""
-    columns = [key for key in rows[0] if key != "system"]
+    columns = [key for key in _union(rows) if key != "system"]
     lines = [["system", *(key.replace("_", " ") for key in columns)]]
     for row in rows:
         lines.append([row["system"], *(_cell(key, row.get(key), key == metric) for key in columns)])

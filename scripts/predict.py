@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets import read_image, read_text
+from datasets import image_size, read_image, read_text
 from nn.checkpoint import replacing
 from nn.layer import Layer
 from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
@@ -35,6 +35,7 @@ SUFFIXES = {
     "text": {".txt"},
 }
 READERS = {"image": read_image, "text": read_text}
+CHECKS = {"image": image_size, "text": read_text}  # image_size looks at the beginning and the end of the file
 RESULT, LABELS = "predictions.json", "labels"
 
 
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> int | None:
     model = (load_model(path, **changes)[0] if changes else model).to(args.device)
     names = result_names(inputs)
     refuse_to_overwrite(inputs, args.out, names)
+    for path_of_input in inputs:  # a bad one is named before anything is written
+        CHECKS[task.input](path_of_input)
     args.out.mkdir(parents=True, exist_ok=True)
     records = [
         predict(model, task, path, args.out, name, args.threshold, options)

@@ -18,6 +18,10 @@ RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "
 # only by rounding).
 SITTING = {"run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device"}
 
+# What a model is built from besides its options, and how --set writes what is neither number nor text.
+NO_OPTIONS = {"model", "classes", "rng"}
+WORDS = {"none": None, "null": None, "true": True, "false": False}
+
 
 def parse(arguments: list[str], help_text: str) -> Namespace:
     """The arguments of the run: as given; on resuming, as the run was started with; the rest as the recipe has it."""
@@ -52,14 +56,12 @@ def build_parser(model: str | None, help_text: str) -> Parser:
     defaults = complete(DATA | RUN | (vision.MODELS[model].recipe if model in vision.MODELS else {}))
     _add_model_arguments(parser, defaults)
     group = add_data_arguments(parser, defaults)
-    group.add(
-        "--train-split", str, "NAME", "split to train on (default: train; trainval of pets, and of voc with boxes)"
-    )
+    group.add("--train-split", str, "NAME", "split to train on (default: train; trainval of voc with boxes)")
     group.add(
         "--val-split",
         str,
         "NAME",
-        "split to evaluate on (default: val of shapes, camvid and folders, and of voc with pixel labels, else test)",
+        "split to evaluate on (default: val of shapes and of all data with pixel labels, else test)",
     )
     _add_optimisation_arguments(parser, defaults)
     add_augmentation_arguments(parser, defaults)
@@ -107,10 +109,17 @@ def _add_run_arguments(parser, defaults):
 
 
 def model_option(text):
-    """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists, true), else as text."""
+    """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists), else as text.
+
+    none, null, true and false are None, True and False in small letters and large.
+    """
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
         raise ArgumentTypeError(f"must look like NAME=VALUE, got {text!r}")
+    if name in NO_OPTIONS:
+        raise ArgumentTypeError(f"{name} is no option of a model, got {text!r}")
+    if value.lower() in WORDS:
+        return [name, WORDS[value.lower()]]
     try:
         return [name, json.loads(value)]
     except ValueError:

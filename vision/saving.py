@@ -9,7 +9,7 @@ from nn.state import read_state
 from vision.registry import MODELS, build
 
 
-def load_model(path: str | os.PathLike, **changes) -> tuple[Layer, dict]:
+def load_model(path: str | os.PathLike, /, **changes) -> tuple[Layer, dict]:
     """The model of a checkpoint, built anew with its weights loaded, and the checkpoint's meta data.
 
     changes: options of the model that are to differ from what it was trained with, such as crf=True.
@@ -21,7 +21,7 @@ def load_model(path: str | os.PathLike, **changes) -> tuple[Layer, dict]:
     if config["model"] not in MODELS:
         raise ValueError(f"{path}: checkpoint of the model {config['model']!r}; registered are {', '.join(MODELS)}")
     model = build(**config)
-    load_state(path, model, arrays, meta | {"model": config})
+    load_state(path, model, arrays, meta | {"model": model.config})  # options that are new have their defaults
     return model, meta
 
 

@@ -76,6 +76,11 @@ def _layers():
         yield Case(f"nms_{boxes}", "nms", {"boxes": boxes}, {"boxes": 600}, backward=False)
 
 
+# Eight 7x7 convolutions of 64 channels: in SegNet-Basic with four poolings and unpoolings, in the other with none.
+EIGHT_LAYERS = {"n": 2, "height": 64, "width": 80, "classes": 4, "channels": 64, "kernel": 7, "layers": 8}
+FEWER = {"height": 13, "width": 18, "channels": 3, "kernel": 3, "layers": 4}
+
+
 def _steps():
     image = {"n": 2, "size": 32, "classes": 5}
     for family, sizes, small in (
@@ -86,6 +91,7 @@ def _steps():
          {"height": 96, "width": 128, "options": {"width": 4, "hidden": 16, "min_size": 2}}),
         ("unet", {"n": 4, "size": 128, "classes": 2, "width": 64, "dropout": 0.5},
          {**image, "width": 4, "dropout": 0.0}),
+        ("full_resolution", EIGHT_LAYERS, FEWER), ("segnet_basic", EIGHT_LAYERS, FEWER),
         ("language_model", {"steps": 64, "n": 32, "characters": 96, "embedding": 128, "hidden": 512, "layers": 2},
          {"steps": 5, "n": 3, "characters": 7, "embedding": 4, "hidden": 6}),
     ):  # fmt: skip

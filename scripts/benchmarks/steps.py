@@ -5,7 +5,7 @@ import numpy as np
 import vision
 from datasets import Shapes, detection_batch
 from scripts.benchmarks.work import StepWork, normal
-from vision.segmentation import PixelClassifier, UNet
+from vision.segmentation import FullResolution, PixelClassifier, SegNetBasic, UNet
 from vision.sequence.vocabulary import SPECIAL
 
 
@@ -31,6 +31,21 @@ def unet(o):
     model = PixelClassifier(UNet(3, o.classes, width=o.width, padding="same", dropout=o.dropout, rng=rng))
     labels = np.random.default_rng(4).integers(0, o.classes, (o.n, o.size, o.size))
     return StepWork(model, (normal(o.n, 3, o.size, o.size), labels))
+
+
+def full_resolution(o):
+    model = FullResolution(o.classes, o.channels, o.layers, o.kernel, rng=np.random.default_rng(0))
+    return StepWork(PixelClassifier(model), labelled_scenes(o))
+
+
+def segnet_basic(o):
+    sizes = {"width": o.channels, "kernel_size": o.kernel, "depth": o.layers // 2}
+    return StepWork(PixelClassifier(SegNetBasic(o.classes, **sizes, rng=np.random.default_rng(0))), labelled_scenes(o))
+
+
+def labelled_scenes(o):
+    labels = np.random.default_rng(4).integers(0, o.classes, (o.n, o.height, o.width))
+    return normal(o.n, 3, o.height, o.width), labels
 
 
 def faster_rcnn(o):

@@ -20,6 +20,14 @@ def unet(o, model):
     return UNet(o)
 
 
+def full_resolution(o, model):
+    return FullResolution(o)
+
+
+def segnet_basic(o, model):
+    return SegNetBasic(o)
+
+
 def faster_rcnn(o, model):
     return Detector(model)
 
@@ -116,6 +124,45 @@ class UNet(Classifier):
         for up, block in zip(self.up, self.expand):
             x = block(torch.cat([up(x), maps.pop()], dim=1))
         return self.score(x)
+
+
+def conv_norm(inputs, o):
+    conv = nn.Conv2d(inputs, o.channels, o.kernel, padding=o.kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(o.channels))
+
+
+class FullResolution(Classifier):
+    def __init__(self, o):
+        super().__init__()
+        layers = []
+        for inputs in [3] + (o.layers - 1) * [o.channels]:
+            layers += [*conv_norm(inputs, o), nn.ReLU(inplace=True)]
+        self.features, self.score = nn.Sequential(*layers), nn.Conv2d(o.channels, o.classes, 1)
+
+    def forward(self, x):
+        return self.score(self.features(x))
+
+
+class SegNetBasic(Classifier):
+    def __init__(self, o):
+        super().__init__()
+        half = o.layers // 2
+        self.encoders = nn.ModuleList(conv_norm(inputs, o) for inputs in [3] + (half - 1) * [o.channels])
+        self.filters = nn.ModuleList(conv_norm(o.channels, o) for _ in range(half))
+        self.norm, self.pool = nn.LocalResponseNorm(5, 1e-4, 0.75), nn.MaxPool2d(2, ceil_mode=True, return_indices=True)
+        self.classifier = nn.Conv2d(o.channels, o.classes, 1)
+
+    def forward(self, x):
+        x, pooled = self.norm(x), []
+        for encoder in self.encoders:
+            x = functional.relu(encoder(x), inplace=True)
+            size = x.shape[2:]
+            x, indices = self.pool(x)
+            pooled.append((indices, size))
+        for filters in self.filters:
+            indices, size = pooled.pop()
+            x = filters(functional.max_unpool2d(x, indices, 2, output_size=size))
+        return self.classifier(x)
 
 
 class LanguageModel(nn.Module):

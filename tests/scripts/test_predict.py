@@ -31,6 +31,12 @@ def test_pictures_and_json_of_a_folder_and_a_file(trained, voc, tmp_path, capsys
         assert 0 <= y1 <= y2 <= 40
 
 
+def test_a_bad_picture_is_named_before_anything_is_written(trained, voc, tmp_path, error_of):
+    (voc / "JPEGImages/5.jpg").write_bytes((voc / "JPEGImages/5.jpg").read_bytes()[:300])
+    assert "5.jpg" in error_of(main, trained, voc / "JPEGImages", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_threshold(trained, voc, tmp_path):
     main([trained, voc / "JPEGImages/0.jpg", "--out", tmp_path, "--threshold", 1])
     assert records(tmp_path)[0]["found"] == []

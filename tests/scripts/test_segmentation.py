@@ -22,6 +22,7 @@ from scripts.tasks.segmentation import (
     segmentation_table,
     select_pixels,
 )
+from scripts.train_arguments import parse
 from vision.segmentation import weight_map
 
 OPTIONS = ("--set", "width=2", "depth=1", "short_side=32", "max_side=48", "batch_norm=true")
@@ -100,6 +101,11 @@ def test_options_that_are_not_learned_change_after_training(run, tmp_path, capsy
         return json.loads((tmp_path / "a.json").read_text())["mIoU"]
 
     assert mean_iou("--set", "short_side=16") != mean_iou() == mean_iou("--set", "short_side=32")
+    for name in ("model", "classes", "rng"):
+        for script in ((evaluate.main, run), (train.main, *MODEL[:2], "--run-dir", tmp_path / "new")):
+            assert f"{name} is no option of a model, got '{name}=3'" in error_of(*script, "--set", f"{name}=3")
+    assert "no option 'path'" in error_of(evaluate.main, run, "--set", "path=3")
+    assert "short_side must be a whole number, got 'big'" in error_of(evaluate.main, run, "--set", "short_side=big")
     error = error_of(evaluate.main, run, "--set", "width=3")
     assert "with other options" in error and "best.npz" in error
     assert "'crf'" in error_of(evaluate.main, run, "--set", "crf=true")  # a U-Net has none
@@ -140,6 +146,12 @@ def test_own_folders_are_learned(folders, tmp_path, capsys):
     assert "has no train.txt and val.txt; 5 photographs, chosen by name, are train" in err
     assert evaluate.main([tmp_path / "run", "--json", tmp_path / "a.json"]) == 0
     assert json.loads((tmp_path / "a.json").read_text())["mIoU"] > 0.8
+
+
+@pytest.mark.parametrize("data", ["folders", "camvid", "voc", "nuclei", "pets"])
+def test_the_best_epoch_is_not_chosen_on_the_test_set(data):
+    args = parse(["--model", "unet_small", "--data", data, "--root", "x", "--run-dir", "y"], "")
+    assert (args.train_split, args.val_split) == ("train", "val")
 
 
 def test_pretrained_weights_of_another_net(run, tmp_path, capsys):
@@ -187,6 +199,13 @@ class Stripes:
         return p
 
 
+class Inverted(Stripes):
+    """The same, its two classes exchanged by refine."""
+
+    def refine(self, image, p):
+        return super().refine(image, p)[::-1]
+
+
 class Two(list):
     classes = ("background", "nucleus")
 
@@ -206,6 +225,8 @@ def test_prediction_is_in_the_pixels_of_the_image():
     assert model.seen == (1, 3, 16, 24)  # 32 x 46 become 16 x 23
     assert found["labels"].shape == found["scores"].shape == (32, 46)
     assert (found["labels"] == big["segmentation"][:, :46]).mean() > 0.98
+    refined = segment(Inverted(), big)
+    np.testing.assert_array_equal(refined["labels"], 1 - found["labels"])
     doubtful = select_pixels(found, 0.8)["labels"]
     assert set(np.unique(doubtful)) == {-1, 0}
     assert describe_areas({"labels": np.array([[1, 1, -1, 0]])}, Two.classes) == [
@@ -229,6 +250,20 @@ def test_evaluation_with_objects():
     table = segmentation_table(metrics)
     assert "3 objects: F1 at IoU 0.5 0.400 (precision 0.500, recall 0.333)" in table
     json.dumps(metrics)
+
+
+def test_evaluation_of_borders_and_of_objects_that_do_not_count():
+    """What is found is a pixel wider than the truth; of two true objects one lies where nothing counts."""
+    wide = sample()
+    wide["segmentation"][4] = 0
+    metrics = evaluate_segmenter(Stripes(), Two([wide]))
+    assert 0 < metrics["boundary_f1"] < 1 and metrics["classes"]["nucleus"]["boundary_f1"] < 1
+    ignored = sample()
+    ignored["instances"] = ignored["segmentation"].copy()
+    ignored["image"][13:15, 12:20], ignored["instances"][13:15, 12:20] = 255, 2
+    ignored["segmentation"][13:15, 12:20] = -1
+    objects = evaluate_segmenter(Stripes(), Two([ignored]))["objects"]
+    assert objects == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "objects": 1, "found": 1}
 
 
 def test_a_batch_is_padded_and_what_is_new_does_not_count():
@@ -275,6 +310,24 @@ def test_augmentation_of_training_samples():
         given = Namespace(**DEFAULTS | {"crop_objects": kind})
         got = training_transform(preprocess, given)(data[1], np.random.default_rng(0))
         assert got["image"].shape == (36, 36, 3) and got["segmentation"].max() > 0
+
+
+def test_objects_are_cut_out_at_full_size():
+    """Stripes of 3 pixels stay black and white; in the picture shrunk to 16 pixels they are grey."""
+    stripes = np.broadcast_to(255 * (np.arange(115) // 3 % 2)[:, None], (115, 115, 3)).astype(np.uint8)
+    sample = {"image": stripes, "segmentation": np.pad(np.ones((15, 15), int), 50)}
+    given = Namespace(**DEFAULTS | {"crop_objects": "objects", "jitter": 0.0})
+    got = training_transform(PREPROCESS, given)(sample, np.random.default_rng(0))
+    assert got["image"].shape == (16, 16, 3) and got["image"].std() > 80
+
+
+def test_crop_objects_where_there_are_none(folders, tmp_path, error_of):
+    run_dir = ("--run-dir", tmp_path / "run", "--crop-objects", "objects")
+    message = error_of(train.main, *MODEL, "--data", "folders", "--root", folders, *run_dir)
+    assert "--crop-objects needs data whose first class is 'background', got 'sky'" in message
+    message = error_of(train.main, "--model", "faster_rcnn_small", *SCENES, *run_dir)
+    assert "--crop-objects needs labels of pixels: only models for segmentation take it" in message
+    assert not (tmp_path / "run").exists()
 
 
 PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)

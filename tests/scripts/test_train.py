@@ -13,7 +13,15 @@ from PIL import Image
 import vision
 from nn.checkpoint import read_checkpoint
 from scripts.train import main
+from scripts.train_arguments import model_option
 from vision.saving import load_model
+
+
+def test_values_of_options():
+    """JSON, words for none, true and false however they are written, and text."""
+    texts = ["a=3", "a=1.5", "a=[1,2]", "a=None", "a=none", "a=NULL", "a=True", "a=false", "a=no", "a=b=c", "a="]
+    wanted = [3, 1.5, [1, 2], None, None, None, True, False, "no", "b=c", ""]
+    assert [model_option(text) for text in texts] == [["a", value] for value in wanted]
 
 
 def test_the_run_folder_holds_what_it_should(trained):

@@ -1,7 +1,9 @@
 """What all image classifiers share: softmax cross-entropy to train them, probabilities to predict with."""
 
 import json
+import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +60,45 @@ class Classifier(Layer):
 
 
 def complete(model: str, given: dict, **defaults) -> dict:
-    """The options of a model: as given, the rest by default. ValueError for a name that is none."""
+    """The options of a model: as given, the rest by default.
+
+    Raises ValueError for a name that is none, and for a value of another kind than the default's (see kinds_of).
+    """
     if unknown := sorted(set(given) - set(defaults)):
         raise ValueError(f"{model}: there is no option {unknown[0]!r}, choose from {', '.join(defaults)}")
+    for name, value in given.items():
+        wanted = kinds_of(name, defaults[name])
+        if wanted and not any(KINDS[kind](value) for kind in wanted):
+            raise ValueError(f"{model}: {name} must be {' or '.join(wanted)}, got {value!r}")
     return defaults | given
+
+
+def _number(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _list_of(value, holds):
+    return isinstance(value, (list, tuple)) and all(map(holds, value))
+
+
+KINDS = {
+    "none": lambda value: value is None,
+    "true or false": lambda value: isinstance(value, bool),
+    "a whole number": lambda value: _number(value) and isinstance(value, Integral),
+    "a number": _number,
+    "a word": lambda value: isinstance(value, str),
+    "a list of numbers": lambda value: _list_of(value, _number),
+    "a list of words": lambda value: _list_of(value, lambda each: isinstance(each, str)),
+}
+OTHER_KINDS = {  # of options that take more than their default's
+    "border_weights": ["none"], "levels": ["none"], "superpixels": ["none"], "mean": ["a number"],
+    "std": ["a number", "a list of numbers"],
+}  # fmt: skip
+
+
+def kinds_of(name: str, default: Any) -> list[str]:
+    """The names in KINDS of the kinds of values that an option with this default takes; [] if the model checks them."""
+    if default is None or name == "class_weights":
+        return []
+    kind = next(kind for kind, holds in KINDS.items() if holds(default))
+    return list(dict.fromkeys([kind, *OTHER_KINDS.get(name, [])]))

@@ -300,12 +300,12 @@ def test_an_easy_task_is_learned():
     [
         ({"glimpse": 3}, "ram_mnist: there is no option 'glimpse', choose from glimpses, glimpse_size"),
         ({"glimpses": 0}, "RecurrentAttention: glimpses must be a whole number >= 1, got 0"),
-        ({"scales": 1.5}, "RecurrentAttention: scales must be a whole number >= 1, got 1.5"),
+        ({"scales": 1.5}, "ram_mnist: scales must be a whole number, got 1.5"),
         ({"core": "gru"}, "RecurrentAttention: core must be 'rnn' or 'lstm', got 'gru'"),
         ({"location_std": 0}, "RecurrentAttention: location_std must be a positive number, got 0"),
         ({"location_weight": -1}, "RecurrentAttention: location_weight must be a number of at least 0, got -1"),
         ({"episodes": -1}, "RecurrentAttention: episodes must be a whole number >= 0, got -1"),
-        ({"episodes": 2.5}, "RecurrentAttention: episodes must be a whole number >= 0, got 2.5"),
+        ({"episodes": 2.5}, "ram_mnist: episodes must be a whole number, got 2.5"),
     ],
 )
 def test_mistakes_in_options_are_named(options, message):

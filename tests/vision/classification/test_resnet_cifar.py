@@ -181,7 +181,7 @@ def test_config_rebuilds_the_model():
     [
         (lambda: tiny(widht=3), "resnet20_cifar: there is no option 'widht', choose from n, width, short_side"),
         (lambda: tiny(n=0), "ResNetCifar: n must be a whole number >= 1, got 0"),
-        (lambda: tiny(width="x"), "ResNetCifar: width must be a whole number >= 1, got 'x'"),
+        (lambda: tiny(width="x"), "resnet20_cifar: width must be a whole number, got 'x'"),
         (lambda: tiny().predict(np.zeros((3, 8, 8))), r"Classifier: images must have shape \(N, 3, H, W\)"),
         (lambda: tiny().loss((batch()[0], np.array([0, 1, 5])), None), r"labels must lie in \[0, 5\)"),
         (lambda: PaddedShortcut(4, 3, 1), "out_channels=3 must not be under in_channels=4"),

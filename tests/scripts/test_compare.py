@@ -1,0 +1,118 @@
+"""scripts.compare: what it refuses before training, what it measures, and its table where runs differ."""
+
+import json
+from argparse import Namespace
+from types import SimpleNamespace
+
+import pytest
+
+from nn.checkpoint import read_checkpoint, write_checkpoint
+from nn.summary import multiply_adds
+from scripts import compare, train
+from scripts.data import DEFAULTS
+from scripts.tasks.segmentation import evaluate_segmenter, open_labelled_shapes
+from vision.saving import load_model
+
+SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)
+SMALLEST = "unet_small:width=2,depth=1,short_side=16,max_side=20"
+PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run on scenes that the model sees at half their size; its best weights say class 2 everywhere."""
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    options = compare.parse_system(SMALLEST, "segmentation").arguments()
+    assert train.main([*options, *SCENES, "--epochs", 2, "--pictures", 0, "--run-dir", folder]) == 0
+    arrays, meta = read_checkpoint(folder / "best.npz")
+    name = max(name for name, array in arrays.items() if name.startswith("model/") and array.shape == (4,))
+    arrays[name] = arrays[name] + [0, 0, 100, 0]
+    write_checkpoint(folder / "best.npz", arrays, meta)
+    return folder
+
+
+def test_what_is_measured(folder):
+    """The best weights, not the last, on the split that is asked for, and the work for an image as the model sees."""
+    given, wanted = Namespace(**DEFAULTS | {"shapes_val": 3, "shapes_size": (32, 40)}), {}
+    for weights in ("best", "last"):
+        model = load_model(folder / f"{weights}.npz")[0]
+        for split in ("test", "val"):
+            wanted[weights, split] = evaluate_segmenter(model, open_labelled_shapes(given, split))["mIoU"]
+    assert len(set(wanted.values())) == 4
+    for split in ("test", "val"):
+        assert compare.measure(folder, split)["mIoU"] == wanted["best", split]
+    assert compare.measure(folder, "test")["multiply_adds"] == multiply_adds(model, (1, 3, 16, 20))
+
+
+def test_a_run_that_was_stopped_is_not_measured(folder, tmp_path):
+    arrays, meta = read_checkpoint(folder / "last.npz")
+    meta["progress"]["epoch"] -= 1
+    write_checkpoint(tmp_path / "last.npz", arrays, meta)
+    assert compare.measure(tmp_path, "test") == {}
+
+
+def test_scores_of_objects_are_measured(folder, monkeypatch):
+    found = {"mIoU": 0.5, "objects": {"f1": 0.25, "recall": None, "objects": 3}, "images": 2, "images_per_second": 9.0}
+    task = compare.task_of("unet_small")._replace(evaluate=lambda model, data: dict(found))
+    monkeypatch.setattr(compare, "task_of", lambda name: task)
+    measured = compare.measure(folder, "test")
+    assert [*measured] == ["parameters", "multiply_adds", "minutes", "mIoU", "object_f1"]
+    assert measured["object_f1"] == 0.25
+
+
+def test_a_net_starts_from_the_coarser_one(tmp_path, monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(train, "main", lambda arguments: given.append(arguments) or 1)
+    system, args = compare.parse_system("fcn16s_small:width=2", "segmentation"), SimpleNamespace(run_dir=tmp_path)
+    compare.run(system, 3, args, [])
+    assert "--pretrained" not in given[0] and "fcn32s_small has not been trained" in capsys.readouterr().err
+    coarser = tmp_path / "fcn32s_small_width=2_seed3"
+    coarser.mkdir()
+    (coarser / "result.json").touch()
+    compare.run(system, 3, args, [])
+    assert given[1][-2:] == ["--pretrained", coarser]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([SMALLEST, "multiscale_small:crf=no"], "multiscale_small: crf must be true or false, got 'no'"),
+        ([SMALLEST, "segnet_basic_small:depth=9.5"], "segnet_basic_small: depth must be a whole number, got 9.5"),
+        ([SMALLEST, "unet_small:model=3"], "model is no option of a model, got 'model=3'"),
+        ([SMALLEST, "--split", "tset"], "--data shapes has the splits train, val, test; there is no 'tset'"),
+        ([SMALLEST, "--", "--data", "folders"], "--data folders needs --root DIR"),
+    ],
+)
+def test_what_is_wrong_is_named_before_any_training(tmp_path, error_of, monkeypatch, arguments, message):
+    monkeypatch.setattr(train, "main", None)
+    assert message in error_of(compare.main, "--run-dir", tmp_path / "runs", *arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+def results(run_dir, *each):
+    for seed, result in enumerate(each):
+        path = run_dir / f"unet_small_seed{seed}" / "result.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(result | {"split": "test", "arguments": []}))
+    return SimpleNamespace(run_dir=run_dir, seeds=range(len(each)))
+
+
+def test_a_metric_that_one_seed_lacks(tmp_path):
+    """It is the mean of those that have it; columns are those of all rows."""
+    args = results(tmp_path, {"mIoU": 0.5}, {"mIoU": 0.7, "boundary_f1": 0.4})
+    row = compare.read_row(compare.parse_system("unet_small", "segmentation"), args)
+    assert row == {"system": "unet_small", "mIoU": [0.5, 0.7], "boundary_f1": [0.4]}
+    assert compare.table([row, {"system": "b", "object_f1": [0.1]}], "mIoU").splitlines() == [
+        "| system     | mIoU          | boundary f1 | object f1 |",
+        "| ---------- | ------------- | ----------- | --------- |",
+        "| unet_small | 0.600 ± 0.141 | 0.400       | -         |",
+        "| b          | -             | -           | 0.100     |",
+    ]
+
+
+@pytest.mark.parametrize("text", ['{"mIoU": 0.', "[]", '{"mIoU": 1.0}', '{"mIoU": "x", "split": "", "arguments": []}'])
+def test_a_damaged_result_is_named(tmp_path, error_of, text):
+    results(tmp_path, {"mIoU": 0.5})
+    (tmp_path / "unet_small_seed0/result.json").write_text(text)
+    error = error_of(compare.main, "unet_small", "--run-dir", tmp_path, *PASSED)
+    assert "unet_small_seed0/result.json: damaged (" in error and "remove it, and the run is measured again" in error
