@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.backend import array_module
-from nn.layer import Layer, positive
+from nn.layer import Layer, check_shape, positive
 from vision.segmentation.unet import UNet
 
 
@@ -28,11 +28,13 @@ class OverlapTile(Layer):
     Training takes the whole image at once. Inference goes tile by tile where the output is larger than `tile`, so that
     memory does not grow with the image: each tile's input overlaps its neighbours' by the border that the network
     loses. Tiles begin where the network's poolings begin, so together they are what the whole image at once would give.
-    Parameters have the network's names.
+    Parameters have the network's names. Raises ValueError for a network that pads: its tiles would not fit together.
     """
 
     def __init__(self, network: UNet, tile: int = 388):
         positive(self, tile=tile)
+        if network.padding != "valid":
+            raise ValueError(f"OverlapTile: the network's padding must be 'valid', got {network.padding!r}")
         self.network, pooled = network, 2**network.depth
         self.input = network.input_size(max(tile, pooled), 1)[0]
         self.tile = network.output_size(self.input, self.input)[0]
@@ -44,6 +46,7 @@ class OverlapTile(Layer):
         return self.network.children()
 
     def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", self.network.in_channels, "H", "W")))
         h, w = x.shape[2:]
         if not training and max(h, w) > self.tile:
             return self._by_tiles(x), None

@@ -129,7 +129,8 @@ class UNet(Layer):
     def _check_size(self, *size):
         for name, n in zip(("H", "W"), size):
             if self._size(n) is None:
-                fits = [m for m in range(1, n + 400) if self._size(m)]
+                least = next(m for m in count(1) if self._size(m))
+                fits = [m for m in range(1, max(n, least) + 2 ** (self.depth + 1)) if self._size(m)]
                 near = sorted(sorted(fits, key=lambda m: abs(m - n))[:2])
                 raise ValueError(
                     f"UNet: {name}={n} does not fit {self.depth} poolings with padding {self.padding!r}; "

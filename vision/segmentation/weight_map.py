@@ -9,31 +9,29 @@ REACH = 7  # sigmas from a cell at which exp(-d^2 / (2 sigma^2)) is 2e-11: nothi
 
 
 def weight_map(cells: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
-    """w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)) where x is background, w_c(x) elsewhere.
+    """w(x) = 1 + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)) where x is background, 1 elsewhere.
 
     cells (H, W) int: 0 is background, every cell has a number of its own -> (H, W) float32. d1 and d2 are the
     distances in pixels to the nearest and the second nearest cell (with fewer than two cells the second term is 0).
-    w_c weighs background and cells so that both count as much in sum, 1 on average. Raises ValueError for an array of
-    another kind.
+    The paper has w_c(x) for the 1, which balances the classes over the training set: PixelClassifier's class_weights
+    do that, "median" for instance, by which these weights are multiplied. Raises ValueError for an array of another
+    kind, negative numbers in it, and other w0 or sigma.
 
     Reference: Ronneberger et al. 2015, arXiv:1505.04597, eq. 2; w0 = 10 and sigma = 5 are theirs.
     """
     if cells.ndim != 2 or cells.dtype.kind not in "iu":
         raise ValueError(f"weight_map: cells must be whole numbers of shape (H, W), got {cells.dtype} {cells.shape}")
+    if (cells < 0).any():
+        raise ValueError(f"weight_map: cells must be numbered from 0, the background, got {cells.min()}")
     if not w0 >= 0 or not sigma > 0:
         raise ValueError(f"weight_map: need w0 >= 0 and sigma > 0, got {w0} and {sigma}")
-    background = cells == 0
-    share = background.mean()
-    weights = np.ones(cells.shape)
-    if 0 < share < 1:
-        weights = np.where(background, 0.5 / share, 0.5 / (1 - share))
     nearest = np.full((2, *cells.shape), np.inf)  # d1 and d2
     for number, window in windows(cells, margin=math.ceil(REACH * sigma)):
         d, (d1, d2) = distance(cells[window] == number), nearest[(slice(None), *window)]
         d2[...] = np.minimum(d2, np.maximum(d1, d))
         d1[...] = np.minimum(d1, d)
     border = w0 * np.exp(-(nearest.sum(axis=0) ** 2) / (2 * sigma**2))
-    return (weights + border * background).astype(np.float32)
+    return (1 + border * (cells == 0)).astype(np.float32)
 
 
 def windows(cells: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, slice]]]:

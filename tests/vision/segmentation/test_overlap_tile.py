@@ -66,5 +66,9 @@ def test_contract():
 def test_a_small_tile_is_a_pixel_of_the_lowest_level():
     """Depth 3 has outputs of 4, 12, 20, ... pixels; tiles must begin at multiples of 8."""
     assert (make(tile=1, depth=3).tile, make(tile=1, depth=3).step) == (12, 8)
+    with pytest.raises(ValueError, match="OverlapTile: the network's padding must be 'valid', got 'same'"):
+        OverlapTile(UNet(2, 3, width=2, depth=2, padding="same", rng=np.random.default_rng(0)))
+    with pytest.raises(ValueError, match=r"OverlapTile: images must have shape \(N, 2, H, W\), got \(2, 8, 8\)"):
+        make()(images(2, 8, 8))
     with pytest.raises(ValueError, match="OverlapTile: tile must be a whole number >= 1, got 0"):
         make(tile=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vision
-from nn import Adam, Conv2d, softmax_cross_entropy
+from nn import Adam, Conv2d, Dropout, softmax_cross_entropy
 from nn.gradcheck import check_contract, check_loss, check_model
 from vision.segmentation import PixelClassifier, UNet, weighted_cross_entropy
 from vision.segmentation.pixel_classifier import centre, uncut
@@ -81,6 +81,13 @@ def test_weights_start_with_variance_two_over_their_inputs():
     """Sec. 3: a 3x3 convolution after 64 channels has N = 576."""
     weight = UNet(width=64, depth=1, rng=np.random.default_rng(0)).contract[0][2].weight.value
     assert weight.shape == (64, 64, 3, 3) and weight.std() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+
+
+def test_dropout_ends_the_contracting_path():
+    """Sec. 3.1: "drop-out layers at the end of the contracting path"; the authors' prototxt: half, on two levels."""
+    net = vision.build("unet", ("background", "nucleus"), width=1).network.network
+    found = [[layer.p for layer in block if isinstance(layer, Dropout)] for block in (*net.contract, *net.expand)]
+    assert found == [[], [], [], [0.5], [0.5], [], [], [], []]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +201,7 @@ def test_uncut_is_the_transpose_of_centre():
         (lambda: small(depth=0), "UNet: depth must be a whole number >= 1, got 0"),
         (lambda: small()(normal(1, 2, 44, 50)), "UNet: W=50 does not fit 2 poolings with padding 'valid'; near are 48"),
         (lambda: small()(normal(1, 2, 40, 52)), "UNet: H=40 does not fit .* near are 44 and 48: pad or cut the images"),
+        (lambda: small(depth=6)(normal(1, 2, 10, 10)), "H=10 does not fit 6 poolings .* near are 764 and 828: pad"),
         (lambda: small(padding="same")(normal(1, 2, 10, 12)), "H=10 does not fit .* 'same'; near are 8 and 12"),
         (lambda: small()(normal(1, 3, 44, 52)), r"UNet: images must have shape \(N, 2, H, W\), got \(1, 3, 44, 52\)"),
         (lambda: small().loss(batch(1, (44, 52), (2, 9)), None), r"centre: \(4, 12\) cannot be cut out of \(1, 2, 9\)"),
@@ -231,3 +239,18 @@ def test_overfits_two_images():
         values.append(losses["pixels"])
     assert values[-1] < 0.08 * values[0]
     assert (model.predict(images).argmax(axis=1) == labels).mean() > 0.99
+
+
+def test_specks_become_the_first_class():
+    model = vision.build("unet_small", "abc", width=1, depth=1, smallest_object=4)
+    best = np.zeros((6, 9), int)
+    best[0, :3], best[2:4, 1:3], best[2, 5], best[3, 5:8] = 1, 2, 1, 2  # 3 pixels, 4, and 4 of two classes
+    p = np.random.default_rng(0).random((3, 6, 9)) + 2 * (best == np.arange(3)[:, None, None])
+    refined = model.refine(np.zeros((6, 9, 3), np.uint8), p)
+    kept = best.copy()
+    kept[0, :3] = 0
+    np.testing.assert_array_equal(refined.argmax(axis=0), kept)
+    np.testing.assert_array_equal(refined[0], p[0])
+    assert vision.build("unet_small", "abc", width=1, depth=1).refine(None, p) is p
+    with pytest.raises(ValueError, match="ObjectClassifier: smallest_object must be at least 0 pixels, got -1"):
+        vision.build("unet_small", "abc", smallest_object=-1)

@@ -10,11 +10,9 @@ from vision.segmentation.weight_map import distance
 
 
 def by_loops(cells, w0, sigma):
-    """Eq. 2 as it is written."""
-    share = (cells == 0).mean()
-    weights = np.empty(cells.shape)
+    """Eq. 2 as it is written, w_c = 1."""
+    weights = np.ones(cells.shape)
     for r, c in np.ndindex(cells.shape):
-        weights[r, c] = 0.5 / share if cells[r, c] == 0 else 0.5 / (1 - share)
         if cells[r, c] == 0:
             nearest = sorted(
                 min(math.hypot(r - y, c - x) for y, x in zip(*np.nonzero(cells == k))) for k in set(cells[cells > 0])
@@ -44,14 +42,14 @@ def test_cells_beyond_reach_of_each_other():
 
 
 def test_a_gap_of_one_pixel_between_two_cells():
-    """d1 = d2 = 1 there: 10 exp(-4 / 50) more than the ground elsewhere; a quarter of the pixels is ground."""
+    """d1 = d2 = 1 there: 10 exp(-4 / 50) more than elsewhere."""
     cells = np.ones((4, 20), int)
     cells[:, 10:] = 2
     cells[:, 9] = 0
     weights = weight_map(cells)
-    np.testing.assert_allclose(weights[:, 9], 0.5 / 0.05 + 10 * math.exp(-4 / 50), rtol=1e-6)
-    np.testing.assert_allclose(weights[:, :9], 0.5 / 0.95, rtol=1e-6)
-    assert (weight_map(cells, w0=0).mean()) == pytest.approx(1)
+    np.testing.assert_allclose(weights[:, 9], 1 + 10 * math.exp(-4 / 50), rtol=1e-6)
+    np.testing.assert_allclose(weights[:, :9], 1)
+    np.testing.assert_array_equal(weight_map(cells, w0=0), 1)
 
 
 def test_only_ground_and_only_cells():
@@ -73,6 +71,7 @@ def test_distance():
     [
         ((np.zeros((2, 3)),), r"weight_map: cells must be whole numbers of shape \(H, W\), got float64 \(2, 3\)"),
         ((np.zeros((1, 2, 3), int),), r"got int64 \(1, 2, 3\)"),
+        ((np.array([[0, -1, 3]]),), "weight_map: cells must be numbered from 0, the background, got -1"),
         ((np.zeros((2, 3), int), -1.0), "weight_map: need w0 >= 0 and sigma > 0, got -1.0 and 5.0"),
         ((np.zeros((2, 3), int), 10.0, 0.0), "got 10.0 and 0.0"),
     ],
