@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-TOLERANCE = 0.0075  # of the image's diagonal
+TOLERANCE = 0.0075  # of the image's diagonal: less than a pixel, so none, where that is below 133 pixels
 
 
 def boundary_f1(labels: np.ndarray, truth: np.ndarray, classes: int, tolerance: float = TOLERANCE) -> np.ndarray:
@@ -16,8 +16,11 @@ def boundary_f1(labels: np.ndarray, truth: np.ndarray, classes: int, tolerance: 
     P is the share of the class's boundary pixels in `labels` that have one of `truth` no further away than tolerance
     times the diagonal of the image, R the same with labels and truth exchanged; a class that only one of them has
     scores 0. A boundary pixel is one of the class beside (left, right, above, below) a pixel of another class. What has
-    truth -1 counts in neither, nor does the image's edge. labels, truth (H, W). A class without any boundary, as one
-    that fills the image, has 1 where that is so in both.
+    truth -1 counts in neither, nor does the image's edge. labels, truth (H, W) int. A class without any boundary, as
+    one that fills the image, has 1 where that is so in both.
+
+    On tiny pictures, of a diagonal below 1 / tolerance pixels (133), boundaries must meet to the pixel: numbers of
+    pictures of different sizes cannot be compared. Raises ValueError for other shapes and a negative tolerance.
     """
     if labels.shape != truth.shape or labels.ndim != 2:
         raise ValueError(f"boundary_f1: labels and truth must be (H, W), got {labels.shape} and {truth.shape}")

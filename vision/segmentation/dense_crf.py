@@ -4,7 +4,9 @@ Reference: Krähenbühl and Koltun 2011, Efficient inference in fully connected 
 arXiv:1210.5644.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -29,11 +31,12 @@ def dense_crf(
     authors' code each kernel K is divided by its sums, D^-1/2 K D^-1/2 with D = diag(K 1), so that weights mean the
     same for images of all sizes, and the pixel itself is among the j. The bilateral kernel is filtered on a
     permutohedral lattice, the Gaussian one, a product of rows and columns, exactly. Weight 0 leaves a kernel out.
+    Raises ValueError for other shapes, probabilities that are negative or not finite, and what check_parameters says.
 
     Reference: Krähenbühl and Koltun 2011, algorithm 1, sec. 3.2.
     """
     check_parameters(gaussian, bilateral, iterations)
-    _check_shapes(image, probabilities)
+    _check_inputs(image, probabilities)
     size, filters = image.shape[:2], []
     if gaussian[0]:
         filters.append((gaussian[0], normalised(gaussian_filter(size, gaussian[1]), size)))
@@ -74,7 +77,7 @@ def _softmax(x):
 def check_parameters(gaussian: Sequence[float], bilateral: Sequence[float], iterations: int) -> None:
     """ValueError unless these are what dense_crf takes."""
     for name, values, count in (("gaussian", gaussian, 2), ("bilateral", bilateral, 3)):
-        numbers = isinstance(values, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in values)
+        numbers = isinstance(values, (list, tuple)) and all(isinstance(v, Real) and math.isfinite(v) for v in values)
         if not numbers or len(values) != count or values[0] < 0 or min(values[1:]) <= 0:
             stds = f"{count - 1} standard deviation{'s' * (count > 2)} > 0"
             raise ValueError(f"dense_crf: {name} must be a weight >= 0 and {stds}, got {values!r}")
@@ -82,9 +85,11 @@ def check_parameters(gaussian: Sequence[float], bilateral: Sequence[float], iter
         raise ValueError(f"dense_crf: iterations must be a whole number >= 0, got {iterations!r}")
 
 
-def _check_shapes(image, probabilities):
+def _check_inputs(image, probabilities):
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"dense_crf: image must have shape (H, W, 3), got {image.shape}")
     if probabilities.ndim != 3 or probabilities.shape[1:] != image.shape[:2]:
         wanted = f"(C, {image.shape[0]}, {image.shape[1]})"
         raise ValueError(f"dense_crf: probabilities must have shape {wanted}, as the image, got {probabilities.shape}")
+    if not (probabilities.min() >= 0 and probabilities.max() < np.inf):  # a NaN is neither
+        raise ValueError("dense_crf: probabilities must be finite and not negative")

@@ -8,7 +8,8 @@ from vision.segmentation.unpooling import cut_to, uncut_to
 class Enlarge(Layer):
     """y: x, a map of one cell for every stride x stride pixels, interpolated at each pixel of an image.
 
-    x (N, C, h, w), y (N, C, *size): `y, cache = forward(x, size)`, size at most what the cells cover.
+    x (N, C, h, w), y (N, C, *size): `y, cache = forward(x, size)`, size at most what the cells cover. Raises ValueError
+    for a larger one.
 
     cells: where cell i lies. "blocks": it stands for the pixels stride i .. stride (i + 1) - 1, as after 2x2 poolings
     without padding; it covers all of them. "points": it lies at pixel stride i, as after 3x3 poolings with padding 1

@@ -11,7 +11,8 @@ def components(mask: np.ndarray) -> np.ndarray:
 
     Every pixel has a parent, at first itself. Of two neighbours the parents' own parent becomes the smaller of both,
     then parents are replaced by grandparents, until nothing changes: then all pixels of a component have its first
-    pixel as parent. (Shiloach and Vishkin 1982, An O(log n) parallel connectivity algorithm.)
+    pixel as parent. (Shiloach and Vishkin 1982, An O(log n) parallel connectivity algorithm.) Raises ValueError for a
+    mask of another kind.
     """
     if mask.ndim != 2 or mask.dtype != bool:
         raise ValueError(f"components: mask must be (H, W) bool, got {mask.dtype} {mask.shape}")
@@ -34,7 +35,8 @@ def match_objects(found: np.ndarray, truth: np.ndarray, threshold: float = 0.5) 
     """(true positives, false positives, false negatives) of objects found (H, W) int, given the true ones (H, W) int.
 
     0 is the background; every object has a number of its own; pixels of truth -1 count for none. A found object is
-    right if its IoU with a true one is above the threshold, at least 0.5: so no object can have two partners.
+    right if its IoU with a true one is above the threshold, at least 0.5: so no object can have two partners. Raises
+    ValueError for different shapes and other thresholds.
 
     Reference: Caicedo et al. 2019, Nucleus segmentation across imaging experiments, Nature Methods 16, methods.
     """

@@ -47,7 +47,7 @@ class PermutohedralLattice:
         return np.where(points[np.minimum(place, self.count - 1)] == wanted, place, self.count)
 
     def filter(self, values: np.ndarray) -> np.ndarray:
-        """(N, C) float32: the values of each channel, filtered."""
+        """(N, C) float32: the values (N, C) of each channel, filtered. ValueError for another N than the features'."""
         n, channels = values.shape
         if n != self.vertices.shape[1]:
             raise ValueError(f"PermutohedralLattice: values must be ({self.vertices.shape[1]}, C), got {values.shape}")

@@ -11,7 +11,8 @@ from vision.segmentation.pixel_classifier import PixelClassifier
 from vision.segmentation.segment_tree import majority, optimal_cover, superpixels
 
 # crf: whether there is one. Weight and standard deviation in pixels of its Gaussian kernel; weight and standard
-# deviations in pixels and in grey levels of its bilateral one: those of Chen et al. 2015's authors (DeepLab, VGG-16).
+# deviations in pixels and in grey levels of its bilateral one: those that Chen et al. 2015's authors first used (their
+# vgg128_noup, "not optimized well"); deeplab.py has those that they found for LargeFOV and for v2.
 REFINEMENT = {
     "crf": False, "crf_gaussian": (3.0, 3.0), "crf_bilateral": (5.0, 50.0, 10.0), "crf_iterations": 10,
     "superpixels": None, "superpixel_size": 100,
@@ -23,8 +24,9 @@ class RefinedClassifier(PixelClassifier):
     """A PixelClassifier with the options of REFINEMENT.
 
     crf: mean field in a fully connected CRF, see dense_crf.py. superpixels: None, "majority" (each superpixel gets the
-    mean of its pixels' probabilities) or "cover" (so does each segment of the optimal cover of a tree of superpixels),
-    see segment_tree.py; superpixel_size: pixels a superpixel, about. Superpixels come after the CRF if both are wanted.
+    mean of its pixels' probabilities) or "cover" (each segment of the optimal cover of a tree of superpixels gets the
+    shares of the classes in its pixels' votes), see segment_tree.py; superpixel_size: pixels a superpixel, at least.
+    Superpixels come after the CRF if both are wanted. Raises ValueError for options that are none of this.
     """
 
     def __init__(self, network, classes=(), options: dict | None = None):

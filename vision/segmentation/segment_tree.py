@@ -10,6 +10,8 @@ import numpy as np
 def superpixels(image: np.ndarray, size: int = 100) -> np.ndarray:
     """(H, W) int64, 0 .. K - 1: connected superpixels of at least `size` pixels, by scikit-image's felzenszwalb.
 
+    image (H, W, 3) uint8. Raises ValueError for another shape, size < 1, and where scikit-image is not installed.
+
     Reference: Felzenszwalb and Huttenlocher 2004, Efficient graph-based image segmentation.
     """
     try:
@@ -22,7 +24,10 @@ def superpixels(image: np.ndarray, size: int = 100) -> np.ndarray:
 
 
 def segment_means(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(K, C): the mean of the probabilities (C, H, W) over each segment of labels (H, W)."""
+    """(K, C): the mean of the probabilities (C, H, W) over each segment of labels (H, W).
+
+    Raises ValueError for probabilities of another shape.
+    """
     if probabilities.ndim != 3 or probabilities.shape[1:] != labels.shape:
         wanted = f"(C, {labels.shape[0]}, {labels.shape[1]})"
         raise ValueError(f"segment_means: probabilities must have shape {wanted}, got {probabilities.shape}")
@@ -57,7 +62,8 @@ def merge_tree(count: int, pairs: np.ndarray, strengths: np.ndarray) -> np.ndarr
     """(2 count - 1,): the parents of the nodes of a binary tree; 0 .. count - 1 are the segments, the last its root.
 
     Segments merge in the order of the strengths, the weakest boundary first: Kruskal's minimum spanning tree. The
-    root's parent is itself; every other parent has a higher number than its children. All segments must hang together.
+    root's parent is itself; every other parent has a higher number than its children. Raises ValueError unless all
+    segments hang together.
     """
     parents, root = np.arange(2 * count - 1), np.arange(2 * count - 1)
     node = count

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import vision
 from nn import softmax_cross_entropy
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
@@ -48,6 +49,38 @@ def test_holes_see_what_the_original_layers_see():
     original = vgg.features[after : len(vgg.features) - 1](x[:, :, ::2, ::2])
     np.testing.assert_allclose(dense[:, :, ::2, ::2], original, rtol=1e-12)
     assert dense.shape == (1, 16, 12, 10)
+
+
+def test_the_end_of_the_network_by_hand():
+    """A 3x3 mean with zeros around behind VGG's layers; branches of two ReLUs, added up."""
+    network = tiny(batch_norm=False, rates=[1, 2], dropout=0.0).network.astype(np.float64)
+    before = network.features[: len(network.features) - 1](x := normal(1, 3, 33, 41))
+    padded = np.pad(before, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    h, w = before.shape[2:]
+    features = sum(padded[:, :, r : r + h, c : c + w] for r in range(3) for c in range(3)) / 9
+    np.testing.assert_allclose(network.features(x), features, rtol=1e-12)
+    scores = 0
+    for branch in network.branches:
+        fc6, fc7, fc8 = (layer for layer in branch if type(layer).__name__ == "Conv2d")
+        scores = scores + fc8(np.maximum(fc7(np.maximum(fc6(features), 0)), 0))
+    np.testing.assert_allclose(network.scores(x, training=False)[0], scores, rtol=1e-12)
+
+
+def test_score_layers_start_small():
+    """At 0.01 times normal numbers, as in the authors' train.prototxt."""
+    network = DeepLab(30, (1, 2), width=2, hidden=100, rng=np.random.default_rng(0))
+    for branch in network.branches:
+        assert branch[len(branch) - 1].weight.value.std() == pytest.approx(0.01, rel=0.05)
+
+
+def test_numbers_of_the_published_nets(monkeypatch):
+    """Rates of LargeFOV and ASPP-L; the CRF's numbers in the authors' scripts of the two nets."""
+    without_drawing(monkeypatch)
+    wanted = {1: ([12], [3, 3], [4, 121, 5]), 2: ([6, 12, 18, 24], [2, 2], [4, 65, 3])}
+    for version, numbers in wanted.items():
+        options = vision.build(f"deeplab_v{version}", CLASSES).hyperparameters
+        assert tuple(options[name] for name in ("rates", "crf_gaussian", "crf_bilateral")) == numbers
+        assert options["crf"] and options["average"] == (version == 1)
 
 
 def test_cell_i_lies_at_pixel_8_i():

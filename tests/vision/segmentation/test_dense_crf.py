@@ -155,6 +155,11 @@ P = random_probabilities(2, 11, 13)
             lambda: dense_crf(picture(), P, bilateral=(1, 2)),
             "dense_crf: bilateral must be a weight >= 0 and 2 standard",
         ),
+        (lambda: dense_crf(picture(), P, gaussian=(np.nan, 1)), "dense_crf: gaussian must be a weight >= 0"),
+        (lambda: dense_crf(picture(), P, bilateral=(1, 2, np.inf)), "dense_crf: bilateral must be a weight >= 0"),
+        (lambda: dense_crf(picture(), P - 0.5), "dense_crf: probabilities must be finite and not negative"),
+        (lambda: dense_crf(picture(), P + np.nan), "dense_crf: probabilities must be finite and not negative"),
+        (lambda: dense_crf(picture(), P + np.inf), "dense_crf: probabilities must be finite and not negative"),
         (lambda: dense_crf(picture(), P, iterations=-1), "dense_crf: iterations must be a whole number >= 0, got -1"),
         (lambda: PermutohedralLattice(np.full((3, 2), np.nan)), "PermutohedralLattice: features must be finite"),
         (

@@ -187,6 +187,8 @@ def test_median_frequency_by_hand():
         (lambda: match_objects(np.zeros((2, 2), int), np.zeros((2, 3), int)), "found and truth must have one shape"),
         (lambda: match_objects(np.zeros((2, 2), int), np.zeros((2, 2), int), 0.4), "threshold must be at least 0.5"),
         (lambda: median_frequency([np.full((2, 2), 3)], 3), r"median_frequency: labels must lie in -1 .. 2, got 3"),
+        (lambda: median_frequency([np.full((2, 2), -2)], 3), r"median_frequency: labels must lie in -1 .. 2, got -2"),
+        (lambda: median_frequency([np.ones((2, 2))], 3), "median_frequency: labels must be whole numbers, got float64"),
         (lambda: median_frequency([np.full((2, 2), -1)], 3), "median_frequency: no pixel has a label"),
     ],
 )

@@ -115,6 +115,36 @@ def test_cover_of_two_halves():
     assert majority(image, labels, p)[0, 0, 0] == pytest.approx(0.5)
 
 
+def test_cover_by_hand():
+    """Superpixels of 3, 4, 3 and 2 pixels: each pixel has one vote, in every node above it."""
+    for seed in range(6):
+        image = np.random.default_rng(seed).integers(0, 255, (3, 4, 3)).astype(np.uint8)
+        p = random_probabilities(2, 3, 4, seed)
+        winners, parents = p.argmax(axis=0), merge_tree(4, *boundary_strengths(image, LABELS))
+        shares = []
+        for node in range(7):
+            inside = [leaf for leaf in range(4) if node in _ancestors(parents, leaf)]
+            votes = [int(winners[r, c]) for r in range(3) for c in range(4) if LABELS[r, c] in inside]
+            shares.append([votes.count(c) / len(votes) for c in range(2)])
+        entropy = [-sum(share * np.log(share) for share in each if share) for each in shares]
+        wanted = np.zeros((2, 3, 4))
+        for leaf in range(4):
+            above = _ancestors(parents, leaf)
+            least = min(entropy[node] for node in above)
+            chosen = [node for node in above if entropy[node] <= least + 1e-12][-1]
+            wanted[:, LABELS == leaf] = np.array(shares[chosen])[:, None]
+        np.testing.assert_allclose(optimal_cover(image, LABELS, p), wanted)
+
+
+def test_superpixels_are_scikit_image_s():
+    """With a smoothing of 0.8 pixels and their size for scale and for the least number of pixels."""
+    skimage = pytest.importorskip("skimage.segmentation")
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    wanted = skimage.felzenszwalb(image, scale=20, sigma=0.8, min_size=20)
+    assert wanted.max() > 5
+    np.testing.assert_array_equal(superpixels(image, 20), wanted)
+
+
 def test_superpixels_follow_the_picture():
     pytest.importorskip("skimage")
     image, truth = halves()
@@ -144,8 +174,8 @@ def test_mistakes_are_named(monkeypatch):
         ValueError, match="RefinedClassifier: superpixels must be none, 'majority' or 'cover', got 'slic'"
     ):
         small("multiscale_small", superpixels="slic")
-    with pytest.raises(ValueError, match="dense_crf: bilateral must be a weight >= 0 and 2 .* > 0, got '4,40,9'"):
-        small("multiscale_small", crf_bilateral="4,40,9")  # before training, not after it
+    with pytest.raises(ValueError, match=r"dense_crf: bilateral must be a weight >= 0 and 2 .* > 0, got \[4, 40\]"):
+        small("multiscale_small", crf_bilateral=[4, 40])  # before training, not after it
     with pytest.raises(ValueError, match="RefinedClassifier: superpixel_size must be a whole number >= 1, got 0"):
         small("multiscale_small", superpixel_size=0)
     with pytest.raises(ValueError, match=r"segment_means: probabilities must have shape \(C, 3, 4\), got \(2, 3, 3\)"):
