@@ -20,7 +20,7 @@ OPTIONS = {
 # larger batches less is learned in the same time.
 ON_SHAPES = {
     "epochs": 3, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 20, "shapes_train": 8000, "shapes_size": [64, 80], "flip_vertical": 0.5,
+    "warm_up": 20, "shapes_train": 8000, "shapes_size": [64, 80],
 }  # fmt: skip
 PREPROCESS = ("short_side", "max_side", "mean", "std", "multiple", "border_weights")
 
