@@ -7,7 +7,8 @@ then has the score that its own patch would have given it.
 
 Reference: Ciresan, Giusti, Gambardella and Schmidhuber 2012, Deep neural networks segment neuronal membranes in
 electron microscopy images; Giusti et al. 2013, Fast image scanning with deep max-pooling convolutional neural networks,
-arXiv:1302.1700; Long et al. 2015, arXiv:1411.4038, sec. 3.1 and 3.2.
+arXiv:1302.1700; Masci et al. 2013, A fast learning algorithm for image segmentation with max-pooling convolutional
+networks, arXiv:1302.1690; Long et al. 2015, arXiv:1411.4038, sec. 3.1 and 3.2.
 """
 
 import copy
@@ -136,21 +137,27 @@ class Cache(NamedTuple):
 
 
 class PatchClassifier(PixelClassifier):
-    """A PatchNetwork trained on single patches, as the paper trains it, and used on whole images.
+    """A PatchNetwork trained on single patches, as Ciresan et al. do, or on all of an image; used on whole images.
 
-    options: patches: how many are drawn from each image and step, with replacement, among the pixels with a label;
-    balanced: as many of each class that the image has, on average (the paper's way), else as often as they come.
-    Patches are drawn, not weighted: ValueError for border_weights.
+    options: patches: how many are drawn from each image and step, with replacement, among the pixels with a label. None:
+    the patches of all pixels, by the image's network in one go (Masci et al. 2013), in the time of some 64 windows.
+    balanced: as many of each class that the image has, on average (Ciresan's way), else as often as they come.
+    Patches are drawn, not weighted: ValueError for border_weights, and for balanced where none are drawn.
     """
 
     def __init__(self, network: PatchNetwork, classes: Sequence[str], options: dict):
-        positive(self, patches=options["patches"])
+        if options["patches"] is not None:
+            positive(self, patches=options["patches"])
+        elif options["balanced"]:
+            raise ValueError("PatchClassifier: balanced needs patches, a number to draw from each image; got none")
         if options["border_weights"] is not None:
             raise ValueError("PatchClassifier: border_weights must be none: single patches have no weights")
         super().__init__(network, classes, options)
 
     def loss(self, batch, rng: np.random.Generator):
-        """({pixels}, cache): the mean of -log p(label) over the centres of the patches drawn."""
+        """({pixels}, cache): the mean of -log p(label) over the centres of the patches drawn, or over all pixels."""
+        if self.hyperparameters["patches"] is None:
+            return super().loss(batch, rng)
         images, labels, *_ = batch
         places = self.draw(labels, rng)
         logits, cache = self.network.classify(images, places)
@@ -158,7 +165,9 @@ class PatchClassifier(PixelClassifier):
         return {"pixels": pixels}, Cache(cache, dlogits)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters. The images get none."""
+        """Add the gradients of the loss to all parameters. Patches give the images none."""
+        if self.hyperparameters["patches"] is None:
+            return super().backward(cache)
         self.network.layers_of_window.backward(cache.dlogits, cache.network)
 
     def draw(self, labels, rng: np.random.Generator) -> np.ndarray:
@@ -182,15 +191,15 @@ class PatchClassifier(PixelClassifier):
         return to_device(np.concatenate(found), device_of(labels))
 
 
-SMALL = ON_SHAPES | {"shapes_train": 4000, "epochs": 2}
+SMALL = ON_SHAPES | {"epochs": 2}
 
 
 @register("patch_classifier_small", "segmentation", recipe=SMALL)
 def patch_classifier_small(classes, rng: np.random.Generator, **options) -> PatchClassifier:
-    """A sliding window of 31 pixels with 16 channels, for generated scenes and CPUs."""
+    """A window of 31 pixels with 16 channels, learned from all pixels at once, for generated scenes and CPUs."""
     own = {
-        "width": 16, "kernels": [4, 3, 3], "last": 2, "hidden": 64, "patches": 64, "balanced": False, "short_side": 64,
-        "max_side": 80,
+        "width": 16, "kernels": [4, 3, 3], "last": 2, "hidden": 64, "patches": None, "balanced": False,
+        "short_side": 64, "max_side": 80,
     }  # fmt: skip
     options = complete("patch_classifier_small", options, **OPTIONS | own)
     sizes = {name: options[name] for name in ("width", "kernels", "last", "hidden")}

@@ -140,5 +140,5 @@ def recurrent_refinement(classes, rng: np.random.Generator, **options) -> Recurr
 @register("recurrent_refinement_small", "segmentation", recipe=SMALL)
 def recurrent_refinement_small(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
     """Three applications of a narrow network, for generated scenes and CPUs."""
-    own = {"applications": 3, "width": 12, "kernel_size": 7, "layers": 2, "short_side": 128, "max_side": 160}
+    own = {"applications": 3, "width": 16, "kernel_size": 7, "layers": 2, "short_side": 64, "max_side": 80}
     return _made("recurrent_refinement_small", classes, rng, options, own)

@@ -92,9 +92,27 @@ def test_what_is_drawn(balanced):
     assert (own[2000:] == 2).all()
 
 
+def test_all_patches_at_once_are_those_of_every_pixel():
+    """The loss and the gradients of all windows, one by one, are the image network's."""
+    model, rng = tiny(patches=None), np.random.default_rng(5)
+    images, labels = normal(2, 3, 6, 7), rng.integers(-1, len(CLASSES), (2, 6, 7))
+    losses, cache = model.loss((images, labels), rng)
+    model.backward(cache)
+    gradients = {name: parameter.grad.copy() for name, parameter in model.parameters().items()}
+    model.zero_grad()
+    places = np.argwhere(labels >= 0)
+    logits, cache = model.network.classify(images, places)
+    value, dlogits = model.pixel_loss(logits, labels[tuple(places.T)][:, None, None])
+    model.network.layers_of_window.backward(dlogits, cache)
+    assert losses["pixels"] == pytest.approx(value, rel=1e-12)
+    for name, parameter in model.parameters().items():
+        np.testing.assert_allclose(gradients[name], parameter.grad, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("patches", [5, None])
 @pytest.mark.parametrize("complex_step", [True, False])
-def test_every_gradient_of_the_whole_model(complex_step):
-    model, rng = tiny(), np.random.default_rng(5)
+def test_every_gradient_of_the_whole_model(complex_step, patches):
+    model, rng = tiny(patches=patches), np.random.default_rng(5)
     batch = normal(2, 3, 6, 7), rng.integers(-1, len(CLASSES), (2, 6, 7))
     errors = check_model(model, batch, complex_step=complex_step, tolerance=1e-9 if complex_step else 1e-6)
     assert set(errors) == set(model.parameters())
@@ -120,6 +138,7 @@ def test_overfits_two_images():
         (lambda: network(kernels=(4, 0)), r"PatchNetwork: kernels must be a list of whole numbers >= 1, got \(4, 0\)"),
         (lambda: network(kernels=4), "PatchNetwork: kernels must be a list of whole numbers >= 1, got 4"),
         (lambda: tiny(patches=0), "PatchClassifier: patches must be a whole number >= 1, got 0"),
+        (lambda: tiny(patches=None, balanced=True), "PatchClassifier: balanced needs patches, a number to draw"),
         (lambda: tiny(border_weights=[10, 5]), "PatchClassifier: border_weights must be none"),
         (lambda: network(last=0), "PatchNetwork: last must be a whole number >= 1, got 0"),
         (lambda: network()(normal(1, 1, 8, 8)), r"PatchNetwork: images must have shape \(N, 3, H, W\)"),
