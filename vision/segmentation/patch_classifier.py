@@ -139,7 +139,7 @@ class Cache(NamedTuple):
 class PatchClassifier(PixelClassifier):
     """A PatchNetwork trained on single patches, as Ciresan et al. do, or on all of an image; used on whole images.
 
-    options: patches: how many are drawn from each image and step, with replacement, among the pixels with a label. None:
+    options: patches: how many are drawn from each image and step, with replacement, of the pixels with a label. None:
     the patches of all pixels, by the image's network in one go (Masci et al. 2013), in the time of some 64 windows.
     balanced: as many of each class that the image has, on average (Ciresan's way), else as often as they come.
     Patches are drawn, not weighted: ValueError for border_weights, and for balanced where none are drawn.
