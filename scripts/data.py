@@ -94,7 +94,7 @@ def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[st
 
 def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace) -> Loader:
     """Batches for model.loss, made as the model's `preprocess` says; images are sized and augmented."""
-    if arguments.crop_objects != "none":
+    if task.input == "image" and arguments.crop_objects != "none":
         _check_objects(task, dataset)
     return Loader(
         task.in_order(dataset, arguments.batch_size, preprocess) if task.in_order else dataset,
