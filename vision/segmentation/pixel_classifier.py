@@ -16,8 +16,7 @@ OPTIONS = {
     "short_side": 120, "max_side": 160, "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375),
     "multiple": 1, "class_weights": None, "border_weights": None,
 }  # fmt: skip
-# The recipe of the small nets: 6,000 steps on scenes seen three times each. Fewer scenes are learned by heart, and with
-# larger batches less is learned in the same time.
+# The recipe of the small nets: 6,000 steps on scenes seen three times each. Of fewer scenes they learn less.
 ON_SHAPES = {
     "epochs": 3, "batch_size": 4, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 20, "shapes_train": 8000, "shapes_size": [64, 80],

@@ -30,9 +30,8 @@ class SegNet(EncoderDecoder):
 
     The encoder's layers stand in `features` under the numbers of torchvision's vgg16_bn, so that its weights fit, and
     those of its plain vgg16, with which the authors began. The last convolution of the decoder, 3x3 too, gives the
-    class scores. width: channels of the first convolution, 64 in the
-    paper; depth: how many of VGG-16's five blocks there are. unpool: see Unpool2d; the paper's is "max". All weights
-    start as in He et al. 2015.
+    class scores. width: channels of the first convolution, 64 in the paper; depth: how many of VGG-16's five blocks
+    there are. unpool: see Unpool2d; the paper's is "max". All weights start as in He et al. 2015.
 
     Reference: Badrinarayanan et al. 2017, sec. 3, fig. 2; the authors' segnet_train.prototxt.
     """
@@ -70,8 +69,7 @@ RECIPE = {
     "data": "camvid", "epochs": 436, "batch_size": 4, "lr": 0.001, "weight_decay": 0.0005, "schedule": "constant",
     "warm_up": 0, "clip_norm": 0.0,
 }  # fmt: skip
-# From random weights within minutes, with three poolings: things of 14 to 30 pixels are less than two cells of a fourth
-# one's map, and were learned far more slowly from there.
+# From random weights within minutes, with three poolings: a fourth leaves a cell or two of things of 14 to 30 pixels.
 SMALL = ON_SHAPES | {"epochs": 2}
 
 
