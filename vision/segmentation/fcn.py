@@ -24,6 +24,7 @@ from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_in
 
 SKIPS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}  # stride: whose scores are added, from the coarsest
 AROUND = 99  # zeros on each side of the image; with conv1_1's own padding of 1 the authors' pad: 100
+HALF_A_CELL = 16  # of stride 32: the outermost cells have their middle on the border, so that no pixel has but one
 # Where the authors' crops begin: in the scores of pool4 and of pool3, and in the last map, by stride. Caffe looks for
 # the place whose window has the same middle.
 STARTS = {"pool4": 5, "pool3": 9, 32: 19, 16: 27, 8: 31}
@@ -41,8 +42,8 @@ class FCN(SkipNet):
     start at score_std times normal numbers, 0 in the paper.
 
     padding: "published" puts 99 zeros round the image, so that fc6, which has none, always sees 7x7 cells, and cuts all
-    maps to fit (the authors' net.py); "same" pads fc6 by 3 instead and saves the work on the zeros. Poolings round
-    odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm: before each ReLU of
+    maps to fit (the authors' net.py); "same" puts 16 there, pads fc6 by 3 and saves the work on the other zeros.
+    Poolings round odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm: before each ReLU of
     `features` (vgg16_bn's numbers), for training from random weights, which the paper finds "not feasible".
     """
 
@@ -57,9 +58,9 @@ class FCN(SkipNet):
         if padding not in ("published", "same"):
             raise ValueError(f"FCN: padding must be 'published' or 'same', got {padding!r}")
         published, names = padding == "published", SKIPS[stride]
-        self.around = AROUND if published else 0
+        self.around = AROUND if published else HALF_A_CELL
         self.starts = [STARTS[name] if published else 0 for name in names]
-        self.final_start = STARTS[stride] if published else 0
+        self.final_start = STARTS[stride] if published else HALF_A_CELL
         layers = freeze_cancelled(VGG(widened(width), batch_norm=batch_norm, rng=rng).features)
         self.features = Sequential(*(rounding_up(layer) for layer in layers))
         self.classifier = Sequential(
@@ -129,7 +130,7 @@ RECIPE = {
 FINER = RECIPE | {"lr": 1e-6}
 # From random weights and with batch normalisation, a run of minutes, shorter for the finer nets. Scenes are shown to
 # them three times as large: half of the objects have less than 20 pixels.
-SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
+SMALL = ON_SHAPES | {"lr": 0.002}
 SMALL_FINER = SMALL | {"epochs": 1, "shapes_train": 4000, "lr": 0.001}
 # mean and std, of all models in OPTIONS, are those of torchvision's VGG-16; the paper's std is 1.
 OWN = {
