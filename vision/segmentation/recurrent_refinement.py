@@ -1,5 +1,9 @@
 """Recurrent refinement: one network, applied to the image and to what it said of it the time before.
 
+A map of scores has one cell where the image had 4 x 4 pixels. The next application gets it with the image as small as
+that: its windows, of as many cells, see four times as far, with not a weight more. Or it gets it enlarged, with the
+image as it is, and sees further by a window.
+
 Reference: Pinheiro and Collobert 2014, Recurrent convolutional neural networks for scene labeling, arXiv:1306.2795.
 """
 
@@ -8,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import Conv2d, MaxPool2d, Sequential, Softmax, Tanh
+from nn import AvgPool2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
 from nn.backend import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import complete
@@ -35,9 +39,10 @@ class SameConv2d(Conv2d):
 
 
 class Cache(NamedTuple):
-    """Of one application: the caches of the softmax that it starts from (None in the first), net and enlarge."""
+    """Of one application: the caches of what makes its input (None where nothing does), net and enlarge."""
 
     softmax: Any
+    smaller: Any
     net: Any
     enlarge: Any
 
@@ -45,59 +50,78 @@ class Cache(NamedTuple):
 class RecurrentRefinement(Layer):
     """images (N, 3, H, W) to logits (N, classes, H, W), those of the last of `applications`; `scores` gives all.
 
-        logits_1 = f(image, 0);  logits_t = f(image, softmax(logits_{t-1}))
+        scores_1 = f(image, 0);  scores_t = f(image, softmax(scores_{t-1}));  logits_t = scores_t enlarged
 
     f, the same weights each time, on 3 + classes planes: kernel_size x kernel_size to `width` channels, 2x2 max
-    pooling, tanh, the same to 2 width channels, 1x1 to the classes; here it keeps the size of the image (zeros around,
-    interpolation at the end), where the paper's shrinks its patch and the image with it. `layers`: how many
-    such convolutions there are, 2 in the paper.
+    pooling, tanh, the same to 2 width channels, 1x1 to the classes. `layers`: how many such convolutions there are, 2
+    in the paper; each halves the sides. shrink: the image is scaled to the size of the scores, as in the paper, here by
+    the means of 4 x 4 pixels; otherwise these are enlarged, before the softmax, to the size of the image, for finer
+    labels.
+
+    Here all scores of an image are learned at once: zeros around keep the sizes, and scores are interpolated to the
+    image's size. In the paper patches are as large as the windows, 25 pixels for one application, 121 for two, and a
+    whole image is labelled by scores of shifted copies of it, interleaved (sec. 3.3).
 
     Reference: Pinheiro and Collobert 2014, sec. 3.2; sec. 4 has 8x8 kernels and 25 and 50 channels.
     """
 
     def __init__(
         self, classes: int, applications: int = 2, *, width: int = 25, kernel_size: int = 8, layers: int = 2,
-        rng: np.random.Generator,
+        shrink: bool = True, rng: np.random.Generator,
     ):  # fmt: skip
         positive(self, classes=classes, applications=applications, width=width, kernel_size=kernel_size, layers=layers)
-        self.classes, self.applications = classes, applications
+        self.classes = classes
         channels, net = [3 + classes, *(width * 2**i for i in range(layers))], []
         for inputs, outputs in pairwise(channels):
             net += [SameConv2d(inputs, outputs, kernel_size, rng=rng), MaxPool2d(2, ceil_mode=True), Tanh()]
         self.net = Sequential(*net, Conv2d(channels[-1], classes, 1, rng=rng))
-        self.softmax, self.enlarge = Softmax(axis=1), Enlarge(2**layers)
+        self.softmax, self.smaller = Softmax(axis=1), AvgPool2d(2**layers, ceil_mode=True) if shrink else None
+        self.enlarge = [Enlarge(2 ** (layers * (t if shrink else 1))) for t in range(1, applications + 1)]
 
     def forward(self, x, training=True):
         logits, cache = self.scores(x, training)
         return logits[-1], cache
 
     def backward(self, dy, cache):
-        return self.scores_backward([None] * (self.applications - 1) + [dy], cache)
+        return self.scores_backward([None] * (len(cache) - 1) + [dy], cache)
 
     def scores(self, x, training=True):
         """([logits of each application], cache)."""
         check_shape(self, images=(x, ("N", 3, "H", "W")))
-        xp, (n, _, h, w) = array_module(x), x.shape
-        p, c_softmax, logits, caches = xp.zeros((n, self.classes, h, w), x.dtype), None, [], []
-        for t in range(self.applications):
-            if t:
-                p, c_softmax = self.softmax.forward(logits[-1], training)
+        xp, (n, _, *size) = array_module(x), x.shape
+        p, said, logits, caches = xp.zeros((n, self.classes, *size), x.dtype), None, [], []
+        for enlarge in self.enlarge:
+            c_softmax, c_smaller = None, None
+            if said is not None:
+                p, c_softmax = self.softmax.forward(said, training)
+            if said is not None and self.smaller:
+                x, c_smaller = self.smaller.forward(x, training)
             small, c_net = self.net.forward(xp.concatenate([x, p], axis=1), training)
-            y, c_enlarge = self.enlarge.forward(small, (h, w), training)
+            y, c_enlarge = enlarge.forward(small, size, training)
+            said = small if self.smaller else y
             logits.append(y)
-            caches.append(Cache(c_softmax, c_net, c_enlarge))
+            caches.append(Cache(c_softmax, c_smaller, c_net, c_enlarge))
         return logits, caches
 
     def scores_backward(self, dlogits, caches):
         """The gradient of the images from those of all logits, None for those that nothing else depends on."""
-        dx, dp, c_softmax = 0, None, None
-        for dy, cache in zip(reversed(dlogits), reversed(caches)):
-            if dp is not None:  # these logits were also what the next application began with: gradients add up
-                through = self.softmax.backward(dp, c_softmax)
-                dy = through if dy is None else dy + through
-            dboth = self.net.backward(self.enlarge.backward(dy, cache.enlarge), cache.net)
-            dx, dp, c_softmax = dx + dboth[:, :3], dboth[:, 3:], cache.softmax
-        return dx  # dp is left: nothing is learned about zeros
+        dscores, dx = None, 0  # from the later application: of its scores, small or enlarged, and of its image
+        for dy, enlarge, cache in zip(*map(reversed, (dlogits, self.enlarge, caches))):
+            if not self.smaller:
+                dy, dscores = added(dy, dscores), None
+            dsmall = added(dscores, None if dy is None else enlarge.backward(dy, cache.enlarge))
+            dboth = self.net.backward(dsmall, cache.net)
+            dx = dx + dboth[:, :3]
+            if cache.softmax is not None:  # there was an application before
+                dscores = self.softmax.backward(dboth[:, 3:], cache.softmax)
+            if cache.smaller is not None:
+                dx = self.smaller.backward(dx, cache.smaller)
+        return dx
+
+
+def added(a, b):
+    """a + b of two gradients; None is that of what nothing depends on."""
+    return b if a is None else a if b is None else a + b
 
 
 class RecurrentClassifier(RefinedClassifier):
@@ -120,12 +144,12 @@ RECIPE = {
     "data": "camvid", "epochs": 200, "batch_size": 4, "lr": 0.01, "momentum": 0.0, "weight_decay": 0.0,
     "schedule": "polynomial", "warm_up": 0,
 }  # fmt: skip
-SMALL = ON_SHAPES
+SMALL = ON_SHAPES | {"epochs": 4}
 
 
 def _made(name, classes, rng, options, own):
     options = complete(name, options, **OPTIONS | REFINEMENT | own)
-    words = ("applications", "width", "kernel_size", "layers")
+    words = ("applications", "width", "kernel_size", "layers", "shrink")
     network = RecurrentRefinement(len(classes), **{word: options[word] for word in words}, rng=rng)
     return RecurrentClassifier(network, classes, options)
 
@@ -133,12 +157,18 @@ def _made(name, classes, rng, options, own):
 @register("recurrent_refinement", "segmentation", recipe=RECIPE)
 def recurrent_refinement(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
     """The recurrent network with two applications and the paper's channels."""
-    own = {"applications": 2, "width": 25, "kernel_size": 8, "layers": 2, "short_side": 180, "max_side": 240}
+    own = {
+        "applications": 2, "width": 25, "kernel_size": 8, "layers": 2, "shrink": True, "short_side": 180,
+        "max_side": 240,
+    }  # fmt: skip
     return _made("recurrent_refinement", classes, rng, options, own)
 
 
 @register("recurrent_refinement_small", "segmentation", recipe=SMALL)
 def recurrent_refinement_small(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
-    """Three applications of a narrow network, for generated scenes and CPUs."""
-    own = {"applications": 3, "width": 16, "kernel_size": 7, "layers": 2, "short_side": 64, "max_side": 80}
+    """Three applications of a narrow network that keep the image's size, for generated scenes and CPUs."""
+    own = {
+        "applications": 3, "width": 12, "kernel_size": 5, "layers": 3, "shrink": False, "short_side": 128,
+        "max_side": 160,
+    }  # fmt: skip
     return _made("recurrent_refinement_small", classes, rng, options, own)

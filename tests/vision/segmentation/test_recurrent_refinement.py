@@ -1,9 +1,9 @@
-"""Recurrent refinement: unrolled by hand, loss and gradients through all applications, even kernels."""
+"""Recurrent refinement: unrolled by hand, what it sees, loss and gradients through all applications, even kernels."""
 
 import numpy as np
 import pytest
 
-from nn import Conv2d
+from nn import AvgPool2d, Conv2d, MaxPool2d
 from nn.gradcheck import check_contract, check_layer
 from tests.vision.segmentation.systems import (
     check_gradients,
@@ -20,7 +20,7 @@ from vision.segmentation.recurrent_refinement import SameConv2d
 
 
 def tiny(**options):
-    return small("recurrent_refinement_small", **{"width": 2, "kernel_size": 4, "layers": 2} | options)
+    return small("recurrent_refinement_small", **{"width": 2, "kernel_size": 4, "layers": 2, "shrink": True} | options)
 
 
 def test_parameters():
@@ -31,16 +31,58 @@ def test_parameters():
 
 
 def test_each_application_sees_what_the_last_one_said():
+    """It sees it in its own size, and the image in that size, too: means of 4 x 4 pixels, of those there are."""
     network = tiny(applications=3).network.astype(np.float64)
     x = normal(2, 3, 9, 14)
     all_logits, _ = network.scores(x)
-    p = np.zeros((2, 3, 9, 14))
-    for logits in all_logits:
-        once = network.net(np.concatenate([x, p], axis=1))
-        np.testing.assert_allclose(network.enlarge.forward(once, (9, 14))[0], logits, rtol=1e-12)
-        p = probabilities(logits)
+    p, inputs = np.zeros((2, 3, 9, 14)), x
+    for t, logits in enumerate(all_logits):
+        small = network.net(np.concatenate([inputs, p], axis=1))
+        np.testing.assert_allclose(network.enlarge[t].forward(small, (9, 14))[0], logits, rtol=1e-12)
+        p, means = probabilities(small), np.zeros((2, 3, *small.shape[2:]))
+        for i, j in np.ndindex(means.shape[2:]):
+            means[:, :, i, j] = inputs[:, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].mean(axis=(2, 3))
+        inputs = means
+        assert p.shape[2:] == inputs.shape[2:] == [(3, 4), (1, 1), (1, 1)][t]
     np.testing.assert_array_equal(network(x), all_logits[-1])
+
+
+def test_each_application_sees_it_in_the_image_s_size_if_nothing_shrinks():
+    network = tiny(applications=3, shrink=False).network.astype(np.float64)
+    x = normal(2, 3, 9, 14)
+    all_logits, _ = network.scores(x)
+    p = np.zeros((2, 3, 9, 14))
+    for enlarge, logits in zip(network.enlarge, all_logits, strict=True):
+        once = network.net(np.concatenate([x, p], axis=1))
+        np.testing.assert_allclose(enlarge.forward(once, (9, 14))[0], logits, rtol=1e-12)
+        p = probabilities(logits)
     assert abs(all_logits[0] - all_logits[1]).max() > 1e-3 < abs(all_logits[1] - all_logits[2]).max()
+
+
+@pytest.mark.parametrize("applications, seen", [(1, 25), (2, 121)])
+def test_each_application_sees_four_times_as_far(applications, seen):
+    """8x8 kernels and 2x2 poolings, twice: one cell sees 25 pixels, one of the second application 121."""
+    network = RecurrentRefinement(2, applications, width=2, rng=np.random.default_rng(0)).astype(np.float64)
+    for i, layer in enumerate(network.net):
+        if isinstance(layer, MaxPool2d):  # which passes on one pixel of its four
+            network.net._layers[i] = AvgPool2d(2)
+    network.enlarge = [AsItIs()] * applications
+    (*_, small), caches = network.scores(0.1 * normal(1, 3, 192, 32))
+    dsmall = np.zeros_like(small)
+    dsmall[0, 0, small.shape[2] // 2, 0] = 1
+    dx = network.scores_backward([None] * (applications - 1) + [dsmall], caches)
+    rows = np.flatnonzero(abs(dx).sum(axis=(0, 1, 3)))
+    assert rows[-1] - rows[0] + 1 == seen
+
+
+class AsItIs:
+    """In the place of Enlarge: scores of cells, not of pixels."""
+
+    def forward(self, x, size, training=True):
+        return x, None
+
+    def backward(self, dy, cache):
+        return dy
 
 
 def test_one_application_by_hand():
@@ -50,35 +92,32 @@ def test_one_application_by_hand():
     x = normal(1, 3, 9, 14)
     y = np.concatenate([x, np.zeros((1, 3, 9, 14))], axis=1)
     y = c(np.tanh(pooled(b(np.tanh(pooled(a(y)))))))
-    np.testing.assert_allclose(network(x), network.enlarge.forward(y, (9, 14))[0], rtol=1e-12)
+    np.testing.assert_allclose(network(x), network.enlarge[0].forward(y, (9, 14))[0], rtol=1e-12)
 
 
-def test_loss_goes_through_all_applications():
-    """The gradient of the last loss alone, by way of the first application's logits, is not 0; all losses add up."""
-    model = tiny(applications=2).astype(np.float64)
+@pytest.mark.parametrize("shrink", [True, False])
+def test_loss_goes_through_all_applications(shrink):
+    """The gradient of the last loss alone, by way of the first application's scores, is not 0; all losses add up."""
+    model = tiny(applications=2, shrink=shrink).astype(np.float64)
     batch = normal(2, 3, 9, 14), np.random.default_rng(0).integers(-1, 3, (2, 9, 14))
     losses, (c_network, dlogits) = model.loss(batch, None)
     assert [*losses] == ["pixels_1", "pixels"]
-    name, sums = "net.0.weight", []
-    for chosen in ((dlogits[0], None), (None, dlogits[1]), dlogits):
+    sums = []
+    for chosen, caches in ((dlogits[:1], c_network[:1]), ((None, dlogits[1]), c_network), (dlogits, c_network)):
         model.zero_grad()
-        if chosen[1] is None:  # as if there were one application
-            network = RecurrentRefinement(3, 1, width=2, kernel_size=4, rng=np.random.default_rng(0))
-            network.net = model.network.net
-            network.scores_backward([dlogits[0]], c_network[:1])
-        else:
-            model.network.scores_backward(list(chosen), c_network)
-        sums.append(model.parameters()[name].grad.copy())
+        model.network.scores_backward(chosen, caches)
+        sums.append(model.parameters()["net.0.weight"].grad.copy())
     np.testing.assert_allclose(sums[0] + sums[1], sums[2], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("applications", [1, 3])
-def test_every_gradient_of_the_whole_model(applications):
-    check_gradients(tiny(applications=applications), (9, 14), n=2)
+@pytest.mark.parametrize("applications, shrink", [(1, True), (3, True), (3, False)])
+def test_every_gradient_of_the_whole_model(applications, shrink):
+    check_gradients(tiny(applications=applications, shrink=shrink), (9, 14), n=2)
 
 
-def test_gradient_of_the_images_and_contract():
-    network = tiny(applications=2).network
+@pytest.mark.parametrize("shrink", [True, False])
+def test_gradient_of_the_images_and_contract(shrink):
+    network = tiny(applications=2, shrink=shrink).network
     check_contract(network, (normal(2, 3, 9, 14),), (normal(1, 3, 5, 6),))
     check_image_gradient(network, (9, 14), [(0, 0, 0), (1, 4, 7), (2, 8, 13)])
 
@@ -96,8 +135,9 @@ def test_convolutions_that_keep_the_size(kernel_size):
     check_contract(layer, (x,), (x[:1, :, :3],))
 
 
-def test_overfits_two_images():
-    fallen, right = overfit(tiny(width=6, kernel_size=5, applications=3), 60, lr=0.02)
+@pytest.mark.parametrize("options", [{"applications": 2}, {"applications": 3, "shrink": False}])
+def test_overfits_two_images(options):
+    fallen, right = overfit(tiny(width=6, kernel_size=5, **options), 60, size=64)
     assert fallen < 0.25 and right > 0.93
 
 
