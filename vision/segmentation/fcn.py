@@ -43,8 +43,8 @@ class FCN(SkipNet):
 
     padding: "published" puts 99 zeros round the image, so that fc6, which has none, always sees 7x7 cells, and cuts all
     maps to fit (the authors' net.py); "same" puts 16 there, pads fc6 by 3 and saves the work on the other zeros.
-    Poolings round odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm: before each ReLU of
-    `features` (vgg16_bn's numbers), for training from random weights, which the paper finds "not feasible".
+    Poolings round odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm: before
+    each ReLU of `features` (vgg16_bn's numbers), for training from random weights: "not feasible", says the paper.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class FullResolution(Layer):
         return self.features.backward(self.score.backward(dy, c_score), c_features)
 
 
-SMALL = ON_SHAPES | {"shapes_train": 4000, "epochs": 2}
+SMALL = ON_SHAPES | {"epochs": 2}
 
 
 @register("full_resolution_small", "segmentation", recipe=SMALL)
