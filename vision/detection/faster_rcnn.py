@@ -6,7 +6,7 @@ joint training (sec. 3.2): proposals count as constants, no gradient goes throug
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from nn.backend import array_module
 from nn.layer import Layer, check_shape
 from nn.losses import smooth_l1, softmax_cross_entropy
 from vision.backbones import small_vgg, vgg16
+from vision.classification.classifier import complete
 from vision.detection.anchors import anchor_targets, base_anchors, grid_anchors
 from vision.detection.boxes import clip, decode, nms_among
 from vision.detection.proposals import propose, sample_rois
@@ -54,7 +55,7 @@ class Options:
     test_pre_nms: int = 6000
     test_post_nms: int = 300
     proposal_nms_iou: float = 0.7
-    min_size: float = 16
+    min_size: float = 16.0
     # detection head (Fast R-CNN sec. 2.1, 2.3)
     pooled_size: int = 7
     rounding: str = "caffe"
@@ -265,11 +266,8 @@ class FasterRCNN(Layer):
 
 
 def _options(given: dict, **defaults) -> Options:
-    """Options from a dict that may come from JSON, lists for tuples. ValueError for a name that is none."""
-    known = [field.name for field in fields(Options)]
-    if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"faster_rcnn: there is no option {unknown[0]!r}, choose from {', '.join(known)}")
-    merged = defaults | given
+    """Options from a dict that may come from JSON, lists for tuples. ValueError as complete's."""
+    merged = complete("faster_rcnn", given, **asdict(Options()) | defaults)
     return Options(**{name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()})
 
 
@@ -290,7 +288,7 @@ def faster_rcnn_small(classes, rng, *, width: int = 12, stride: int = 4, **optio
     small = {
         "short_side": 240, "max_side": 400, "anchor_scales": (24, 48, 96), "rpn_channels": 8 * width, "hidden": 256,
         "dropout": 0.0, "train_pre_nms": 2000, "train_post_nms": 500, "test_pre_nms": 1000, "test_post_nms": 200,
-        "min_size": 4,
+        "min_size": 4.0,
         "background_iou": (0.0, 0.5), "from_scratch": True,
     }  # fmt: skip
     backbone = small_vgg(width=width, stride=stride, rng=rng)

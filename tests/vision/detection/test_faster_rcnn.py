@@ -220,6 +220,8 @@ def test_summary_counts_everything():
     ("make", "message"),
     [
         (lambda: vision.build("faster_rcnn_small", CLASSES, colour=1), "no option 'colour', choose from short_side"),
+        (lambda: vision.build("faster_rcnn_small", CLASSES, hidden="many"), "hidden must be a whole number"),
+        (lambda: vision.build("faster_rcnn_small", CLASSES, from_scratch="no"), "must be true or false, got .no"),
         (lambda: vision.build("yolo", CLASSES), "no model 'yolo', choose from .*faster_rcnn_small"),
         (lambda: vision.build("faster_rcnn_small", ()), "at least one class"),
         (lambda: vision.register("faster_rcnn_small", "none", {})(None), "model named 'faster_rcnn_small' already"),
