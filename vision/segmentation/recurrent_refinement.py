@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import AvgPool2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
+from nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
 from nn.backend import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import complete
 from vision.registry import register
+from vision.segmentation.encoder_decoder import freeze_cancelled
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
 from vision.segmentation.refinement import REFINEMENT, RefinedClassifier
@@ -58,6 +59,10 @@ class RecurrentRefinement(Layer):
     the means of 4 x 4 pixels; otherwise these are enlarged, before the softmax, to the size of the image, for finer
     labels.
 
+    batch_norm: one behind each convolution, for training from random weights in minutes; each application has its own,
+    since what they see differs (as Cooijmans et al. 2016, arXiv:1603.09025, have it at each step of an LSTM). The paper
+    has none.
+
     Here all scores of an image are learned at once: zeros around keep the sizes, and scores are interpolated to the
     image's size. In the paper patches are as large as the windows, 25 pixels for one application, 121 for two, and a
     whole image is labelled by scores of shifted copies of it, interleaved (sec. 3.3).
@@ -67,7 +72,7 @@ class RecurrentRefinement(Layer):
 
     def __init__(
         self, classes: int, applications: int = 2, *, width: int = 25, kernel_size: int = 8, layers: int = 2,
-        shrink: bool = True, rng: np.random.Generator,
+        shrink: bool = True, batch_norm: bool = False, rng: np.random.Generator,
     ):  # fmt: skip
         positive(self, classes=classes, applications=applications, width=width, kernel_size=kernel_size, layers=layers)
         self.classes = classes
@@ -75,8 +80,23 @@ class RecurrentRefinement(Layer):
         for inputs, outputs in pairwise(channels):
             net += [SameConv2d(inputs, outputs, kernel_size, rng=rng), MaxPool2d(2, ceil_mode=True), Tanh()]
         self.net = Sequential(*net, Conv2d(channels[-1], classes, 1, rng=rng))
+        norms = [[BatchNorm2d(c) for c in channels[1:]] if batch_norm else [] for _ in range(applications)]
+        self.norms = [Sequential(*own) for own in norms]
+        self.nets = [self._behind_convolutions(own) for own in self.norms]
         self.softmax, self.smaller = Softmax(axis=1), AvgPool2d(2**layers, ceil_mode=True) if shrink else None
         self.enlarge = [Enlarge(2 ** (layers * (t if shrink else 1))) for t in range(1, applications + 1)]
+
+    def _behind_convolutions(self, norms):
+        """self.net, its own layers, with these in between."""
+        layers = list(self.net)
+        for i, norm in enumerate(norms):
+            layers.insert(4 * i + 1, norm)
+        return freeze_cancelled(Sequential(*layers))
+
+    def children(self):
+        """net, whose convolutions all applications share, and norms.0, norms.1, ..., those of each."""
+        yield "net", self.net
+        yield from ((f"norms.{t}", norms) for t, norms in enumerate(self.norms))
 
     def forward(self, x, training=True):
         logits, cache = self.scores(x, training)
@@ -90,13 +110,13 @@ class RecurrentRefinement(Layer):
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         xp, (n, _, *size) = array_module(x), x.shape
         p, said, logits, caches = xp.zeros((n, self.classes, *size), x.dtype), None, [], []
-        for enlarge in self.enlarge:
+        for net, enlarge in zip(self.nets, self.enlarge):
             c_softmax, c_smaller = None, None
             if said is not None:
                 p, c_softmax = self.softmax.forward(said, training)
             if said is not None and self.smaller:
                 x, c_smaller = self.smaller.forward(x, training)
-            small, c_net = self.net.forward(xp.concatenate([x, p], axis=1), training)
+            small, c_net = net.forward(xp.concatenate([x, p], axis=1), training)
             y, c_enlarge = enlarge.forward(small, size, training)
             said = small if self.smaller else y
             logits.append(y)
@@ -106,11 +126,12 @@ class RecurrentRefinement(Layer):
     def scores_backward(self, dlogits, caches):
         """The gradient of the images from those of all logits, None for those that nothing else depends on."""
         dscores, dx = None, 0  # from the later application: of its scores, small or enlarged, and of its image
-        for dy, enlarge, cache in zip(*map(reversed, (dlogits, self.enlarge, caches))):
+        steps = list(zip(dlogits, self.nets, self.enlarge, caches))
+        for dy, net, enlarge, cache in reversed(steps):
             if not self.smaller:
                 dy, dscores = added(dy, dscores), None
             dsmall = added(dscores, None if dy is None else enlarge.backward(dy, cache.enlarge))
-            dboth = self.net.backward(dsmall, cache.net)
+            dboth = net.backward(dsmall, cache.net)
             dx = dx + dboth[:, :3]
             if cache.softmax is not None:  # there was an application before
                 dscores = self.softmax.backward(dboth[:, 3:], cache.softmax)
@@ -149,7 +170,7 @@ SMALL = ON_SHAPES
 
 def _made(name, classes, rng, options, own):
     options = complete(name, options, **OPTIONS | REFINEMENT | own)
-    words = ("applications", "width", "kernel_size", "layers", "shrink")
+    words = ("applications", "width", "kernel_size", "layers", "shrink", "batch_norm")
     network = RecurrentRefinement(len(classes), **{word: options[word] for word in words}, rng=rng)
     return RecurrentClassifier(network, classes, options)
 
@@ -158,17 +179,17 @@ def _made(name, classes, rng, options, own):
 def recurrent_refinement(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
     """The recurrent network with two applications and the paper's channels."""
     own = {
-        "applications": 2, "width": 25, "kernel_size": 8, "layers": 2, "shrink": True, "short_side": 180,
-        "max_side": 240,
+        "applications": 2, "width": 25, "kernel_size": 8, "layers": 2, "shrink": True, "batch_norm": False,
+        "short_side": 180, "max_side": 240,
     }  # fmt: skip
     return _made("recurrent_refinement", classes, rng, options, own)
 
 
 @register("recurrent_refinement_small", "segmentation", recipe=SMALL)
 def recurrent_refinement_small(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
-    """Three applications of a narrow network that keep the image's size, for generated scenes and CPUs."""
+    """Two applications of a narrow network that keep the image's size, for generated scenes and CPUs."""
     own = {
-        "applications": 3, "width": 12, "kernel_size": 5, "layers": 3, "shrink": False, "short_side": 128,
-        "max_side": 160,
+        "applications": 2, "width": 12, "kernel_size": 7, "layers": 3, "shrink": False, "batch_norm": True,
+        "short_side": 96, "max_side": 120,
     }  # fmt: skip
     return _made("recurrent_refinement_small", classes, rng, options, own)

@@ -20,7 +20,10 @@ from vision.segmentation.recurrent_refinement import SameConv2d
 
 
 def tiny(**options):
-    return small("recurrent_refinement_small", **{"width": 2, "kernel_size": 4, "layers": 2, "shrink": True} | options)
+    return small(
+        "recurrent_refinement_small",
+        **{"width": 2, "kernel_size": 4, "layers": 2, "shrink": True, "batch_norm": False} | options,
+    )
 
 
 def test_parameters():
@@ -110,9 +113,24 @@ def test_loss_goes_through_all_applications(shrink):
     np.testing.assert_allclose(sums[0] + sums[1], sums[2], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("applications, shrink", [(1, True), (3, True), (3, False)])
-def test_every_gradient_of_the_whole_model(applications, shrink):
-    check_gradients(tiny(applications=applications, shrink=shrink), (9, 14), n=2)
+@pytest.mark.parametrize(
+    "applications, shrink, batch_norm",
+    [(1, True, False), (3, True, False), (3, False, False), (2, True, True), (3, False, True)],
+)
+def test_every_gradient_of_the_whole_model(applications, shrink, batch_norm):
+    check_gradients(tiny(applications=applications, shrink=shrink, batch_norm=batch_norm), (9, 14), n=2)
+
+
+def test_applications_share_convolutions_and_have_their_own_statistics():
+    network = tiny(applications=2, shrink=False, batch_norm=True).network
+    names = list(network.parameters())
+    assert [name for name in names if name.startswith("net")] == list(tiny().network.parameters())
+    assert [name for name in names if name.endswith("1.weight")] == ["norms.0.1.weight", "norms.1.1.weight"]
+    network.scores(normal(2, 3, 12, 16).astype(np.float32))
+    first, second = (network.state_dict()[f"norms.{t}.0.running_mean"] for t in (0, 1))
+    assert abs(first - second).max() > 1e-3  # the second one sees probabilities, too
+    one, two = network.nets
+    assert one[0] is two[0] and one[4] is two[4] and one[1] is not two[1]
 
 
 @pytest.mark.parametrize("shrink", [True, False])
@@ -135,9 +153,9 @@ def test_convolutions_that_keep_the_size(kernel_size):
     check_contract(layer, (x,), (x[:1, :, :3],))
 
 
-@pytest.mark.parametrize("options", [{"applications": 2}, {"applications": 3, "shrink": False}])
+@pytest.mark.parametrize("options", [{}, {"applications": 3, "shrink": False}, {"shrink": False, "batch_norm": True}])
 def test_overfits_two_images(options):
-    fallen, right = overfit(tiny(width=6, kernel_size=5, **options), 60, size=64)
+    fallen, right = overfit(tiny(**{"applications": 2, "width": 6, "kernel_size": 5} | options), 60, size=64)
     assert fallen < 0.25 and right > 0.93
 
 
