@@ -36,9 +36,13 @@ def multiply_adds(model: Layer, input_shape: tuple[int, ...]) -> int:
 
 
 def _record_calls(model, x):
-    """(name, layer, output shape, multiply-adds) of each call of a layer without children, during one run on x."""
+    """(name, layer, output shape, multiply-adds) of each call of a layer, during one run on x.
+
+    Of layers without children, and of those that count what they do themselves.
+    """
     calls = []
-    leaves = {layer: name for name, layer in reversed([*model.layers()]) if not any(layer.children())}  # each once
+    layers = reversed([*model.layers()])  # a layer that is there twice has the first of its names
+    leaves = {la: name for name, la in layers if hasattr(la, "multiply_adds") or not any(la.children())}
 
     def recorded(name, layer, forward):
         def call(*args, **kwargs):

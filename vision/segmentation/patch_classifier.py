@@ -154,6 +154,11 @@ class PatchClassifier(PixelClassifier):
             raise ValueError("PatchClassifier: border_weights must be none: single patches have no weights")
         super().__init__(network, classes, options)
 
+    def multiply_adds(self, output_shape) -> int:
+        """Those of the image's network, whose layers are no children: their Parameters are the window's."""
+        n, _, height, width = output_shape
+        return n * self.network.multiply_adds_by(height, width)[1]
+
     def loss(self, batch, rng: np.random.Generator):
         """({pixels}, cache): the mean of -log p(label) over the centres of the patches drawn, or over all pixels."""
         if self.hyperparameters["patches"] is None:

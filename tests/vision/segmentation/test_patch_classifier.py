@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nn.gradcheck import check_contract, check_layer, check_model
-from nn.summary import _record_calls
+from nn.summary import _record_calls, multiply_adds
 from tests.vision.segmentation.systems import CLASSES, check_image_gradient, count, normal, overfit, small
 from vision.segmentation import PatchNetwork
 from vision.segmentation.patch_classifier import without_steps
@@ -55,6 +55,13 @@ def test_the_weights_are_the_same_objects():
     dilations = [layer.geometry.dilation[0] for layer in net.layers_of_image if hasattr(layer, "geometry")]
     assert dilations == [1, 1, 2, 2, 4, 4, 8, 8]
     assert [*without_steps(net.layers_of_window[:2])][1] is net.layers_of_window[1]
+
+
+def test_prediction_is_counted_at_once():
+    """The layers that predict are not children of the model, and not counted without its help."""
+    model = small("patch_classifier_small")
+    at_once = model.network.multiply_adds_by(24, 32)[1]
+    assert multiply_adds(model, (2, 3, 24, 32)) == 2 * at_once > 0
 
 
 def test_the_cost_of_the_window():

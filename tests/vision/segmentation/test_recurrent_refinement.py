@@ -131,6 +131,7 @@ def test_applications_share_convolutions_and_have_their_own_statistics():
     assert abs(first - second).max() > 1e-3  # the second one sees probabilities, too
     one, two = network.nets
     assert one[0] is two[0] and one[4] is two[4] and one[1] is not two[1]
+    assert [name for name, p in network.parameters().items() if not p.trainable] == ["net.0.bias", "net.3.bias"]
 
 
 @pytest.mark.parametrize("shrink", [True, False])
