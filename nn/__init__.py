@@ -1,24 +1,9 @@
 """Handwritten layers, losses and optimisers: each forward with its backward, in NumPy or CuPy. See nn/README.md."""
 
-from nn.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
-from nn.adaptive import AdaGrad, Adam, AdamW, RMSProp
-from nn.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
-from nn.attention import AdditiveAttention
-from nn.averaging import ExponentialMovingAverage
-from nn.avg_pool import AvgPool2d, GlobalAvgPool2d
-from nn.backend import array_module, config
-from nn.batchnorm import BatchNorm1d, BatchNorm2d
-from nn.checkpoint import read_checkpoint, write_checkpoint
+from nn.config import config
 from nn.containers import Concat, Residual, Sequential
-from nn.conv import Conv2d
-from nn.conv_transpose import ConvTranspose2d
-from nn.deform_conv import DeformConv2d
-from nn.device import device_of, to_device
-from nn.dropout import Dropout, Dropout2d, DropPath, StochasticDepth
-from nn.embedding import Embedding
-from nn.grid_sample import AffineGrid, GridSample
-from nn.gru import GRU, GRUCell
-from nn.hinge import hinge, multiclass_hinge
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.init import (
     bilinear_kernel,
     he_normal,
@@ -29,27 +14,43 @@ from nn.init import (
     xavier_normal,
     xavier_uniform,
 )
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
+from nn.io.state import load_state, read_metadata, read_state, save_state
 from nn.layer import Layer, Parameter, check_shape
-from nn.layer_norm import LayerNorm
-from nn.linear import Linear
-from nn.local_norm import L2Norm, LocalResponseNorm
-from nn.losses import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
-from nn.lstm import LSTM, LSTMCell, swap_lstm_gates
-from nn.metric_losses import contrastive, triplet
-from nn.optim import SGD
-from nn.optimiser import clip_gradient_norm, decay_groups
-from nn.pooling import MaxPool2d
-from nn.rnn import RNN, RNNCell
-from nn.roi_align import RoIAlign
-from nn.roi_pool import RoIPool
-from nn.roi_warp import RoIWarp
-from nn.schedules import constant, cosine, polynomial, step_decay, warm_up
-from nn.softmax import LogSoftmax, Softmax
-from nn.squeeze_excitation import SqueezeExcitation
-from nn.state import load_state, read_metadata, read_state, save_state
+from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
+from nn.layers.attention import AdditiveAttention
+from nn.layers.avg_pool import AvgPool2d, GlobalAvgPool2d
+from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from nn.layers.conv import Conv2d
+from nn.layers.conv_transpose import ConvTranspose2d
+from nn.layers.deform_conv import DeformConv2d
+from nn.layers.dropout import Dropout, Dropout2d, DropPath, StochasticDepth
+from nn.layers.embedding import Embedding
+from nn.layers.grid_sample import AffineGrid, GridSample
+from nn.layers.gru import GRU, GRUCell
+from nn.layers.layer_norm import LayerNorm
+from nn.layers.linear import Linear
+from nn.layers.local_norm import L2Norm, LocalResponseNorm
+from nn.layers.lstm import LSTM, LSTMCell, swap_lstm_gates
+from nn.layers.max_pool import MaxPool2d
+from nn.layers.max_unpool import MaxUnpool2d
+from nn.layers.rnn import RNN, RNNCell
+from nn.layers.roi_align import RoIAlign
+from nn.layers.roi_pool import RoIPool
+from nn.layers.roi_warp import RoIWarp
+from nn.layers.softmax import LogSoftmax, Softmax
+from nn.layers.squeeze_excitation import SqueezeExcitation
+from nn.layers.upsample import Upsample2d
+from nn.losses.classification import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
+from nn.losses.hinge import hinge, multiclass_hinge
+from nn.losses.metric import contrastive, triplet
+from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
+from nn.optim.ema import ExponentialMovingAverage
+from nn.optim.optimiser import clip_gradient_norm, decay_groups
+from nn.optim.schedules import constant, cosine, polynomial, step_decay, warm_up
+from nn.optim.sgd import SGD
 from nn.summary import summary
-from nn.unpooling import MaxUnpool2d
-from nn.upsample import Upsample2d
 
 __all__ = [  # noqa: RUF022  (by subject)
     # the contract

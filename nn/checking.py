@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nn.device import device_of, is_count, to_device
+from nn.gpu.device import device_of, is_count, to_device
 
 
 class GradientError(AssertionError):

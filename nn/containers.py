@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer
 
 

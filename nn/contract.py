@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from nn.backend import array_module
 from nn.checking import GradientError, as_tuple, borrowed, copied, floats, forward, pack
-from nn.device import device_of, map_arrays, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, map_arrays, to_device
 from nn.layer import Layer
 
 

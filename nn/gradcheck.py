@@ -22,10 +22,10 @@ import typing
 
 import numpy as np
 
-from nn.backend import array_module
 from nn.checking import GradientError, State, as_tuple, borrowed, copied, forward, pack
 from nn.contract import check_contract
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
 
 __all__ = ["GradientError", "check_contract", "check_layer", "check_loss", "check_model", "differentiate", "is_loss"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nn.backend import array_module
-from nn.device import device_of, is_count, to_device
-from nn.multi_tensor import zero
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, is_count, to_device
+from nn.gpu.multi_tensor import zero
 
 
 class Parameter:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from nn import cuda
+from nn.gpu import kernels as cuda
 
 EACH = 8  # 64-bit draws of a thread of the kernel: the same number there
 MASK = 2**64 - 1

@@ -28,7 +28,7 @@ import textwrap
 from pathlib import Path
 
 import nn
-from nn.backend import thread_count
+from nn.cpu.parallel import thread_count
 from scripts.benchmarks import report
 from scripts.benchmarks.cases import CASES, choose
 from scripts.benchmarks.growth import run_growths

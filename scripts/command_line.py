@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from math import inf
 
-from nn.device import DEVICES, to_device
+from nn.gpu.device import DEVICES, to_device
 
 
 class Parser(argparse.ArgumentParser):

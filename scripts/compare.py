@@ -23,7 +23,7 @@ import numpy as np
 
 import vision
 from datasets import resize
-from nn.checkpoint import read_checkpoint, replacing
+from nn.io.checkpoint import read_checkpoint, replacing
 from nn.summary import multiply_adds
 from scripts import train
 from scripts.command_line import Parser, command, count_or_none

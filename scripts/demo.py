@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nn.checkpoint import replacing
+from nn.io.checkpoint import replacing
 from scripts import train
 from scripts.command_line import Parser, command
 from scripts.data import open_data, task_of

@@ -15,7 +15,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from nn.checkpoint import replacing
+from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
 from scripts.run_folder import find_checkpoint

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nn import GRUCell, LSTMCell, RNNCell
-from nn.checkpoint import replacing
+from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count, count_or_none, not_negative, positive
 from vision.sequence.gradient_flow import Flow, gradient_flow, rate_per_step, set_spectral_radius
 

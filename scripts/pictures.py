@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nn.checkpoint import replacing
+from nn.io.checkpoint import replacing
 from nn.layer import Layer
 from scripts.run_folder import CURVE, read_log
 from scripts.tasks import Task

@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets import image_size, read_image, read_text
-from nn.checkpoint import replacing
+from nn.io.checkpoint import replacing
 from nn.layer import Layer
 from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
 from scripts.data import task_of

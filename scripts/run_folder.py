@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from nn.checkpoint import replacing
+from nn.io.checkpoint import replacing
 from vision.trainer import BEST, LAST, LOG
 
 CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"

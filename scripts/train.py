@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 import vision
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
 from nn.layer import Layer
 from scripts.command_line import command, make_sure_of
 from scripts.data import open_data, task_of, training_loader

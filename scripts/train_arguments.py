@@ -5,7 +5,7 @@ from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import vision
-from nn.device import DEVICES
+from nn.gpu.device import DEVICES
 from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, task_of

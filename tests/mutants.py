@@ -231,7 +231,7 @@ def codes_of(code: CodeType, prefix: str = ""):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Plants errors in the backwards of nn, and runs the tests on each.")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="such as nn/conv.py (default: all)")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="such as nn/layers/conv.py (default: all)")
     parser.add_argument("--limit", type=int, help="errors for each file, taken at random (default: all)")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     package, trials = Package(), []
     for file in options.files:
         if Path(file).stem not in package.sources:
-            parser.error(f"{file}: errors are planted in the modules of nn/ only, such as nn/conv.py")
+            parser.error(f"{file}: errors are planted in the modules of nn/ only, such as nn/layers/conv.py")
     for module in [Path(file).stem for file in options.files] or package.roots:
         file, source, selection = f"nn/{module}.py", package.sources[module], package.selection(module)
         found = mutants(file, source, package.roots[module], options.kinds)

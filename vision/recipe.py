@@ -5,8 +5,8 @@ fractions of the run or in steps, so that a recipe fits runs of any length.
 """
 
 from nn.layer import Layer
-from nn.optim import SGD, Adam, decay_groups
-from nn.schedules import Schedule, constant, polynomial, step_decay, warm_up
+from nn.optim.schedules import Schedule, constant, polynomial, step_decay, warm_up
+from nn.optim.sgd import SGD, Adam, decay_groups
 
 DEFAULTS = {
     "epochs": 20,

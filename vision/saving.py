@@ -3,9 +3,9 @@
 import json
 import os
 
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
+from nn.io.state import read_state
 from nn.layer import Layer
-from nn.state import read_state
 from vision.registry import MODELS, build
 
 

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nn.checkpoint import read_checkpoint, write_checkpoint
-from nn.device import to_device
+from nn.gpu.device import to_device
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.layer import Layer
-from nn.optim import clip_gradient_norm
+from nn.optim.sgd import clip_gradient_norm
 from vision.guards import interrupts_wait, memory_explained, overflow_unwarned
 from vision.recipe import build_optimiser, build_schedule, complete
 from vision.running import Progress, RunningMean, Waiting

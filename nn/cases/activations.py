@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from nn.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from nn.cases.base import LayerCase
-from nn.dropout import Dropout, Dropout2d, DropPath
 from nn.layer import Layer
-from nn.softmax import LogSoftmax, Softmax
-from nn.squeeze_excitation import SqueezeExcitation
+from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from nn.layers.dropout import Dropout, Dropout2d, DropPath
+from nn.layers.softmax import LogSoftmax, Softmax
+from nn.layers.squeeze_excitation import SqueezeExcitation
 
 RNG = np.random.default_rng(45)
 

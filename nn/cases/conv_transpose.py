@@ -3,8 +3,8 @@
 import numpy as np
 
 from nn.cases.base import LayerCase
-from nn.conv_transpose import ConvTranspose2d
 from nn.layer import Layer
+from nn.layers.conv_transpose import ConvTranspose2d
 
 RNG = np.random.default_rng(46)
 

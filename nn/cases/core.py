@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from nn.activation import LeakyReLU, ReLU
-from nn.batchnorm import BatchNorm2d
 from nn.cases.base import LayerCase
 from nn.containers import Concat, Residual, Sequential
-from nn.conv import Conv2d
-from nn.dropout import Dropout
 from nn.layer import Layer
-from nn.linear import Linear
-from nn.pooling import MaxPool2d
-from nn.roi_pool import RoIPool
+from nn.layers.activation import LeakyReLU, ReLU
+from nn.layers.batch_norm import BatchNorm2d
+from nn.layers.conv import Conv2d
+from nn.layers.dropout import Dropout
+from nn.layers.linear import Linear
+from nn.layers.max_pool import MaxPool2d
+from nn.layers.roi_pool import RoIPool
 
 RNG = np.random.default_rng(40)
 

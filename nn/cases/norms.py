@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from nn.batchnorm import BatchNorm1d, BatchNorm2d
 from nn.cases.base import LayerCase
 from nn.layer import Layer
-from nn.layer_norm import LayerNorm
-from nn.local_norm import L2Norm, LocalResponseNorm
+from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from nn.layers.layer_norm import LayerNorm
+from nn.layers.local_norm import L2Norm, LocalResponseNorm
 
 RNG = np.random.default_rng(44)
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from nn.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
-from nn.avg_pool import AvgPool2d, GlobalAvgPool2d
 from nn.cases.base import LayerCase
 from nn.layer import Layer
-from nn.unpooling import MaxUnpool2d
-from nn.upsample import Upsample2d
+from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
+from nn.layers.avg_pool import AvgPool2d, GlobalAvgPool2d
+from nn.layers.max_unpool import MaxUnpool2d
+from nn.layers.upsample import Upsample2d
 
 RNG = np.random.default_rng(47)
 

@@ -7,11 +7,11 @@ jumps.
 import numpy as np
 
 from nn.cases.base import LayerCase
-from nn.deform_conv import DeformConv2d
-from nn.grid_sample import AffineGrid, GridSample
 from nn.layer import Layer
-from nn.roi_align import RoIAlign
-from nn.roi_warp import RoIWarp
+from nn.layers.deform_conv import DeformConv2d
+from nn.layers.grid_sample import AffineGrid, GridSample
+from nn.layers.roi_align import RoIAlign
+from nn.layers.roi_warp import RoIWarp
 
 RNG = np.random.default_rng(49)
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from nn.attention import AdditiveAttention
 from nn.cases.base import LayerCase
-from nn.embedding import Embedding
-from nn.gru import GRU, GRUCell
 from nn.layer import Layer
-from nn.lstm import LSTM, LSTMCell
-from nn.rnn import RNN, RNNCell
+from nn.layers.attention import AdditiveAttention
+from nn.layers.embedding import Embedding
+from nn.layers.gru import GRU, GRUCell
+from nn.layers.lstm import LSTM, LSTMCell
+from nn.layers.rnn import RNN, RNNCell
 
 RNG = np.random.default_rng(53)
 STATES = {RNN: 1, RNNCell: 1, GRU: 1, GRUCell: 1, LSTM: 2, LSTMCell: 2}

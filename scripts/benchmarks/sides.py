@@ -7,9 +7,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import nn
-import nn.cuda
-from nn.backend import matmul
-from nn.device import import_cupy
+import nn.gpu.kernels
+from nn.cpu.parallel import matmul
+from nn.gpu.device import import_cupy
 from scripts.benchmarks import layers, steps
 from scripts.benchmarks.cases import CASES, Case
 from scripts.benchmarks.work import normal
@@ -48,9 +48,9 @@ class Ours:
     def _kernels(self, work):
         """How many kernels of ours a call launches; what CuPy launches for array code is not among them."""
         work()  # the first call of an optimiser launches more
-        before = nn.cuda.launches
+        before = nn.gpu.kernels.launches
         work()
-        return nn.cuda.launches - before
+        return nn.gpu.kernels.launches - before
 
     def synchronise(self):
         if self.cupy is not None:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from nn import SGD
-from nn.backend import array_module
-from nn.device import map_arrays, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import map_arrays, to_device
 from nn.layer import Layer
 
 MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 0.0005, 0.01  # of the SGD in every training step

@@ -20,8 +20,8 @@ from datasets.shapes_language import (
     names_main_objects,
     objects_called,
 )
-from nn.adaptive_pool import mean_matrix
 from nn.layer import Layer
+from nn.layers.adaptive_pool import mean_matrix
 from scripts.tasks.task import Task, on_its_device, open_shapes, shown, watched
 from vision.captioning.draw import draw_attention, draw_caption
 from vision.captioning.metrics import caption_scores

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets import Shapes
-from nn.device import device_of, to_device
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
 from vision.guards import memory_explained
 

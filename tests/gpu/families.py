@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import vision
-from nn.device import map_arrays
+from nn.gpu.device import map_arrays
 from scripts.gradcheck import off_the_kinks
 from scripts.small_models import SMALL, Small
 from scripts.tasks import TASKS

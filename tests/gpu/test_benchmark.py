@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn.device import device_of, to_device
+from nn.gpu.device import device_of, to_device
 from scripts.benchmarks import sides
 from scripts.benchmarks.cases import CASES
 from scripts.benchmarks.sides import Ours, our_work

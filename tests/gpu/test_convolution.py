@@ -1,4 +1,4 @@
-"""Convolution by the kernels of nn.conv_cuda against nn.conv_plain and the layers on the CPU."""
+"""Convolution by the kernels of nn.gpu.conv against nn.layers.conv_plain and the layers on the CPU."""
 
 import math
 
@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import nn
-from nn import Conv2d, ConvTranspose2d, conv_cuda, conv_plain, cuda
+from nn import Conv2d, ConvTranspose2d
+from nn.gpu import conv as conv_cuda
+from nn.gpu import kernels as cuda
+from nn.layers import conv_plain
 from tests.cupy_stand_in import kernels, no_transfers
 
 TOLERANCES = {np.float32: 1e-5, np.float64: 1e-12}
@@ -60,7 +63,7 @@ def arrays(shape, kernel, options, dtype):
 
 
 def all_three(ops, x, weight, bias, dy, g, out_size):
-    """y, dx, dweight of a module with the functions of nn.conv_plain."""
+    """y, dx, dweight of a module with the functions of nn.layers.conv_plain."""
     y = ops.conv2d(x, weight, g, out_size, bias)
     dx = ops.conv2d_input_gradient(dy, weight, g, x.shape[2:])
     return y, dx, ops.conv2d_weight_gradient(dy, x, weight.shape, g)

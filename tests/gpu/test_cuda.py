@@ -1,10 +1,10 @@
-"""nn.cuda: which arrays kernels serve, what launch passes on, and what it refuses."""
+"""nn.gpu.kernels: which arrays kernels serve, what launch passes on, and what it refuses."""
 
 import numpy as np
 import pytest
 
 import nn
-from nn import cuda
+from nn.gpu import kernels as cuda
 
 SOURCE = """
 // y = factor * x + shift

@@ -8,7 +8,7 @@ import pytest
 
 import nn
 from nn.cases import LAYERS
-from nn.device import import_cupy, is_count, map_arrays
+from nn.gpu.device import import_cupy, is_count, map_arrays
 from nn.gradcheck import GradientError, check_contract, check_layer, check_loss
 from scripts import evaluate, gradcheck, predict, profile, train
 
@@ -174,7 +174,7 @@ def test_without_a_cuda_device(device, monkeypatch):
     def fails():
         raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
 
-    monkeypatch.setattr("nn.device._ready", {})
+    monkeypatch.setattr("nn.gpu.device._ready", {})
     monkeypatch.setattr(device.cuda.runtime, "getDeviceCount", fails)
     with pytest.raises(ValueError, match="needs a CUDA device: cudaErrorNoDevice.*use device cpu"):
         import_cupy()
@@ -185,7 +185,7 @@ def test_without_a_cuda_device(device, monkeypatch):
 
 def test_tensor_float_32_is_off_unless_asked_for(device, monkeypatch):
     linalg, asked = device._core._routines_linalg, []
-    monkeypatch.setattr("nn.device._ready", {})
+    monkeypatch.setattr("nn.gpu.device._ready", {})
     monkeypatch.setattr(linalg, "set_compute_type", lambda dtype, kind: asked.append((np.dtype(dtype).name, kind)))
     import_cupy()
     try:

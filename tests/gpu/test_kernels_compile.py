@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nn.cuda import source
+from nn.gpu.kernels import source
 from tests.cupy_stand_in import compiler
 
 ROOT = Path(__file__).parents[2]

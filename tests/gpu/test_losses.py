@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nn
-from nn import cuda
+from nn.gpu import kernels as cuda
 from tests.cupy_stand_in import kernels, no_transfers
 
 RNG = np.random.default_rng(7)

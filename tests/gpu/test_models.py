@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn.device import device_of, to_device
+from nn.gpu.device import device_of, to_device
 from tests.gpu.families import FAMILIES, MODELS, small_model
 
 # Of losses, and of gradients by their largest. In float32 those of deep networks are off by 1e-4 on the CPU itself.

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import nn
-from nn import cuda, multi_tensor
-from nn.optim import SGD, AdaGrad, Adam, AdamW, RMSProp, clip_gradient_norm
+from nn.gpu import kernels as cuda
+from nn.gpu import multi_tensor
+from nn.optim.sgd import SGD, AdaGrad, Adam, AdamW, RMSProp, clip_gradient_norm
 from tests.cupy_stand_in import no_transfers
 
 SHAPES = {"a": (3,), "b": (70, 80), "c": (1,), "frozen": (2, 3, 4), "d": (5000,)}

@@ -12,8 +12,8 @@ from nn import (
     MaxPool2d,
     MaxUnpool2d,
     SpatialPyramidPool,
-    cuda,
 )
+from nn.gpu import kernels as cuda
 from tests.cupy_stand_in import kernels, no_transfers
 
 TOLERANCES = {np.float32: 1e-5, np.float64: 1e-12}

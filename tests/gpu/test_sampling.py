@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import nn
-from nn import AffineGrid, DeformConv2d, GridSample, Upsample2d, bilinear_cuda, deform_conv_cuda
+from nn import AffineGrid, DeformConv2d, GridSample, Upsample2d
+from nn.gpu import bilinear as bilinear_cuda
+from nn.gpu import deform_conv as deform_conv_cuda
 from nn.gradcheck import check_layer
 from tests.cupy_stand_in import kernels, no_transfers
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nn.device import map_arrays
+from nn.gpu.device import map_arrays
 from tests.cupy_stand_in import count_transfers
 from tests.gpu.families import FAMILIES, ON_A_GPU, small_model
 from vision.trainer import LOG, Trainer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nn.checkpoint import read_checkpoint, write_checkpoint
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from scripts import evaluate, predict, train
 
 # Training ------------------------------------------------------------------------------------------------------------

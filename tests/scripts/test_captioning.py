@@ -9,7 +9,7 @@ from PIL import Image
 
 import vision
 from datasets import Shapes
-from nn.state import save_state
+from nn.io.state import save_state
 from scripts import evaluate, predict, train
 from scripts.tasks.captioning import (
     CAPTIONING,

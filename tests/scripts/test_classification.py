@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from datasets import Shapes
-from nn.checkpoint import write_checkpoint
+from nn.io.checkpoint import write_checkpoint
 from scripts import evaluate, predict, train
 from scripts.tasks.classification import (
     CLASSIFICATION,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nn.checkpoint import read_checkpoint, write_checkpoint
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.summary import multiply_adds
 from scripts import compare, train
 from scripts.data import DEFAULTS

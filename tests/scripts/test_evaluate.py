@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets import Shapes
-from nn.checkpoint import read_checkpoint, write_checkpoint
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from scripts.evaluate import main
 from scripts.tasks.detection import (
     describe_detections,

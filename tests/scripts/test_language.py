@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
 from scripts import evaluate, gradcheck, predict, profile, train
 from scripts.data import training_loader
 from scripts.tasks.language import LANGUAGE, Streams, Text, open_captions, open_text

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
 from scripts.train import main
 
 STEPS = 20 * 6

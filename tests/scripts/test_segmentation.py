@@ -10,7 +10,7 @@ from PIL import Image
 
 import vision
 from datasets import Shapes, read_label_picture
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
 from scripts import compare, evaluate, predict, train
 from scripts.data import DEFAULTS, training_transform
 from scripts.tasks.segmentation import (

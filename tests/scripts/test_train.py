@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import vision
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
 from scripts.train import main
 from scripts.train_arguments import model_option
 from vision.saving import load_model

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nn import Linear
-from nn.optim import SGD, Adam
+from nn.optim.sgd import SGD, Adam
 from vision.recipe import build_optimiser, build_schedule, complete
 
 

@@ -3,7 +3,7 @@ import pytest
 
 import vision
 from nn import Linear
-from nn.checkpoint import write_checkpoint
+from nn.io.checkpoint import write_checkpoint
 from vision.registry import Entry
 from vision.saving import load_model, load_state, prefixed, unprefixed
 

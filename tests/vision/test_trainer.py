@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from nn import Dropout, Linear, Sequential
-from nn.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint
 from nn.layer import Layer
-from nn.losses import l2
+from nn.losses.classification import l2
 from vision.running import RunningMean
 from vision.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import AdditiveAttention, Dropout, Embedding, Linear, LSTMCell, Sequential, Sigmoid, Tanh
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer
 
 

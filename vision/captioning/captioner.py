@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from nn import LogSoftmax
-from nn.backend import array_module
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
 from vision.captioning.encoder import Encoder, Remembered
 from vision.sequence import Vocabulary, pad_batch

@@ -5,9 +5,9 @@ from hashlib import blake2b
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential, SpatialPyramidPool
-from nn.device import device_of, to_device
+from nn.gpu.device import device_of, to_device
+from nn.io.state import read_state
 from nn.layer import Layer, positive
-from nn.state import read_state
 from vision.classification.squeezenet import SqueezeNet
 
 KINDS = "small_cnn", "squeezenet", "squeezenet_classes"

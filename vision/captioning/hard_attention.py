@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn import LogSoftmax
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.random import uniform
 from vision.captioning.captioner import OPTIONS, spread
 from vision.captioning.show_attend_tell import OWN, RECIPE, Cache, ShowAttendTell, parts

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import LSTM, RNN, Dropout, Embedding, Linear
-from nn.backend import array_module
+from nn.dispatch import array_module
 from vision.captioning.captioner import OPTIONS, PHOTO_OPTIONS, PHOTO_RECIPE, Captioner, gather, spread
 from vision.captioning.encoder import ImageVector
 from vision.classification.classifier import complete

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.backend import array_module
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from vision.captioning.attention_decoder import AttentionDecoder, see_expectation
 from vision.captioning.captioner import OPTIONS, PHOTO_OPTIONS, PHOTO_RECIPE, Captioner, gather, spread
 from vision.classification.classifier import complete

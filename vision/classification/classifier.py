@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
-from nn.losses import softmax_cross_entropy
+from nn.losses.classification import softmax_cross_entropy
 
 
 class Cache(NamedTuple):

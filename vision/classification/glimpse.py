@@ -7,7 +7,7 @@ Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.62
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 
 
 def summed_area(images: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.62
 """
 
 from nn import Conv2d, Linear, ReLU, Sequential
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import Classifier, complete
 from vision.registry import register

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import Linear, LSTMCell, ReLU, RNNCell, Sequential, Tanh
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
-from nn.loss_common import check_at_least_0
-from nn.losses import l2, softmax_cross_entropy
+from nn.layers.softmax import Softmax
+from nn.losses.classification import l2, softmax_cross_entropy
+from nn.losses.common import check_at_least_0
 from nn.random import normal
-from nn.softmax import Softmax
 from vision.classification.classifier import complete
 from vision.classification.glimpse import glimpse_boxes, sense, summed_area
 from vision.classification.reinforce import number_of, reinforce

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 
 
 def number_of(counted, dtype):

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, Linear, ReLU, Sequential
-from nn.avg_pool import GlobalAvgPool2d
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
+from nn.layers.avg_pool import GlobalAvgPool2d
 from vision.classification.classifier import Classifier, complete
 from vision.registry import register
 

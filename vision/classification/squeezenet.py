@@ -7,8 +7,8 @@ arXiv:1602.07360.
 import numpy as np
 
 from nn import Concat, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
-from nn.avg_pool import GlobalAvgPool2d
 from nn.layer import Layer, positive
+from nn.layers.avg_pool import GlobalAvgPool2d
 from vision.classification.classifier import Classifier, complete
 from vision.registry import register
 

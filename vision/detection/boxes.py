@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from nn.backend import array_module
-from nn.cuda import use_kernels
+from nn.dispatch import array_module
+from nn.gpu.kernels import use_kernels
 from nn.layer import check_shape
 from vision.detection.nms_cuda import nms_by_kernels
 

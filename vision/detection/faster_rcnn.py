@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import Dropout, Linear, ReLU, RoIPool, Sequential
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
-from nn.losses import smooth_l1, softmax_cross_entropy
+from nn.losses.classification import smooth_l1, softmax_cross_entropy
 from vision.backbones import small_vgg, vgg16
 from vision.classification.classifier import complete
 from vision.detection.anchors import anchor_targets, base_anchors, grid_anchors

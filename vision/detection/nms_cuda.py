@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.backend import array_module
-from nn.cuda import launch
+from nn.dispatch import array_module
+from nn.gpu.kernels import launch
 
 KERNELS = Path(__file__).with_name("nms.cu")
 WORDS_TOGETHER = 1 << 24  # words of 64 bits, one for each box and 64 others, that exist at once: 128 megabytes

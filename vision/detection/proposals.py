@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import check_shape
 from vision.detection.boxes import check_labels, check_positive_size, clip, decode, encode, iou, nms_among
 from vision.detection.sampling import largest, shuffled

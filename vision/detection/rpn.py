@@ -3,7 +3,7 @@
 import numpy as np
 
 from nn import Conv2d, ReLU
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 
 
 def shuffled(masks: Sequence[np.ndarray], limit: int, rng: np.random.Generator) -> list[np.ndarray]:

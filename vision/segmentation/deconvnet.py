@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU, Sequential, Upsample2d
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.backbones.vgg import VGG
 from vision.classification.classifier import complete

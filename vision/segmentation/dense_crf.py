@@ -10,7 +10,7 @@ from numbers import Real
 
 import numpy as np
 
-from nn.separable import resample
+from nn.layers.separable import resample
 from vision.segmentation.permutohedral import PermutohedralLattice
 
 Filter = Callable[[np.ndarray], np.ndarray]  # (C, H, W) to (C, H, W)

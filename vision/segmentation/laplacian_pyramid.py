@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
-from nn.separable import resample
+from nn.layers.separable import resample
 from vision.segmentation.enlarge import Enlarge
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import Conv2d, MaxPool2d, Sequential, Tanh
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import complete
 from vision.registry import register

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.segmentation.unet import UNet
 

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import Conv2d, MaxPool2d, ReLU, Sequential
-from nn.backend import array_module
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer, check_shape, positive
-from nn.windows import pad
+from nn.layers.windows import pad
 from vision.classification.classifier import complete
 from vision.registry import register
 from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier, whole_numbers

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import LogSoftmax, softmax_cross_entropy
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 
 # Mean and std of ImageNet. class_weights: None, "median" (of the training set: class_weights.py) or a number per class.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import complete
 from vision.registry import register

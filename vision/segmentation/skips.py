@@ -7,8 +7,8 @@ import numpy as np
 from nn import ConvTranspose2d
 from nn.init import bilinear_kernel
 from nn.layer import Layer, check_shape, pair, positive
-from nn.separable import resample
-from nn.windows import pad
+from nn.layers.separable import resample
+from nn.layers.windows import pad
 from vision.segmentation.unpooling import cut_to, uncut_to
 
 

@@ -1,7 +1,7 @@
 """Upsampling by two, as decoders do it where their encoder pooled: by one of four rules, or by what is learned."""
 
 from nn import ConvTranspose2d, MaxUnpool2d, Upsample2d
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.init import bilinear_kernel
 from nn.layer import Layer, check_shape
 

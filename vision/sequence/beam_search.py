@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.device import device_of, to_device
+from nn.gpu.device import device_of, to_device
 
 
 class Hypothesis(NamedTuple):

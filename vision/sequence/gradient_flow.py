@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn import GRUCell, LSTMCell, RNNCell
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.init import orthogonal
 
 

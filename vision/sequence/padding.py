@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn.backend import array_module
+from nn.dispatch import array_module
 from nn.layer import check_shape
-from nn.losses import softmax_cross_entropy
+from nn.losses.classification import softmax_cross_entropy
 
 IGNORED = -1  # label of a step that does not count
 

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import GRU, LSTM, RNN, Embedding, Linear
-from nn.backend import array_module
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
 from vision.sequence.padding import sequence_cross_entropy
 

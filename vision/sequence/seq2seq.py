@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import GRU, AdditiveAttention, Embedding, GRUCell, Linear
-from nn.backend import array_module
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
-from nn.softmax import LogSoftmax
+from nn.layers.softmax import LogSoftmax
 from vision.registry import register
 from vision.sequence.beam_search import beam_search
 from vision.sequence.padding import real_steps, sequence_cross_entropy

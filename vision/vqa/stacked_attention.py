@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import LSTM, AdditiveAttention, Embedding, Linear, Softmax, Tanh
-from nn.backend import array_module
-from nn.device import device_of, to_device
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
 from nn.layer import Layer, positive
-from nn.losses import softmax_cross_entropy
+from nn.losses.classification import softmax_cross_entropy
 from vision.captioning.captioner import gather, spread
 from vision.captioning.encoder import small_cnn
 from vision.classification.classifier import complete

@@ -5,10 +5,10 @@ options; skipped where it is not installed. What is torchvision's is written out
 import numpy as np
 import pytest
 
-from nn.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
-from nn.dropout import Dropout, Dropout2d, DropPath
-from nn.softmax import LogSoftmax, Softmax
-from nn.squeeze_excitation import SqueezeExcitation
+from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from nn.layers.dropout import Dropout, Dropout2d, DropPath
+from nn.layers.softmax import LogSoftmax, Softmax
+from nn.layers.squeeze_excitation import SqueezeExcitation
 
 torch = pytest.importorskip("torch")
 T = torch.nn

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nn import config
-from nn.conv_transpose import ConvTranspose2d
+from nn.layers.conv_transpose import ConvTranspose2d
 
 torch = pytest.importorskip("torch")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nn.hinge import hinge, multiclass_hinge
-from nn.losses import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
-from nn.metric_losses import contrastive, triplet
+from nn.losses.classification import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
+from nn.losses.hinge import hinge, multiclass_hinge
+from nn.losses.metric import contrastive, triplet
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

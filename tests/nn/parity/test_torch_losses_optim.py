@@ -8,9 +8,9 @@ import pytest
 
 from nn.init import fans
 from nn.layer import Parameter
-from nn.losses import binary_cross_entropy_with_logits, l2, smooth_l1, softmax_cross_entropy
-from nn.optim import SGD, Adam, clip_gradient_norm
-from nn.schedules import polynomial, step_decay, warm_up
+from nn.losses.classification import binary_cross_entropy_with_logits, l2, smooth_l1, softmax_cross_entropy
+from nn.optim.schedules import polynomial, step_decay, warm_up
+from nn.optim.sgd import SGD, Adam, clip_gradient_norm
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nn.batchnorm import BatchNorm1d, BatchNorm2d
-from nn.layer_norm import LayerNorm
-from nn.local_norm import L2Norm, LocalResponseNorm
+from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from nn.layers.layer_norm import LayerNorm
+from nn.layers.local_norm import L2Norm, LocalResponseNorm
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

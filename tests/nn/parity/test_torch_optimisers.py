@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from nn.averaging import ExponentialMovingAverage
 from nn.init import bilinear_kernel, orthogonal
 from nn.layer import Layer, Parameter
-from nn.linear import Linear
-from nn.optim import SGD, AdaGrad, Adam, AdamW, RMSProp, decay_groups
-from nn.schedules import cosine, warm_up
+from nn.layers.linear import Linear
+from nn.optim.ema import ExponentialMovingAverage
+from nn.optim.schedules import cosine, warm_up
+from nn.optim.sgd import SGD, AdaGrad, Adam, AdamW, RMSProp, decay_groups
 
 torch = pytest.importorskip("torch")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nn.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
-from nn.avg_pool import AvgPool2d, GlobalAvgPool2d
+from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
+from nn.layers.avg_pool import AvgPool2d, GlobalAvgPool2d
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -7,10 +7,10 @@ grid_sample, and autograd gives the gradients.
 import numpy as np
 import pytest
 
-from nn.deform_conv import DeformConv2d
-from nn.grid_sample import MODES, PADDING_MODES, AffineGrid, GridSample
-from nn.roi_align import RoIAlign
-from nn.roi_warp import RoIWarp
+from nn.layers.deform_conv import DeformConv2d
+from nn.layers.grid_sample import MODES, PADDING_MODES, AffineGrid, GridSample
+from nn.layers.roi_align import RoIAlign
+from nn.layers.roi_warp import RoIWarp
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from nn.attention import AdditiveAttention
-from nn.embedding import Embedding
-from nn.gru import GRU, GRUCell
-from nn.lstm import LSTM, LSTMCell, swap_lstm_gates
-from nn.rnn import RNN, RNNCell
+from nn.layers.attention import AdditiveAttention
+from nn.layers.embedding import Embedding
+from nn.layers.gru import GRU, GRUCell
+from nn.layers.lstm import LSTM, LSTMCell, swap_lstm_gates
+from nn.layers.rnn import RNN, RNNCell
 
 torch = pytest.importorskip("torch")
 rnn_utils = torch.nn.utils.rnn

@@ -1,15 +1,15 @@
-"""State dicts that PyTorch wrote, in both formats, and the safetensors package, as a second opinion on nn.state."""
+"""State dicts that PyTorch wrote, in both formats, and the safetensors package, as a second opinion on nn.io.state."""
 
 import zipfile
 
 import numpy as np
 import pytest
 
-from nn.batchnorm import BatchNorm2d
 from nn.containers import Sequential
-from nn.conv import Conv2d
-from nn.linear import Linear
-from nn.state import load_state, read_metadata, read_state, save_state
+from nn.io.state import load_state, read_metadata, read_state, save_state
+from nn.layers.batch_norm import BatchNorm2d
+from nn.layers.conv import Conv2d
+from nn.layers.linear import Linear
 
 torch = pytest.importorskip("torch")
 

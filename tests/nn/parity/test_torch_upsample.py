@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nn import MaxPool2d
-from nn.unpooling import MaxUnpool2d
-from nn.upsample import Upsample2d
+from nn.layers.max_unpool import MaxUnpool2d
+from nn.layers.upsample import Upsample2d
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

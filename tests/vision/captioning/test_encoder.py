@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nn.gradcheck import check_layer
-from nn.state import read_state, save_state
+from nn.io.state import read_state, save_state
 from vision.captioning import Encoder, ImageVector
 from vision.captioning.encoder import Remembered
 from vision.classification import SqueezeNet

@@ -10,8 +10,8 @@ import nn
 import vision
 from datasets import CIFAR10Lossless
 from nn.gradcheck import check_contract, check_layer, check_model
-from nn.optim import Adam
-from nn.state import load_state
+from nn.io.state import load_state
+from nn.optim.sgd import Adam
 from vision.classification import BasicBlock, PaddedShortcut, ResNetCifar
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))

@@ -9,7 +9,7 @@ import pytest
 import nn
 import vision
 from nn.gradcheck import check_contract, check_layer, check_model
-from nn.state import load_state
+from nn.io.state import load_state
 from vision.classification import Fire, SqueezeNet
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))

@@ -51,7 +51,7 @@ def test_names_are_torchvision_s():
 
 def test_the_paper_s_table(monkeypatch):
     """Configuration D has 138 million parameters (table 2), exactly 138,357,544, and 16 layers with weights."""
-    for module in (nn.linear, nn.conv):  # to draw so many numbers takes time
+    for module in (nn.layers.linear, nn.layers.conv):  # to draw so many numbers takes time
         monkeypatch.setattr(module, "he_normal", lambda shape, rng: np.zeros(shape, np.float32))
     model = vision.build("vgg16", [str(i) for i in range(1000)])
     parameters = model.parameters()

@@ -88,7 +88,7 @@ def overfit(model, steps, lr=0.01, size=24, scale=1.0):
 
 def without_drawing(monkeypatch):
     """Weights and gradients of zeros that take no memory: to draw the hundreds of millions of some nets is too slow."""
-    for module in (nn.linear, nn.conv, nn.conv_transpose):
+    for module in (nn.layers.linear, nn.layers.conv, nn.layers.conv_transpose):
         monkeypatch.setattr(module, "he_normal", lambda shape, rng, mode=None: Zeros(shape))
     monkeypatch.setattr(nn.layer, "array_module", lambda *arrays: Zeros)
 

@@ -5,8 +5,8 @@ import pytest
 
 import vision
 from nn import Adam, BatchNorm2d, Conv2d, Dropout, Sequential
-from nn.checkpoint import write_checkpoint
 from nn.gradcheck import check_contract, check_layer
+from nn.io.checkpoint import write_checkpoint
 from tests.vision.segmentation.systems import (
     CLASSES,
     check_gradients,

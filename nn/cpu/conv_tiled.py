@@ -1,0 +1,153 @@
+"""Convolution on the CPU, a tile at a time: the fast path of `nn.layers.conv_plain`, with the same three functions.
+
+A tile is several small images, or a band of output rows of a large one: so much that what is copied for it about stays
+in the cache. The tiles are shared among threads. Of the kernel's taps only those of one row are copied, each the input
+moved sideways; what the next row of the kernel reads lies a row further on in the same copy. So each row of the kernel
+is one matrix product, without the columns of all its taps. Tiles depend on the shapes alone and sums are taken in a
+fixed order: the number of threads changes no bit.
+"""
+
+import math
+
+import numpy as np
+
+from nn.cpu.parallel import parallel_for, workspace
+from nn.layers.conv_plain import by_group
+from nn.layers.windows import Geometry, add_windows
+
+TILE = 1 << 19  # numbers copied for a tile: 2 MiB of float32; with less, threads get in each other's way
+RUN = 128  # but no fewer places than this, which matrix products want
+TILES = 8  # at least so many tiles of a batch, where it has as many images
+THIN = 32  # the taps of all rows are copied where one row of the kernel sees fewer numbers than this
+LANES = 8  # partial sums of the weight gradient: enough for 8 threads,
+LANE_NUMBERS = 1 << 23  # but fewer of large weights, to fit in memory
+
+
+def tiles(n, height, out_h, width):
+    """(images, rows), two slices, of every tile; `height` numbers are copied for each place of it."""
+    rows = max(1, max(TILE // height, RUN) // width)
+    if rows < out_h:
+        return [(slice(i, i + 1), slice(r, min(r + rows, out_h))) for i in range(n) for r in range(0, out_h, rows)]
+    count = -(-n // max(1, min(rows // out_h, n // TILES)))
+    count = min(n, count + count % 2)  # an even number of about equal tiles
+    return [(slice(n * k // count, n * (k + 1) // count), slice(0, out_h)) for k in range(count)]
+
+
+def padded(x, top, left, height, width):
+    """height x width pixels of x (N, C, H, W) from row `top` and column `left` on, zeros outside x."""
+    inside = x[:, :, max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    if inside.shape[2:] == (height, width):
+        return inside
+    part = workspace((*x.shape[:2], height, width), x.dtype)
+    part[...] = 0
+    top, left = max(-top, 0), max(-left, 0)
+    part[:, :, top : top + inside.shape[2], left : left + inside.shape[3]] = inside
+    return part
+
+
+def rows_at_once(channels, g: Geometry) -> int:
+    """How many rows of the kernel go into one product: one, or all of a thin one."""
+    return g.kernel[0] if channels // g.groups * g.kernel[1] < THIN else 1
+
+
+def seen(x, rows, width, g: Geometry):
+    """What the kernel reads for a tile of x (N, C, H, W): arrays (N, groups, C/groups * taps, places).
+
+    One array for each row of the kernel, or a single one: see `rows_at_once`.
+    """
+    (n, c), (kh, kw), (sh, sw), (dh, dw) = x.shape[:2], g.kernel, g.stride, g.dilation
+    together, count = rows_at_once(c, g), rows.stop - rows.start
+    steps = [divmod(i * dh, sh) for i in range(kh)] if together == 1 else [(0, 0)]  # of the rows of the kernel
+    high, remainders = count + max(q for q, _ in steps), 1 + max(a for _, a in steps)
+    height = sh * (high - 1) + remainders + dh * (together - 1)
+    part = padded(x, sh * rows.start - g.padding[0], -g.padding[1], height, sw * (width - 1) + dw * (kw - 1) + 1)
+    bn, bc, bh, bw = part.strides
+    shape = n, c, together, kw, remainders, high, width
+    view = np.lib.stride_tricks.as_strided(part, shape, (bn, bc, dh * bh, dw * bw, bh, sh * bh, sw * bw))
+    if not view.flags.c_contiguous:  # a kernel of 1x1 may read the pixels as they lie
+        copy = workspace(shape, x.dtype, 1)
+        np.copyto(copy, view)
+        view = copy
+    flat = view.reshape(n, g.groups, c // g.groups * together * kw, remainders * high * width)
+    starts = [(a * high + q) * width for q, a in steps]  # rows of the same remainder follow each other
+    return [flat[..., start : start + count * width] for start in starts]
+
+
+def conv2d(x, weight, g: Geometry, out_size, bias=None):
+    """y (N, O, oh, ow): `conv_plain.conv2d`."""
+    o, (out_h, width), together = len(weight), out_size, rows_at_once(x.shape[1], g)
+    y = np.empty((len(x), o, *out_size), np.result_type(x, weight))
+    flat = y.reshape(len(x), g.groups, o // g.groups, out_h * width)
+    kernel_rows = [weight[:, :, i : i + together] for i in range(0, g.kernel[0], together)]
+    matrices = [by_group(np.ascontiguousarray(part), g) for part in kernel_rows]
+    work = tiles(len(x), x.shape[1] * together * g.kernel[1], *out_size)
+
+    def run(i):
+        images, rows = work[i]
+        out = flat[images, ..., rows.start * width : rows.stop * width]
+        for k, columns in enumerate(seen(x[images], rows, width, g)):
+            product = workspace(out.shape, y.dtype, 2) if k else out
+            np.matmul(matrices[k], columns, out=product)
+            if k:
+                out += product
+        if bias is not None:
+            y[images, :, rows] += bias[:, None, None]
+
+    parallel_for(run, len(work))
+    return y
+
+
+def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
+    """dx (N, C, H, W) + bias: `conv_plain.conv2d_input_gradient`."""
+    reach = [d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding)]
+    if g.stride == (1, 1) and min(reach) >= 0 and 2 * weight.shape[1] * g.groups >= len(weight):
+        return _input_gradient_as_convolution(dy, weight, g, reach, in_size, bias)
+    (n, o, out_h, out_w), (h, w), (ph, pw) = dy.shape, in_size, g.padding
+    matrices = by_group(weight, g).swapaxes(1, 2)
+    dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * out_w)
+    channels = g.groups * weight.shape[1]
+    dx = np.zeros((n, channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))
+    together = max(1, min(n // TILES, TILE // (channels * math.prod(g.kernel) * out_h * out_w)))
+
+    def run(i):
+        images = slice(i * together, min((i + 1) * together, n))
+        dcolumns = workspace((images.stop - images.start, *matrices.shape[:2], out_h * out_w), dx.dtype)
+        np.matmul(matrices, dy[images], out=dcolumns)
+        add_windows(dx[images], dcolumns.reshape(-1, channels, *g.kernel, out_h, out_w), g)
+        if bias is not None:
+            dx[images] += bias[:, None, None]
+
+    parallel_for(run, -(-n // together))
+    return dx[:, :, ph : ph + h, pw : pw + w]
+
+
+def _input_gradient_as_convolution(dy, weight, g: Geometry, reach, in_size, bias):
+    """With stride 1, dx is itself a convolution of dy: the kernel turned by half a turn, its in and out swapped."""
+    o, c, kh, kw = weight.shape
+    grouped = weight.reshape(g.groups, o // g.groups, c, kh, kw)[..., ::-1, ::-1]
+    turned = np.ascontiguousarray(grouped.swapaxes(1, 2)).reshape(g.groups * c, o // g.groups, kh, kw)
+    return conv2d(dy, turned, g._replace(padding=tuple(reach)), in_size, bias)
+
+
+def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
+    """dweight (O, C/groups, kh, kw): `conv_plain.conv2d_weight_gradient`, summed tile by tile in partial sums."""
+    (n, o, out_h, width), (kh, kw), c = dy.shape, g.kernel, weight_shape[1]
+    together = rows_at_once(x.shape[1], g)
+    dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * width)
+    work = tiles(n, x.shape[1] * together * kw, out_h, width)
+    lanes = min(LANES, len(work), max(2, LANE_NUMBERS // math.prod(weight_shape)))
+    sums = np.zeros((lanes, kh // together, g.groups, c * together * kw, o // g.groups), np.result_type(dy, x))
+
+    def run(lane):
+        for images, rows in work[lane::lanes]:
+            part = dy[images, ..., rows.start * width : rows.stop * width].swapaxes(2, 3)
+            turned = workspace(part.shape, dy.dtype, 2)  # products are faster if none of their factors lies crosswise
+            np.copyto(turned, part)
+            for k, columns in enumerate(seen(x[images], rows, width, g)):
+                products = workspace((len(part), *sums.shape[2:]), sums.dtype, 3)
+                np.matmul(columns, turned, out=products)
+                sums[lane, k] += products.sum(axis=0)
+
+    parallel_for(run, lanes)
+    dweight = sums.sum(axis=0).reshape(kh // together, g.groups, c, together, kw, o // g.groups)
+    return dweight.transpose(1, 5, 2, 0, 3, 4).reshape(weight_shape)

@@ -1,0 +1,99 @@
+"""Threads that share the work of one call, and memory of their own."""
+
+import math
+import os
+import threading
+from functools import cache
+from itertools import count
+
+import numpy as np
+
+from nn.config import config
+from nn.dispatch import array_module
+
+
+@cache
+def thread_count() -> int:
+    """Threads that share the work inside a layer: NN_THREADS if set, else the cores this process may use."""
+    wanted = os.environ.get("NN_THREADS", "")
+    if wanted and (not wanted.isdigit() or int(wanted) < 1):
+        raise ValueError(f"NN_THREADS must be a whole number of at least 1, got {wanted!r}")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(wanted) if wanted else available
+
+
+@cache
+def _pool():
+    """The helpers of parallel_for, started at its first use, and BLAS told to leave the threading to us.
+
+    A convolution is many medium-sized products between copies. BLAS's own threads speed up only the products; one
+    Python thread per piece speeds up everything, since NumPy's copies and BLAS both release the GIL.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # imported here: these two would be a fifth of `import nn`
+
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=1, user_api="blas")
+    return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="nn") if thread_count() > 1 else None
+
+
+def parallel_for(task, n: int, xp=np):
+    """Call task(0) ... task(n - 1), shared among threads; returns when all are done. On a GPU (xp is cupy): in turn.
+
+    The calling thread works too, so nested or concurrent calls cannot wait for each other for ever. Results do not
+    depend on the number of threads as long as each task writes only what is its own.
+    """
+    pool = _pool()
+    if pool is None or n <= 1 or xp is not np:
+        for i in range(n):
+            task(i)
+        return
+    ticket = count()  # next() on a count is atomic: each index is handed out once
+
+    def work():
+        while (i := next(ticket)) < n:
+            task(i)
+
+    helpers = [pool.submit(work) for _ in range(min(n, thread_count()) - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():  # not started yet: nothing is left for it to do
+                helper.result()
+
+
+def matmul(a, b):
+    """a @ b for matrices (M, K) and (K, N); blocks of the longer side of the result are shared among threads."""
+    (m, k), n = a.shape, b.shape[1]
+    if array_module(a, b) is not np or config.plain or m * k * n < 1 << 21:
+        return a @ b
+    if m <= n // 32 and b.T.flags.c_contiguous:  # few rows: faster with the large matrix in front
+        return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)
+    y = np.empty((m, n), np.result_type(a, b))
+    step = max(128, min(512, max(m, n) // 4))
+
+    def block(i):
+        part = slice(i * step, (i + 1) * step)
+        if n >= m:
+            np.matmul(a, b[:, part], out=y[:, part])
+        else:
+            np.matmul(a[part], b, out=y[part])
+
+    parallel_for(block, -(-max(m, n) // step))
+    return y
+
+
+_scratch = threading.local()
+
+
+def workspace(shape, dtype, slot: int = 0):
+    """An uninitialised array for use inside one task: this thread's own memory, overwritten by the next call.
+
+    slot: another number is another array, for tasks that need several at once.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffers = _scratch.__dict__.setdefault("buffers", {})
+    if slot not in buffers or buffers[slot].nbytes < size:
+        buffers[slot] = np.empty(size, np.uint8)
+    return buffers[slot][:size].view(dtype).reshape(shape)

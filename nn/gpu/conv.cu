@@ -1,0 +1,178 @@
+// Convolution as an implicit matrix product: nn/layers/conv_plain.py without its columns, which are never written to memory.
+//
+// Each of the three functions is, for every group of channels, a matrix product of a ROWS x DEPTH by a DEPTH x COLUMNS
+// matrix whose entries are looked up in the arrays where they lie:
+//
+//                    rows             columns             depth, summed over          first factor   second factor
+//   forward          output channel   output place        input channel, tap (i, j)   weight         x, or 0 outside it
+//   input gradient   input channel    input place         output channel, tap         weight         dy, or 0
+//   weight gradient  output channel   input channel, tap  output place                dy             x, or 0
+//
+// A place is an (image, row, column): all images of the batch make up one long axis. y[o, r, c] = sum over (i, j) of
+// w[o, i, j] x[r s + i d - p, c s + j d - p], so dx[h, w] takes dy[r, c] for those taps where h = r s + i d - p for a
+// whole r. Which taps these are depends on h mod s only: the places of dx fall into s x s classes, and each class is a
+// convolution with stride 1 and every s-th tap. So nothing is multiplied in vain, and with s = 1 there is one class.
+//
+// nn/gpu/matrix_tiles.cu says how such a product is computed, and what limits it; nn/gpu/conv_weights.cu is the third line.
+
+#include "matrix_tiles.cu"
+
+// How outputs read the input along one axis. Output r, r < outputs, reads input r * stride + t * step + offset for
+// its tap t, t < taps, which is number first + t * every of the kernel; and it lies at begin + r * apart.
+struct Axis {
+    int outputs, stride, step, offset, taps, first, every, begin, apart;
+};
+
+__device__ Axis forward_axis(int outputs, int kernel, int stride, int padding, int dilation) {
+    return {outputs, stride, dilation, -padding, kernel, 0, 1, 0, 1};
+}
+
+// The input gradient at h = begin, begin + s, ...: taps i with h + p - i d divisible by s come every s / gcd(s, d).
+__device__ Axis gradient_axis(int size, int kernel, int stride, int padding, int dilation, int begin) {
+    int gcd = stride;
+    for (int rest = dilation; rest; ) { int next = gcd % rest; gcd = rest; rest = next; }
+    const int every = stride / gcd;
+    int first = 0;
+    while (first < kernel && (begin + padding - first * dilation) % stride) ++first;
+    const int taps = (kernel - first + every - 1) / every, outputs = (size - begin + stride - 1) / stride;
+    const int offset = (begin + padding - first * dilation) / stride;  // exact if there are taps
+    return {outputs > 0 ? outputs : 0, 1, -dilation / gcd, offset, taps, first, every, begin, stride};
+}
+
+// First factor: weight (rows, depth), the depth being (channel, tap i, tap j).
+struct Weights {
+    using Line = int;  // where a row begins, or -1
+    const T *weight;
+    int rows, row_apart, size_a, channel_apart, kernel_w;
+    Axis v, h;
+    int size_b = v.taps, size_c = h.taps;
+
+    __device__ Line line(int row) const { return row < rows ? row * row_apart : -1; }
+    __device__ T at(Line line, Digits k) const {
+        if (line < 0 || k.a >= size_a) return 0;
+        return weight[line + k.a * channel_apart + (v.first + k.b * v.every) * kernel_w + h.first + k.c * h.every];
+    }
+};
+
+// Second factor: what the window of each place sees (depth, places), the depth being (channel, tap i, tap j).
+struct Windows {
+    struct Line {
+        const T *image;
+        int row, col;
+    };
+    const T *x;
+    int images, image_size, size_a, height, width;
+    Axis v, h;
+    int size_b = v.taps, size_c = h.taps;
+
+    __device__ Line line(int place) const {
+        const Digits p = digits_of(place, v.outputs, h.outputs);
+        if (p.a >= images) return {x, NEVER, 0};
+        return {x + (long long)p.a * image_size, p.b * v.stride + v.offset, p.c * h.stride + h.offset};
+    }
+    __device__ T at(Line line, Digits k) const {
+        const int row = line.row + k.b * v.step, col = line.col + k.c * h.step;
+        if (row < 0 || row >= height || col < 0 || col >= width || k.a >= size_a) return 0;
+        return line.image[(k.a * height + row) * width + col];
+    }
+};
+
+// y (N, G O, out_h, out_w) = products of weight and x (N, G C, height, width) of the same group, + bias (G O,) or null.
+// blockIdx: x tiles of places, y tiles of channels, z group and, for the input gradient, class of places.
+template <int ROWS, int COLUMNS, int EACH>
+__device__ void convolve(
+    T *y, const T *bias, Weights weights, Windows windows, int group, int groups, int out_h, int out_w) {
+    const Axis v = weights.v, h = weights.h;
+    const int row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
+    if (column0 >= windows.images * v.outputs * h.outputs) return;  // the other classes may have more places
+    Tile<ROWS, COLUMNS, EACH> tile;
+    const int depth = weights.size_a * v.taps * h.taps;
+    tile.template add_product<false>(weights, windows, row0, column0, 0, (depth + STEP - 1) / STEP);
+#pragma unroll
+    for (int j = 0; j < EACH; ++j) {
+        const Digits place = digits_of(column0 + tile.column(j), v.outputs, h.outputs);
+        if (place.a >= windows.images) continue;
+        const int row = v.begin + place.b * v.apart, col = h.begin + place.c * h.apart;
+#pragma unroll
+        for (int i = 0; i < EACH; ++i) {
+            const int o = row0 + tile.row(i), channel = group * weights.rows + o;
+            if (o >= weights.rows) continue;
+            const T sum = bias ? tile.sum[i][j] + bias[channel] : tile.sum[i][j];
+            y[(((long long)place.a * groups * weights.rows + channel) * out_h + row) * out_w + col] = sum;
+        }
+    }
+}
+
+// Shapes: x (n, groups c, h, w), weight (groups o, c, kh, kw), y (n, groups o, oh, ow); here c and o are a group's own.
+template <int ROWS, int COLUMNS, int EACH>
+__device__ void forward(
+    T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    const int group = blockIdx.z, taps = kh * kw;
+    const Axis rows = forward_axis(oh, kh, sh, ph, dh), cols = forward_axis(ow, kw, sw, pw, dw);
+    const Weights weights = {weight + (long long)group * o * c * taps, o, c * taps, c, taps, kw, rows, cols};
+    const Windows windows = {x + (long long)group * c * h * w, n, groups * c * h * w, c, h, w, rows, cols};
+    convolve<ROWS, COLUMNS, EACH>(y, bias, weights, windows, group, groups, oh, ow);
+}
+
+template <int ROWS, int COLUMNS, int EACH>
+__device__ void input_gradient(
+    T *dx, const T *dy, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    const Digits z = digits_of(blockIdx.z, sh, sw);  // group, row and column of the class
+    const int group = z.a, taps = kh * kw;
+    const Axis rows = gradient_axis(h, kh, sh, ph, dh, z.b), cols = gradient_axis(w, kw, sw, pw, dw, z.c);
+    const Weights weights = {weight + (long long)group * o * c * taps, c, taps, o, c * taps, kw, rows, cols};
+    const Windows windows = {dy + (long long)group * o * oh * ow, n, groups * o * oh * ow, o, oh, ow, rows, cols};
+    convolve<ROWS, COLUMNS, EACH>(dx, bias, weights, windows, group, groups, h, w);
+}
+
+// The kernels: a template has no name that CuPy could ask for.
+
+extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_128x128(
+    T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    forward<128, 128, 8>(y, x, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_input_gradient_128x128(
+    T *dx, const T *dy, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    input_gradient<128, 128, 8>(dx, dy, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_64x256(
+    T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    forward<64, 256, 8>(y, x, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_input_gradient_64x256(
+    T *dx, const T *dy, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    input_gradient<64, 256, 8>(dx, dy, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv2d_64x64(
+    T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    forward<64, 64, 4>(y, x, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv2d_input_gradient_64x64(
+    T *dx, const T *dy, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    input_gradient<64, 64, 4>(dx, dy, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv2d_16x256(
+    T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    forward<16, 256, 4>(y, x, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv2d_input_gradient_16x256(
+    T *dx, const T *dy, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
+    int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+    input_gradient<16, 256, 4>(dx, dy, weight, bias, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
+}

@@ -1,0 +1,109 @@
+"""CUDA kernels: nn/<name>.cu next to nn/<name>.py, compiled by CuPy at their first use and launched on CuPy's arrays.
+
+A kernel stands where plain array code is slow or impossible on a GPU. Its number type is called T, float or double.
+It computes one element (or tile) of the output per thread, gathering its inputs: no two threads write to one place, so
+results do not depend on the order in which they run. The NumPy code beside it says the same and is its reference.
+"""
+
+import math
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from nn.config import config
+from nn.dispatch import array_module
+
+TYPES = {"float32": "float", "float64": "double"}
+HERE = Path(__file__).parent
+MAX_GRID = (2**31 - 1, 65535, 65535)  # blocks along x, y, z: CUDA C++ Programming Guide, Compute Capabilities
+
+launches = 0  # kernels of this module launched so far
+
+
+def use_kernels(*arrays) -> bool:
+    """Whether kernels serve these arrays: they are CuPy's, all float32 or all float64, and `nn.config.plain` is off.
+
+    Where not, a layer falls through to its array code, which takes complex numbers and mixtures as well.
+    """
+    if config.plain or array_module(*arrays) is np:
+        return False
+    dtypes = {array.dtype.name for array in arrays}
+    return len(dtypes) == 1 and dtypes <= TYPES.keys()
+
+
+def launch(file: str | Path, name: str, count: int, dtype, *args, block=256, grid=None, shared_bytes: int = 0):
+    """Run kernel `name` of nn/<file>.cu; a kernel elsewhere is named by the Path of its file.
+
+    count: threads wanted, one per element of the output; none are launched for 0. They come in blocks of `block`
+    threads, so a kernel begins by leaving where its number is not below the count. A grid, (x,) to (x, y, z) blocks,
+    is for kernels that work in tiles. dtype, float32 or float64, is the type T. args, in the kernel's order: CuPy's
+    arrays (C-contiguous, floats of this dtype), whole numbers (int), np.uint64 (unsigned long long), other numbers (T),
+    None (a null pointer).
+
+    Raises ValueError for arguments that a kernel would misread, RuntimeError where the compiler refuses the file.
+    """
+    global launches
+    who, dtype = f"{file if isinstance(file, str) else file.stem}.{name}", np.dtype(dtype)
+    if dtype.name not in TYPES:
+        raise ValueError(
+            f"{who}: kernels compute in float32 or float64, got {dtype}: convert with .astype, or run array code "
+            "instead, nn.config.plain = True"
+        )
+    block = (block,) if isinstance(block, int) else tuple(block)
+    grid = (-(-count // math.prod(block)),) if grid is None else tuple(grid)
+    if any(blocks > most for blocks, most in zip(grid, MAX_GRID)):
+        raise ValueError(f"{who}: a grid of {grid} blocks is more than a GPU takes, {MAX_GRID}: use smaller batches")
+    converted = tuple(_argument(who, i, value, dtype) for i, value in enumerate(args))
+    if count == 0 or 0 in grid:
+        return
+    _kernel(array_module(*args), file, name, dtype.name)(grid, block, converted, shared_mem=shared_bytes)
+    launches += 1
+
+
+def _argument(who, i, value, dtype):
+    """What CuPy passes to the kernel as the bits that its C++ signature means."""
+    if value is None:
+        return np.uint64(0)
+    if isinstance(value, np.uint64):
+        return value
+    if isinstance(value, (bool, int, np.bool_, np.integer)):
+        if not -(2**31) <= value < 2**31:
+            raise ValueError(f"{who}: argument {i} is {value}, beyond an int of 32 bits: use smaller batches")
+        return np.int32(value)
+    if isinstance(value, (float, np.floating)):
+        return dtype.type(value)
+    if isinstance(value, np.ndarray) or array_module(value) is np:
+        got = "an array on the CPU" if isinstance(value, np.ndarray) else type(value).__name__
+        raise ValueError(f"{who}: argument {i} must be an array on the GPU or a number, got {got}")
+    if value.dtype.kind in "fc" and value.dtype != dtype:
+        raise ValueError(f"{who}: argument {i} holds {value.dtype}, but the kernel computes in {dtype}")
+    if not value.flags.c_contiguous:
+        raise ValueError(
+            f"{who}: argument {i}, of shape {value.shape}, is not contiguous: pass xp.ascontiguousarray(it)"
+        )
+    return value
+
+
+def source(path: Path, number_type: str) -> str:
+    """The text of a .cu file for T = number_type; #include "other.cu" stands for the text of that file beside it."""
+    text = path.read_text(encoding="utf-8")
+
+    def included(match):
+        line = text.count("\n", 0, match.end()) + 2  # the next
+        return f'#line 1 "{match[1]}"\n{path.with_name(match[1]).read_text(encoding="utf-8")}#line {line} "{path.name}"'
+
+    text = re.sub(r'^#include "(\w+\.cu)"$', included, text, flags=re.MULTILINE)
+    # T is a type, not a macro: CUDA's own headers have templates with a T
+    return f'using T = {number_type};\n#line 1 "{path.name}"\n{text}'
+
+
+@cache
+def _kernel(cupy, file, name, dtype):
+    """The compiled kernel, for whatever device is current when it is called (CuPy keeps one for each)."""
+    path = file if isinstance(file, Path) else HERE / f"{file}.cu"
+    try:
+        return cupy.RawModule(code=source(path, TYPES[dtype]), options=("-std=c++17",)).get_function(name)
+    except cupy.cuda.compiler.CompileException as error:
+        raise RuntimeError(f"{path.name}: the CUDA compiler refuses it for {dtype}:\n{error}") from error

@@ -1,0 +1,1 @@
+"""Files: checkpoints, state dicts, safetensors, and what PyTorch writes."""

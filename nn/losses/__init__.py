@@ -1,0 +1,1 @@
+"""The textbook's losses: functions that return (value, gradient)."""

@@ -1,0 +1,103 @@
+"""Pieces: that they cover the whole, in order; and what arrays layers get to write to."""
+
+import numpy as np
+import pytest
+
+from nn.cpu import chunks as pieces
+from nn.cpu.chunks import add_product, as_rows, empty_output, in_blocks, in_pieces, in_slices
+from nn.layer import Parameter
+from nn.layers.activation import PReLU
+from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from nn.layers.layer_norm import LayerNorm
+from nn.layers.local_norm import L2Norm
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_pieces_are_the_whole(step):
+    """Large arrays go to the threads in pieces, however they lie in memory."""
+    x = np.random.default_rng(72).normal(size=(5, 1 << 17))[:, ::step]
+    assert x.size > pieces.PIECE
+    seen = []
+    result = in_pieces(lambda a, b, out: seen.append(a.size) or np.add(a, b, out=out), x, 2 * x)
+    np.testing.assert_array_equal(result, 3 * x)
+    assert sorted(seen) == sorted([pieces.PIECE] * (x.size // pieces.PIECE) + [x.size % pieces.PIECE])
+
+
+def test_slices_cover_the_axis_and_come_in_order():
+    for length, size, piece in [(7, 70, 30), (7, 70, 1), (7, 70, 1000), (1, 50, 10), (0, 0, 10), (3, 0, 10)]:
+        parts = in_slices(lambda s, n=length: list(range(n))[s], length, size, piece=piece)
+        assert [i for part in parts for i in part] == (list(range(length)) if size else [])
+        assert all(0 < len(part) <= max(1, piece * length // size) for part in parts)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 7, 1), (5, 1, 6), (0, 3, 2), (2, 0, 3), (2, 3, 0)])
+@pytest.mark.parametrize("piece", [1, 9, 14, 1000])
+def test_blocks_cover_the_array_and_keep_axis_1_whole(shape, piece):
+    seen = np.zeros(shape, int)
+    blocks = in_blocks(lambda block: block, shape, piece=piece)
+    for block in blocks:
+        part = seen[block]
+        part += 1
+        assert part.shape[1] == shape[1] and 0 < part.size <= max(piece, shape[1])
+    starts = [(rows.start, columns.start or 0) for rows, _, columns in blocks]
+    assert (seen == 1).all() and starts == sorted(starts)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (0, 4, 5), (3, 0, 5), (1000, 3, 1200)])
+def test_add_product(shape):
+    m, k, n = shape
+    rng = np.random.default_rng(73)
+    total, a, b = (rng.integers(-9, 9, size).astype(float) for size in ((m, n), (m, k), (k, n)))
+    wanted = total + a @ b
+    add_product(total, a, b)
+    np.testing.assert_array_equal(total, wanted)
+
+
+def test_what_a_task_raises_comes_out():
+    with pytest.raises(ZeroDivisionError):
+        in_slices(lambda s: 1 // (4 - s.start), 9, 9, piece=2)
+
+
+def test_as_rows():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert as_rows(x, 1).shape == (6, 4) and as_rows(x, 2).shape == (2, 12) and as_rows(x, 3).shape == (1, 24)
+    assert as_rows(x[:0], 2).shape == (0, 12) and np.shares_memory(as_rows(x, 2), x)
+
+
+def test_an_output_is_complex_where_x_or_a_parameter_is():
+    x, real = np.zeros(3, np.float32), Parameter(np.zeros(2))
+    assert empty_output((4, 2), x).dtype == empty_output((4, 2), x, None, real).dtype == np.float32
+    assert empty_output((4, 2), x).shape == (4, 2)
+    assert empty_output(3, x, real, np.zeros(2, np.complex128)).dtype == np.complex128
+    assert empty_output(3, x.astype(np.complex64), real).dtype == np.complex64
+
+
+LAYERS = {
+    "PReLU": PReLU,
+    "PReLU, a slope a channel": lambda: PReLU(3),
+    "LayerNorm": lambda: LayerNorm((4, 5)),
+    "L2Norm": lambda: L2Norm(3),
+    "BatchNorm2d": lambda: BatchNorm2d(3),
+    "BatchNorm2d, frozen": lambda: BatchNorm2d(3, frozen=True),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("build", LAYERS.values(), ids=LAYERS)
+def test_real_images_with_complex_parameters(build, training):
+    """As in a complex step in the parameters of a whole model: check_model."""
+    x, dy = np.random.default_rng(150).normal(size=(2, 2, 3, 4, 5))
+    layer = build().astype(np.float64)
+    wanted, cache = layer.forward(x, training)
+    layer.backward(dy, cache)
+    derivative = layer.weight.grad.sum()
+    layer = build().astype(np.complex128)
+    layer.weight.value += 1e-30j
+    y, _ = layer.forward(x, training)
+    np.testing.assert_allclose(y.real, wanted, rtol=1e-14)
+    assert (y.imag * dy).sum() / 1e-30 == pytest.approx(derivative, rel=1e-12)
+
+
+def test_running_statistics_alone_can_be_complex():
+    layer, x = BatchNorm1d(3, affine=False).astype(np.complex128), np.random.default_rng(151).normal(size=(4, 3))
+    assert layer.forward(x, training=False)[0].dtype == np.complex128
