@@ -31,8 +31,8 @@ from scripts.data import DEFAULTS, open_data, task_of
 from scripts.run_folder import CONFIG, find_checkpoint
 from scripts.tasks import TASKS, shown
 from scripts.train_arguments import parse
-from vision.saving import load_model
-from vision.trainer import LAST
+from vision.training.saving import load_model
+from vision.training.trainer import LAST
 
 RESULT, TABLE = "result.json", "table.md"
 COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else

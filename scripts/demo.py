@@ -17,7 +17,7 @@ from scripts.command_line import Parser, command
 from scripts.data import open_data, task_of
 from scripts.pictures import contact_sheet
 from scripts.run_folder import find_checkpoint
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 TRAINING = """--model faster_rcnn_small --data shapes --shapes-train 240 --shapes-val 40 --shapes-size 120 160
     --set short_side=120 max_side=160 anchor_scales=[16,32,64] --epochs 10 --evaluate-every 5 --pictures 0""".split()

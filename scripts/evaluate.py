@@ -21,7 +21,7 @@ from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
 from scripts.run_folder import find_checkpoint
 from scripts.tasks import Task
 from scripts.train_arguments import model_option
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 
 @command

@@ -28,7 +28,7 @@ from scripts.pictures import save_drawn
 from scripts.run_folder import find_checkpoint
 from scripts.tasks import TASKS, Task
 from scripts.train_arguments import model_option
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 SUFFIXES = {
     "image": {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"},

@@ -22,7 +22,7 @@ from nn.optim.sgd import clip_gradient_norm
 from scripts.command_line import Parser, add_device, command, count, make_sure_of
 from scripts.data import DEFAULTS, open_data, task_of
 from scripts.train_arguments import model_option
-from vision.recipe import build_optimiser, complete
+from vision.training.recipe import build_optimiser, complete
 
 
 @command

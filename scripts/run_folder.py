@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from nn.io.checkpoint import replacing
-from vision.trainer import BEST, LAST, LOG
+from vision.training.trainer import BEST, LAST, LOG
 
 CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"
 

@@ -39,9 +39,9 @@ from scripts.pictures import contact_sheet, draw_curve, save_drawn
 from scripts.run_folder import CURVE, PICTURES, find_checkpoint, refuse_to_overwrite, write_config
 from scripts.tasks import Task, shown
 from scripts.train_arguments import of_the_run, parse
-from vision.recipe import DEFAULTS as RECIPE
-from vision.saving import load_pretrained, load_state
-from vision.trainer import LAST, Stopped, Trainer
+from vision.training.recipe import DEFAULTS as RECIPE
+from vision.training.saving import load_pretrained, load_state
+from vision.training.trainer import LAST, Stopped, Trainer
 
 
 @command

@@ -10,7 +10,7 @@ from scripts.command_line import Group, Parser, count, count_or_none, fraction, 
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, task_of
 from scripts.run_folder import check_same, read_config
-from vision.recipe import complete
+from vision.training.recipe import complete
 
 RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "device": "cpu", "set": []}
 

@@ -1,14 +1,26 @@
-"""Models made of nn layers. Importing `vision` registers all of them: see vision.MODELS and vision.build."""
+"""Models made of nn layers. Importing `vision` registers all of them: see vision.MODELS, vision.build, vision.load."""
 
 from vision import captioning, classification, detection, segmentation, sequence, vqa
-from vision.registry import MODELS, build, register
+from vision.model import Model, Stage, load
+from vision.options import ImageOptions
+from vision.preprocess import Preprocess
+from vision.registry import MODELS, Tiny, build, register
+from vision.task import TASKS, Task
 
 __all__ = [
     "MODELS",
+    "TASKS",
+    "ImageOptions",
+    "Model",
+    "Preprocess",
+    "Stage",
+    "Task",
+    "Tiny",
     "build",
     "captioning",
     "classification",
     "detection",
+    "load",
     "register",
     "segmentation",
     "sequence",

@@ -1,47 +1,102 @@
 """The models by name: what `scripts.train --model NAME` and checkpoints mean by it."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.layer import Layer
+from vision.model import Model
+from vision.options import complete
+
+
+class Tiny(NamedTuple):
+    """A size of a model for gradient checks: options, and how many generated scenes of which size it is tried on."""
+
+    options: Mapping[str, Any] = {}  # noqa: RUF012  (never written to)
+    scenes: int = 2
+    size: tuple[int, int] = (32, 48)
 
 
 class Entry(NamedTuple):
-    """A registered model: its task (which says what data and metrics it wants), its maker, and how it is trained."""
+    """A registered model: all that lists need to know of it.
 
+    make(classes, options, rng) makes it, options being an instance of the dataclass `options`. system, paper and
+    figures make its row in the README's table: models of one system share a row, in which all figures stand.
+    """
+
+    name: str
     task: str
-    make: Callable[..., Layer]
-    recipe: dict
+    make: Callable[..., Model]
+    options: type
+    recipe: Mapping[str, Any]
+    tiny: Tiny
+    system: str
+    paper: str
+    figures: str
+
+    @property
+    def module(self) -> str:
+        """The module that registers it, such as vision.detection.faster_rcnn."""
+        return self.make.__module__
+
+    @property
+    def file(self) -> str:
+        """Path of the module's source."""
+        return sys.modules[self.module].__file__
 
 
 MODELS: dict[str, Entry] = {}
 
 
-def register(name: str, task: str, recipe: dict):
-    """Decorator: enter make(classes, rng, **options) -> model under a name. Raises ValueError if the name is taken."""
+def register(
+    name: str,
+    task: str,
+    recipe: Mapping[str, Any],
+    *,
+    options: type,
+    tiny: Tiny = Tiny(),  # noqa: B008  (immutable)
+    system: str = "",
+    paper: str = "",
+    figures: str = "",
+):
+    """Decorator of a function or class make(classes, options, rng) -> Model: enters it under a name.
+
+    recipe: how it is trained, over vision.training.recipe.DEFAULTS; also data and augmentation, as scripts.train names
+    them. system: its name in the README's table (default: `name`). paper: authors, year, arXiv number. figures: what
+    was measured, in a few words, with data; "" where nothing was.
+    Raises ValueError if the name is taken.
+    """
 
     def enter(make):
         if name in MODELS:
-            raise ValueError(f"register: there is a model named {name!r} already")
-        MODELS[name] = Entry(task, make, recipe)
+            raise ValueError(f"register: there is a model named {name!r} already, in {MODELS[name].module}")
+        MODELS[name] = Entry(name, task, make, options, recipe, tiny, system or name, paper, figures)
         return make
 
     return enter
 
 
-def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = None, **options) -> Layer:
+def find(model: str) -> Entry:
+    """The entry of a name. Raises ValueError, with the nearest names, if there is none."""
+    if model not in MODELS:
+        near = get_close_matches(model, MODELS, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(sorted(MODELS))}"
+        raise ValueError(f"there is no model {model!r}: {hint}")
+    return MODELS[model]
+
+
+def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = None, **options) -> Model:
     """A new model by name, for these classes (without background), its weights drawn from rng (default: seed 0).
 
-    The model's `config` is a JSON-able dict with which build(**config) makes the same architecture again. It holds the
-    model's `hyperparameters`, all of them, so that a checkpoint stays what it is when a default here changes.
-    Raises ValueError for an unknown name, no classes, and options that the model does not have.
+    options: those of the entry's dataclass, lists in place of tuples welcome. `build(**made.config)` makes the same
+    architecture again: config holds all options, so that a checkpoint stays what it is when a default here changes.
+    Raises ValueError for an unknown name, no classes, and options that the model does not have or of another kind.
     """
-    if model not in MODELS:
-        raise ValueError(f"build: there is no model {model!r}, choose from {', '.join(sorted(MODELS))}")
+    entry = find(model)
     if not classes:
         raise ValueError(f"build: {model} needs at least one class name")
-    made = MODELS[model].make(tuple(classes), rng or np.random.default_rng(0), **options)
-    made.config = {"model": model, "classes": list(classes), **options, **getattr(made, "hyperparameters", {})}
+    made = entry.make(tuple(classes), complete(model, entry.options, options), rng or np.random.default_rng(0))
+    made.name = model
     return made

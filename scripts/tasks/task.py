@@ -9,7 +9,7 @@ from tqdm import tqdm
 from datasets import Shapes
 from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
-from vision.guards import memory_explained
+from vision.training.interruption import memory_explained
 
 
 class Task(NamedTuple):

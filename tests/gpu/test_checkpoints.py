@@ -5,7 +5,7 @@ import pytest
 
 import nn
 import vision
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 
 def layer(seed):

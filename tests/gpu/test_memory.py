@@ -5,7 +5,7 @@ import pytest
 
 import nn
 from nn.layer import Layer
-from vision.guards import OutOfMemory, memory_explained
+from vision.training.interruption import OutOfMemory, memory_explained
 
 
 class Greedy(Layer):

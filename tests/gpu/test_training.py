@@ -9,7 +9,7 @@ import pytest
 from nn.gpu.device import map_arrays
 from tests.cupy_stand_in import count_transfers
 from tests.gpu.families import FAMILIES, ON_A_GPU, small_model
-from vision.trainer import LOG, Trainer
+from vision.training.trainer import LOG, Trainer
 
 STEPS = 3
 RECIPE = {"epochs": 1, "batch_size": 2, "optimiser": "adam", "lr": 1e-3, "warm_up": 0, "schedule": "constant"}

@@ -22,7 +22,7 @@ from scripts.tasks.captioning import (
     predict_caption,
 )
 from vision.classification import SqueezeNet
-from vision.saving import load_model
+from vision.training.saving import load_model
 from vision.sequence import Vocabulary, tokenise
 
 SMALL = ("width=1", "embedding_size=4", "hidden_size=6")

@@ -22,7 +22,7 @@ from scripts.tasks.classification import (
     select_labels,
 )
 from vision.classification.draw import RIGHT, WRONG, draw_label
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 MODEL = ("--model", "resnet20_cifar", "--set", "n=1", "width=2", "--batch-size", 8, "--pictures", 2)
 SCENES = ("--shapes-train", 16, "--shapes-val", 6, "--shapes-size", 32, 40)

@@ -11,7 +11,7 @@ from nn.summary import multiply_adds
 from scripts import compare, train
 from scripts.data import DEFAULTS
 from scripts.tasks.segmentation import evaluate_segmenter, open_labelled_shapes
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)
 SMALLEST = "unet_small:width=2,depth=1,short_side=16,max_side=20"

@@ -12,8 +12,8 @@ from nn.io.checkpoint import read_checkpoint
 from scripts import evaluate, gradcheck, predict, profile, train
 from scripts.data import training_loader
 from scripts.tasks.language import LANGUAGE, Streams, Text, open_captions, open_text
-from vision.saving import load_model
-from vision.trainer import Trainer
+from vision.training.saving import load_model
+from vision.training.trainer import Trainer
 
 LINE = "the quick brown fox jumps over the lazy dog.\n"
 

@@ -14,7 +14,7 @@ import vision
 from nn.io.checkpoint import read_checkpoint
 from scripts.train import main
 from scripts.train_arguments import model_option
-from vision.saving import load_model
+from vision.training.saving import load_model
 
 
 def test_values_of_options():
@@ -33,7 +33,7 @@ def test_the_run_folder_holds_what_it_should(trained):
             assert np.asarray(image.convert("L")).std() > 5  # not blank
     config = json.loads((trained / "config.json").read_text())
     assert config["arguments"]["lr"] == 0.02  # of the recipe
-    assert config["arguments"]["momentum"] == 0.9  # of vision.recipe.DEFAULTS
+    assert config["arguments"]["momentum"] == 0.9  # of vision.training.recipe.DEFAULTS
     assert config["model"] == {"model": "stand_in", "classes": ["circle", "square", "triangle"]}
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records if "losses" in r] == list(range(1, 13))  # 22 scenes, 4 a step, twice

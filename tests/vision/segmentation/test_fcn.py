@@ -18,7 +18,7 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )  # fmt: skip
 from vision.classification import VGG16
-from vision.saving import load_pretrained
+from vision.training.saving import load_pretrained
 from vision.segmentation import FCN
 from vision.segmentation.fcn import convolutional
 from vision.segmentation.skips import BilinearInterpolation, learned_interpolation

@@ -15,7 +15,7 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )
-from vision.saving import load_pretrained
+from vision.training.saving import load_pretrained
 from vision.segmentation.fcn_resnet import FCNResNet
 
 

@@ -16,7 +16,7 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )  # fmt: skip
 from vision.classification import VGG16
-from vision.saving import load_pretrained
+from vision.training.saving import load_pretrained
 from vision.segmentation import SegNet
 from vision.segmentation.encoder_decoder import mirrored, widened
 

@@ -6,7 +6,7 @@ import pytest
 import vision
 from tests.vision.segmentation.parity.test_torch_fcn_resnet import ByHand
 from tests.vision.segmentation.systems import normal, small
-from vision.saving import load_pretrained
+from vision.training.saving import load_pretrained
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional

@@ -8,7 +8,7 @@ import pytest
 
 import vision
 from tests.vision.segmentation.systems import normal
-from vision.saving import load_pretrained
+from vision.training.saving import load_pretrained
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional

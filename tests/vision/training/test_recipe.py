@@ -3,7 +3,7 @@ import pytest
 
 from nn import Linear
 from nn.optim.sgd import SGD, Adam
-from vision.recipe import build_optimiser, build_schedule, complete
+from vision.training.recipe import build_optimiser, build_schedule, complete
 
 
 def test_weights_decay_and_biases_do_not():

@@ -1,11 +1,12 @@
-"""Training of any model that answers loss, backward and predict: steps, log, checkpoints, resuming bit by bit.
+"""Training of any model: stages, steps, log, checkpoints, resuming bit by bit.
 
-    for each epoch:                           # Trainer.run
-        for each batch:                       # Trainer.train_epoch
-            losses, cache = model.loss(batch, rng)
-            model.backward(cache)
-            clip, optimiser.step              # Trainer.step
-        evaluate, keep the best               # Trainer.finish_epoch
+    for each stage:                               # Trainer.run; most models have one
+        for each epoch:
+            for each batch:                       # Trainer.train_epoch
+                losses, cache = model.loss(batch, rng)
+                model.backward(cache)
+                clip, optimiser.step              # Trainer.step
+            evaluate, keep the best               # Trainer.finish_epoch
 
 A run that was stopped at any moment and resumed computes the same bits as one that never was, since all that a step
 depends on is either a function of (seed, epoch, step), as batch order, augmentation, sampling and learning rate are, or
@@ -17,7 +18,8 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,14 +28,12 @@ from tqdm import tqdm
 
 from nn.gpu.device import to_device
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
-from nn.layer import Layer
 from nn.optim.sgd import clip_gradient_norm
-from vision.guards import interrupts_wait, memory_explained, overflow_unwarned
-from vision.recipe import build_optimiser, build_schedule, complete
-from vision.running import Progress, RunningMean, Waiting
-from vision.saving import load_state, prefixed, unprefixed
-
-LAST, BEST, LOG = "last.npz", "best.npz", "metrics.jsonl"
+from vision.model import Model, Stage
+from vision.training.interruption import interrupts_wait, memory_explained, overflow_unwarned
+from vision.training.progress import Progress, RunningMean, Waiting
+from vision.training.recipe import build_average, build_optimiser, build_schedule, with_defaults
+from vision.training.saving import BEST, LAST, LOG, load_state, prefixed, unprefixed
 
 
 class Diverged(ValueError):  # noqa: N818
@@ -49,9 +49,12 @@ class Stopped(Exception):  # noqa: N818  (no error: it was asked for)
 
 
 class Trainer:
-    """Trains `model` on `loader` by `recipe` and keeps the run in `folder`: last.npz, best.npz, metrics.jsonl.
+    """Trains `model` by `recipe`, stage after stage, and keeps the run in `folder`: last.npz, best.npz, metrics.jsonl.
 
-    loader: has __len__ (batches in an epoch) and epoch(number, start), as datasets.Loader.
+    loader: the batches: has __len__ (those of an epoch) and epoch(number, start), as datasets.Loader; or a function of
+        a stage's whole recipe that makes them, where stages see other data or sizes of batch.
+    recipe: see vision.training.recipe. A stage's own recipe goes before it, but for the names in `fixed`: what a user
+        gave by hand.
     evaluate: model -> dict of metrics, called after every `evaluate_every` epochs (0: none) and after the last one;
         best.npz holds the model with the highest metrics[metric].
     after_epoch: called with (trainer, metrics or None where it was not evaluated), to report and to draw;
@@ -66,13 +69,14 @@ class Trainer:
 
     def __init__(
         self,
-        model: Layer,
+        model: Model,
         loader,
-        recipe: dict,
+        recipe: Mapping,
         folder: str | os.PathLike,
         *,
+        fixed: tuple[str, ...] = (),
         seed: int = 0,
-        evaluate: Callable[[Layer], dict] | None = None,
+        evaluate: Callable[[Model], dict] | None = None,
         metric: str | None = None,
         evaluate_every: int = 1,
         after_epoch: Callable[["Trainer", dict | None], None] | None = None,
@@ -82,38 +86,94 @@ class Trainer:
         config: dict | None = None,
         unit: str = "images",
     ):
-        self.model, self.loader, self.recipe, self.folder = model.to(device), loader, complete(recipe), Path(folder)
+        self.model, self.loader_of, self.folder = model.to(device), loader, Path(folder)
+        self.common, self.fixed, self.stages = with_defaults(recipe), fixed, model.stages()
         self.seed, self.device, self.config, self.unit = seed, device, config or {}, unit
         self.evaluate, self.metric, self.evaluate_every = evaluate, metric, evaluate_every
         self.after_epoch, self.checkpoint_every, self.time_limit = after_epoch, checkpoint_every, time_limit
-        self.epochs, self.batch_size = self.recipe["epochs"], self.recipe["batch_size"]
-        self.total_steps = self.epochs * len(loader)
-        self.optimiser = build_optimiser(model, self.recipe)
-        self.schedule = build_schedule(self.recipe, self.total_steps)
+        self.trainable = {name: p.trainable for name, p in model.parameters().items()}
         self.progress, self.saved_step, self.running, self.waiting = Progress(), None, RunningMean(), Waiting()
+        self.prepare_stage()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        return self.stages[self.progress.stage]
+
+    def prepare_stage(self):
+        """What the stage under way trains with: its recipe, batches, moving parameters, optimiser, schedule."""
+        stage = self.stage
+        own = {name: value for name, value in stage.recipe.items() if name not in self.fixed}
+        self.recipe = self.common | own
+        self.epochs, self.batch_size = self.recipe["epochs"], self.recipe["batch_size"]
+        self.loader = self.loader_of(self.recipe) if callable(self.loader_of) else self.loader_of
+        self.total_steps = 0 if stage.fit else self.epochs * len(self.loader)
+        for name, parameter in self.model.parameters().items():
+            parameter.trainable = self.trainable[name] and name.startswith(stage.trains)
+        if stage.fit:
+            self.optimiser = self.schedule = self.average = None
+            return
+        self.optimiser = build_optimiser(self.model, self.recipe)
+        self.schedule = build_schedule(self.recipe, self.total_steps)
+        self.average = build_average(self.model, self.recipe)
 
     def run(self) -> Progress:
-        """Train to the last epoch. Raises Stopped (Ctrl-C, time limit; saved) or Diverged (as it was last saved)."""
+        """Train to the end of the last stage. Raises Stopped (Ctrl-C, time limit; saved) or Diverged (as last saved)."""
         self.started = time.monotonic() - self.progress.seconds
         self.deadline = time.monotonic() + self.time_limit
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / LOG, "ab", buffering=0) as self.log, self._bar() as self.bar, overflow_unwarned():
+        with open(self.folder / LOG, "ab", buffering=0) as self.log, overflow_unwarned():
             self.log.truncate(min(self.progress.log_bytes, self.log.seek(0, os.SEEK_END)))
-            if self.saved_step is None:
-                self.save()
             try:
-                while self.progress.epoch < self.epochs:
-                    self.train_epoch()
-                    self.finish_epoch()
+                while self.progress.stage < len(self.stages):
+                    self.run_stage()
             except KeyboardInterrupt:  # during an evaluation, or pressed twice
                 raise self._stopped(signal.SIGINT) from None
+        for name, parameter in self.model.parameters().items():
+            parameter.trainable = self.trainable[name]
         return self.progress
+
+    def run_stage(self):
+        """The epochs, or rounds of a fit, that are left of the stage under way; then the next stage is prepared."""
+        p, stage = self.progress, self.stage
+        if not p.begun and stage.begin:
+            getattr(self.model, stage.begin)()
+        p.begun = True
+        with self._bar() as self.bar:
+            if self.saved_step is None:
+                self.save()
+            if stage.fit and not p.epoch:
+                self.fit_stage()
+            while not stage.fit and p.epoch < self.epochs:
+                self.train_epoch()
+                self.finish_epoch()
+        p.stage += 1
+        if p.stage < len(self.stages):
+            p.epoch, p.batch, p.stage_step, p.begun, p.best, p.best_epoch = 0, 0, 0, False, None, None
+            self.prepare_stage()
+            self.saved_step = None  # the first checkpoint of a stage holds its new optimiser
+
+    def fit_stage(self):
+        """A stage that is a fit: the figures of each round are logged, and each round is saved."""
+        p = self.progress
+        rounds = getattr(self.model, self.stage.fit)(self.loader, step_generator(self.seed, p.step), p.stage_step)
+        self.bar.set_description(self._title())
+        while True:
+            with interrupts_wait() as interrupts, memory_explained(self.model):
+                if (figures := next(rounds, None)) is None:
+                    break
+                p.stage_step += 1
+                self._write_log(fit={name: float(value) for name, value in figures.items()})
+                self.save()
+            if interrupts or time.monotonic() > self.deadline:
+                raise self._stopped(*interrupts[:1])
+        self.finish_epoch()
 
     def train_epoch(self):
         """The steps that are left of the epoch under way."""
         p = self.progress
         self.running, self.waiting, late = RunningMean(), Waiting(), False
-        self.bar.set_description(f"epoch {p.epoch + 1}/{self.epochs}")
+        self.bar.set_description(self._title())
         with interrupts_wait() as interrupts:
             for batch in self.waiting.over(self.loader.epoch(p.epoch, start=p.batch)):
                 self.running.update(self.step(batch))
@@ -130,29 +190,34 @@ class Trainer:
 
     def step(self, batch) -> dict[str, float]:
         """One update; returns the losses by name. Nothing is updated by a loss or gradient that is not finite."""
-        p, rate = self.progress, self.schedule(self.progress.step)
+        p, stage = self.progress, self.stage
+        rate = self.schedule(p.stage_step)
         with memory_explained(self.model):
             self.model.zero_grad()
-            losses, cache = self.model.loss(to_device(batch, self.device), step_generator(self.seed, p.step))
+            batch, rng = to_device(batch, self.device), step_generator(self.seed, p.step)
+            losses, cache = getattr(self.model, stage.loss)(batch, rng)
             losses = {name: float(value) for name, value in losses.items()}
             self._check_finite(losses)
-            self.model.backward(cache)
+            getattr(self.model, stage.backward)(cache)
             norm = clip_gradient_norm(self.model.parameters(), self.recipe["clip_norm"] or math.inf)
             self._check_finite(losses | {"gradient norm": norm})
             self.optimiser.step(rate)
-        p.step, p.batch = p.step + 1, p.batch + 1
+            if self.average:
+                self.average.update()
+        p.step, p.stage_step, p.batch = p.step + 1, p.stage_step + 1, p.batch + 1
         waited = round(self.waiting.last, 4)  # seconds, for this batch
         self._write_log(lr=rate * self.recipe["lr"], losses=losses, gradient_norm=norm, waited=waited)
         return losses
 
     def finish_epoch(self):
-        """Evaluate if it is time to, keep the best model, and count the epoch as done."""
+        """Evaluate if it is time to, keep the best model, and count the epoch, or the whole fit, as done."""
         p, metrics = self.progress, None
         if self.evaluate and self._evaluation_is_due():
             self.save()  # an evaluation can take long: resumed, the run goes on here
-            metrics = self.evaluate(self.model)
-            self._write_log(metrics=metrics)
-            self._keep_best(metrics)
+            with self.average.swapped() if self.average else nullcontext():
+                metrics = self.evaluate(self.model)
+                self._write_log(metrics=metrics)
+                self._keep_best(metrics)
         if self.after_epoch:
             self.after_epoch(self, metrics)
         p.epoch, p.batch = p.epoch + 1, 0
@@ -160,11 +225,13 @@ class Trainer:
 
     def _evaluation_is_due(self):
         done = self.progress.epoch + 1
-        return done == self.epochs or (self.evaluate_every > 0 and done % self.evaluate_every == 0)
+        return self.stage.fit or done == self.epochs or (self.evaluate_every > 0 and done % self.evaluate_every == 0)
 
     def save(self):
         """Write last.npz: model, optimiser, generators, progress. Raises Diverged sooner than save NaN or infinity."""
-        arrays = prefixed("model/", self.model.state_dict()) | prefixed("optimiser/", self.optimiser.state_dict())
+        arrays = prefixed("model/", self.model.state_dict())
+        for name, part in (("optimiser/", self.optimiser), ("average/", self.average)):
+            arrays |= prefixed(name, part.state_dict()) if part else {}
         arrays = to_device(arrays, "cpu")
         for name, array in arrays.items():
             if not np.isfinite(array).all():
@@ -185,15 +252,20 @@ class Trainer:
                 f"{path}: holds a model alone, as {BEST} does, not a run; start a new run with its weights"
             )
         load_state(path, self.model, arrays, meta)
+        self.progress = Progress(**meta["progress"])
+        self.progress.stage = min(self.progress.stage, len(self.stages) - 1)  # a run that is done has no further one
+        if self.progress.stage:
+            self.prepare_stage()
         if meta["steps_per_epoch"] != len(self.loader):
             raise ValueError(
                 f"{path}: the run had {meta['steps_per_epoch']} batches in an epoch, now there are {len(self.loader)}; "
                 "restore the data it was started with, or start a new run"
             )
-        self.optimiser.load_state_dict(unprefixed("optimiser/", arrays))
+        for name, part in (("optimiser/", self.optimiser), ("average/", self.average)):
+            if part:
+                part.load_state_dict(unprefixed(name, arrays))
         for name, generator in self.model.generators().items():
             generator.bit_generator.state = meta["generators"][name]
-        self.progress = Progress(**meta["progress"])
         self.saved_step = self.progress.step
 
     def seconds(self) -> float:
@@ -212,8 +284,13 @@ class Trainer:
 
     def _write_log(self, **record):
         p = self.progress
-        place = {"epoch": p.epoch + 1, "step": p.step, "seconds": round(self.seconds(), 3)}
-        self.log.write(json.dumps(place | record).encode() + b"\n")
+        position = {"epoch": p.epoch + 1, "step": p.step, "seconds": round(self.seconds(), 3)}
+        position |= {"stage": self.stage.name} if len(self.stages) > 1 else {}
+        self.log.write(json.dumps(position | record).encode() + b"\n")
+
+    def _title(self):
+        stage = f"{self.stage.name}, " if len(self.stages) > 1 else ""
+        return f"{stage}epoch {self.progress.epoch + 1}/{self.epochs}"
 
     def _check_finite(self, values):
         if not all(math.isfinite(value) for value in values.values()):
@@ -228,12 +305,13 @@ class Trainer:
 
     def _stopped(self, signal=None):
         why = "time limit reached" if signal is None else "interrupted"
-        where = f"at step {self.progress.step} of {self.total_steps}, saved up to step {self.saved_step}"
+        stage = f" of stage {self.stage.name}" if len(self.stages) > 1 else ""
+        where = f"at step {self.progress.stage_step} of {self.total_steps}{stage}, saved up to step {self.saved_step}"
         return Stopped(f"{why} {where}", signal)
 
     def _bar(self):
         """Images done in the whole run, with images/s and the time left; no bar where nobody watches (disable=None)."""
-        done, total = self.progress.step * self.batch_size, self.total_steps * self.batch_size
+        done, total = self.progress.stage_step * self.batch_size, self.total_steps * self.batch_size
         return tqdm(initial=done, total=total, unit=f" {self.unit}", disable=None, dynamic_ncols=True, smoothing=0.05)
 
 

@@ -1,15 +1,17 @@
 """Models in checkpoints: what belongs to the model inside one, and a model built from one."""
 
-import json
 import os
+from pathlib import Path
 
 from nn.io.checkpoint import read_checkpoint
 from nn.io.state import read_state
-from nn.layer import Layer
+from vision.model import Model
 from vision.registry import MODELS, build
 
+LAST, BEST, LOG = "last.npz", "best.npz", "metrics.jsonl"
 
-def load_model(path: str | os.PathLike, /, **changes) -> tuple[Layer, dict]:
+
+def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
     """The model of a checkpoint, built anew with its weights loaded, and the checkpoint's meta data.
 
     changes: options of the model that are to differ from what it was trained with, such as crf=True.
@@ -25,9 +27,9 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Layer, dict]:
     return model, meta
 
 
-def load_state(path: str | os.PathLike, model: Layer, arrays: dict, meta: dict):
+def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
     """Load the model's arrays of a checkpoint. ValueError naming `path` and the difference to another model's."""
-    mine, saved = json.loads(json.dumps(model.config)), _model_config(path, meta)  # as JSON: tuples have become lists
+    mine, saved = model.config, _model_config(path, meta)
     differ = [
         f"{key} {saved.get(key)!r}, not {mine.get(key)!r}" for key in mine | saved if saved.get(key) != mine.get(key)
     ]
@@ -43,22 +45,35 @@ def load_state(path: str | os.PathLike, model: Layer, arrays: dict, meta: dict):
         ) from error
 
 
-def load_pretrained(path: str | os.PathLike, model: Layer) -> list[str]:
+def load_pretrained(path: str | os.PathLike, model: Model) -> list[str]:
     """Load what fits by name and shape of weights that belong to a part of the model: a backbone, a coarser net.
 
-    path: .npz, .safetensors, .pth, or a checkpoint of another model of ours. The model may have a method
-    pretrained_names(arrays) -> arrays, which gives those of others the model's own names. Returns the names loaded;
-    the rest keeps its random weights. ValueError naming `path` where nothing fits, or read_state refuses the file.
+    path: .npz, .safetensors, .pth, or a checkpoint of another model of ours; model.pretrained_names gives the arrays of
+    others the model's own names. Returns the names loaded; the rest keeps its random weights. Raises ValueError naming
+    `path` where nothing fits, or read_state refuses the file.
     """
     arrays, own = read_state(path), model.state_dict()
     arrays = unprefixed("model/", arrays) or arrays
-    renamed = model.pretrained_names(arrays) if hasattr(model, "pretrained_names") else arrays
+    renamed = model.pretrained_names(arrays)
     model.load_state_dict(renamed, strict=False)
     loaded = [name for name, array in own.items() if name in renamed and renamed[name].shape == array.shape]
     if not loaded:
         theirs, ours = (", ".join(list(names)[:3]) for names in (arrays, own))
         raise ValueError(f"{path}: none of its arrays ({theirs}, ...) fits the model's ({ours}, ...)")
     return loaded
+
+
+def find_checkpoint(path: str | os.PathLike) -> Path:
+    """The checkpoint meant by a path: a file, or in a run folder best.npz, or last.npz where there is no best yet."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; give a checkpoint (.npz) or the folder of a run")
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"{path}: holds no checkpoint ({BEST} or {LAST}); give a folder that scripts.train has written to")
 
 
 def prefixed(prefix: str, arrays: dict) -> dict:

@@ -5,7 +5,7 @@ import vision
 from nn import Linear
 from nn.io.checkpoint import write_checkpoint
 from vision.registry import Entry
-from vision.saving import load_model, load_state, prefixed, unprefixed
+from vision.training.saving import load_model, load_state, prefixed, unprefixed
 
 
 @pytest.fixture(autouse=True)

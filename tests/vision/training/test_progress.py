@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from vision.running import Waiting
+from vision.training.progress import Waiting
 
 
 def slowly(n, seconds):

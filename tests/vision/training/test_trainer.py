@@ -10,8 +10,8 @@ from nn import Dropout, Linear, Sequential
 from nn.io.checkpoint import read_checkpoint
 from nn.layer import Layer
 from nn.losses.classification import l2
-from vision.running import RunningMean
-from vision.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
+from vision.training.progress import RunningMean
+from vision.training.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
 
 RECIPE = {
     "epochs": 3,

@@ -1,7 +1,4 @@
-"""What stands guard around a training loop.
-
-Interrupts wait for the end of a step, warnings keep quiet, and an error for want of memory says where it was wanted.
-"""
+"""Around a training loop: interrupts wait for the end of a step, and an error for want of memory names its layer."""
 
 import contextlib
 import linecache
@@ -46,7 +43,7 @@ def overflow_unwarned():
         yield
 
 
-class OutOfMemory(MemoryError):  # noqa: N818  (as vision.trainer.Diverged is none)
+class OutOfMemory(MemoryError):  # noqa: N818  (as vision.training.trainer.Diverged is none)
     """There is no memory left, on the CPU or the GPU: str() says for what, in which layer, and what to reduce."""
 
 

@@ -10,9 +10,12 @@ from typing import Any
 class Progress:
     """Where a run stands: with the arrays, all that a checkpoint needs to go on from."""
 
-    epoch: int = 0  # epochs done, their evaluation included
+    stage: int = 0  # stages done
+    begun: bool = False  # whether the `begin` of the stage under way was called
+    epoch: int = 0  # epochs done of the stage under way, their evaluation included
     batch: int = 0  # batches done of the epoch under way
     step: int = 0  # batches done in all
+    stage_step: int = 0  # batches, or rounds of a fit, done of the stage under way
     seconds: float = 0.0  # spent, all sittings together
     best: float | None = None  # best value of the headline metric
     best_epoch: int | None = None

@@ -1,0 +1,95 @@
+"""What a model is: a layer with a loss, its mirror image backward, and predictions; and all that scripts ask of it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nn.layer import Layer
+from vision.options import as_json
+from vision.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training. Most models have one; several train part after part, such as proposals, then a head.
+
+    recipe: what differs from the model's recipe, such as epochs, lr or augmentation. trains: beginnings of the names of
+    the parameters that move, as far as they are trainable; the others are held. loss and backward: names of the model's
+    methods. begin: name of a method that is called once, before the first step: to copy weights, or reset a part.
+
+    fit: name of a method that does the stage instead of gradient steps, such as an SVM's solver:
+    fit(samples, rng, start) yields a dict of figures after each round that may be resumed, its state being in the
+    model's parameters and buffers; start is the number of rounds done before.
+    """
+
+    name: str = "train"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    trains: tuple[str, ...] = ("",)
+    loss: str = "loss"
+    backward: str = "backward"
+    begin: str | None = None
+    fit: str | None = None
+
+
+class Model(Layer):
+    """Base of all models. A subclass is a mirrored pair, `loss` and `backward`, to be read side by side.
+
+    losses, cache = loss(batch, rng): losses is a dict of named values whose sum is minimised. What is sampled or decided
+        on the way (proposals, targets, glimpses) stands in cache.sampled, and loss(batch, rng, sampled) repeats it: a
+        gradient check holds it constant so.
+    backward(cache): adds the gradients of the sum of the losses to all parameters.
+    predict(*inputs): what the task says; inputs are a batch as the network sees it.
+
+    Attributes, with their defaults:
+    classes: names, in the order of their labels.
+    options: the frozen dataclass of all options; see vision.options.
+    preprocess: the Preprocess of photographs, or None for models of text.
+    smallest_batch: samples that a batch of training needs at least (batch normalisation over 1x1 maps wants two).
+    needs_weights: a part is frozen and still random: training wants --pretrained.
+    name: the name under which the model was built.
+    """
+
+    smallest_batch: int = 1
+    needs_weights: bool = False
+    name: str = ""
+
+    def __init__(self, classes: Sequence[str], options: Any, preprocess: Preprocess | None = None):
+        self.classes, self.options, self.preprocess = tuple(classes), options, preprocess
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A JSON-able dict with which vision.build(**config) makes the same architecture again."""
+        return {"model": self.name, "classes": list(self.classes), **as_json(self.options)}
+
+    def loss(self, batch, rng: np.random.Generator, sampled: Any = None) -> tuple[dict[str, float], Any]:
+        """(named losses, cache) of a batch as the task's collate makes it."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def backward(self, cache: Any):
+        """Add the gradients of the sum of the losses to all parameters."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def predict(self, *inputs) -> Any:
+        """What the model says of a batch as the network sees it."""
+        raise NotImplementedError(f"{type(self).__name__} has no predict")
+
+    def stages(self) -> tuple[Stage, ...]:
+        """How the model is trained, stage after stage."""
+        return (Stage(),)
+
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Published weights under this model's own names; what it has no use for may stay."""
+        return arrays
+
+
+def load(path: str | os.PathLike, **changes) -> Model:
+    """The trained model of a checkpoint or of a run's folder (its best.npz, else last.npz): `vision.load("runs/mine")`.
+
+    changes: options that differ from training, such as crf=True. Raises ValueError naming what is wrong with the file.
+    """
+    from vision.training.saving import find_checkpoint, load_model  # they build models, of which this file knows nothing
+
+    return load_model(find_checkpoint(path), **changes)[0]

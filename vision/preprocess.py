@@ -1,0 +1,98 @@
+"""From a photograph to what a network sees: size, colours as numbers, padding."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of red, green and blue, in units of 0..255
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+Photograph = str | os.PathLike | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a photograph becomes an image (3, H, W) of a batch.
+
+    resize: "short_side": the shorter side becomes short_side, or less where the longer would pass max_side (Ren et al.
+    2015, arXiv:1506.01497, sec. 3.3); "square": squeezed to short_side x short_side; "fixed": squeezed to `fixed`,
+    (height, width); "none": as it is. The new value of a pixel is (pixel - mean) / std. Sides are padded with the mean
+    colour, at the right and the bottom, to a multiple of `multiple` and to the largest of the batch.
+
+    Raises ValueError for sides below 1, short_side > max_side, and means and deviations that are not finite, std > 0.
+    """
+
+    short_side: int = 600
+    max_side: int = 1000
+    mean: float | tuple[float, float, float] = IMAGENET_MEAN
+    std: float | tuple[float, float, float] = IMAGENET_STD
+    multiple: int = 1
+    resize: Literal["short_side", "square", "fixed", "none"] = "short_side"
+    fixed: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        sides = {"short_side": self.short_side, "max_side": self.max_side, "multiple": self.multiple}
+        for name, value in sides.items():
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"Preprocess: {name} must be a whole number >= 1, got {value!r}")
+        if self.short_side > self.max_side:
+            got = f"{self.short_side} and {self.max_side}"
+            raise ValueError(f"Preprocess: short_side must not be above max_side, got {got}")
+        if (self.resize == "fixed") != (self.fixed is not None):
+            raise ValueError(f"Preprocess: resize='fixed' goes with fixed=(height, width), got {self.fixed!r}")
+        for name, values, least in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
+            array = np.asarray(values)
+            if array.dtype.kind not in "iuf" or array.shape not in ((), (3,)):
+                raise ValueError(f"Preprocess: {name} must be a number, or three, got {values!r}")
+            if not (np.isfinite(array) & (array > least)).all():
+                raise ValueError(f"Preprocess: {name} must be finite{' and above 0' * (name == 'std')}, got {values!r}")
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) that a photograph of this size is scaled to."""
+        if self.resize == "none":
+            return height, width
+        if self.resize == "fixed":
+            return self.fixed
+        if self.resize == "square":
+            return self.short_side, self.short_side
+        factor = min(self.short_side / min(height, width), self.max_side / max(height, width))
+        return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+
+    def scaled(self, photograph: np.ndarray) -> np.ndarray:
+        """The photograph (H, W, 3) uint8 in the size that the network sees it in: antialiased bilinear."""
+        h, w = self.size(*photograph.shape[:2])
+        if (h, w) == photograph.shape[:2]:
+            return photograph
+        return np.array(Image.fromarray(photograph).resize((w, h), Image.Resampling.BILINEAR))
+
+    def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, 3, H, W) float32 of images (H_i, W_i, 3) uint8 that are scaled already: normalised and padded."""
+        mean, std = (np.asarray(each, dtype=np.float32) for each in (self.mean, self.std))
+        height, width = (-(-side // self.multiple) * self.multiple for side in np.max([x.shape[:2] for x in images], 0))
+        batch = np.zeros((len(images), 3, height, width), np.float32)
+        for into, image in zip(batch, images):
+            into[:, : image.shape[0], : image.shape[1]] = ((image - mean) / std).transpose(2, 0, 1)
+        return batch
+
+
+def open_photograph(photograph: Photograph) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a path, a PIL image (turned upright by its EXIF data), or an array (H, W, 3) or (H, W).
+
+    Raises ValueError for arrays of another dtype or shape, and for files that are missing or no pictures.
+    """
+    if isinstance(photograph, np.ndarray):
+        if photograph.dtype != np.uint8 or photograph.ndim not in (2, 3) or photograph.shape[2:] not in ((), (3,)):
+            got = f"{photograph.dtype} {photograph.shape}"
+            raise ValueError(f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: images of a batch go to predict")
+        return photograph if photograph.ndim == 3 else np.repeat(photograph[..., None], 3, axis=2)
+    if isinstance(photograph, Image.Image):
+        return np.array(ImageOps.exif_transpose(photograph).convert("RGB"))
+    try:
+        with Image.open(photograph) as image:
+            return open_photograph(image)
+    except OSError as error:
+        raise ValueError(f"{os.fspath(photograph)}: cannot be read as a picture: {error}") from error
