@@ -42,6 +42,7 @@ from .transforms import (
     random_crop,
     random_scale,
     resize,
+    resize_to,
     vertical_flip,
 )
 from .voc import VOC_CLASSES, VOCDetection, find_classes, read_annotation
@@ -89,6 +90,7 @@ __all__ = [
     "read_text",
     "read_texts",
     "resize",
+    "resize_to",
     "vertical_flip",
     "voc_palette",
     "write_label_picture",

@@ -43,9 +43,23 @@ def resize(sample: dict, rng: np.random.Generator | None = None, *, short_side: 
     """
     if not 0 < short_side <= max_side:
         raise ValueError(f"resize: need 0 < short_side <= max_side, got {short_side} and {max_side}")
+
+    def size(h, w):
+        factor = min(short_side / min(h, w), max_side / max(h, w))
+        return _rounded(h * factor), _rounded(w * factor)
+
+    return resize_to(sample, size=size)
+
+
+def resize_to(
+    sample: dict, rng: np.random.Generator | None = None, *, size: Callable[[int, int], tuple[int, int]]
+) -> dict:
+    """Scale an image of h x w pixels to size(h, w): `resize` for any rule, such as that of a model's Preprocess.
+
+    Adds scale and original_size as `resize` does.
+    """
     h, w = sample["image"].shape[:2]
-    factor = min(short_side / min(h, w), max_side / max(h, w))
-    new_h, new_w = _rounded(h * factor), _rounded(w * factor)
+    new_h, new_w = size(h, w)
     before = sample.get("scale", (1.0, 1.0))
     new = _scale_to(sample, new_h, new_w)
     new["scale"] = (before[0] * new_w / w, before[1] * new_h / h)

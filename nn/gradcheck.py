@@ -128,8 +128,8 @@ def check_model(
 ) -> dict[str, float]:
     """Compare model.backward with the derivative of the total loss along a random direction, parameter by parameter.
 
-    What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has a field `fixed`,
-    it is handed back as loss(batch, rng, fixed=cache.fixed). The error is relative to the larger of the two
+    What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has a field `sampled`,
+    it is handed back as loss(batch, rng, sampled=cache.sampled). The error is relative to the larger of the two
     derivatives, or to 1e-6 of the largest derivative of all parameters where a parameter's own is smaller (the bias
     before a batch normalisation has none); for central differences, to what the last bit of the loss allows. Parameters
     that are not trainable are left out. Returns {parameter: relative error}; raises GradientError.
@@ -140,11 +140,11 @@ def check_model(
         model.zero_grad()
         losses, cache = model.loss(batch, np.random.default_rng(seed))
         model.backward(cache)
-        fixed = {"fixed": cache.fixed} if hasattr(cache, "fixed") else {}
+        sampled = {"sampled": cache.sampled} if hasattr(cache, "sampled") else {}
 
         def total():
             within.restore()
-            return sum(model.loss(batch, np.random.default_rng(seed), **fixed)[0].values())
+            return sum(model.loss(batch, np.random.default_rng(seed), **sampled)[0].values())
 
         learned = {name: parameter for name, parameter in model.parameters().items() if parameter.trainable}
         grads = {name: parameter.grad for name, parameter in learned.items()}

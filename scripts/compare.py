@@ -22,17 +22,17 @@ from typing import NamedTuple
 import numpy as np
 
 import vision
-from datasets import resize
+from datasets import resize_to
 from nn.io.checkpoint import read_checkpoint, replacing
 from nn.summary import multiply_adds
 from scripts import train
 from scripts.command_line import Parser, command, count_or_none
-from scripts.data import DEFAULTS, open_data, task_of
-from scripts.run_folder import CONFIG, find_checkpoint
-from scripts.tasks import TASKS, shown
+from scripts.data import DEFAULTS, open_data
+from scripts.imports import add_import, import_files
+from scripts.run_folder import CONFIG
 from scripts.train_arguments import parse
-from vision.training.saving import load_model
-from vision.training.trainer import LAST
+from vision.task import TASKS, shown, task_of
+from vision.training.saving import LAST, find_checkpoint, load_model
 
 RESULT, TABLE = "result.json", "table.md"
 COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else
@@ -58,6 +58,8 @@ class System(NamedTuple):
 def main(arguments: list[str]) -> int | None:
     own, passed_on = _split_at_dashes(arguments)
     args = build_parser().parse_args(own)
+    import_files(args.imports)
+    passed_on += ["--import", *args.imports] if args.imports else []
     if set_here := {"--model", "--run-dir", "--seed", "--set", "--resume"} & set(passed_on):
         name = min(set_here)
         raise ValueError(f"{name} is not for scripts.train here: give it before -- as SYSTEM, --run-dir, --seeds")
@@ -93,6 +95,7 @@ def build_parser() -> Parser:
     text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split. "
     text += "The minutes of a net that starts from a coarser one's weights are its own, without the coarser one's"
     parser.add_argument("--split", metavar="NAME", default="test", help=text)
+    add_import(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -135,14 +138,14 @@ def _before(system):
 
 def check(systems: list[System], args: Namespace, passed_on: list[str]):
     """ValueError for what would stop a system that is not done yet: arguments, data, split, options of the model."""
-    task, opened = TASKS[args.task], {}
+    opened = {}
     for system in systems:
         if all((system.folder(args.run_dir, seed) / RESULT).exists() for seed in args.seeds):
             continue
         given = parse([*system.arguments(), "--run-dir", str(args.run_dir), *passed_on], train.__doc__)
         what = tuple(str(getattr(given, name)) for name in ("data", "root", "classes"))
         if what not in opened:
-            opened[what] = list(open_data(task, given, args.split, given.classes).classes)
+            opened[what] = list(open_data(args.task, given, args.split, given.classes).classes)
         vision.build(system.model, opened[what], np.random.default_rng(0), **dict(given.set))
 
 
@@ -189,10 +192,9 @@ def measure(folder: Path, split: str) -> dict:
     if progress["epoch"] < arguments["epochs"]:
         return {}
     model, _ = load_model(find_checkpoint(folder))
-    task = task_of(model.config["model"])
-    data = open_data(task, Namespace(**arguments), split, model.config["classes"])
-    sides = {name: model.preprocess[name] for name in ("short_side", "max_side")}
-    batch = task.collate([resize(data[0], **sides)], model.preprocess)
+    task = task_of(model.name)
+    data = open_data(vision.MODELS[model.name].task, Namespace(**arguments), split, model.classes)
+    batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
     metrics = task.evaluate(model, data)
     metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {

@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import vision
 from datasets import (
     Loader,
     colour_jitter,
@@ -15,13 +14,15 @@ from datasets import (
     horizontal_flip,
     random_crop,
     random_scale,
-    resize,
+    resize_to,
     vertical_flip,
 )
 from datasets.object_crops import object_crop
 from scripts.command_line import Group, Parser, count, fraction, not_negative, number, positive
-from scripts.tasks import TASKS, Task
-from scripts.tasks.segmentation import BACKGROUND
+from scripts.readers import READERS, readers_of
+from scripts.readers.segmentation import BACKGROUND
+from vision import Model, Preprocess, Task
+from vision.registry import find
 from vision.segmentation.objects import components
 
 DEFAULTS = {  # where a model's recipe says nothing else
@@ -44,7 +45,7 @@ DEFAULTS = {  # where a model's recipe says nothing else
 def add_data_arguments(parser: Parser, defaults: dict, description: str | None = None) -> Group:
     """What data to use; returns the group, for the script to add its splits."""
     group = Group(parser, "data", defaults, description)
-    names = sorted({name for task in TASKS.values() for name in task.data})
+    names = sorted({name for readers in READERS.values() for name in readers})
     group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
     folders = "of voc: with JPEGImages; of folders: with images, labels and classes.txt; of camvid: with train.txt; "
     folders += (
@@ -74,16 +75,12 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--jitter", fraction, "X", "greatest relative change of brightness, contrast and saturation")
 
 
-def task_of(model_name: str) -> Task:
-    """The task entry of a registered model."""
-    return TASKS[vision.MODELS[model_name].task]
-
-
-def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[str] | None = None):
-    """The data set that the arguments name, its oddities reported on stderr."""
-    if arguments.data not in task.data:
-        raise ValueError(f"--data must be one of {', '.join(task.data)} for this model, got {arguments.data!r}")
-    dataset = task.data[arguments.data](arguments, split, classes)
+def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str] | None = None):
+    """The data set that the arguments name, for models of this task; its oddities are reported on stderr."""
+    readers = readers_of(task)
+    if arguments.data not in readers:
+        raise ValueError(f"--data must be one of {', '.join(readers)} for this model, got {arguments.data!r}")
+    dataset = readers[arguments.data].open(arguments, split, classes)
     problems = getattr(dataset, "problems", [])
     for problem in problems[:5]:
         print(f"note: {problem}", file=sys.stderr)
@@ -92,37 +89,43 @@ def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[st
     return dataset
 
 
-def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace) -> Loader:
-    """Batches for model.loss, made as the model's `preprocess` says; images are sized and augmented."""
+def default_splits(task: str, data: str) -> tuple[str | None, str | None]:
+    """The splits to train and to validate on where none are given; (None, None) for an unknown kind of data."""
+    readers = readers_of(task)
+    return (readers[data].train, readers[data].val) if data in readers else (None, None)
+
+
+def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> Loader:
+    """Batches for model.loss; images are sized as the model's `preprocess` says, and augmented."""
     if task.input == "image" and arguments.crop_objects != "none":
-        _check_objects(task, dataset)
+        _check_objects(model, dataset)
     return Loader(
-        task.in_order(dataset, arguments.batch_size, preprocess) if task.in_order else dataset,
+        task.in_order(model, dataset, arguments.batch_size) if task.in_order else dataset,
         arguments.batch_size,
-        partial(task.collate, preprocess=preprocess),
-        transform=training_transform(preprocess, arguments) if task.input == "image" else None,
+        partial(task.collate, model),
+        transform=training_transform(model.preprocess, arguments) if task.input == "image" else None,
         shuffle=not task.in_order,
         seed=arguments.seed,
         workers=arguments.workers,
     )
 
 
-def _check_objects(task: Task, dataset):
+def _check_objects(model, dataset):
     """ValueError for --crop-objects where pixels have no labels, or the first class is a thing."""
-    if task is not TASKS["segmentation"]:
+    if find(model.name).task != "segmentation":
         raise ValueError("--crop-objects needs labels of pixels: only models for segmentation take it")
     if dataset.classes[0] != BACKGROUND:
         raise ValueError(f"--crop-objects needs data whose first class is {BACKGROUND!r}, got {dataset.classes[0]!r}")
 
 
-def training_transform(preprocess: dict, arguments: Namespace) -> Callable[[dict, object], dict]:
+def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable[[dict, object], dict]:
     """Resizing as `preprocess` says, and the augmentation of the arguments."""
     (low, high), x = arguments.zoom, arguments.jitter
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
-    steps = [drop_difficult, partial(resize, short_side=preprocess["short_side"], max_side=preprocess["max_side"])]
+    steps = [drop_difficult, partial(resize_to, size=preprocess.size)]
     if arguments.crop_objects != "none":  # cut out of the picture in its own size, then scaled
-        size = (preprocess["short_side"],) * 2
+        size = (preprocess.short_side,) * 2
         steps = [partial(object_crop, kind=arguments.crop_objects, size=size, components=components)]
     if (low, high) != (1, 1):
         steps.append(partial(random_scale, low=low, high=high))

@@ -14,10 +14,10 @@ from PIL import Image
 from nn.io.checkpoint import replacing
 from scripts import train
 from scripts.command_line import Parser, command
-from scripts.data import open_data, task_of
+from scripts.data import open_data
 from scripts.pictures import contact_sheet
-from scripts.run_folder import find_checkpoint
-from vision.training.saving import load_model
+from vision.task import task_of
+from vision.training.saving import find_checkpoint, load_model
 
 TRAINING = """--model faster_rcnn_small --data shapes --shapes-train 240 --shapes-val 40 --shapes-size 120 160
     --set short_side=120 max_side=160 anchor_scales=[16,32,64] --epochs 10 --evaluate-every 5 --pictures 0""".split()
@@ -36,9 +36,9 @@ def main(arguments: list[str]) -> int | None:
     minutes = (time.monotonic() - began) / 60
 
     model, meta = load_model(find_checkpoint(folder))
-    task = task_of(model.config["model"])
+    task = task_of(model.name)
     settings = Namespace(**meta["config"]["arguments"] | {"shapes_val": TEST_SCENES})
-    scenes = open_data(task, settings, "test", model.config["classes"])
+    scenes = open_data("detection", settings, "test", model.classes)
     table = task.table(task.evaluate(model, scenes))
     Image.fromarray(contact_sheet(model, task, scenes, 8)).save(Path(folder) / "detections.png")
     text = (

@@ -17,24 +17,27 @@ from pathlib import Path
 
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, make_sure_of
-from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
-from scripts.run_folder import find_checkpoint
-from scripts.tasks import Task
+from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
+from scripts.imports import add_import, import_files
 from scripts.train_arguments import model_option
-from vision.training.saving import load_model
+from vision import Model
+from vision.registry import find
+from vision.task import task_of
+from vision.training.saving import find_checkpoint, load_model
 
 
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
     make_sure_of(args.device)
+    import_files(args.imports)
     path, out, device = find_checkpoint(args.checkpoint), args.json, args.device
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)  # sooner fail now than after the work
     model, meta = load_model(path, **dict(args.set))
-    task = task_of(model.config["model"])
-    args = complete(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), task)
-    metrics = task.evaluate(model.to(device), open_as_known(path, model.config["classes"], task, args))
+    task = task_of(model.name)
+    args = as_in_training(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), model.name)
+    metrics = task.evaluate(model.to(device), open_as_known(path, model, args))
     step = f", step {meta['progress']['step']}" if "progress" in meta else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
@@ -52,17 +55,19 @@ def build_parser() -> Parser:
     text = "options of the model that differ from training's and leave its weights as they are (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the metrics to this file, too")
+    add_import(parser)
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def open_as_known(path: Path, known: list[str], task: Task, args: Namespace):
+def open_as_known(path: Path, model: Model, args: Namespace):
     """The data set, its labels numbered as the model knows them.
 
     ValueError if it has classes unknown to the model; words unknown to it are no error.
     """
-    if not task.closed:
+    task, known = find(model.name).task, list(model.classes)
+    if not task_of(model.name).closed:
         return open_data(task, args, args.split, known)
     data = open_data(task, args, args.split, args.classes)
     unknown = [name for name in data.classes if name not in known]
@@ -74,12 +79,12 @@ def open_as_known(path: Path, known: list[str], task: Task, args: Namespace):
     return data if list(data.classes) == known else open_data(task, args, args.split, known)
 
 
-def complete(args: Namespace, training: dict, task: Task) -> Namespace:
+def as_in_training(args: Namespace, training: dict, model: str) -> Namespace:
     """The data arguments as given; the rest as in training or, if another kind of data set is given, as by default."""
     same = args.data in (None, training["data"])
     base = DEFAULTS | {"split": training["val_split"]} | training if same else DEFAULTS | {"split": None}
     args = Namespace(**base | {name: value for name, value in vars(args).items() if value is not None})
-    args.split = args.split or task.splits.get(args.data, (None, None))[1]
+    args.split = args.split or default_splits(find(model).task, args.data)[1]
     return args
 
 

@@ -2,7 +2,7 @@
 
 Backward is compared with central differences and, where forward is analytic, with the complex step, which has no step
 error: see nn.gradcheck. The table has the worst relative error over the cases of nn.cases (of a model: over the
-parameters of a small version of it on generated scenes). Wanted are 1e-7 of central differences, 1e-6 where layers are
+parameters of a tiny version of it on generated scenes). Wanted are 1e-7 of central differences, 1e-6 where layers are
 stacked (recurrent layers of several, models), and 1e-12 of the complex step, 1e-9 of models. With --device gpu there
 are central differences alone, as kernels know no complex numbers. Exit status 1 when any check fails, 2 for an unknown
 name.
@@ -31,8 +31,11 @@ from nn.cases import LAYERS, LOSSES, LayerCase, LossCase, randomise
 from nn.gradcheck import check_layer, check_loss, check_model
 from nn.layer import Layer
 from scripts.command_line import Parser, add_device, command, make_sure_of
-from scripts.small_models import SMALL, Small
-from scripts.tasks import TASKS, Task
+from scripts.imports import add_import, import_files
+from scripts.readers import readers_of
+from vision import Model, Tiny
+from vision.registry import find
+from vision.task import task_of
 
 SMOOTH, DEEP = 1e-7, 1e-6  # wanted of central differences: of a layer or loss, of stacks of layers
 EXACT, EXACT_DEEP = 1e-12, 1e-9  # wanted of the complex step: of a layer or loss, of models
@@ -65,6 +68,7 @@ HEADER = f"{'name':34}{'cases':>5}{'central':>14}{'complex step':>14}{'seconds':
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
+    import_files(args.imports)
     make_sure_of(args.device)
     chosen = choose(args.names)
     print(HEADER, flush=True)
@@ -86,6 +90,7 @@ def build_parser() -> Parser:
     parser = Parser("scripts.gradcheck", "\n".join([__doc__.rstrip(), "", *lists]))
     text = "layers, losses and models to check, by name (default: all)"
     parser.add_argument("names", metavar="NAME", nargs="*", help=text)
+    add_import(parser)
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="stop at the first failure, with its traceback")
     return parser
@@ -177,27 +182,32 @@ def check_loss_case(loss: Callable, case: LossCase, complex_step: bool, device: 
 
 
 def model_checks(name: str) -> Iterable[Check]:
-    """The one check of a model: a small version of it on generated scenes."""
-    yield "small version", "", partial(check_small_model, name, SMALL.get(name, Small()))
+    """The one check of a model: a tiny version of it on generated scenes."""
+    yield "tiny version", "", partial(check_tiny_model, name, find(name).tiny)
 
 
-def check_small_model(name: str, small: Small, complex_step: bool, device: str = "cpu") -> float:
+def check_tiny_model(name: str, tiny: Tiny, complex_step: bool, device: str = "cpu") -> float:
     """The worst relative error over all trainable parameters; GradientError where it is too large."""
-    task = TASKS[vision.MODELS[name].task]
-    data = task.data["shapes"](Namespace(root=None, shapes_train=small.scenes, shapes_size=small.size), "train")
-    model = off_the_kinks(vision.build(name, data.classes, np.random.default_rng(3), **small.options))
+    data = tiny_data(name, tiny)
+    model = off_the_kinks(vision.build(name, data.classes, np.random.default_rng(3), **tiny.options))
     tolerance = EXACT_DEEP if complex_step else DEEP
-    batch = small_batch(model, task, data, small.scenes)
+    batch = tiny_batch(model, data, tiny.scenes)
     return max(check_model(model, batch, tolerance=tolerance, complex_step=complex_step, device=device).values())
 
 
-def small_batch(model: Layer, task: Task, data, n: int) -> tuple:
-    """The first n samples as a batch for model.loss, images and other arrays of floats in it as float64."""
-    batch = task.collate([data[i] for i in range(n)], model.preprocess)
+def tiny_data(name: str, tiny: Tiny):
+    """The generated scenes that the tiny version of a model is checked on."""
+    arguments = Namespace(root=None, shapes_train=tiny.scenes, shapes_size=tiny.size)
+    return readers_of(find(name).task)["shapes"].open(arguments, "train")
+
+
+def tiny_batch(model: Model, data, n: int) -> tuple:
+    """The first n samples, as large as they are, as a batch for model.loss; arrays of floats in it as float64."""
+    batch = task_of(model.name).collate(model, [data[i] for i in range(n)])
     return tuple(x.astype(np.float64) if getattr(x, "dtype", np.dtype(int)).kind == "f" else x for x in batch)
 
 
-def off_the_kinks(model: Layer) -> Layer:
+def off_the_kinks(model: Model) -> Model:
     """The model with biases that are not 0: where all inputs of a ReLU are 0, it would stand on its kink."""
     rng = np.random.default_rng(4)
     for name, parameter in model.parameters().items():

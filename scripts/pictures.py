@@ -6,15 +6,14 @@ import numpy as np
 from PIL import Image
 
 from nn.io.checkpoint import replacing
-from nn.layer import Layer
 from scripts.run_folder import CURVE, read_log
-from scripts.tasks import Task
+from vision import Model, Task
 from vision.detection.draw import grid
 
 RULE = "\n" + 40 * "-" + "\n"  # between texts
 
 
-def contact_sheet(model: Layer, task: Task, dataset, number: int) -> np.ndarray | str:
+def contact_sheet(model: Model, task: Task, dataset, number: int) -> np.ndarray | str:
     """Predictions on `number` samples spread over the data set, with the ground truth: (H, W, 3) uint8, or a text."""
     pictures = []
     for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):

@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 from datasets import image_size, read_image, read_text
 from nn.io.checkpoint import replacing
-from nn.layer import Layer
 from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
-from scripts.data import task_of
+from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
-from scripts.run_folder import find_checkpoint
-from scripts.tasks import TASKS, Task
 from scripts.train_arguments import model_option
-from vision.training.saving import load_model
+from vision import TASKS, Model, Task
+from vision.options import as_json
+from vision.task import task_of
+from vision.training.saving import find_checkpoint, load_model
 
 SUFFIXES = {
     "image": {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"},
@@ -43,9 +43,10 @@ RESULT, LABELS = "predictions.json", "labels"
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
     make_sure_of(args.device)
+    import_files(args.imports)
     path = find_checkpoint(args.checkpoint)
     model = load_model(path)[0]
-    task = task_of(model.config["model"])
+    task = task_of(model.name)
     inputs, (options, changes) = find_inputs(args.inputs, task.input), split_options(task, model, args.set)
     model = (load_model(path, **changes)[0] if changes else model).to(args.device)
     names = result_names(inputs)
@@ -78,18 +79,19 @@ def build_parser() -> Parser:
     )
     text = f"options of the prediction, by task, with their defaults: {known}; or of the model, such as crf=true"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
+    add_import(parser)
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def split_options(task: Task, model: Layer, given: list) -> tuple[dict, dict]:
+def split_options(task: Task, model: Model, given: list) -> tuple[dict, dict]:
     """(options of task.predict, as given or by default; options of the model that are to differ from training's).
 
     ValueError for a name that is neither.
     """
     given = dict(given)
-    known = [*task.options, *getattr(model, "hyperparameters", {})]
+    known = [*task.options, *as_json(model.options)]
     if unknown := [name for name in given if name not in known]:
         choice = f"choose from {', '.join(known)}" if known else "this model has none"
         raise ValueError(f"--set: predicting has no option {unknown[0]!r}; {choice}")
@@ -135,7 +137,7 @@ def refuse_to_overwrite(inputs: list[Path], out: Path, names: list[str]):
 
 def predict(model, task: Task, path: Path, out: Path, name: str, threshold: float, options: dict) -> dict:
     """Write what is found in one input to the folder `out`; returns the record for the JSON file."""
-    given, classes = READERS[task.input](path), model.config["classes"]
+    given, classes = READERS[task.input](path), model.classes
     found = task.select(task.predict(model, {task.input: given}, **options), threshold)
     file = save_drawn(task.draw(given, found, classes, None), out, name)
     more = {}

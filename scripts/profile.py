@@ -20,9 +20,11 @@ from nn.cpu.parallel import thread_count
 from nn.gpu.device import device_of, synchronise, to_device
 from nn.optim.sgd import clip_gradient_norm
 from scripts.command_line import Parser, add_device, command, count, make_sure_of
-from scripts.data import DEFAULTS, open_data, task_of
+from scripts.data import DEFAULTS, open_data
 from scripts.train_arguments import model_option
-from vision.training.recipe import build_optimiser, complete
+from vision.registry import find
+from vision.task import task_of
+from vision.training.recipe import build_optimiser, with_defaults
 
 
 @command
@@ -31,11 +33,11 @@ def main(arguments: list[str]) -> int | None:
     make_sure_of(args.device)
     task = task_of(args.model)
     shapes = DEFAULTS | {"data": "shapes", "shapes_train": args.batch_size, "shapes_size": args.size}
-    scenes = open_data(task, Namespace(**shapes), "train")
+    scenes = open_data(find(args.model).task, Namespace(**shapes), "train")
     model = vision.build(args.model, list(scenes.classes), np.random.default_rng(0), **dict(args.set)).to(args.device)
     samples = [scenes[i] for i in range(args.batch_size)]
-    batch = to_device(task.collate(samples, model.preprocess), args.device)
-    optimiser = build_optimiser(model, complete(vision.MODELS[args.model].recipe))
+    batch = to_device(task.collate(model, samples), args.device)
+    optimiser = build_optimiser(model, with_defaults(find(args.model).recipe))
     steps = [timed_step(model, batch, optimiser, seed) for seed in range(args.repeat + 2)][2:]  # two to warm up
     where = f"{thread_count()} threads" if args.device == "cpu" else "gpu"
     print(f"{args.model}, batch of {args.batch_size}, {args.size[1]}x{args.size[0]}, {where}")

@@ -7,11 +7,10 @@ curve.png       losses and headline metric over epochs     pictures/   predictio
 """
 
 import json
-import os
 from pathlib import Path
 
 from nn.io.checkpoint import replacing
-from vision.training.trainer import BEST, LAST, LOG
+from vision.training.saving import LAST, LOG
 
 CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"
 
@@ -58,19 +57,6 @@ def check_same(folder: Path, saved: dict, given: dict):
         )
         advice = "leave that out to resume, or start a new run in another --run-dir"
         raise ValueError(f"{folder / CONFIG}: cannot resume with {shown}: {advice}")
-
-
-def find_checkpoint(path: str | os.PathLike) -> Path:
-    """The checkpoint meant by a path: a file, or in a run folder best.npz, or last.npz where there is no best yet."""
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder; give a checkpoint (.npz) or the folder of a run")
-    if not path.is_dir():
-        return path
-    for name in (BEST, LAST):
-        if (path / name).is_file():
-            return path / name
-    raise ValueError(f"{path}: holds no checkpoint ({BEST} or {LAST}); give a folder that scripts.train has written to")
 
 
 def read_log(folder: Path) -> list[dict]:

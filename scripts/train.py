@@ -32,16 +32,17 @@ import numpy as np
 
 import vision
 from nn.io.checkpoint import read_checkpoint
-from nn.layer import Layer
 from scripts.command_line import command, make_sure_of
-from scripts.data import open_data, task_of, training_loader
+from scripts.data import open_data, training_loader
 from scripts.pictures import contact_sheet, draw_curve, save_drawn
-from scripts.run_folder import CURVE, PICTURES, find_checkpoint, refuse_to_overwrite, write_config
-from scripts.tasks import Task, shown
+from scripts.run_folder import CURVE, PICTURES, refuse_to_overwrite, write_config
 from scripts.train_arguments import of_the_run, parse
+from vision import Model
+from vision.registry import find
+from vision.task import Task, shown, task_of
+from vision.training import Stopped, Trainer
 from vision.training.recipe import DEFAULTS as RECIPE
-from vision.training.saving import load_pretrained, load_state
-from vision.training.trainer import LAST, Stopped, Trainer
+from vision.training.saving import LAST, find_checkpoint, load_pretrained, load_state
 
 
 @command
@@ -51,8 +52,8 @@ def main(arguments: list[str]) -> int | None:
     folder, task = Path(args.run_dir), task_of(args.model)
     if not args.resume:
         refuse_to_overwrite(folder)
-    train_data = open_data(task, args, args.train_split, args.classes)
-    val_data = open_data(task, args, args.val_split, train_data.classes)
+    train_data = open_data(find(args.model).task, args, args.train_split, args.classes)
+    val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
     check_batches(args, model, len(train_data))
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int | None:
     return run(trainer, task)
 
 
-def build_model(args: Namespace, task: Task, train_data) -> Layer:
+def build_model(args: Namespace, task: Task, train_data) -> Model:
     """The model as the arguments have it, with random weights or those of --pretrained, or of --weights."""
 
     def build(**options):
@@ -75,7 +76,7 @@ def build_model(args: Namespace, task: Task, train_data) -> Layer:
     model = build(**dict(args.set))
     if task.derive and (counted := task.derive(model, train_data)):
         model = build(**dict(args.set) | counted)
-    if getattr(model, "needs_weights", False) and not (args.pretrained or args.weights or args.resume):
+    if model.needs_weights and not (args.pretrained or args.weights or args.resume):
         raise ValueError(f"{args.model}: its CNN is frozen and would stay random; give --set encoder_weights=FILE")
     if args.pretrained and not args.resume:
         loaded, names = load_pretrained(find_checkpoint(args.pretrained), model), model.state_dict()
@@ -86,9 +87,9 @@ def build_model(args: Namespace, task: Task, train_data) -> Layer:
     return model
 
 
-def check_batches(args: Namespace, model: Layer, samples: int):
+def check_batches(args: Namespace, model: Model, samples: int):
     """ValueError where the last batch of an epoch is too small for a model with a `smallest_batch`."""
-    smallest, last = getattr(model, "smallest_batch", 1), samples % args.batch_size or args.batch_size
+    smallest, last = model.smallest_batch, samples % args.batch_size or args.batch_size
     if last < smallest:
         raise ValueError(
             f"{args.model} needs batches of at least {smallest}; the last of {samples} {task_of(args.model).unit} by "
@@ -96,12 +97,16 @@ def check_batches(args: Namespace, model: Layer, samples: int):
         )
 
 
-def build_trainer(args: Namespace, task: Task, model: Layer, train_data, val_data, config: dict) -> Trainer:
+def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_data, config: dict) -> Trainer:
+    def loader(recipe):  # of a stage: its recipe may change the augmentation as well
+        return training_loader(model, task, train_data, Namespace(**vars(args) | recipe))
+
     return Trainer(
         model,
-        training_loader(task, train_data, model.preprocess, args),
+        loader,
         {name: getattr(args, name) for name in RECIPE},
         args.run_dir,
+        fixed=tuple(args.typed),
         seed=args.seed,
         evaluate=partial(task.evaluate, dataset=val_data),
         metric=task.metric,

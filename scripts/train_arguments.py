@@ -8,15 +8,20 @@ import vision
 from nn.gpu.device import DEVICES
 from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive
 from scripts.data import DEFAULTS as DATA
-from scripts.data import add_augmentation_arguments, add_data_arguments, task_of
+from scripts.data import add_augmentation_arguments, add_data_arguments, default_splits
+from scripts.imports import add_import, import_files
 from scripts.run_folder import check_same, read_config
-from vision.training.recipe import complete
+from vision.options import describe
+from vision.registry import find
+from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 
 RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "device": "cpu", "set": []}
 
 # Arguments of a sitting, not of the run: they may differ when it is resumed, and change none of its results (the device
 # only by rounding).
-SITTING = {"run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device"}
+SITTING = {
+    "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports", "typed",
+}  # fmt: skip
 
 # What a model is built from besides its options, and how --set writes what is neither number nor text.
 NO_OPTIONS = {"model", "classes", "rng"}
@@ -29,7 +34,9 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
     first.add_argument("--model")
     first.add_argument("--run-dir")
     first.add_argument("--resume", action="store_true")
+    add_import(first)
     known = first.parse_known_args(arguments)[0]
+    import_files(known.imports)
     saved = read_config(Path(known.run_dir))["arguments"] if known.resume and known.run_dir else {}
 
     model = known.model or saved.get("model")
@@ -37,10 +44,12 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
     args = parser.parse_args(arguments)
     if model is None:
         parser.error(f"--model is needed: one of {', '.join(vision.MODELS)}")
+    task, typed = find(model).task, _typed(parser, args, arguments)
+    args.typed = sorted(vars(typed))
     if saved:
-        check_same(Path(args.run_dir), saved, of_the_run(_typed(parser, args, arguments)))
+        check_same(Path(args.run_dir), saved, of_the_run(typed))
         args = Namespace(**vars(args) | saved)
-    splits = task_of(model).splits.get(args.data, (None, None))
+    splits = default_splits(task, args.data)
     args.train_split, args.val_split = args.train_split or splits[0], args.val_split or splits[1]
     return args
 
@@ -53,8 +62,9 @@ def of_the_run(args: Namespace) -> dict:
 def build_parser(model: str | None, help_text: str) -> Parser:
     """The parser, with the recipe of `model` for defaults where one is chosen."""
     parser = Parser("scripts.train", help_text, usage="python -m scripts.train --model NAME --run-dir DIR [options]")
-    defaults = complete(DATA | RUN | (vision.MODELS[model].recipe if model in vision.MODELS else {}))
-    _add_model_arguments(parser, defaults)
+    recipe = find(model).recipe if model in vision.MODELS else {}
+    defaults = with_defaults(DATA | RUN | dict(recipe))
+    _add_model_arguments(parser, defaults, model)
     group = add_data_arguments(parser, defaults)
     group.add("--train-split", str, "NAME", "split to train on (default: train; trainval of voc with boxes)")
     group.add(
@@ -69,9 +79,12 @@ def build_parser(model: str | None, help_text: str) -> Parser:
     return parser
 
 
-def _add_model_arguments(parser, defaults):
-    group = Group(parser, "model", defaults)
-    group.add("--model", str, None, "what to train (needed, unless with --resume)", choices=list(vision.MODELS))
+def _add_model_arguments(parser, defaults, model):
+    group = Group(parser, "model", defaults, model and options_help(model))
+    group.add(
+        "--model", model_name, "NAME", f"what to train (needed, unless with --resume): {', '.join(vision.MODELS)}"
+    )
+    add_import(group.group)
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     text = "weights of a part, such as a backbone, or run of a coarser net: what fits by name and shape is loaded"
@@ -83,14 +96,17 @@ def _add_optimisation_arguments(parser, defaults):
     group = Group(parser, "optimisation", defaults)
     group.add("--epochs", count, "N", "times to go through the training data")
     group.add("--batch-size", count, "N", "samples per step; of a text: places in it that are read side by side")
-    group.add("--optimiser", str, None, "how to descend", choices=["sgd", "adam"])
+    group.add("--optimiser", str, None, "how to descend", choices=list(OPTIMISERS))
     group.add("--lr", positive, "X", "learning rate")
-    group.add("--momentum", fraction, "X", "momentum of sgd")
+    group.add("--momentum", fraction, "X", "momentum of sgd and rmsprop")
     group.add("--weight-decay", not_negative, "X", "weight decay (not of biases)")
-    group.add("--schedule", str, None, "how the learning rate falls", choices=["step", "polynomial", "constant"])
+    group.add("--schedule", str, None, "how the learning rate falls", choices=list(SCHEDULES))
     text = "fractions of the run after which --schedule step divides the rate by 10"
     group.add("--milestones", fraction, "X", text, nargs="+")
-    group.add("--warm-up", count_or_none, "N", "steps in which the learning rate rises to --lr")
+    text = "steps in which the learning rate rises to --lr, a tenth of the run at most"
+    group.add("--warm-up", count_or_none, "N", text)
+    text = "decay of a moving average of the weights, which is evaluated and kept in place of them; 0: none"
+    group.add("--ema", fraction, "X", text)
     group.add("--clip-norm", not_negative, "X", "greatest norm of the gradient; 0: any")
     group.add("--seed", count_or_none, "N", "of weights, order, augmentation and sampling")
 
@@ -106,6 +122,28 @@ def _add_run_arguments(parser, defaults):
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
     group.switch("--debug", "show the traceback of an error")
+
+
+def model_name(text: str) -> str:
+    """The name of a registered model; else an error that names the nearest."""
+    try:
+        return find(text).name
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def options_help(model: str) -> str:
+    """The options of a model for --set: name, kind, default and meaning, a line each."""
+    rows = describe(find(model).options) if model in vision.MODELS else []
+    lines = [f"  {f.name}={_shown(f.default)}  {f.comment or f.kind}" for f in rows]
+    return "\n".join([f"--set NAME=VALUE of {model}, with defaults:", *lines]) if rows else ""
+
+
+def _shown(value):
+    """A default as --set takes it."""
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_shown, value))}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def model_option(text):

@@ -90,6 +90,9 @@ def load(path: str | os.PathLike, **changes) -> Model:
 
     changes: options that differ from training, such as crf=True. Raises ValueError naming what is wrong with the file.
     """
-    from vision.training.saving import find_checkpoint, load_model  # they build models, of which this file knows nothing
+    from vision.training.saving import (  # they build models, of which this file knows nothing
+        find_checkpoint,
+        load_model,
+    )
 
     return load_model(find_checkpoint(path), **changes)[0]

@@ -14,7 +14,7 @@ from vision.options import complete
 class Tiny(NamedTuple):
     """A size of a model for gradient checks: options, and how many generated scenes of which size it is tried on."""
 
-    options: Mapping[str, Any] = {}  # noqa: RUF012  (never written to)
+    options: Mapping[str, Any] = {}
     scenes: int = 2
     size: tuple[int, int] = (32, 48)
 

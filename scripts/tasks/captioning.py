@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scripts.tasks.task import Task, on_its_device, open_shapes, shown, watched
 
 from datasets import Shapes, detection_batch, resize
 from datasets.captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
@@ -22,7 +23,6 @@ from datasets.shapes_language import (
 )
 from nn.layer import Layer
 from nn.layers.adaptive_pool import mean_matrix
-from scripts.tasks.task import Task, on_its_device, open_shapes, shown, watched
 from vision.captioning.draw import draw_attention, draw_caption
 from vision.captioning.metrics import caption_scores
 from vision.sequence import Vocabulary, tokenise

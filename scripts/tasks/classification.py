@@ -6,10 +6,10 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
+from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 
 from datasets import MNIST, CIFAR10Lossless, Shapes, TranslatedMNIST, detection_batch, resize
 from nn.layer import Layer
-from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 from vision.classification.draw import draw_label
 from vision.classification.draw_glimpses import draw_glimpses
 

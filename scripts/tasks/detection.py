@@ -3,10 +3,10 @@
 import time
 
 import numpy as np
+from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 
 from datasets import VOCDetection, detection_batch, find_classes, resize
 from nn.layer import Layer
-from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 from vision.detection.boxes import clip
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections

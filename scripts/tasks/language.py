@@ -4,10 +4,10 @@ import math
 import time
 
 import numpy as np
+from scripts.tasks.task import Task, on_its_device, open_shapes, shown
 
 from datasets import read_texts
 from nn.layer import Layer
-from scripts.tasks.task import Task, on_its_device, open_shapes, shown
 from vision.sequence.char_rnn import nats_per_character
 from vision.sequence.vocabulary import Vocabulary
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 
 from datasets import (
     CamVid,
@@ -19,7 +20,6 @@ from datasets import (
 )
 from nn import Upsample2d
 from nn.layer import Layer
-from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 from vision.segmentation.boundary import boundary_f1
 from vision.segmentation.class_weights import median_frequency
 from vision.segmentation.draw import draw_labels

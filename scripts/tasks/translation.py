@@ -4,10 +4,10 @@ import time
 from itertools import islice
 
 import numpy as np
+from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, open_shapes, shown, watched
 
 from datasets import Dates, Reversal, read_pairs
 from nn.layer import Layer
-from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, open_shapes, shown, watched
 from vision.detection.draw import grid
 from vision.sequence.draw import draw_attention
 from vision.sequence.padding import pad_batch

@@ -4,11 +4,11 @@ import time
 from itertools import islice
 
 import numpy as np
+from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, shown, watched
 
 from datasets import detection_batch, resize
 from datasets.shapes_questions import TYPES, ShapesQuestions
 from nn.layer import Layer
-from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, shown, watched
 from vision.captioning.draw import draw_attention
 from vision.detection.draw import grid
 from vision.sequence import Vocabulary

@@ -1,0 +1,33 @@
+"""Readers of data for the scripts: READERS[task][--data NAME] opens a data set of `datasets` from arguments.
+
+A reader for a task is one more entry in the file of the task. open(arguments, split, classes or None) -> dataset, which
+has len, [index] -> sample, and classes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from scripts.readers import captioning, classification, detection, language, segmentation, translation, vqa
+
+
+class Reader(NamedTuple):
+    """What --data NAME stands for, and the splits that a run takes where none are given."""
+
+    open: Callable
+    train: str
+    val: str
+
+
+READERS: dict[str, dict[str, Reader]] = {
+    room.__name__.rpartition(".")[2]: {
+        name: Reader(open_data, *splits) for name, (open_data, splits) in room.READERS.items()
+    }
+    for room in (captioning, classification, detection, language, segmentation, translation, vqa)
+}
+
+
+def readers_of(task: str) -> dict[str, Reader]:
+    """The readers for a task. Raises ValueError where there are none."""
+    if task not in READERS:
+        raise ValueError(f"there is no data for the task {task!r}, only for {', '.join(READERS)}")
+    return READERS[task]
