@@ -81,9 +81,8 @@ def build_parser(model: str | None, help_text: str) -> Parser:
 
 def _add_model_arguments(parser, defaults, model):
     group = Group(parser, "model", defaults, model and options_help(model))
-    group.add(
-        "--model", model_name, "NAME", f"what to train (needed, unless with --resume): {', '.join(vision.MODELS)}"
-    )
+    text = f"what to train (needed, unless with --resume): {', '.join(vision.MODELS)}"
+    group.add("--model", model_name, "NAME", text)
     add_import(group.group)
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)

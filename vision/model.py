@@ -37,9 +37,9 @@ class Stage:
 class Model(Layer):
     """Base of all models. A subclass is a mirrored pair, `loss` and `backward`, to be read side by side.
 
-    losses, cache = loss(batch, rng): losses is a dict of named values whose sum is minimised. What is sampled or decided
-        on the way (proposals, targets, glimpses) stands in cache.sampled, and loss(batch, rng, sampled) repeats it: a
-        gradient check holds it constant so.
+    losses, cache = loss(batch, rng): losses is a dict of named values whose sum is minimised. What is sampled or
+        decided on the way (proposals, targets, glimpses) stands in cache.sampled, and loss(batch, rng, sampled) repeats
+        it: so a gradient check holds it constant.
     backward(cache): adds the gradients of the sum of the losses to all parameters.
     predict(*inputs): what the task says; inputs are a batch as the network sees it.
 

@@ -87,9 +87,7 @@ def open_photograph(photograph: Photograph) -> np.ndarray:
     if isinstance(photograph, np.ndarray):
         if photograph.dtype != np.uint8 or photograph.ndim not in (2, 3) or photograph.shape[2:] not in ((), (3,)):
             got = f"{photograph.dtype} {photograph.shape}"
-            raise ValueError(
-                f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: images of a batch go to predict"
-            )
+            raise ValueError(f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: batches go to predict")
         return photograph if photograph.ndim == 3 else np.repeat(photograph[..., None], 3, axis=2)
     if isinstance(photograph, Image.Image):
         return np.array(ImageOps.exif_transpose(photograph).convert("RGB"))

@@ -18,12 +18,17 @@ class Reader(NamedTuple):
     val: str
 
 
-READERS: dict[str, dict[str, Reader]] = {
-    room.__name__.rpartition(".")[2]: {
-        name: Reader(open_data, *splits) for name, (open_data, splits) in room.READERS.items()
+def _collected(*rooms) -> dict[str, dict[str, Reader]]:
+    """{name of the room: its READERS}."""
+    return {
+        room.__name__.rpartition(".")[2]: {
+            name: Reader(opens, *splits) for name, (opens, splits) in room.READERS.items()
+        }
+        for room in rooms
     }
-    for room in (captioning, classification, detection, language, segmentation, translation, vqa)
-}
+
+
+READERS = _collected(captioning, classification, detection, language, segmentation, translation, vqa)
 
 
 def readers_of(task: str) -> dict[str, Reader]:

@@ -118,7 +118,7 @@ class Trainer:
         self.average = build_average(self.model, self.recipe)
 
     def run(self) -> Progress:
-        """Train to the end of the last stage. Raises Stopped (Ctrl-C, time limit; saved) or Diverged (as last saved)."""
+        """Train to the end of the last stage. Raises Stopped (Ctrl-C, time limit; saved) or Diverged."""
         self.started = time.monotonic() - self.progress.seconds
         self.deadline = time.monotonic() + self.time_limit
         self.folder.mkdir(parents=True, exist_ok=True)
