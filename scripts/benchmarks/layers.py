@@ -18,7 +18,7 @@ from nn import (
     softmax_cross_entropy,
 )
 from scripts.benchmarks.work import FunctionWork, LayerWork, normal
-from vision.detection.boxes import nms as suppress
+from vision.boxes.nms import nms as suppress
 
 NMS_IOU = 0.7
 IMAGE = (600, 800)  # height and width of the images that boxes lie in

@@ -5,11 +5,13 @@ import pytest
 
 import nn
 import vision
-from datasets import Shapes, detection_batch
+from datasets import Shapes
 from tests.cupy_stand_in import count_transfers, kernels, no_transfers
-from vision.detection.anchors import anchor_targets, base_anchors, grid_anchors
-from vision.detection.boxes import clip, decode, encode, iou
-from vision.detection.proposals import propose, sample_rois
+from vision.boxes.anchors import base_anchors, grid_anchors
+from vision.boxes.boxes import clip, decode, encode, iou
+from vision.boxes.matching import anchor_targets, sample_rois
+from vision.boxes.rpn import propose
+from vision.detection.task import detector_batch
 
 CLASSES = ("circle", "square", "triangle")
 TINY = {
@@ -31,7 +33,7 @@ def detector(dtype, **options):
 
 def scenes(model, dtype, n=2, size=(48, 64)):
     data = Shapes(n, size, seed=5)
-    images, targets = detection_batch([data[i] for i in range(n)], model.preprocess["mean"], model.preprocess["std"])
+    images, targets = detector_batch(model, [data[i] for i in range(n)])
     return images.astype(dtype), targets
 
 
@@ -44,7 +46,7 @@ def step(model, batch, seed=6):
     model.zero_grad()
     losses, cache = model.loss(batch, np.random.default_rng(seed))
     dx = model.backward(cache)
-    return losses, cache.fixed, {"images": dx} | {name: p.grad for name, p in model.parameters().items()}
+    return losses, cache.sampled, {"images": dx} | {name: p.grad for name, p in model.parameters().items()}
 
 
 def assert_close(got, wanted, tolerance, least=1e-3):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from nn.gpu import nms as nms_cuda
 from tests.cupy_stand_in import count_transfers, kernels, no_transfers
-from vision.detection import nms_cuda
-from vision.detection.boxes import nms, nms_among
+from vision.boxes.nms import nms, nms_among
 
 
 def crowd(n, seed=0, dtype=np.float32, scores=10):

@@ -22,8 +22,8 @@ from scripts.tasks.captioning import (
     predict_caption,
 )
 from vision.classification import SqueezeNet
-from vision.training.saving import load_model
 from vision.sequence import Vocabulary, tokenise
+from vision.training.saving import load_model
 
 SMALL = ("width=1", "embedding_size=4", "hidden_size=6")
 SCENES = ("--shapes-train", 10, "--shapes-val", 4, "--shapes-size", 32, 40, "--batch-size", 4, "--pictures", 2)

@@ -2,10 +2,6 @@ import json
 
 import numpy as np
 import pytest
-
-from datasets import Shapes
-from nn.io.checkpoint import read_checkpoint, write_checkpoint
-from scripts.evaluate import main
 from scripts.tasks.detection import (
     describe_detections,
     detect,
@@ -13,6 +9,10 @@ from scripts.tasks.detection import (
     evaluate_detector,
     select_detections,
 )
+
+from datasets import Shapes
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
+from scripts.evaluate import main
 from scripts.train import main as train
 
 PREPROCESS = {"short_side": 60, "max_side": 1000, "mean": (0, 0, 0), "std": (1, 1, 1)}

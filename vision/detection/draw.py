@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from nn.layer import check_shape
-from vision.detection.boxes import area, check_labels, clip, iou
+from vision.boxes.boxes import area, check_labels, clip, iou
 
 # Far apart in hue and lightness, none so pale or so dark that it is lost in a photograph. Class 1 takes the first.
 COLOURS = (

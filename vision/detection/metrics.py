@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nn.layer import check_shape
-from vision.detection.boxes import check_labels, iou
+from vision.boxes.boxes import check_labels, iou
 
 
 def evaluate_detections(

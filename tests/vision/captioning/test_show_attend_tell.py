@@ -10,8 +10,8 @@ from nn import read_checkpoint, write_checkpoint
 from nn.gradcheck import check_model, differentiate
 from vision.captioning.hard_attention import Sampled, log_likelihood, sample, see_sampled
 from vision.captioning.show_attend_tell import doubly_stochastic, parts
-from vision.training.saving import load_model
 from vision.sequence import Vocabulary
+from vision.training.saving import load_model
 
 CAPTIONS = [["a red circle"], ["a blue square left of a red circle", "one blue square"], ["circle"]]
 WORDS = Vocabulary.build([caption for of_image in CAPTIONS for caption in of_image]).words

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vision.detection.boxes import iou
+from vision.boxes.boxes import iou
 from vision.detection.draw import BLACK, COLOURS, WHITE, _free_place, draw_detections, grid
 
 GREY = np.full((600, 800, 3), 100, np.uint8)  # large enough not to be enlarged

@@ -5,12 +5,14 @@ import pytest
 
 import nn
 import vision
-from datasets import Shapes, detection_batch
+from datasets import Shapes
 from nn.gradcheck import check_layer, check_model
 from nn.optim.sgd import Adam, clip_gradient_norm
-from vision.detection.faster_rcnn import DetectionHead, Fixed
+from vision.boxes.region_heads import RegionHead
+from vision.boxes.rpn import RPN
+from vision.detection.faster_rcnn import Options
 from vision.detection.metrics import evaluate_detections
-from vision.detection.rpn import RPNHead
+from vision.detection.task import detector_batch
 
 CLASSES = ("circle", "square", "triangle")
 TINY = {
@@ -25,7 +27,7 @@ def tiny(**options):
 
 def scenes(model, n=2, size=(48, 64), dtype=np.float64):
     data = Shapes(n, size, seed=5)
-    images, targets = detection_batch([data[i] for i in range(n)], model.preprocess["mean"], model.preprocess["std"])
+    images, targets = detector_batch(model, [data[i] for i in range(n)])
     return images.astype(dtype), targets
 
 
@@ -96,7 +98,6 @@ def test_losses_follow_the_equations():
     logits, box_deltas = rng.standard_normal((r, 1 + c)), rng.standard_normal((r, c, 4))
     anchor_labels, anchor_deltas = rng.integers(-1, 2, (2, a)), rng.standard_normal((2, a, 4))
     roi_labels, roi_deltas = np.array([0, 3, 1, 0, 2]), rng.standard_normal((r, 4))
-    fixed = Fixed(anchor_labels, anchor_deltas, None, None, roi_labels, roi_deltas)
 
     def robust(d, beta):
         return sum(0.5 * x * x / beta if abs(x) < beta else abs(x) - 0.5 * beta for x in d)
@@ -111,8 +112,8 @@ def test_losses_follow_the_equations():
     cls = sum(surprise(logits[i], roi_labels[i]) for i in range(r)) / r
     box = sum(robust(box_deltas[i, label - 1] - roi_deltas[i], 1.0) for i, label in enumerate(roi_labels) if label) / r
 
-    rpn, _ = model.rpn_losses((scores, deltas), fixed)
-    head, _ = model.head_losses((logits, box_deltas), fixed)
+    rpn, _ = model.rpn.loss((scores, deltas), anchor_labels, anchor_deltas)
+    head, _ = model.head.loss((logits, box_deltas), roi_labels, roi_deltas)
     assert rpn["rpn_cls"] == pytest.approx(rpn_cls, rel=1e-12)
     assert rpn["rpn_box"] == pytest.approx(10 * rpn_box / (2 * h * w), rel=1e-12)  # lambda = 10, N_reg = locations
     assert head["cls"] == pytest.approx(cls, rel=1e-12)
@@ -122,7 +123,7 @@ def test_losses_follow_the_equations():
 def test_rpn_orders_anchors_as_the_grid_does():
     """Row, column, k: a score at one place of the map comes out at that anchor, and its gradient goes back there."""
     rng = np.random.default_rng(0)
-    head = RPNHead(3, 4, 2, rng=rng)
+    head = RPN(3, 4, Options(rpn_channels=4, anchor_scales=(16, 32), anchor_ratios=(1.0,)), rng=rng)
     (scores, deltas), _ = head.forward(rng.standard_normal((1, 3, 5, 7)).astype(np.float32))
     assert scores.shape == (1, 70, 2)
     assert deltas.shape == (1, 70, 4)
@@ -136,9 +137,11 @@ def test_rpn_orders_anchors_as_the_grid_does():
 @pytest.mark.parametrize("from_scratch", [False, True])
 def test_gradients_of_the_heads(from_scratch):
     rng = np.random.default_rng(0)
-    rpn = RPNHead(3, 5, 2, from_scratch=from_scratch, rng=rng)
+    sizes = {"rpn_channels": 5, "anchor_scales": (16, 32), "anchor_ratios": (1.0,), "hidden": 7, "dropout": 0.4}
+    options = Options(**sizes, from_scratch=from_scratch)
+    rpn = RPN(3, 4, options, rng=rng)
     check_layer(rpn, rng.standard_normal((2, 3, 4, 6)), complex_step=True, tolerance=1e-12)
-    head = DetectionHead(2 * 3 * 4, 3, 7, 0.4, rng=rng)
+    head = RegionHead(2 * 3 * 4, 3, options, rng=rng)
     check_layer(head, rng.standard_normal((5, 2, 3, 4)), complex_step=True, tolerance=1e-12)
     assert (np.std(rpn.conv.weight.value) > 0.1) == from_scratch
     assert np.std(head.cls_score.weight.value) == pytest.approx(0.01, rel=0.5)
@@ -151,7 +154,7 @@ def test_images_without_objects_train_and_padded_ones_predict():
     none = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64), "image_size": (48, 64)}
     losses, cache = model.loss((images, [none, targets[1]]), np.random.default_rng(0))
     assert all(np.isfinite(value) for value in losses.values())
-    assert (cache.fixed.roi_labels[cache.fixed.image_index == 0] == 0).all()
+    assert (cache.sampled.roi_labels[cache.sampled.image_index == 0] == 0).all()
     model.backward(cache)
 
     padded = np.zeros((2, 3, 64, 96), np.float32)
@@ -161,14 +164,14 @@ def test_images_without_objects_train_and_padded_ones_predict():
     assert (found["boxes"] <= [50, 40, 50, 40]).all()
 
 
-def test_training_is_reproducible_and_fixed_repeats_the_choices():
+def test_training_is_reproducible_and_sampled_repeats_the_choices():
     model = tiny()
     batch = scenes(model)
     model.astype(np.float64)
     first, cache = model.loss(batch, np.random.default_rng(7))
     again, _ = model.loss(batch, np.random.default_rng(7))
     other, _ = model.loss(batch, np.random.default_rng(8))
-    repeated, _ = model.loss(batch, np.random.default_rng(8), fixed=cache.fixed)
+    repeated, _ = model.loss(batch, np.random.default_rng(8), sampled=cache.sampled)
     assert first == again == repeated
     assert first != other
 
@@ -176,12 +179,12 @@ def test_training_is_reproducible_and_fixed_repeats_the_choices():
 def test_regions_are_sampled_as_the_paper_says():
     model = tiny(roi_samples=128, anchor_samples=256)
     batch = scenes(model, size=(120, 160))
-    fixed = model.astype(np.float64).loss(batch, np.random.default_rng(0))[1].fixed
+    kept = model.astype(np.float64).loss(batch, np.random.default_rng(0))[1].sampled
     for n in range(2):
-        labels = fixed.roi_labels[fixed.image_index == n]
+        labels = kept.roi_labels[kept.image_index == n]
         assert len(labels) <= 128
         assert 0 < (labels > 0).sum() <= 32  # at most a quarter foreground; the ground truth is always among it
-        sampled = fixed.anchor_labels[n][fixed.anchor_labels[n] >= 0]
+        sampled = kept.anchor_labels[n][kept.anchor_labels[n] >= 0]
         assert len(sampled) == 256
         assert 0 < sampled.sum() <= 128
 
@@ -190,7 +193,7 @@ def test_paper_numbers():
     model = vision.build("faster_rcnn_vgg16", [f"c{i}" for i in range(20)], hidden=16)
     assert model.backbone.stride == 16
     assert model.roi_pool.spatial_scale == 1 / 16
-    assert len(model.base_anchors) == 9
+    assert len(model.rpn.base_anchors) == 9
     assert model.rpn.conv.weight.value.shape == (512, 512, 3, 3)
     assert model.rpn.cls_logits.weight.value.shape == (18, 512, 1, 1)
     assert model.rpn.bbox_pred.weight.value.shape == (36, 512, 1, 1)

@@ -18,10 +18,10 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )  # fmt: skip
 from vision.classification import VGG16
-from vision.training.saving import load_pretrained
 from vision.segmentation import FCN
 from vision.segmentation.fcn import convolutional
 from vision.segmentation.skips import BilinearInterpolation, learned_interpolation
+from vision.training.saving import load_pretrained
 
 STRIDES = (32, 16, 8)
 

@@ -15,8 +15,8 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )
-from vision.training.saving import load_pretrained
 from vision.segmentation.fcn_resnet import FCNResNet
+from vision.training.saving import load_pretrained
 
 
 def tiny(**options):

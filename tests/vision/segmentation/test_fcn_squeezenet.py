@@ -10,8 +10,8 @@ import vision
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import CLASSES, check_gradients, check_image_gradient, normal, overfit, small
 from vision.classification import SqueezeNet
-from vision.training.saving import load_pretrained
 from vision.segmentation import FCNSqueezeNet
+from vision.training.saving import load_pretrained
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 

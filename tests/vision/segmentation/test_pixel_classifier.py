@@ -8,8 +8,8 @@ import pytest
 import vision
 from nn import Conv2d, Sequential, save_state, softmax_cross_entropy
 from nn.gradcheck import check_model
-from vision.training.saving import load_pretrained
 from vision.segmentation import PixelClassifier, median_frequency, weighted_cross_entropy
+from vision.training.saving import load_pretrained
 
 CLASSES = ("sky", "tree", "road")
 

@@ -16,9 +16,9 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )  # fmt: skip
 from vision.classification import VGG16
-from vision.training.saving import load_pretrained
 from vision.segmentation import SegNet
 from vision.segmentation.encoder_decoder import mirrored, widened
+from vision.training.saving import load_pretrained
 
 
 @pytest.mark.parametrize("classes, wanted", [(20, 29_454_548), (11, 29_449_355)])

@@ -1,4 +1,4 @@
-"""Boxes as arrays: overlap, regression targets, clipping and non-maximum suppression.
+"""Boxes as arrays: overlap, regression targets, clipping.
 
 A box is (x1, y1, x2, y2) in pixels, half-open: x2 - x1 is its width (no +1), and a box that covers a whole
 image of size (h, w) is (0, 0, w, h).
@@ -9,12 +9,9 @@ import math
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.gpu.kernels import use_kernels
 from nn.layer import check_shape
-from vision.detection.nms_cuda import nms_by_kernels
 
 MAX_LOG_SIZE = math.log(1000 / 16)  # decode() lets no box grow beyond 62.5 times its anchor: exp() cannot overflow
-NMS_BLOCK = 256  # boxes that nms() settles at once; any number gives the same result
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -85,91 +82,6 @@ def clip(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     clipped[..., 0::2] = xp.clip(boxes[..., 0::2], 0, w)
     clipped[..., 1::2] = xp.clip(boxes[..., 1::2], 0, h)
     return clipped
-
-
-def nms(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    iou_threshold: float,
-    classes: np.ndarray | None = None,
-    max_keep: int | None = None,
-) -> np.ndarray:
-    """Greedy non-maximum suppression: indices of the boxes to keep, highest score first.
-
-    In order of falling score (equal scores: lower index first) a box is kept unless its IoU with a box already kept,
-    of the same class where `classes` is given, is greater than `iou_threshold`.
-
-    boxes (N, 4), scores (N,), classes (N,) -> (K,) int64. At most max_keep indices are returned (None: all).
-    The greedy rule reads as a loop over boxes. Here it goes by blocks of NMS_BLOCK boxes: what boxes kept earlier
-    suppress is dropped from the block, then the rule is solved inside it by matrix operations, see _greedy. On a GPU
-    see vision.detection.nms_cuda.
-    """
-    check_shape("nms", boxes=(boxes, ("N", 4)), scores=(scores, ("N",)))
-    xp = array_module(boxes)
-    if classes is not None:
-        check_labels("nms", boxes, classes=classes)
-    if use_kernels(boxes):
-        return nms_by_kernels(boxes, scores, iou_threshold, classes, max_keep=max_keep)
-    classes = xp.zeros(len(boxes), np.int64) if classes is None else classes
-    limit = len(boxes) if max_keep is None else max_keep
-    kept = xp.empty(0, np.int64)
-    order = xp.argsort(-scores, kind="stable")
-    for start in range(0, len(order), NMS_BLOCK):
-        if len(kept) >= limit:
-            break
-        rest = order[start : start + NMS_BLOCK]
-        for k in range(0, len(kept), NMS_BLOCK):  # in pieces, so that the overlaps stay in the processor's cache
-            rest = rest[~_suppresses(kept[k : k + NMS_BLOCK], rest, boxes, classes, iou_threshold).any(axis=0)]
-        rest = rest[_greedy(_suppresses(rest, rest, boxes, classes, iou_threshold))]
-        kept = xp.concatenate([kept, rest])
-    return kept[:limit]
-
-
-def nms_among(
-    valid: np.ndarray,
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    iou_threshold: float,
-    classes: np.ndarray | None = None,
-    pre_nms: int | None = None,
-    max_keep: int | None = None,
-) -> np.ndarray:
-    """`nms` among the boxes (N, 4) where valid (N,) is True, of which the pre_nms best by score count (None: all).
-
-    On a GPU the boxes that are valid are never listed, which would mean to wait for their number.
-    """
-    if use_kernels(boxes):
-        return nms_by_kernels(boxes, scores, iou_threshold, classes, valid, pre_nms, max_keep)
-    xp = array_module(boxes)
-    chosen = xp.flatnonzero(valid)
-    if pre_nms is not None:
-        chosen = chosen[xp.argsort(-scores[chosen], kind="stable")[:pre_nms]]
-    classes = None if classes is None else classes[chosen]
-    return chosen[nms(boxes[chosen], scores[chosen], iou_threshold, classes, max_keep)]
-
-
-def _suppresses(i, j, boxes, classes, iou_threshold):
-    """(I, J) bool: does box i, once kept, suppress a lower box j?"""
-    return (iou(boxes[i], boxes[j]) > iou_threshold) & (classes[i][:, None] == classes[j])
-
-
-def _greedy(suppresses):
-    """Solve keep[j] = not any(keep[i] and suppresses[i, j] for i < j), the greedy rule, for all j at once.
-
-    Start from "all kept" and apply the equation until nothing changes. After t rounds the first t entries are right
-    for good, since each depends on earlier ones alone, so it ends, and at the only solution there is. The number of
-    rounds is the length of the longest chain of suppressions: a handful.
-
-    Reference: Zheng et al. 2020, arXiv:2005.03572, sec. 3.3 (Cluster-NMS)
-    """
-    xp = array_module(suppresses)
-    by_earlier = xp.triu(suppresses, k=1)
-    keep = xp.ones(len(suppresses), bool)
-    while True:
-        updated = ~by_earlier[keep].any(axis=0)
-        if xp.array_equal(updated, keep):
-            return keep
-        keep = updated
 
 
 def _centre_and_size(boxes):

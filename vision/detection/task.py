@@ -1,40 +1,35 @@
-"""Detection, as the scripts see it."""
+"""Detection as a task: batches, average precision, tables, JSON, pictures."""
 
 import time
+from typing import Any
 
 import numpy as np
-from scripts.tasks.task import Task, known, on_its_device, open_shapes, shown, watched
 
-from datasets import VOCDetection, detection_batch, find_classes, resize
-from nn.layer import Layer
-from vision.detection.boxes import clip
+from vision.detection.detector import Detector
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections
+from vision.task import TASKS, Task, known, shown, watched
 
 
-def open_voc(arguments, split: str, classes=None) -> VOCDetection:
-    """A folder in Pascal VOC's layout; without class names, those that occur in the split."""
-    if not arguments.root:
-        raise ValueError("--data voc needs --root DIR: the folder that holds JPEGImages, Annotations and ImageSets")
-    return VOCDetection(arguments.root, split, classes or find_classes(arguments.root, split))
+def detector_batch(model: Detector, samples: list[dict]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """images (N, 3, H, W) float32 as the model sees them, and a dict of targets for each.
+
+    Targets: boxes (K, 4), labels (K,), difficult (K,), id (where the sample has them), in pixels of the padded image;
+    image_size (h, w) without the padding.
+    """
+    images, targets = model.preprocess.batch([sample["image"] for sample in samples]), []
+    for sample in samples:
+        target = {key: sample[key] for key in ("boxes", "labels", "difficult", "id") if key in sample}
+        targets.append(target | {"image_size": sample["image"].shape[:2]})
+    return images, targets
 
 
-def detector_batch(samples: list[dict], preprocess: dict) -> tuple[np.ndarray, list[dict]]:
-    """Normalised images, and a dict per image with what belongs to it: see datasets.detection_batch."""
-    return detection_batch(samples, preprocess["mean"], preprocess["std"])
+def detect(model: Detector, sample: dict) -> dict:
+    """Boxes (K, 4), labels, scores and names that the model finds, in the pixels of the sample's own image."""
+    return model.detect(sample["image"])
 
 
-def detect(model: Layer, sample: dict) -> dict:
-    """Boxes (K, 4), labels and scores (K,) that the model finds, in the pixels of the sample's own image."""
-    preprocess, (h, w) = model.preprocess, sample["image"].shape[:2]
-    resized = resize(sample, short_side=preprocess["short_side"], max_side=preprocess["max_side"])
-    images, _ = detector_batch([resized], preprocess)
-    found = on_its_device(model, model.predict, images)[0]
-    scale = np.array([*resized["scale"], *resized["scale"]], found["boxes"].dtype)
-    return {**found, "boxes": clip(found["boxes"] / scale, (h, w))}
-
-
-def evaluate_detector(model: Layer, dataset) -> dict:
+def evaluate_detector(model: Detector, dataset) -> dict:
     """AP at IoU 0.5 of every class and their mean, by area and by 11 points, and the speed, reading included."""
     started = time.monotonic()
     found, truth = [], []
@@ -95,10 +90,8 @@ def draw_prediction(image: np.ndarray, prediction: dict, classes, sample: dict |
     )
 
 
-DETECTION = Task(
+TASKS["detection"] = Task(
     metric="AP50",
-    data={"shapes": open_shapes, "voc": open_voc},
-    splits={"shapes": ("train", "val"), "voc": ("trainval", "test")},
     collate=detector_batch,
     predict=detect,
     evaluate=evaluate_detector,

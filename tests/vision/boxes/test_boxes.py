@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from vision.detection import boxes as boxes_module
-from vision.detection.boxes import area, clip, decode, encode, iou, nms
+import nn
+from nn.cpu import nms as fast
+from vision.boxes.boxes import area, clip, decode, encode, iou
+from vision.boxes.nms import nms
 
 
 def random_boxes(rng, n, size=100, dtype=np.float64, whole=False):
@@ -110,6 +112,12 @@ def test_clip():
     assert clip(boxes.reshape(3, 1, 4), (50, 80)).shape == (3, 1, 4)
 
 
+@pytest.fixture(params=["plain", "default"], autouse=True)
+def textbook_too(request, monkeypatch):
+    """Every test here runs on the textbook's loop over boxes as well."""
+    monkeypatch.setattr(nn.config, "plain", request.param == "plain")
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_nms_equals_the_loop(seed):
     rng = np.random.default_rng(seed)
@@ -130,7 +138,7 @@ def test_nms_does_not_depend_on_the_block_size(block, monkeypatch):
     rng = np.random.default_rng(3)
     boxes, scores, classes = random_boxes(rng, 150), rng.random(150), rng.integers(0, 2, 150)
     expected = naive_nms(boxes, scores, 0.4, classes)
-    monkeypatch.setattr(boxes_module, "NMS_BLOCK", block)
+    monkeypatch.setattr(fast, "NMS_BLOCK", block)
     assert nms(boxes, scores, 0.4, classes).tolist() == expected
     assert nms(boxes, scores, 0.4, classes, max_keep=60).tolist() == expected[:60]
 
@@ -140,7 +148,7 @@ def test_nms_of_5000_boxes_spans_many_blocks():
     boxes = random_boxes(rng, 5000, size=400, dtype=np.float32)
     scores = rng.random(5000).astype(np.float32)
     keep = nms(boxes, scores, 0.5)
-    assert len(keep) > 3 * boxes_module.NMS_BLOCK
+    assert len(keep) > 3 * fast.NMS_BLOCK
     assert keep.tolist() == naive_nms_of_rows(boxes, scores, 0.5)
     assert nms(boxes, scores, 0.5, max_keep=700).tolist() == keep[:700].tolist()
 

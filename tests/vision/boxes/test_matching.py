@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from vision.detection.anchors import base_anchors, grid_anchors
-from vision.detection.boxes import encode, iou
-from vision.detection.proposals import propose, sample_rois
+from vision.boxes.anchors import base_anchors, grid_anchors
+from vision.boxes.boxes import encode, iou
+from vision.boxes.matching import sample_rois
+from vision.boxes.rpn import propose
 
 IMAGE = (60, 90)
 

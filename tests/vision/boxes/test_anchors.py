@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from vision.detection.anchors import anchor_targets, base_anchors, grid_anchors, inside
-from vision.detection.boxes import encode, iou
+from vision.boxes.anchors import base_anchors, grid_anchors, inside
+from vision.boxes.boxes import encode, iou
+from vision.boxes.matching import anchor_targets
 
 EVERYTHING = {"samples": 10**6}  # no sampling: every anchor that counts
 

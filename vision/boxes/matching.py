@@ -1,4 +1,7 @@
-"""From the region proposal network to the detection head: proposals, and the sample of them it is trained on."""
+"""Matching: what each anchor and each region is to learn, and the sample of them that a step is trained on.
+
+Pure functions of boxes and a random generator: no gradient goes through them.
+"""
 
 from collections.abc import Sequence
 
@@ -6,38 +9,59 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.layer import check_shape
-from vision.detection.boxes import check_labels, check_positive_size, clip, decode, encode, iou, nms_among
-from vision.detection.sampling import largest, shuffled
+from vision.boxes.anchors import inside
+from vision.boxes.boxes import check_labels, check_positive_size, encode, iou
+from vision.boxes.sampling import largest, shuffled
 
 
-def propose(
-    scores: np.ndarray,
-    deltas: np.ndarray,
+def anchor_targets(
     anchors: np.ndarray,
+    gt_boxes: np.ndarray,
     image_size: tuple[int, int],
+    rng: np.random.Generator,
     *,
-    pre_nms: int = 12000,
-    post_nms: int = 2000,
-    nms_iou: float = 0.7,
-    min_size: float = 16,
+    positive_iou: float = 0.7,
+    negative_iou: float = 0.3,
+    samples: int = 256,
+    positive_fraction: float = 0.5,
+    border: float = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Region proposals of one image, best first.
+    """What the region proposal network is to answer at each anchor, for one image.
 
-    Anchors moved by their deltas, clipped to the image; those narrower or lower than min_size pixels are dropped;
-    the pre_nms best by score go through non-maximum suppression at nms_iou; the post_nms best of them are returned.
+    Positive (1): the anchor or anchors with the highest IoU with some ground-truth box, and every anchor with an
+    IoU of positive_iou or more. Negative (0): below negative_iou with all boxes, and not positive. Everything else,
+    and all anchors that cross the image boundary by more than `border` pixels, do not count (-1). Of these, at most
+    samples * positive_fraction positives and then negatives up to `samples` are drawn at random; the rest becomes -1.
 
-    scores (A,) objectness, a logit or a probability, deltas (A, 4), anchors (A, 4), image_size (h, w)
-    -> boxes (M, 4), scores (M,), M <= post_nms, possibly 0. The defaults are those of training: nms_iou and post_nms
-    from the paper, pre_nms and min_size from its code. For testing they are pre_nms = 6000, post_nms = 300.
+    anchors (A, 4), gt_boxes (G, 4), G = 0 allowed, image_size (h, w) without padding
+    -> labels (A,) int64, deltas (A, 4): `encode` of the box that the anchor overlaps most, 0 where not positive.
+    Raises ValueError for ground truth of zero size.
 
-    Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.3
+    Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2 (labels), 3.1.3 (sampling), 3.3 (boundary)
     """
-    check_shape("propose", scores=(scores, ("A",)), deltas=(deltas, ("A", 4)), anchors=(anchors, ("A", 4)))
-    boxes = clip(decode(deltas, anchors), image_size)
-    # A comparison with NaN is False: boxes of a network that has diverged are dropped here, and its loss tells.
-    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1)
-    keep = nms_among(large, boxes, scores, nms_iou, pre_nms=pre_nms, max_keep=post_nms)
-    return boxes[keep], scores[keep]
+    check_shape("anchor_targets", anchors=(anchors, ("A", 4)), gt_boxes=(gt_boxes, ("G", 4)))
+    check_positive_size("anchor_targets", gt_boxes=gt_boxes)
+    xp, is_inside = array_module(anchors), inside(anchors, image_size, border)
+    labels = xp.full(len(anchors), -1, np.int64)
+    deltas = xp.zeros_like(anchors)
+    # On a GPU all anchors, those outside without overlap: to list the ones inside would mean to wait for their number.
+    candidates = np.flatnonzero(is_inside) if xp is np else xp.arange(len(anchors))
+    is_inside = is_inside[candidates]
+    overlap = iou(anchors[candidates], gt_boxes) * is_inside[:, None]
+    highest = largest(overlap, axis=1)
+    best_for_a_box = ((overlap == largest(overlap, axis=0)) & (overlap > 0)).any(axis=1)
+    is_positive = is_inside & (best_for_a_box | (highest >= positive_iou))
+    is_negative = is_inside & ~is_positive & (highest < negative_iou)
+
+    positive, negative = shuffled([is_positive, is_negative], samples, rng)
+    positive = positive[: int(samples * positive_fraction)]
+    negative = negative[: samples - len(positive)]
+    labels[candidates[positive]] = 1
+    labels[candidates[negative]] = 0
+    if len(positive):
+        gt = overlap[positive].argmax(axis=1)
+        deltas[candidates[positive]] = encode(gt_boxes[gt], anchors[candidates[positive]])
+    return labels, deltas
 
 
 def sample_rois(

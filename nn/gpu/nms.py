@@ -1,19 +1,21 @@
-"""Non-maximum suppression on a GPU, by the kernels of nms.cu: the boxes never leave it, only how many are kept does."""
-
-from pathlib import Path
+"""Non-maximum suppression on a GPU, by the kernels of nn/gpu/nms.cu: only the number of boxes kept leaves it."""
 
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.gpu.kernels import launch
+from nn.gpu.kernels import launch, use_kernels
 
-KERNELS = Path(__file__).with_name("nms.cu")
 WORDS_TOGETHER = 1 << 24  # words of 64 bits, one for each box and 64 others, that exist at once: 128 megabytes
 THREADS = 256  # of the one block that goes through the boxes
 
 
-def nms_by_kernels(boxes, scores, iou_threshold, classes=None, valid=None, pre_nms=None, max_keep=None):
-    """`nms_among` for CuPy's arrays.
+def takes(boxes) -> bool:
+    """Boxes of float32 or float64 on a GPU."""
+    return use_kernels(boxes)
+
+
+def keep_best(boxes, scores, iou_threshold, classes=None, valid=None, pre_nms=None, max_keep=None):
+    """vision.boxes.nms.keep_best, for boxes (N, 4) on a GPU.
 
     A matrix of bits says which box would suppress which; the greedy rule then runs over it in one block of threads.
     """
@@ -34,12 +36,12 @@ def nms_by_kernels(boxes, scores, iou_threshold, classes=None, valid=None, pre_n
         rows = min(together, n - first)
         suppresses, count = xp.empty((rows, words), np.uint64), rows * words
         arrays, threshold = (suppresses, boxes, classes, candidates), float(iou_threshold)
-        launch(KERNELS, "nms_suppresses", count, boxes.dtype, *arrays, count, first, words, threshold)
+        launch("nms", "nms_suppresses", count, boxes.dtype, *arrays, count, first, words, threshold)
         arrays, sizes = (kept, found, removed, suppresses, candidates), (first, rows, words, limit)
-        launch(KERNELS, "nms_keep", THREADS, boxes.dtype, *arrays, *sizes, block=THREADS)
+        launch("nms", "nms_keep", THREADS, boxes.dtype, *arrays, *sizes, block=THREADS)
     return order[kept[: number_kept(found)]]
 
 
 def number_kept(found) -> int:
-    """The one number that leaves the GPU: how long the list of boxes is that goes on from here."""
+    """The one value that leaves the GPU: how many boxes are kept."""
     return int(found[0])

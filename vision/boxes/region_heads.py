@@ -1,0 +1,82 @@
+"""Heads of region detectors: from a pooled region to class scores and boxes, with its loss and its detections."""
+
+import numpy as np
+
+from nn import Dropout, Linear, ReLU, Sequential, smooth_l1, softmax_cross_entropy
+from nn.dispatch import array_module
+from nn.layer import Layer
+from vision.boxes.boxes import clip, decode
+from vision.boxes.matching import sample_rois
+from vision.boxes.nms import nms_among
+from vision.boxes.rpn import gaussian
+
+
+class RegionHead(Layer):
+    """Class scores and per-class box deltas of each pooled region.
+
+    pooled (R, C, ph, pw) -> logits (R, 1 + classes), index 0 for background, and deltas (R, classes, 4), normalised.
+    Two hidden layers, named like torchvision's classifier.0 and classifier.3 of VGG-16, and two sibling outputs, which
+    start from Gaussians of standard deviation 0.01 and 0.001 (sec. 2.3). options: those of Faster R-CNN that concern
+    regions and detections.
+
+    Reference: Girshick 2015, Fast R-CNN, arXiv:1504.08083, sec. 2.1 to 2.3.
+    """
+
+    def __init__(self, in_features: int, classes: int, options, *, rng: np.random.Generator):
+        self.options, self.classes, hidden = options, classes, options.hidden
+        self.classifier = Sequential(
+            Linear(in_features, hidden, rng=rng), ReLU(), Dropout(options.dropout, rng=rng.spawn(1)[0]),
+            Linear(hidden, hidden, rng=rng), ReLU(), Dropout(options.dropout, rng=rng.spawn(1)[0]),
+        )  # fmt: skip
+        self.cls_score = Linear(hidden, 1 + classes, rng=rng)
+        self.bbox_pred = Linear(hidden, 4 * classes, rng=rng)
+        self.cls_score.weight.value[...] = gaussian((1 + classes, hidden), 0.01, rng)
+        self.bbox_pred.weight.value[...] = gaussian((4 * classes, hidden), 0.001, rng)
+
+    def forward(self, x, training=True):
+        flat = x.reshape(len(x), x.shape[1] * x.shape[2] * x.shape[3])  # (R, C * ph * pw)
+        hidden, c_hidden = self.classifier.forward(flat, training)
+        logits, c_logits = self.cls_score.forward(hidden, training)
+        deltas, c_deltas = self.bbox_pred.forward(hidden, training)
+        return (logits, deltas.reshape(len(x), self.classes, 4)), (x.shape, c_hidden, c_logits, c_deltas)
+
+    def backward(self, dy, cache):
+        dlogits, ddeltas = dy
+        x_shape, c_hidden, c_logits, c_deltas = cache
+        dhidden = self.cls_score.backward(dlogits, c_logits)
+        dhidden = dhidden + self.bbox_pred.backward(ddeltas.reshape(len(dlogits), 4 * self.classes), c_deltas)
+        return self.classifier.backward(dhidden, c_hidden).reshape(x_shape)
+
+    def loss(self, outputs, labels, deltas):
+        """Eq. 1: classification + regression of the true class's box, both over the sampled regions.
+
+        labels (R,), 0 for background, deltas (R, 4): those of `sample`. -> losses, gradients of outputs.
+        """
+        logits, predicted = outputs
+        cls, dlogits = softmax_cross_entropy(logits, labels)
+        xp = array_module(logits)
+        own_class = labels[:, None] == xp.arange(1, 1 + self.classes)  # (R, classes), nowhere for background
+        target = xp.broadcast_to(deltas[:, None], predicted.shape)
+        box, ddeltas = smooth_l1(predicted, target, 1.0, own_class[..., None], normaliser=max(len(logits), 1))
+        return {"cls": cls, "box": box}, (dlogits, ddeltas)
+
+    def sample(self, proposals, target: dict, rng: np.random.Generator):
+        """rois (R, 4), labels (R,) and deltas (R, 4) of one image: see sample_rois."""
+        o = self.options
+        return sample_rois(
+            proposals, target["boxes"], target["labels"], rng, num_classes=self.classes, samples=o.roi_samples,
+            foreground_fraction=o.foreground_fraction, foreground_iou=o.foreground_iou,
+            background_iou=o.background_iou, delta_std=o.delta_std,
+        )  # fmt: skip
+
+    def detections(self, outputs, rois, image_size: tuple[int, int]) -> dict:
+        """boxes, labels, scores of one image: above the score threshold, after non-maximum suppression by class."""
+        (logits, deltas), o = outputs, self.options
+        xp = array_module(logits)
+        e = xp.exp(logits - logits.max(axis=1, keepdims=True))
+        scores = (e / e.sum(axis=1, keepdims=True))[:, 1:].ravel()  # (R * classes,)
+        scaled = xp.stack([deltas[..., i] * std for i, std in enumerate(o.delta_std)], axis=-1)
+        boxes = clip(decode(scaled, rois[:, None]), image_size).reshape(-1, 4)  # (R * classes, 4)
+        labels = xp.arange(len(boxes)) % self.classes + 1
+        keep = nms_among(scores >= o.score_threshold, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
+        return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}

@@ -1,0 +1,32 @@
+"""The base of all detectors: their own door, from a photograph to boxes in its pixels."""
+
+import numpy as np
+
+from vision.boxes.boxes import clip
+from vision.model import Model
+from vision.preprocess import Photograph, open_photograph
+from vision.task import on_its_device
+
+
+class Detector(Model):
+    """A model that finds boxes.
+
+    loss((images, targets), rng): images (N, 3, H, W) normalised as `preprocess` says, targets one dict an image with
+    boxes (K, 4) in its pixels, labels (K,) in 1 .. classes and image_size (h, w) without padding.
+    predict(images, image_sizes=None): a list of dicts boxes (D, 4) float32, labels (D,), scores (D,), best first;
+    where the images are. image_sizes [(h, w), ...] where images are padded.
+    """
+
+    def detect(self, photograph: Photograph) -> dict:
+        """boxes (D, 4) in the photograph's pixels, labels (D,), scores (D,) and names [D], best first.
+
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none of these.
+        """
+        image = open_photograph(photograph)
+        (h, w), scaled = image.shape[:2], self.preprocess.scaled(image)
+        sizes = [scaled.shape[:2]]
+        found = on_its_device(self, self.predict, self.preprocess.batch([scaled]), sizes)[0]
+        sx, sy = scaled.shape[1] / w, scaled.shape[0] / h
+        boxes = clip(found["boxes"] / np.array([sx, sy, sx, sy], found["boxes"].dtype), (h, w))
+        names = [self.classes[label - 1] for label in found["labels"]]
+        return {"boxes": boxes, "labels": found["labels"], "scores": found["scores"], "names": names}
