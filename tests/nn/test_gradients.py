@@ -81,7 +81,7 @@ def test_every_public_layer_and_loss_has_a_case():
 
 
 def test_every_layer_defined_in_nn_is_public():
-    modules = [importlib.import_module(f"nn.{m.name}") for m in pkgutil.iter_modules(nn.__path__)]
+    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(nn.__path__, "nn.")]
     layers = {v for m in modules for v in vars(m).values() if inspect.isclass(v) and issubclass(v, nn.Layer)}
     assert {layer.__name__ for layer in layers if not layer.__name__.startswith("_")} <= set(nn.__all__)
 

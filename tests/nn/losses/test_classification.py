@@ -12,8 +12,8 @@ import pytest
 import nn
 from nn.cases.losses import LOSSES
 from nn.gradcheck import is_loss
+from nn.losses import classification as losses
 from nn.losses.classification import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
-from nn.losses.classification import classification as losses
 
 RNG = np.random.default_rng(20)
 LOGITS = RNG.normal(size=(3, 5, 2, 4)) * 3
@@ -327,12 +327,12 @@ def test_bad_input_of_softmax_cross_entropy():
 
 
 def functions_of_nn():
-    """Every public function defined in a module of nn."""
-    for module in pkgutil.iter_modules(nn.__path__):
-        members = vars(importlib.import_module(f"nn.{module.name}")).items()
-        for name, member in members:
-            if inspect.isfunction(member) and member.__module__ == f"nn.{module.name}" and not name.startswith("_"):
-                yield member
+    """Every public function defined in a module of nn, but for the faster versions of the same functions."""
+    for found in pkgutil.walk_packages(nn.__path__, "nn."):
+        if not found.name.startswith(("nn.cpu", "nn.gpu")):
+            for name, member in vars(importlib.import_module(found.name)).items():
+                if inspect.isfunction(member) and member.__module__ == found.name and not name.startswith("_"):
+                    yield member
 
 
 def test_no_loss_is_forgotten():
