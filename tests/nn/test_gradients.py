@@ -11,15 +11,7 @@ import pytest
 import nn
 from nn.cases import LAYERS, LOSSES, LayerCase, randomise, without_case
 from nn.gradcheck import check_contract, check_layer, check_loss
-
-
-def parameters(registry):
-    """Every (owner, case) of a registry, and readable ids."""
-    return [
-        pytest.param(owner, case, id=f"{owner.__name__}-{name}")
-        for owner, cases in registry.items()
-        for name, case in cases.items()
-    ]
+from tests.registered import parameters
 
 
 @pytest.mark.parametrize("complex_step", [False, True])
