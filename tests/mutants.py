@@ -104,7 +104,7 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "for shift in range(1, min(below, channels - 1) + 1):",
      "adds empty slices"),
     ("losses/classification", "index",
-     "positive = logits.real > 0",
+     "positive = x.real > 0",
      "both forms agree at 0"),
     ("losses/metric", "index",
      "slack = xp.where(slack.real > 0, slack, 0)",

@@ -14,7 +14,8 @@ import numpy as np
 from nn import Dropout, Linear, ReLU, RoIPool, Sequential
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
-from nn.losses.classification import smooth_l1, softmax_cross_entropy
+from nn.losses.classification import softmax_cross_entropy
+from nn.losses.regression import smooth_l1
 from vision.backbones import small_vgg, vgg16
 from vision.classification.classifier import complete
 from vision.detection.anchors import anchor_targets, base_anchors, grid_anchors
