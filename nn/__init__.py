@@ -42,9 +42,14 @@ from nn.layers.roi_warp import RoIWarp
 from nn.layers.softmax import LogSoftmax, Softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 from nn.layers.upsample import Upsample2d
-from nn.losses.classification import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
-from nn.losses.hinge import hinge, multiclass_hinge
+from nn.losses.classification import (
+    binary_cross_entropy_with_logits,
+    hinge,
+    multiclass_hinge,
+    softmax_cross_entropy,
+)
 from nn.losses.metric import contrastive, triplet
+from nn.losses.regression import l1, l2, smooth_l1
 from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
 from nn.optim.ema import ExponentialMovingAverage
 from nn.optim.optimiser import clip_gradient_norm, decay_groups

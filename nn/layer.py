@@ -10,6 +10,8 @@ from nn.dispatch import array_module
 from nn.gpu.device import device_of, is_count, to_device
 from nn.gpu.multi_tensor import zero
 
+FLOATS = "fdFD"  # the dtypes of layers and losses by NumPy's letters: float32, float64, and complex ones of both
+
 
 class Parameter:
     """An array that is learned: `value`, its gradient `grad` of the same shape, and whether it is `trainable`."""
@@ -145,16 +147,15 @@ def _misfit(array, own):
 def check_shape(owner, **arrays) -> None:
     """Raise ValueError unless every array has its wanted shape.
 
-    check_shape(self, x=(x, ("N", 64, "H", "W"))) takes numbers as they are; a letter stands for any size, the same
-    size wherever the letter comes again; None fits any size. The owner is a layer or a name. Raises TypeError for what
-    is not an array, and for arrays of integers or bools, which carry no gradients.
+    check_shape(self, x=(x, ("N", 64, "H", "W"))): a number is a size, a letter is any size, the same size wherever the
+    letter comes again; None is any size. The owner is a layer or a name. Raises TypeError for what is not an array of
+    float32, float64 or complex numbers: integers and bools carry no gradients, and float16 is too coarse for sums.
     """
     who = owner if isinstance(owner, str) else type(owner).__name__
     letters = {}
     for name, (array, wanted) in arrays.items():
-        if not hasattr(array, "shape") or array.dtype.kind not in "fc":
-            got = getattr(array, "dtype", type(array).__name__)
-            raise TypeError(f"{who}: {name} must be an array of floats, got {got}: convert with x.astype(np.float32)")
+        if not hasattr(array, "dtype") or array.dtype.char not in FLOATS:
+            raise TypeError(not_floats(who, name, array))
         known = dict(letters)  # from the arrays before this one
         fits = len(array.shape) == len(wanted) and all(
             want is None or size == (letters.setdefault(want, size) if isinstance(want, str) else want)
@@ -163,6 +164,12 @@ def check_shape(owner, **arrays) -> None:
         if not fits:
             text = ", ".join(f"{want}={known[want]}" if want in known else str(want) for want in wanted)
             raise ValueError(f"{who}: {name} must have shape ({text}), got {tuple(array.shape)}")
+
+
+def not_floats(who: str, name: str, array) -> str:
+    """What check_shape says of an array that is not of a dtype in FLOATS, or of what is no array."""
+    got = getattr(array, "dtype", type(array).__name__)
+    return f"{who}: {name} must be an array of floats, got {got}: convert with x.astype(np.float32)"
 
 
 def pair(owner, name: str, value, minimum: int) -> tuple[int, int]:

@@ -1,13 +1,14 @@
-"""Would the tests notice a wrong backward? Errors planted in nn/*.py one at a time, and the tests run on each.
+"""Would the tests notice a wrong backward? Errors planted in the modules of nn one at a time, the tests run on each.
 
     python -m tests.mutants [FILE ...] [--limit N] [--jobs 2] [--seed S] [--kinds sign factor ...]
 
-for example `python -m tests.mutants nn/conv*.py --limit 20`, from the root of the project. Without FILE it goes over
-all of nn. For every file it lists the errors of tests/planted_errors.py that its backwards can be given: functions with
-backward or gradient in their names, losses, and what these call. --limit takes N of them for each file at random, by
---seed; without it all are tried. The tests are collected once; each mutant is a fork of that process in which the
-functions of the file have the mutant's code, and which runs the gradient cases of the layers concerned and
-tests/nn/test_<file>.py until the first failure. No file is written.
+for example `python -m tests.mutants nn/*/conv*.py --limit 20`, from the root of the project. Without FILE it goes over
+all rooms of nn but nn/gpu, which is tested on a GPU or the stand-in for one. For every file it lists the errors of
+tests/planted_errors.py that its backwards can be given: functions with backward or gradient in their names, losses, and
+what these call. --limit takes N of them for each file at random, by --seed; without it all are tried. The tests are
+collected once; each mutant is a fork of that process in which the functions of the file have the mutant's code, and
+which runs the gradient cases of the layers concerned, their textbook cases and the test with the same path
+(nn/layers/conv.py: tests/nn/layers/test_conv.py) until the first failure. No file is written.
 
 A row for each: file, line, kind, what became of it (`caught`, `timeout`: an endless loop, noticed as well, `known` or
 `SURVIVED`), what was replaced -> by what. The exit status is 1 if any SURVIVED: a test is missing, or else the change
@@ -19,6 +20,7 @@ import argparse
 import ast
 import functools
 import gc
+import importlib
 import os
 import random
 import signal
@@ -33,96 +35,99 @@ from tests.planted_errors import KINDS, Mutant, called, mutants, reached
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 40  # seconds of computing for the tests of one mutant
-# Modules of nn without backwards of their own.
-PLUMBING = {"backend", "checking", "contract", "device", "gradcheck", "layer", "optimiser", "pieces", "random"}
+ROOMS = "*.py", "layers/*.py", "losses/*.py", "optim/*.py", "cpu/*.py", "io/*.py"
+WALKS = "test_gradients.py", "test_textbook.py"  # these go over the registered cases of all layers and losses
+# Modules without backwards of their own.
+PLUMBING = {"checking", "contract", "cpu/chunks", "cpu/parallel", "dispatch", "gradcheck", "layer", "optim/optimiser"}
+PLUMBING |= {"random"}
 
 ROOM, PIECES = "only makes an array larger than what is used of it", "only cuts the work into other pieces"
 # fmt: off
 KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can tell the difference
-    ("activation", "index",
+    ("layers/activation", "index",
      'e = -xp.abs(x) if x.dtype.kind == "f" else xp.where(x > 0, -x, x)',
      "-0 is 0"),
-    ("activation", "index",
+    ("layers/activation", "index",
      "xp.maximum(e, x > 0, out=out)  # 1 or e",
      "e is 1 where x is 0"),
-    ("attention", "assign",
+    ("layers/attention", "assign",
      "dkeys += weights[:, :, None] * dcontext[:, None, :]",
      "dkeys are zeros before"),
-    ("batchnorm", "mask factor",
+    ("layers/batch_norm", "mask factor",
      "return max(CHANNELS_TOGETHER, NUMBERS_SIDE_BY_SIDE * len(x)) if x.ndim == 2 else CHANNELS_TOGETHER",
      PIECES),
-    ("bilinear", "mask",
+    ("layers/bilinear", "mask",
      "by = scatter_by_counting if config.plain or dy_rows.shape[1] <= FEW_CHANNELS else scatter_by_sorting",
      "both ways give the same sums"),
-    ("bilinear", "mask",
+    ("layers/bilinear", "mask",
      "sign = xp.asarray([-1, 1], dtype).reshape(2, *[1] * position.ndim)",
      "positions stand in one row"),
-    ("bilinear", "mask factor sign index term assign axis",
+    ("layers/bilinear", "mask factor sign index term assign axis",
      "out[...] = rows[index]",
      "for CuPy arrays, which only a machine with a GPU has"),
-    ("bilinear", "mask term sign",
+    ("layers/bilinear", "mask term sign",
      "xp.clip(cell, 0, size - 1),",
      "what is outside has weight 0, and np.take clips"),
-    ("conv_plain", "factor",
+    ("layers/conv_plain", "factor",
      "dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * "
      "g.padding[1]), dcolumns.dtype)",
      ROOM),
-    ("conv_tiled", "factor",
+    ("cpu/conv_tiled", "factor",
      "dx = np.zeros((len(dy), channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",
      ROOM),
-    ("deform_conv", "mask factor index",
+    ("layers/deform_conv", "mask factor index",
      "together = max(1, COLUMNS_PER_TILE // (self.in_channels * sizes.taps))",
      PIECES),
-    ("deform_conv", "mask factor index",
+    ("layers/deform_conv", "mask factor index",
      "together = max(1, COLUMNS_TOGETHER // (sizes.area * sizes.taps * self.in_channels))",
      PIECES),
-    ("deform_conv", "index",
+    ("layers/deform_conv", "index",
      "for first in range(0, len(dy), together):",
      "one more piece, without images"),
-    ("deform_conv", "mask",
+    ("layers/deform_conv", "mask",
      "dmatrices = xp.zeros((min(LANES, len(tiles)), *matrices.shape), dy.dtype)",
      ROOM),
-    ("grid_sample", "sign",
+    ("layers/grid_sample", "sign",
      "return to_maps(dx_rows, x.shape), xp.zeros_like(grid)",
      "-0 is 0"),
-    ("grid_sample", "index",
+    ("layers/grid_sample", "index",
      "source = xp.arange(row.size)[None]",
      ROOM),
-    ("grid_sample", "term sign",
+    ("layers/grid_sample", "term sign",
      "place = plane + xp.clip(row, 0, h - 1).astype(np.int64) * w"
      " + xp.clip(column, 0, w - 1).astype(np.int64)",
      "what a wider clip lets through has weight 0"),
-    ("local_norm", "mask sign term",
+    ("layers/local_norm", "mask sign term",
      "for shift in range(1, min(above, channels - 1) + 1):",
      "adds empty slices"),
-    ("local_norm", "mask sign term",
+    ("layers/local_norm", "mask sign term",
      "for shift in range(1, min(below, channels - 1) + 1):",
      "adds empty slices"),
-    ("losses", "index",
-     "positive = logits.real > 0",
+    ("losses/classification", "index",
+     "positive = x.real > 0",
      "both forms agree at 0"),
-    ("metric_losses", "index",
+    ("losses/metric", "index",
      "slack = xp.where(slack.real > 0, slack, 0)",
      "a slack of 0 is 0 either way"),
-    ("pooling", "term sign mask factor",
+    ("layers/max_pool", "term sign mask factor",
      "return max(h + 2 * ph, sh * (out_size[0] - 1) + dh * (kh - 1) + 1), max(",
      ROOM),
-    ("pooling", "term sign mask factor",
+    ("layers/max_pool", "term sign mask factor",
      "w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1",
      ROOM),
-    ("roi_align", "index",
+    ("layers/roi_align", "index",
      "for u in range(int(bins.samples.max(initial=0))):",
      "no region has the one more sample"),
-    ("roi_align", "index mask factor sign term assign",
+    ("layers/roi_align", "index mask factor sign term assign",
      "numbers += len(s.row) * x.shape[1]",
      PIECES),
-    ("roi_align", "index",
+    ("layers/roi_align", "index",
      "if numbers > NUMBERS_TOGETHER:  # samples share cells, and batches of them do: so they add up",
      PIECES),
-    ("roi_align", "factor",
+    ("layers/roi_align", "factor",
      "u * columns.samples[region] + v,",
      "the samples of a bin keep numbers of their own, which is all that is asked of them"),
-    ("roi_pool", "index",
+    ("layers/roi_pool", "index",
      "for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache",
      "one more piece, without regions"),
 )
@@ -131,36 +136,57 @@ EQUIVALENT = {(f"nn/{name}.py", kind, line): why for name, kinds, line, why in K
 
 
 class Package:
-    """The modules of nn: what each has from the others, what backwards call there, which tests bear on it."""
+    """The modules of nn, such as layers/conv: what they import, what backwards call there, which tests bear on them."""
 
     def __init__(self, root: Path = ROOT):
-        self.sources = {path.stem: path.read_text() for path in sorted((root / "nn").glob("*.py"))}
+        nn = root / "nn"
+        paths = {str(path.relative_to(nn).with_suffix("")): path for room in ROOMS for path in sorted(nn.glob(room))}
+        self.sources = {name: path.read_text() for name, path in paths.items() if path.stem != "__init__"}
         self.trees = {name: ast.parse(source) for name, source in self.sources.items()}
-        self.tests = {path.name for path in (root / "tests" / "nn").glob("test_*.py")}
-        self.imports = {name: dict(imported(tree)) for name, tree in self.trees.items()}  # {name: its module}
-        self.public = self.imports.pop("__init__")
+        self.tests = {str(path.relative_to(root / "tests")) for path in (root / "tests" / "nn").rglob("test_*.py")}
+        self.imports = {name: dict(self.imported(tree)) for name, tree in self.trees.items()}  # {name: its module}
+        self.public = dict(self.imported(ast.parse((nn / "__init__.py").read_text())))
         self.roots = {name: set() for name in self.imports if name not in PLUMBING}
         before = None
         while before != (before := sum(map(len, self.roots.values()))):
             for module, roots in self.roots.items():
-                for name in set().union(*map(called, reached(self.trees[module], roots))) & self.imports[module].keys():
+                words = set().union(*map(called, reached(self.trees[module], roots)))
+                for name in words & self.imports[module].keys():
                     self.roots.get(self.imports[module][name], set()).add(name)
+                for fast in self.twins(module, "cpu"):  # what the textbook calls by dispatch.functions
+                    self.roots[fast] |= words & {
+                        n.name for n in self.trees[fast].body if isinstance(n, ast.FunctionDef)
+                    }
+
+    def imported(self, tree: ast.Module):
+        """(name, module) for each `from nn.layers.conv import name` and `from nn.layers import conv`."""
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "nn":
+                module = node.module[3:].replace(".", "/")
+                for alias in node.names:
+                    inside = f"{module}/{alias.name}".strip("/")
+                    yield alias.name, inside if inside in self.sources else module
+
+    def twins(self, module: str, *rooms: str) -> list[str]:
+        """The modules of the same last name in these rooms, of which dispatch.functions picks one."""
+        last = module.rpartition("/")[2]
+        return [twin for room in rooms if (twin := f"{room}/{last}") in self.roots and twin != module]
 
     def selection(self, module: str) -> list[str]:
         """Parts of the names of tests: those of the module's layers, or of the layers that have it from there."""
         level = seen = {module}
         while level and not level & set(self.public.values()):
-            level = {user for user, names in self.imports.items() if set(names.values()) & level} - seen
+            users = {user for user, names in self.imports.items() if set(names.values()) & level}
+            users |= {book for m in level if m.startswith("cpu/") for book in self.twins(m, "layers", "losses")}
+            level = users - seen
             seen = seen | level
         owners = [f"[{name}-" for name, home in self.public.items() if home in level]
-        return owners + [name for name in (f"test_{m}.py" for m in sorted({module, *level})) if name in self.tests]
+        return owners + sorted(self.tests & {test_of(m) for m in {module, *level}})
 
 
-def imported(tree: ast.Module):
-    """(name, module) for each `from nn.module import name` and `from nn import module`."""
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "nn":
-            yield from ((a.name, node.module[3:] or a.name) for a in node.names)
+def test_of(module: str) -> str:
+    room, _, name = module.rpartition("/")
+    return "/".join(part for part in ("nn", room, f"test_{name}.py") if part)
 
 
 class Trials:
@@ -173,6 +199,7 @@ class Trials:
         for mutant, selection in self.trials:
             if len(self.running) == self.jobs:
                 self.wait()
+            importlib.import_module(mutant.module)  # fast versions are loaded at their first use
             functions_of(mutant.module)
             child = os.fork()
             if not child:
@@ -238,12 +265,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args(arguments)
     package, trials = Package(), []
-    for file in options.files:
-        if Path(file).stem not in package.sources:
+    modules = [Path(file).with_suffix("").as_posix().removeprefix("nn/") for file in options.files]
+    for file, module in zip(options.files, modules):
+        if module not in package.sources:
             parser.error(f"{file}: errors are planted in the modules of nn/ only, such as nn/layers/conv.py")
-    for module in [Path(file).stem for file in options.files] or package.roots:
+    for module in modules or package.roots:
         file, source, selection = f"nn/{module}.py", package.sources[module], package.selection(module)
-        found = mutants(file, source, package.roots[module], options.kinds)
+        found = mutants(file, source, package.roots.get(module, set()), options.kinds)
         some = random.Random(options.seed).sample(found, min(len(found), options.limit or len(found)))
         if some:
             trials.append((Mutant(file, 0, "none", "", "", "", source), selection))
@@ -252,7 +280,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything imports NumPy
     words = ["-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-s", "-x"]
     plugin = Trials(trials, options.jobs)
-    code = pytest.main([*words, "tests/nn/test_gradients.py", *(f"tests/nn/{f}" for f in sorted(files))], [plugin])
+    walks = [f"nn/{name}" for name in WALKS if f"nn/{name}" in package.tests]
+    code = pytest.main([*words, *(f"tests/{f}" for f in sorted({*walks, *files}))], [plugin])
     if plugin.is_child:
         os._exit(code)
     print(f"{plugin.counts.total()} planted:", ", ".join(f"{n} {result}" for result, n in plugin.counts.most_common()))

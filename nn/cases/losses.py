@@ -5,9 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from nn.cases.base import LossCase
-from nn.losses.classification import binary_cross_entropy_with_logits, l1, l2, smooth_l1, softmax_cross_entropy
-from nn.losses.hinge import hinge, multiclass_hinge
+from nn.losses.classification import (
+    binary_cross_entropy_with_logits,
+    hinge,
+    multiclass_hinge,
+    softmax_cross_entropy,
+)
 from nn.losses.metric import contrastive, triplet
+from nn.losses.regression import l1, l2, smooth_l1
 
 RNG = np.random.default_rng(43)
 

@@ -115,7 +115,7 @@ def tiles(rows, columns, products, dtype, in_parts=False):
     return tile, grid(tile)
 
 
-def launch_tiles(name, tile, grid, *args, file="conv_cuda"):
+def launch_tiles(name, tile, grid, *args, file="conv"):
     """Launch the kernel of this name for this tile."""
     name = f"{name}_{tile[0]}x{tile[1]}"
     cuda.launch(file, name, 256 * math.prod(grid), args[0].dtype, *args, grid=grid, block=256)

@@ -1,24 +1,31 @@
-"""Losses: functions that return (value, gradient) at once, the gradient with respect to their first argument.
+"""Losses of classification: cross entropies, and the hinges of support vector machines.
 
-Here: cross entropies for classes, and distances for regression. nn/losses/hinge.py has the losses of support vector
-machines, nn/losses/metric.py those of pairs and triplets of embeddings. All of them average in one way, which
-nn/losses/common.py explains: `reduction` is "mean" (over the sum of the weights) or "sum"; a `normaliser` to divide by
-takes its place.
+A loss returns (value, gradient) at once, the gradient with respect to its first argument. nn/losses/regression.py has
+the distances of regression, nn/losses/metric.py the losses of pairs and triplets of embeddings. All of them average in
+one way, which nn/losses/common.py explains: `reduction` is "mean" (over the sum of the weights) or "sum"; a
+`normaliser` to divide by takes its place.
 
-The value is a Python float, or complex for a complex prediction, as complex-step gradient checks need it: hence
-signs are taken from the real part, and np.abs, which is not analytic, does not occur. The gradient has the shape
-and dtype of the prediction. No argument is modified.
+The value is a Python float, or complex for a complex prediction, as complex-step gradient checks need it: comparisons
+look at the real part, and np.abs, which is not analytic, does not occur. The gradient has the shape and dtype of the
+prediction. No argument is modified. At the kink of a hinge, where a score has just reached its margin, the gradient
+is 0.
+
+Each loss is a pair: the public function, which checks shapes, and below it the mathematics, of which nn/cpu and nn/gpu
+have faster versions.
 """
-
-import math
 
 import numpy as np
 
-from nn.config import config
-from nn.cpu.chunks import PIECE, in_blocks
-from nn.dispatch import array_module
-from nn.gpu import losses as losses_cuda
-from nn.losses.common import check_target, labels_and_scale, loss_scale, one_hot
+from nn.dispatch import array_module, functions
+from nn.losses.common import (
+    check_at_least_0,
+    check_class_weights,
+    check_scores,
+    check_target,
+    label_scale,
+    loss_scale,
+    one_hot,
+)
 
 
 def softmax_cross_entropy(
@@ -47,16 +54,24 @@ def softmax_cross_entropy(
     Raises ValueError for shapes that do not match, a label outside [0, C), label_smoothing outside [0, 1], or bad
     weights, reduction or normaliser. Reference for smoothing: Szegedy et al. 2016, arXiv:1512.00567, sec. 7.
     """
-    owner, xp, s = "softmax_cross_entropy", array_module(logits), float(label_smoothing)
+    owner, s = "softmax_cross_entropy", float(label_smoothing)
     if not 0 <= s <= 1:
         raise ValueError(f"{owner}: label_smoothing must lie in [0, 1], got {label_smoothing}")
-    average = class_weights, reduction, normaliser
-    if on_gpu := losses_cuda.softmax_cross_entropy(logits, labels, ignore_index, *average, s):
-        return on_gpu
-    label, unit, weights = labels_and_scale(owner, "logits", logits, labels, ignore_index, *average)
-    scale = unit * weights[label]
-    if xp is np and not s and not config.plain:
-        return cross_entropy_in_pieces(logits, label, scale)
+    labels = check_scores(owner, "logits", logits, labels)
+    if class_weights is not None:
+        class_weights = check_class_weights(owner, logits, class_weights)
+    ops = functions(__name__, logits, label_smoothing=s)
+    return ops.cross_entropy(logits, labels, ignore_index, class_weights, reduction, normaliser, s)
+
+
+def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normaliser, s):
+    """value, dlogits of loss = log sum_k exp(z[k]) - z[label], with dloss/dz = p - one_hot(label).
+
+    s of the loss, label smoothing, is the same with every class in turn for the label.
+    """
+    xp, owner = array_module(logits), "softmax_cross_entropy"
+    label, unit, weights = label_scale(owner, logits, labels, ignore_index, class_weights, reduction, normaliser)
+    scale = unit * weights[label]  # (N, 1, ...)
 
     z = logits - logits.max(axis=1, keepdims=True)  # a shift changes nothing in a softmax, and exp cannot overflow
     e = xp.exp(z)
@@ -64,34 +79,14 @@ def softmax_cross_entropy(
     p, log_total = e / total, xp.log(total)
     value = (scale * (log_total - xp.take_along_axis(z, label, axis=1))).sum()
 
-    # loss = log sum_k exp(z[k]) - z[label]: the first term's derivative is p, the second's the one-hot label
+    # loss = log sum_k exp(z[k]) - z[label]: the derivative of the first term is p, of the second the one-hot label
     dlogits = scale * (p - one_hot(label, logits.shape[1]))
 
-    if s:  # the same with every class in turn for the label
-        share = unit * weights.reshape(-1, *(1,) * (logits.ndim - 2)) / len(weights)
+    if s:
+        share = unit * weights.reshape(-1, *(1,) * (logits.ndim - 2)) / len(weights)  # (N, C, ...)
         value = (1 - s) * value + s * (share * (log_total - z)).sum()
         dlogits = (1 - s) * dlogits + s * (share.sum(axis=1, keepdims=True) * p - share)
     return value.item(), dlogits
-
-
-def cross_entropy_in_pieces(logits, label, scale):
-    """The same without smoothing, in pieces shared among threads. label, scale (N, 1, ...). Returns value, dlogits."""
-    shape = *logits.shape[:2], math.prod(logits.shape[2:])
-    whole, logits, label, scale = logits.shape, *(a.reshape(*a.shape[:2], shape[2]) for a in (logits, label, scale))
-    dlogits = np.empty(shape, logits.dtype)
-
-    def piece(b):
-        e, at, factor = dlogits[b], label[b], scale[b]
-        np.subtract(logits[b], logits[b].max(axis=1, keepdims=True), out=e)
-        z_label = np.take_along_axis(e, at, axis=1)
-        np.exp(e, out=e)
-        total = e.sum(axis=1, keepdims=True)
-        e *= factor / total  # scale * p
-        np.put_along_axis(e, at, np.take_along_axis(e, at, axis=1) - factor, axis=1)
-        return (factor * (np.log(total) - z_label)).sum()
-
-    value = sum(in_blocks(piece, shape, piece=2 * PIECE), dlogits.dtype.type(0))
-    return value.item(), dlogits.reshape(whole)
 
 
 def binary_cross_entropy_with_logits(
@@ -112,114 +107,117 @@ def binary_cross_entropy_with_logits(
 
     Raises ValueError for shapes that do not match, a target outside [0, 1], or bad weights, reduction or normaliser.
     """
-    owner, xp = "binary_cross_entropy_with_logits", array_module(logits)
-    t = check_target(owner, logits, "targets", targets, "logits")
-    if on_gpu := losses_cuda.elementwise(owner, logits, t, weights, reduction, normaliser):
-        return on_gpu
-    if not bool(((t >= 0) & (t <= 1)).all()):
-        got = float(t[~((t >= 0) & (t <= 1))][0])
-        raise ValueError(f"{owner}: targets must lie in [0, 1], got {got:g}: give what does not count weight 0")
-    scale = loss_scale(owner, logits, weights, reduction, normaliser)
+    t = check_target("binary_cross_entropy_with_logits", logits, "targets", targets, "logits")
+    return functions(__name__, logits).binary_cross_entropy(logits, t, weights, reduction, normaliser)
 
-    positive = logits.real > 0
-    e = xp.exp(xp.where(positive, -logits, logits))  # exp(-|x|): cannot overflow
-    loss = xp.where(positive, logits, 0) - logits * t + xp.log1p(e)
+
+def binary_cross_entropy(x, t, weights, reduction, normaliser):
+    """value, dx of loss = max(x, 0) - x t + log(1 + exp(-|x|)), with dloss/dx = p - t."""
+    xp, owner = array_module(x), "binary_cross_entropy_with_logits"
+    allowed = (t >= 0) & (t <= 1)
+    if not bool(allowed.all()):
+        got = float(t[~allowed][0])
+        raise ValueError(f"{owner}: targets must lie in [0, 1], got {got:g}: give what does not count weight 0")
+    scale = loss_scale(owner, x, weights, reduction, normaliser)
+
+    positive = x.real > 0
+    e = xp.exp(xp.where(positive, -x, x))  # exp(-|x|): cannot overflow
+    loss = xp.where(positive, x, 0) - x * t + xp.log1p(e)
 
     # loss = -t * log p - (1 - t) * log(1 - p), with dp/dx = p * (1 - p): what is left is p - t
     p = xp.where(positive, 1, e) / (1 + e)
     return (scale * loss).sum().item(), scale * (p - t)
 
 
-def smooth_l1(
-    prediction: np.ndarray,
-    target: np.ndarray,
-    beta: float = 1.0,
+def hinge(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    margin: float = 1.0,
+    squared: bool = False,
     weights: np.ndarray | None = None,
     reduction: str = "mean",
     normaliser: float | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Squared error near 0, absolute error beyond beta; also known as the Huber loss divided by beta.
+    """Loss of a binary support vector machine.
 
-    d = prediction - target
-    loss = 0.5 * d * d / beta   where |d| < beta
-           |d| - 0.5 * beta     elsewhere
+    loss = max(0, margin - t * s)          squared with squared=True
 
-    prediction and target of one shape; weights: anything that broadcasts to it, such as (K, 1) for boxes (K, 4).
-    The mean is over elements: give normaliser=K for the sum over the 4 coordinates per box. Returns value, dprediction.
+    scores = s and targets = t of one shape, each target -1 or 1; weights: anything that broadcasts to that shape.
+    The mean is over elements. Returns value, dscores.
 
-    Raises ValueError for shapes that do not match, beta <= 0, or bad weights, reduction or normaliser.
-    Reference: Girshick 2015, arXiv:1504.08083, eq. 3; beta is 1 / sigma^2 of the py-faster-rcnn code.
+    Raises ValueError for shapes that do not match, targets other than -1 and 1, margin < 0, or bad weights, reduction
+    or normaliser. Reference: Cortes and Vapnik 1995, Support-vector networks, sec. 3; the loss is their slack variable.
     """
-    owner, xp = "smooth_l1", array_module(prediction)
-    target = check_target(owner, prediction, "target", target, "prediction")
-    if not (beta > 0 and math.isfinite(beta)):
-        raise ValueError(f"{owner}: beta must be a positive number, got {beta}: for a plain L1 loss take l1")
-    if on_gpu := losses_cuda.elementwise(owner, prediction, target, weights, reduction, normaliser, beta):
-        return on_gpu
-    scale = loss_scale(owner, prediction, weights, reduction, normaliser)
-
-    d = prediction - target
-    slope = xp.clip(d / float(beta), -1, 1)  # d / beta in the square piece, the sign of d in the linear ones
-    loss = slope * (d - 0.5 * float(beta) * slope)  # both pieces of the formula: put in either slope to see it
-
-    # loss = 0.5 * d * d / beta or |d| - 0.5 * beta: the derivative is d / beta or the sign of d
-    return (scale * loss).sum().item(), scale * slope
+    check_at_least_0("hinge", margin=margin)
+    t = check_target("hinge", scores, "targets", targets, "scores")
+    ops = functions(__name__, scores)
+    return ops.binary_hinge(scores, t, float(margin), bool(squared), weights, reduction, normaliser)
 
 
-def l1(
-    prediction: np.ndarray,
-    target: np.ndarray,
-    weights: np.ndarray | None = None,
+def binary_hinge(s, t, margin, squared, weights, reduction, normaliser):
+    """value, ds of loss = max(0, margin - t s) or its square."""
+    xp = array_module(s)
+    if not bool((t * t == 1).all()):
+        got = float(t[t * t != 1][0])
+        raise ValueError(f"hinge: targets must be -1 or 1, got {got:g}: write 2 * labels - 1 for labels of 0 and 1")
+    scale = loss_scale("hinge", s, weights, reduction, normaliser)
+
+    slack = margin - t * s
+    short = slack.real > 0
+    slack = xp.where(short, slack, 0)
+    loss = slack * slack if squared else slack
+
+    # loss = slack or slack^2, slack = max(0, margin - t * s)
+    dslack = 2 * slack if squared else short
+    return (scale * loss).sum().item(), scale * dslack * -t
+
+
+def multiclass_hinge(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    margin: float = 1.0,
+    squared: bool = False,
+    ignore_index: int = -1,
+    class_weights: np.ndarray | None = None,
     reduction: str = "mean",
     normaliser: float | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Absolute error; its gradient is the sign of the difference, 0 where there is none.
+    """Loss of a multi-class support vector machine: every wrong class should stay a margin below the right one.
 
-    d = prediction - target
-    loss = |d|
+    loss = sum over c != label of max(0, margin + s[c] - s[label])          each term squared with squared=True
 
-    prediction and target of one shape; weights: anything that broadcasts to it. The mean is over elements. Returns
-    value, dprediction.
+    scores (N, C, ...) = s; labels (N, ...) of integers in [0, C), or ignore_index where a position does not count;
+    class_weights (C,): the weight of a position is that of its label. PyTorch's MultiMarginLoss divides by C as well,
+    and its mean by the number of positions, whatever their weights. Returns value, dscores (N, C, ...).
 
-    Raises ValueError for shapes that do not match, or bad weights, reduction or normaliser.
+    Raises ValueError for shapes that do not match, a label outside [0, C), margin < 0, or bad weights, reduction or
+    normaliser. Reference: Weston and Watkins 1999, Support vector machines for multi-class pattern recognition
+    (there the margin is 2).
     """
-    xp = array_module(prediction)
-    target = check_target("l1", prediction, "target", target, "prediction")
-    if on_gpu := losses_cuda.elementwise("l1", prediction, target, weights, reduction, normaliser):
-        return on_gpu
-    scale = loss_scale("l1", prediction, weights, reduction, normaliser)
-
-    d = prediction - target
-    sign = xp.sign(d.real)
-
-    # loss = sign * d
-    return (scale * (sign * d)).sum().item(), scale * sign
+    owner = "multiclass_hinge"
+    check_at_least_0(owner, margin=margin)
+    labels = check_scores(owner, "scores", scores, labels)
+    if class_weights is not None:
+        class_weights = check_class_weights(owner, scores, class_weights)
+    average = class_weights, reduction, normaliser
+    ops = functions(__name__, scores)
+    return ops.sum_of_hinges(scores, labels, float(margin), bool(squared), ignore_index, *average)
 
 
-def l2(
-    prediction: np.ndarray,
-    target: np.ndarray,
-    weights: np.ndarray | None = None,
-    reduction: str = "mean",
-    normaliser: float | None = None,
-) -> tuple[float, np.ndarray]:
-    """Half the squared error, so that its gradient is the plain difference.
+def sum_of_hinges(s, labels, margin, squared, ignore_index, class_weights, reduction, normaliser):
+    """value, ds of loss = sum over c != label of max(0, margin + s[c] - s[label]), or of the squares."""
+    xp = array_module(s)
+    label, unit, weights = label_scale(
+        "multiclass_hinge", s, labels, ignore_index, class_weights, reduction, normaliser
+    )
+    scale = unit * weights[label]  # (N, 1, ...)
 
-    d = prediction - target
-    loss = 0.5 * d * d
+    right = one_hot(label, s.shape[1])
+    slack = margin + s - xp.take_along_axis(s, label, axis=1)
+    short = (slack.real > 0) & ~right
+    slack = xp.where(short, slack, 0)
+    loss = slack * slack if squared else slack
 
-    prediction and target of one shape; weights: anything that broadcasts to it. The mean is over elements, and half
-    of what is called the mean squared error. Returns value, dprediction.
-
-    Raises ValueError for shapes that do not match, or bad weights, reduction or normaliser.
-    """
-    target = check_target("l2", prediction, "target", target, "prediction")
-    if on_gpu := losses_cuda.elementwise("l2", prediction, target, weights, reduction, normaliser):
-        return on_gpu
-    scale = loss_scale("l2", prediction, weights, reduction, normaliser)
-
-    d = prediction - target
-    loss = 0.5 * d * d
-
-    # loss = 0.5 * d * d
-    return (scale * loss).sum().item(), scale * d
+    # slack = max(0, margin + s[c] - s[label]): each wrong class pushes its own score down, and the right one up
+    dslack = scale * (2 * slack if squared else short)
+    return (scale * loss).sum().item(), dslack - right * dslack.sum(axis=1, keepdims=True)

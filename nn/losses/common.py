@@ -1,6 +1,6 @@
-"""What all losses share: how they weigh and average, and the checks of their labels and targets.
+"""What all losses share: how they weigh and average, and the checks of their labels, targets and weights.
 
-With w the weight of an element, a position, a pair (1 where none is given, 0 = not counted):
+With w the weight of an element, a position or a pair (1 where none is given, 0 where it does not count):
 
     value = sum of w * loss, divided by   the sum of w       reduction="mean" (default): a weighted mean
                                           1                  reduction="sum"
@@ -8,8 +8,8 @@ With w the weight of an element, a position, a pair (1 where none is given, 0 = 
 
 Where nothing counts (all labels ignored, all weights 0, no elements at all) value and gradient are 0.
 
-On a GPU the checks of shapes and options are the same, those of values (labels, targets, weights) wait until the value
-of the loss has come to the host: see nn/gpu/losses.py.
+Shapes and types are checked before a version of a loss is picked, values (labels, targets, weights) by the version:
+on a GPU each such check would cost a transfer, see nn/gpu/losses.py.
 """
 
 import math
@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.layer import check_shape
+from nn.layer import FLOATS, check_shape, not_floats
 
 
 def loss_scale(owner, losses, weights, reduction, normaliser):
@@ -27,29 +27,60 @@ def loss_scale(owner, losses, weights, reduction, normaliser):
     of the weights, which broadcasts to that.
     """
     xp = array_module(losses)
-    weights = _check_weights(owner, "weights", xp.asarray(1 if weights is None else weights, dtype=losses.real.dtype))
-    spread = broadcast_weights(owner, losses, weights)
-    return xp.asarray(weights / _divisor(owner, spread, reduction, normaliser), dtype=weights.dtype)
+    weights = xp.asarray(1 if weights is None else weights, dtype=losses.real.dtype)
+    check_weights(owner, "weights", weights)
+    total = broadcast_weights(owner, losses, weights).sum(dtype=np.float64)
+    divisor = fixed_divisor(owner, reduction, normaliser) or float(total) or math.inf  # all weights 0: the mean is 0
+    return xp.asarray(weights / divisor, dtype=weights.dtype)
 
 
-def labels_and_scale(owner, name, prediction, labels, ignore_index, class_weights, reduction, normaliser):
-    """For scores of C classes, prediction (N, C, ...): label (N, 1, ...), unit (N, 1, ...) and class weights (C,).
+def label_scale(owner, scores, labels, ignore_index, class_weights, reduction, normaliser):
+    """For scores (N, C, ...) and labels (N, ...): label (N, 1, ...), unit (N, 1, ...) and class weights (C,).
 
     unit is 1 / divisor where the label counts, and the factor of a loss there is unit * weights[label]. Where the label
-    is ignore_index unit is 0, and class 0 stands in its place.
+    is ignore_index, unit is 0 and label is 0. Raises ValueError for a label outside [0, C) and for bad class weights.
     """
-    labels = check_scores(owner, name, prediction, labels)
-    counted = _check_labels(owner, labels, prediction.shape[1], ignore_index)
-    weights = _check_weights(owner, "class_weights", check_class_weights(owner, prediction, class_weights))
-    label = array_module(labels).where(counted, labels, 0)[:, None]
-    unit = counted[:, None].astype(weights.dtype)
-    return label, unit / _divisor(owner, unit * weights[label], reduction, normaliser), weights
+    xp, dtype, classes = array_module(scores), scores.real.dtype, scores.shape[1]
+    counted = labels != ignore_index
+    wrong = counted & ((labels < 0) | (labels >= classes))
+    if bool(wrong.any()):
+        got = int(labels[wrong][0])
+        raise ValueError(f"{owner}: labels must lie in [0, {classes}) or be ignore_index={ignore_index}, got {got}")
+    weights = xp.ones(classes, dtype) if class_weights is None else class_weights
+    if class_weights is not None:
+        check_weights(owner, "class_weights", class_weights)
+    label = xp.where(counted, labels, 0)[:, None]  # (N, 1, ...)
+    unit = counted[:, None].astype(dtype)
+    total = (unit * weights[label]).sum(dtype=np.float64)
+    divisor = fixed_divisor(owner, reduction, normaliser) or float(total) or math.inf
+    return label, unit / divisor, weights
 
 
-def check_scores(owner, name, prediction, labels):
-    """The labels as int64; ValueError unless prediction is (N, C, ...), C > 0, and labels (N, ...) of integers."""
-    check_shape(owner, **{name: (prediction, ("N", "C") + (None,) * (np.ndim(prediction) - 2))})
-    shape = prediction.shape
+def fixed_divisor(owner, reduction, normaliser):
+    """What the sum of weighted losses is divided by, None for the sum of the weights; ValueError for bad options."""
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'{owner}: reduction must be "mean" or "sum", got {reduction!r}')
+    if normaliser is not None:
+        if not 0 < normaliser < math.inf:
+            raise ValueError(
+                f"{owner}: normaliser must be a positive number, got {normaliser}: for a count, max(count, 1)"
+            )
+        return float(normaliser)
+    return 1.0 if reduction == "sum" else None
+
+
+def one_hot(label, classes):
+    """Booleans (N, C, ...), true where the class is the label (N, 1, ...)."""
+    return array_module(label).arange(classes).reshape(-1, *(1,) * (label.ndim - 2)) == label
+
+
+def check_scores(owner, name, scores, labels):
+    """The labels as int64; ValueError unless scores is (N, C, ...), C > 0, and labels (N, ...) of integers."""
+    if not hasattr(scores, "dtype") or scores.dtype.char not in FLOATS:
+        raise TypeError(not_floats(owner, name, scores))
+    shape = scores.shape
+    if len(shape) < 2:
+        raise ValueError(f"{owner}: {name} must have shape (N, C), got {shape}")
     if not shape[1]:
         raise ValueError(f"{owner}: {name} must have at least one class, got {shape}")
     if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu":
@@ -64,13 +95,18 @@ def check_scores(owner, name, prediction, labels):
     return labels.astype(np.int64, copy=False)
 
 
-def check_class_weights(owner, prediction, class_weights):
-    """The class weights as an array (C,) beside the prediction, 1 where none are given."""
-    xp, dtype, wanted = array_module(prediction), prediction.real.dtype, prediction.shape[1:2]
-    weights = xp.ones(wanted, dtype) if class_weights is None else xp.asarray(class_weights, dtype=dtype)
+def check_class_weights(owner, scores, class_weights):
+    """The class weights as an array (C,) of the real dtype of the scores, on their device."""
+    weights, wanted = array_module(scores).asarray(class_weights, dtype=scores.real.dtype), scores.shape[1:2]
     if weights.shape != wanted:
         raise ValueError(f"{owner}: class_weights must have shape {wanted}, one per class, got {weights.shape}")
     return weights
+
+
+def check_weights(owner, name, weights):
+    """ValueError unless all weights are finite and at least 0."""
+    if not bool(((weights >= 0) & array_module(weights).isfinite(weights)).all()):
+        raise ValueError(f"{owner}: {name} must be finite and not negative")
 
 
 def broadcast_weights(owner, losses, weights):
@@ -79,11 +115,6 @@ def broadcast_weights(owner, losses, weights):
         return array_module(losses).broadcast_to(weights, losses.shape)
     except ValueError:
         raise ValueError(f"{owner}: weights must broadcast to {losses.shape}, got {weights.shape}") from None
-
-
-def one_hot(label, classes):
-    """Booleans (N, C, ...), true where the class is the label (N, 1, ...)."""
-    return array_module(label).arange(classes).reshape(-1, *(1,) * (label.ndim - 2)) == label
 
 
 def check_target(owner, prediction, name, target, prediction_name):
@@ -98,42 +129,8 @@ def check_target(owner, prediction, name, target, prediction_name):
     return target.astype(prediction.real.dtype, copy=False)
 
 
-def check_at_least_0(owner, **numbers):
-    """Raise ValueError unless each of the numbers is finite and at least 0."""
-    for name, value in numbers.items():
+def check_at_least_0(owner, **options):
+    """Raise ValueError unless each of the options is finite and at least 0."""
+    for name, value in options.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{owner}: {name} must be a number of at least 0, got {value}")
-
-
-def check_reduction(owner, reduction, normaliser):
-    """What the sum of weighted losses is divided by, None for the sum of the weights; ValueError for bad options."""
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'{owner}: reduction must be "mean" or "sum", got {reduction!r}')
-    if normaliser is not None:
-        if not 0 < normaliser < math.inf:
-            raise ValueError(
-                f"{owner}: normaliser must be a positive number, got {normaliser}: for a count, max(count, 1)"
-            )
-        return float(normaliser)
-    return 1.0 if reduction == "sum" else None
-
-
-def _divisor(owner, weights, reduction, normaliser):
-    divisor = check_reduction(owner, reduction, normaliser)
-    return divisor or float(weights.sum(dtype=np.float64)) or math.inf  # all weights 0: nothing counts, the mean is 0
-
-
-def _check_weights(owner, name, weights):
-    if not bool(((weights >= 0) & array_module(weights).isfinite(weights)).all()):
-        raise ValueError(f"{owner}: {name} must be finite and not negative")
-    return weights
-
-
-def _check_labels(owner, labels, classes, ignore_index):
-    """Where the labels count; ValueError unless they are in [0, C) or ignore_index."""
-    counted = labels != ignore_index
-    wrong = counted & ((labels < 0) | (labels >= classes))
-    if bool(wrong.any()):
-        got = int(labels[wrong][0])
-        raise ValueError(f"{owner}: labels must lie in [0, {classes}) or be ignore_index={ignore_index}, got {got}")
-    return counted

@@ -2,13 +2,13 @@
 
 They return (value, gradients), one gradient for each array of embeddings, and weigh and average over pairs or triplets
 as nn/losses/common.py explains. The two or three arrays mostly come from one network applied to each: add up what its
-backwards give.
+backwards give. Each loss is a pair, as in nn/losses/classification.py: the public function, and below it the
+mathematics.
 """
 
 import numpy as np
 
-from nn.dispatch import array_module
-from nn.gpu import losses as losses_cuda
+from nn.dispatch import array_module, functions
 from nn.layer import check_shape
 from nn.losses.common import check_at_least_0, loss_scale
 
@@ -36,21 +36,22 @@ def contrastive(
     or normaliser. Reference: Hadsell, Chopra and LeCun 2006, Dimensionality reduction by learning an invariant mapping,
     eq. 4.
     """
-    owner, xp = "contrastive", array_module(x1)
-    check_shape(owner, x1=(x1, ("N", "D")))
-    check_shape(owner, x2=(x2, x1.shape))
-    check_at_least_0(owner, margin=margin)
-    _check_pairs(owner, similar, x1.shape[:1])
-    if on_gpu := losses_cuda.contrastive(x1, x2, similar, margin, weights, reduction, normaliser):
-        return on_gpu
-    similar = _check_similar(owner, similar)
+    check_shape("contrastive", x1=(x1, ("N", "D")))
+    check_shape("contrastive", x2=(x2, x1.shape))
+    check_at_least_0("contrastive", margin=margin)
+    _check_pairs("contrastive", similar, x1.shape[:1])
+    return functions(__name__, x1).pairs(x1, x2, similar, float(margin), weights, reduction, normaliser)
 
+
+def pairs(x1, x2, similar, margin, weights, reduction, normaliser):
+    """value, (dx1, dx2) of loss = 0.5 D^2 where similar, else 0.5 max(0, margin - D)^2, with D = ||x1 - x2||."""
+    xp, similar = array_module(x1), _check_similar("contrastive", similar)
     difference = x1 - x2
     squared = (difference * difference).sum(axis=1)
-    distance = xp.sqrt(squared)
-    slack = float(margin) - distance
+    distance = xp.sqrt(squared)  # (N,)
+    slack = margin - distance
     slack = xp.where(slack.real > 0, slack, 0)
-    scale = loss_scale(owner, distance, weights, reduction, normaliser)
+    scale = loss_scale("contrastive", distance, weights, reduction, normaliser)
     value = (scale * 0.5 * xp.where(similar, squared, slack * slack)).sum().item()
 
     # 0.5 * D^2: the derivative is x1 - x2; 0.5 * slack^2: it is -slack * (x1 - x2) / D, for dD/dx1 = (x1 - x2) / D
@@ -83,20 +84,21 @@ def triplet(
     Raises ValueError for shapes that do not match, margin < 0, eps < 0, or bad weights, reduction or normaliser.
     Reference: Schroff, Kalenichenko and Philbin 2015, arXiv:1503.03832, eq. 1-3.
     """
-    owner, xp = "triplet", array_module(anchor)
-    check_shape(owner, anchor=(anchor, ("N", "D")))
-    check_shape(owner, positive=(positive, anchor.shape), negative=(negative, anchor.shape))
-    check_at_least_0(owner, margin=margin, eps=eps)
-    options = margin, squared, eps, weights, reduction, normaliser
-    if on_gpu := losses_cuda.triplet(anchor, positive, negative, *options):
-        return on_gpu
+    check_shape("triplet", anchor=(anchor, ("N", "D")))
+    check_shape("triplet", positive=(positive, anchor.shape), negative=(negative, anchor.shape))
+    check_at_least_0("triplet", margin=margin, eps=eps)
+    options = float(margin), bool(squared), float(eps), weights, reduction, normaliser
+    return functions(__name__, anchor).triplets(anchor, positive, negative, *options)
 
+
+def triplets(anchor, positive, negative, margin, squared, eps, weights, reduction, normaliser):
+    """value, (danchor, dpositive, dnegative) of loss = max(0, d(anchor, positive) - d(anchor, negative) + margin)."""
     near, near_slope = _distance(anchor, positive, squared, eps)
     far, far_slope = _distance(anchor, negative, squared, eps)
-    violation = near - far + float(margin)
+    violation = near - far + margin  # (N,)
     short = violation.real > 0
-    scale = loss_scale(owner, violation, weights, reduction, normaliser)
-    value = (scale * xp.where(short, violation, 0)).sum().item()
+    scale = loss_scale("triplet", violation, weights, reduction, normaliser)
+    value = (scale * array_module(anchor).where(short, violation, 0)).sum().item()
 
     # loss = max(0, d(a, p) - d(a, n) + margin), and d(a, b) has opposite derivatives with respect to a and b
     active = (scale * short)[:, None]
@@ -109,7 +111,7 @@ def _distance(a, b, squared, eps):
     xp, difference = array_module(a), a - b
     if squared:
         return (difference * difference).sum(axis=1), 2 * difference
-    difference = difference + float(eps)
+    difference = difference + eps
     distance = xp.sqrt((difference * difference).sum(axis=1))
     return distance, difference / xp.where(distance == 0, 1, distance)[:, None]  # 0 where a and b coincide (eps = 0)
 

@@ -11,15 +11,7 @@ import pytest
 import nn
 from nn.cases import LAYERS, LOSSES, LayerCase, randomise, without_case
 from nn.gradcheck import check_contract, check_layer, check_loss
-
-
-def parameters(registry):
-    """Every (owner, case) of a registry, and readable ids."""
-    return [
-        pytest.param(owner, case, id=f"{owner.__name__}-{name}")
-        for owner, cases in registry.items()
-        for name, case in cases.items()
-    ]
+from tests.registered import parameters
 
 
 @pytest.mark.parametrize("complex_step", [False, True])
@@ -81,7 +73,7 @@ def test_every_public_layer_and_loss_has_a_case():
 
 
 def test_every_layer_defined_in_nn_is_public():
-    modules = [importlib.import_module(f"nn.{m.name}") for m in pkgutil.iter_modules(nn.__path__)]
+    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(nn.__path__, "nn.")]
     layers = {v for m in modules for v in vars(m).values() if inspect.isclass(v) and issubclass(v, nn.Layer)}
     assert {layer.__name__ for layer in layers if not layer.__name__.startswith("_")} <= set(nn.__all__)
 

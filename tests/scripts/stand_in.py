@@ -16,7 +16,8 @@ if __name__ == "__main__":
 import vision
 from nn import Dropout, Linear, ReLU, Sequential
 from nn.layer import Layer
-from nn.losses.classification import l2, softmax_cross_entropy
+from nn.losses.classification import softmax_cross_entropy
+from nn.losses.regression import l2
 from vision.registry import Entry
 
 

@@ -22,8 +22,9 @@ from nn import Linear, LSTMCell, ReLU, RNNCell, Sequential, Tanh
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 from nn.layers.softmax import Softmax
-from nn.losses.classification import l2, softmax_cross_entropy
+from nn.losses.classification import softmax_cross_entropy
 from nn.losses.common import check_at_least_0
+from nn.losses.regression import l2
 from nn.random import normal
 from vision.classification.classifier import complete
 from vision.classification.glimpse import glimpse_boxes, sense, summed_area

@@ -15,7 +15,7 @@ from nn.cpu import parallel as backend
 from nn.cpu.parallel import matmul, parallel_for, thread_count, workspace
 from nn.dispatch import array_module
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_array_module_is_numpy_without_cupy():

@@ -9,7 +9,7 @@ import numpy as np
 
 import nn
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def cases():

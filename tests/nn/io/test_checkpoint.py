@@ -11,7 +11,7 @@ import pytest
 
 from nn.io.checkpoint import read_checkpoint, replacing, write_checkpoint
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def some_arrays():
@@ -146,7 +146,7 @@ def test_an_error_or_interrupt_while_writing_leaves_the_old_file_and_no_litter(t
 def test_kill_9_while_writing_leaves_a_whole_checkpoint(tmp_path):
     """A process that does nothing but rewrite one checkpoint is killed: what lies there reads, and is whole."""
     program = (
-        "import sys, numpy as np\nfrom nn.checkpoint import write_checkpoint\n"
+        "import sys, numpy as np\nfrom nn.io.checkpoint import write_checkpoint\n"
         "for step in range(10**9):\n"
         "    write_checkpoint(sys.argv[1], {'x': np.full(100_000, step)}, {'step': step})\n"
         "    print(step, flush=True)\n"

@@ -9,7 +9,7 @@ import pytest
 from nn import Dropout, Linear, Sequential
 from nn.io.checkpoint import read_checkpoint
 from nn.layer import Layer
-from nn.losses.classification import l2
+from nn.losses.regression import l2
 from vision.training.progress import RunningMean
 from vision.training.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
 

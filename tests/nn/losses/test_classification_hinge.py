@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nn.losses.hinge import hinge, multiclass_hinge
+from nn.losses.classification import hinge, multiclass_hinge
 
 RNG = np.random.default_rng(50)
 SCORES = RNG.normal(size=(3, 5, 2, 4)) * 2

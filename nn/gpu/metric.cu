@@ -1,18 +1,11 @@
 // Losses of pairs and triplets of embeddings; nn/losses/metric.py says the same in array code. All arrays (N, D), one
-// block for each pair or triplet. unit is as in nn/gpu/losses.cu, `partial` gets each one's loss.
+// block for each pair or triplet. divisor and fixed are as in nn/gpu/classification.cu, `partial` gets each one's loss.
 
 #include "block_sums.cu"
-
-// The weight of pair i over the divisor: NaN for a weight that no loss accepts.
-__device__ T scale_of(const T* weights, const T* divisor, T fixed, int i)
-{
-    T unit = !divisor ? fixed : *divisor == 0 ? T(0) : 1 / *divisor;
-    if (!weights) return unit;
-    return weights[i] >= 0 && weights[i] - weights[i] == 0 ? unit * weights[i] : T(0) / T(0);
-}
+#include "loss_weights.cu"
 
 // similar (N,): 1 or 0, anything else makes the loss NaN.
-extern "C" __global__ void contrastive(
+extern "C" __global__ void pairs(
     const T* x1, const T* x2, const T* similar, const T* weights, const T* divisor, T fixed, T margin, T* dx1, T* dx2,
     T* partial, int width)
 {
@@ -23,9 +16,9 @@ extern "C" __global__ void contrastive(
         sum += d * d;
     }
     T squared = block_sum(sum), distance = sqrt(squared);
-    T slack = margin - distance > 0 ? margin - distance : T(0), scale = scale_of(weights, divisor, fixed, blockIdx.x);
+    T slack = margin - distance > 0 ? margin - distance : T(0), scale = scale_at(weights, divisor, fixed, blockIdx.x);
     bool pulls = similar[blockIdx.x] == 1;
-    if (!pulls && similar[blockIdx.x] != 0) scale = T(0) / T(0);
+    if (!pulls && similar[blockIdx.x] != 0) scale = not_a_number();
 
     // 0.5 * D^2: the derivative is x1 - x2; 0.5 * slack^2: it is -slack * (x1 - x2) / D, for dD/dx1 = (x1 - x2) / D
     T pull = pulls ? T(1) : -slack / (distance == 0 ? T(1) : distance);
@@ -37,7 +30,7 @@ extern "C" __global__ void contrastive(
     if (threadIdx.x == 0) partial[blockIdx.x] = scale * T(0.5) * (pulls ? squared : slack * slack);
 }
 
-extern "C" __global__ void triplet(
+extern "C" __global__ void triplets(
     const T* anchor, const T* positive, const T* negative, const T* weights, const T* divisor, T fixed, T margin, T eps,
     T* danchor, T* dpositive, T* dnegative, T* partial, int width, int squared)
 {
@@ -53,7 +46,7 @@ extern "C" __global__ void triplet(
         near = sqrt(near);
         far = sqrt(far);
     }
-    T violation = near - far + margin, scale = scale_of(weights, divisor, fixed, blockIdx.x);
+    T violation = near - far + margin, scale = scale_at(weights, divisor, fixed, blockIdx.x);
     T active = violation > 0 ? scale : 0 * scale;
 
     // d(a, b): the derivative with respect to a is 2 (a - b), or (a - b + eps) / d; with respect to b the opposite

@@ -1,0 +1,35 @@
+"""Softmax cross-entropy in chunks that stay in the cache, shared among threads: nn/losses/classification.py, faster."""
+
+import math
+
+import numpy as np
+
+from nn.cpu.chunks import PIECE, in_blocks
+from nn.losses.common import label_scale
+
+
+def takes(logits, label_smoothing=None) -> bool:
+    """Only softmax cross-entropy, the one that has label_smoothing, and without any: two out of 1.15 times."""
+    return label_smoothing == 0
+
+
+def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normaliser, s):
+    """value, dlogits (N, C, ...). Each chunk of dlogits is z, exp(z), scale * p, and scale * (p - one_hot) in turn."""
+    average = class_weights, reduction, normaliser
+    label, unit, weights = label_scale("softmax_cross_entropy", logits, labels, ignore_index, *average)
+    shape = *logits.shape[:2], math.prod(logits.shape[2:])
+    x, label, scale = (a.reshape(*a.shape[:2], shape[2]) for a in (logits, label, unit * weights[label]))  # (N, ., M)
+    dlogits = np.empty(shape, logits.dtype)
+
+    def chunk(b):
+        e, at, factor = dlogits[b], label[b], scale[b]
+        np.subtract(x[b], x[b].max(axis=1, keepdims=True), out=e)
+        z_label = np.take_along_axis(e, at, axis=1)
+        np.exp(e, out=e)
+        total = e.sum(axis=1, keepdims=True)
+        e *= factor / total  # scale * p
+        np.put_along_axis(e, at, np.take_along_axis(e, at, axis=1) - factor, axis=1)
+        return (factor * (np.log(total) - z_label)).sum()
+
+    value = sum(in_blocks(chunk, shape, piece=2 * PIECE), dlogits.dtype.type(0))
+    return value.item(), dlogits.reshape(logits.shape)
