@@ -184,7 +184,8 @@ def pair(owner, name: str, value, minimum: int) -> tuple[int, int]:
 
 
 def positive(owner, **numbers):
-    """Raise ValueError unless each of the constructor arguments is a whole number of at least 1."""
+    """Raise ValueError unless each of the constructor arguments is a whole number >= 1. The owner: a layer or a name."""
+    who = owner if isinstance(owner, str) else type(owner).__name__
     for name, value in numbers.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{type(owner).__name__}: {name} must be a whole number >= 1, got {value!r}")
+            raise ValueError(f"{who}: {name} must be a whole number >= 1, got {value!r}")

@@ -6,10 +6,6 @@ from argparse import Namespace
 import numpy as np
 import pytest
 from PIL import Image
-
-from datasets import Shapes
-from nn.io.checkpoint import write_checkpoint
-from scripts import evaluate, predict, train
 from scripts.tasks.classification import (
     CLASSIFICATION,
     classification_batch,
@@ -21,6 +17,10 @@ from scripts.tasks.classification import (
     probabilities,
     select_labels,
 )
+
+from datasets import Shapes
+from nn.io.checkpoint import write_checkpoint
+from scripts import evaluate, predict, train
 from vision.classification.draw import RIGHT, WRONG, draw_label
 from vision.training.saving import load_model
 

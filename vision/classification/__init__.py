@@ -1,6 +1,7 @@
 """Image classification: one label for a whole image."""
 
-from vision.classification.classifier import Classifier
+from vision.classification import task
+from vision.classification.classifier import Classifier, ImageClassifier
 from vision.classification.mnist_networks import Flatten, Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
@@ -15,8 +16,10 @@ __all__ = [
     "Flatten",
     "GlimpseNetwork",
     "Grey",
+    "ImageClassifier",
     "PaddedShortcut",
     "RecurrentAttention",
     "ResNetCifar",
     "SqueezeNet",
+    "task",
 ]

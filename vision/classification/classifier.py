@@ -1,16 +1,19 @@
 """What all image classifiers share: softmax cross-entropy to train them, probabilities to predict with."""
 
-import json
-import math
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nn import softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
-from nn.losses.classification import softmax_cross_entropy
+from vision.model import Model
+from vision.options import ImageOptions
+from vision.preprocess import Photograph, Preprocess, open_photograph
+from vision.task import on_its_device
+
+NAMED = 5  # classes named in a prediction at most
 
 
 class Cache(NamedTuple):
@@ -20,18 +23,44 @@ class Cache(NamedTuple):
     dlogits: np.ndarray
 
 
-class Classifier(Layer):
-    """A network, images (N, 3, H, W) to logits (N, classes), with the loss it is trained by and its predictions.
+class ImageClassifier(Model):
+    """A model that names what is on a photograph: its own door, `classify`.
 
     loss((images, labels), rng): images normalised as `preprocess` says, labels (N,) int, 0 for `classes[0]`; -1 does
-    not count. Its parameters are named as the network's, so that published weights of the network fit.
-    options: short_side, max_side, mean and std make `preprocess`, all of them `hyperparameters`.
+    not count. predict(images): (N, classes), the probability of each class.
     """
 
-    def __init__(self, network: Layer, classes: Sequence[str], options: dict):
-        self.network, self.classes = network, tuple(classes)
-        self.hyperparameters = json.loads(json.dumps(options))  # tuples become lists
-        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "mean", "std")}
+    def classify(self, photograph: Photograph) -> dict:
+        """The most probable classes: labels (K,), 0 for the first class, scores (K,) and names [K], best first.
+
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none of these.
+        """
+        return self.ranked(self.probabilities([open_photograph(photograph)])[0])
+
+    def ranked(self, scores: np.ndarray) -> dict:
+        """labels, scores and names of the most probable classes, for scores (classes,)."""
+        best = np.argsort(-scores, kind="stable")[:NAMED]
+        return {"labels": best, "scores": scores[best], "names": [self.classes[label] for label in best]}
+
+    def probabilities(self, photographs: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, classes) for photographs (H, W, 3) uint8; those of one size are seen together, none is padded."""
+        scaled = [self.preprocess.scaled(photograph) for photograph in photographs]
+        one_size = len({image.shape for image in scaled}) == 1
+        batches = [scaled] if one_size else [[image] for image in scaled]
+        return np.concatenate([on_its_device(self, self.predict, self.preprocess.batch(batch)) for batch in batches])
+
+
+class Classifier(ImageClassifier):
+    """A network, images (N, 3, H, W) to logits (N, classes), with the loss it is trained by and its predictions.
+
+    Its parameters are named as the network's, so that published weights of the network fit.
+    """
+
+    def __init__(
+        self, network: Layer, classes: Sequence[str], options: ImageOptions, preprocess: Preprocess | None = None
+    ):
+        super().__init__(classes, options, preprocess or options.preprocess())
+        self.network = network
 
     def children(self):
         """Those of the network."""
@@ -41,7 +70,7 @@ class Classifier(Layer):
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         return self.network.forward(x, training)
 
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
         """({cls}, cache): the mean of -log p(label) over the images."""
         images, labels = batch
         logits, c_network = self.forward(images)
@@ -57,48 +86,3 @@ class Classifier(Layer):
         logits = self(images)
         e = array_module(logits).exp(logits - logits.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
-
-
-def complete(model: str, given: dict, **defaults) -> dict:
-    """The options of a model: as given, the rest by default.
-
-    Raises ValueError for a name that is none, and for a value of another kind than the default's (see kinds_of).
-    """
-    if unknown := sorted(set(given) - set(defaults)):
-        raise ValueError(f"{model}: there is no option {unknown[0]!r}, choose from {', '.join(defaults)}")
-    for name, value in given.items():
-        wanted = kinds_of(name, defaults[name])
-        if wanted and not any(KINDS[kind](value) for kind in wanted):
-            raise ValueError(f"{model}: {name} must be {' or '.join(wanted)}, got {value!r}")
-    return defaults | given
-
-
-def _number(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _list_of(value, holds):
-    return isinstance(value, (list, tuple)) and all(map(holds, value))
-
-
-KINDS = {
-    "none": lambda value: value is None,
-    "true or false": lambda value: isinstance(value, bool),
-    "a whole number": lambda value: _number(value) and isinstance(value, Integral),
-    "a number": _number,
-    "a word": lambda value: isinstance(value, str),
-    "a list of numbers": lambda value: _list_of(value, _number),
-    "a list of words": lambda value: _list_of(value, lambda each: isinstance(each, str)),
-}
-OTHER_KINDS = {  # of options that take more than their default's
-    "border_weights": ["none"], "levels": ["none"], "superpixels": ["none"], "mean": ["a number"],
-    "std": ["a number", "a list of numbers"],
-}  # fmt: skip
-
-
-def kinds_of(name: str, default: Any) -> list[str]:
-    """The names in KINDS of the kinds of values that an option with this default takes; [] if the model checks them."""
-    if default is None or name == "class_weights":
-        return []
-    kind = next(kind for kind, holds in KINDS.items() if holds(default))
-    return list(dict.fromkeys([kind, *OTHER_KINDS.get(name, [])]))

@@ -3,11 +3,14 @@
 Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.6247, sec. 4.1 and tables 1 and 2.
 """
 
+from dataclasses import dataclass
+
 from nn import Conv2d, Linear, ReLU, Sequential
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
-from vision.classification.classifier import Classifier, complete
-from vision.registry import register
+from vision.classification.classifier import Classifier
+from vision.options import ImageOptions
+from vision.registry import Tiny, register
 
 
 class Grey(Layer):
@@ -41,29 +44,38 @@ RECIPE = {
     "epochs": 30, "batch_size": 128, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "flip_horizontal": 0.0, "jitter": 0.0,
 }  # fmt: skip
-# Images are of one size, short_side = max_side; pixels are in 0 .. 1, so that black is 0.
-IMAGES = {"short_side": 28, "max_side": 28, "mean": (0, 0, 0), "std": (255, 255, 255)}
 
 
-@register("mnist_fc", "classification", recipe=RECIPE)
-def mnist_fc(classes, rng, **options) -> Classifier:
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """Images are of one size, short_side = max_side; pixels are in 0 .. 1, so that black is 0."""
+
+    hidden: int = 256  # units of each hidden layer
+    short_side: int = 28  # pixels of the shorter side
+    max_side: int = 28  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = (0, 0, 0)  # subtracted from each channel, in units of 0..255
+    std: float | tuple[float, float, float] = (255, 255, 255)  # then each channel is divided by this
+
+
+TINY = Tiny({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32))
+
+
+@register("mnist_fc", "classification", RECIPE, options=Options, tiny=TINY)
+def mnist_fc(classes, options: Options, rng) -> Classifier:
     """Two fully connected layers of `hidden` units, each with ReLU, and one for the classes."""
-    options = complete("mnist_fc", options, hidden=256, **IMAGES)
-    hidden, size = options["hidden"], options["short_side"]
+    size, hidden = options.short_side, options.hidden
     layers = Grey(size), Flatten(), Linear(size * size, hidden, rng=rng), ReLU()
     return _classifier(layers, hidden, classes, options, rng)
 
 
-@register("mnist_conv", "classification", recipe=RECIPE)
-def mnist_conv(classes, rng, **options) -> Classifier:
+@register("mnist_conv", "classification", RECIPE, options=Options, tiny=TINY)
+def mnist_conv(classes, options: Options, rng) -> Classifier:
     """8 filters of 10x10 with stride 5, a fully connected layer of `hidden` units, each with ReLU, and the classes."""
-    options = complete("mnist_conv", options, hidden=256, **IMAGES)
-    size = options["short_side"]
+    size = options.short_side
     layers = Grey(size), Conv2d(1, 8, 10, stride=5, rng=rng), ReLU(), Flatten()
     return _classifier(layers, 8 * ((size - 10) // 5 + 1) ** 2, classes, options, rng)
 
 
 def _classifier(layers, features, classes, options, rng):
-    hidden = options["hidden"]
-    last = Linear(features, hidden, rng=rng), ReLU(), Linear(hidden, len(classes), rng=rng)
+    last = Linear(features, options.hidden, rng=rng), ReLU(), Linear(options.hidden, len(classes), rng=rng)
     return Classifier(Sequential(*layers, *last), classes, options)

@@ -11,10 +11,10 @@ how a location stays in the image: here tanh holds the mean there.
 Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.6247.
 """
 
-import json
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,13 @@ from nn.losses.classification import softmax_cross_entropy
 from nn.losses.common import check_at_least_0
 from nn.losses.regression import l2
 from nn.random import normal
-from vision.classification.classifier import complete
+from vision.classification.classifier import ImageClassifier
 from vision.classification.glimpse import glimpse_boxes, sense, summed_area
 from vision.classification.reinforce import number_of, reinforce
-from vision.registry import register
+from vision.options import ImageOptions
+from vision.preprocess import Photograph, open_photograph
+from vision.registry import Tiny, register
+from vision.task import on_its_device
 
 
 class GlimpseNetwork(Layer):
@@ -71,8 +74,8 @@ class Glimpse(NamedTuple):
     c_core: Any
 
 
-class Fixed(NamedTuple):
-    """What no gradient goes through: sampled places (T, N, 2), and from them reward (N, 1), advantage (T, N, 1)."""
+class Sampled(NamedTuple):
+    """What no gradient goes through: sampled positions (T, N, 2), and from them reward (N, 1), advantage (T, N, 1)."""
 
     places: np.ndarray
     reward: np.ndarray
@@ -80,32 +83,52 @@ class Fixed(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """From loss to backward: what the layers need, the gradients of the losses, and what was held fixed."""
+    """From loss to backward: what the layers need, the gradients of the losses, and what was sampled."""
 
     glimpses: list[Glimpse]
     action: Any
     dlogits: np.ndarray  # (N, classes)
     dmeans: np.ndarray  # (T, N, 2)
     dexpected: np.ndarray  # (T, N, 1)
-    fixed: Fixed
+    sampled: Sampled
 
 
-class RecurrentAttention(Layer):
-    """images (N, 3, H, W), of which it sees the mean of the channels, to logits (N, classes) and what it looked at.
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """For digits of 28x28: 6 glimpses of 8x8 at one scale. Raises ValueError for values out of range."""
 
-    loss((images, labels), rng): images normalised as `preprocess` says, labels (N,) int, 0 for `classes[0]`; -1 does
-    not count. For the options see `ram_mnist`.
+    glimpses: int = 6  # T
+    glimpse_size: int = 8  # rows and columns that the sensor sees at each scale
+    scales: int = 1  # of the sensor, each twice as wide as the one before
+    core: Literal["rnn", "lstm"] = "rnn"  # rnn: with ReLU
+    hidden: int = 256  # units of the core, and of g
+    location_std: float = 0.15  # standard deviation of the policy
+    location_weight: float = 0.1  # weight of the loss of the policy
+    baseline_weight: float = 1.0  # weight of the loss of the baseline
+    episodes: int = 10  # of which `predict` takes the mean; 0: one, at the policy's means
+    short_side: int = 28  # pixels of the shorter side
+    max_side: int = 28  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = (0, 0, 0)  # subtracted from each channel, in units of 0..255
+    std: float | tuple[float, float, float] = (255, 255, 255)  # then each channel is divided by this
 
-    Raises ValueError for options out of range.
-    """
+    def __post_init__(self):
+        owner = "RecurrentAttention"
+        positive(owner, **{name: getattr(self, name) for name in ("glimpses", "glimpse_size", "scales", "hidden")})
+        if not 0 < self.location_std < math.inf:
+            raise ValueError(f"{owner}: location_std must be a positive number, got {self.location_std}")
+        if self.episodes < 0:
+            raise ValueError(f"{owner}: episodes must be a whole number >= 0, got {self.episodes}")
+        check_at_least_0(owner, location_weight=self.location_weight, baseline_weight=self.baseline_weight)
 
-    def __init__(self, classes: Sequence[str], options: dict, *, rng: np.random.Generator):
-        _check_options(self, options)
-        self.classes, hidden = tuple(classes), options["hidden"]
-        self.options = self.hyperparameters = json.loads(json.dumps(options))  # tuples become lists
-        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "mean", "std")}
-        self.glimpse = GlimpseNetwork(options["scales"] * options["glimpse_size"] ** 2, 128, hidden, rng=rng)
-        if options["core"] == "lstm":
+
+class RecurrentAttention(ImageClassifier):
+    """images (N, 3, H, W), of which it sees the mean of the channels, to logits (N, classes) and what it looked at."""
+
+    def __init__(self, classes: Sequence[str], options: Options, *, rng: np.random.Generator):
+        super().__init__(classes, options, options.preprocess())
+        hidden = options.hidden
+        self.glimpse = GlimpseNetwork(options.scales * options.glimpse_size**2, 128, hidden, rng=rng)
+        if options.core == "lstm":
             self.core = LSTMCell(hidden, hidden, rng=rng)
         else:
             self.core = RNNCell(hidden, hidden, nonlinearity="relu", rng=rng)
@@ -120,14 +143,14 @@ class RecurrentAttention(Layer):
         """
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         options, table, glimpses = self.options, summed_area(images.mean(axis=1)), []
-        zeros = array_module(images).zeros((len(images), options["hidden"]), images.dtype)
+        zeros = array_module(images).zeros((len(images), options.hidden), images.dtype)
         state = (zeros,) * len(self.core.states)
-        for t in range(options["glimpses"]):
+        for t in range(options.glimpses):
             mean, c_location = self.location.forward(state[0], training)
             expected, c_baseline = self.baseline.forward(state[0], training)
-            place = mean if noise is None else mean + options["location_std"] * noise[t]
+            place = mean if noise is None else mean + options.location_std * noise[t]
             place = place if places is None else places[t]
-            patches = sense(table, place, options["glimpse_size"], options["scales"]).astype(images.dtype)
+            patches = sense(table, place, options.glimpse_size, options.scales).astype(images.dtype)
             g, c_glimpse = self.glimpse.forward(patches.reshape(len(images), -1), place, training)
             state, c_core = self.core.forward(g, *state, training=training)
             state = _as_tuple(state)
@@ -135,7 +158,7 @@ class RecurrentAttention(Layer):
         logits, c_action = self.action.forward(state[0], training)
         return (logits, glimpses), c_action
 
-    def loss(self, batch, rng: np.random.Generator, fixed: Fixed | None = None):
+    def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls, location, baseline}, cache): the hybrid loss of sec. 3.2, one episode an image.
 
         cls: the mean of -log p(label); location: `reinforce`; baseline: half the mean of (R - b_t)^2. The last two are
@@ -143,20 +166,22 @@ class RecurrentAttention(Layer):
         """
         images, labels = batch
         xp, options = array_module(images), self.options
-        noise = normal(rng, (options["glimpses"], len(images), 2), images.dtype, xp)
-        (logits, glimpses), c_action = self.forward(images, noise, fixed and fixed.places)
+        noise = normal(rng, (options.glimpses, len(images), 2), images.dtype, xp)
+        (logits, glimpses), c_action = self.forward(images, noise, sampled and sampled.places)
         means, expected = (xp.stack([getattr(g, name) for g in glimpses]) for name in ("mean", "expected"))
-        if fixed is None:
+        if sampled is None:
             reward = (logits.argmax(axis=1) == labels)[:, None].astype(images.dtype)
-            fixed = Fixed(xp.stack([g.place for g in glimpses]), reward, reward - expected)  # R_t = R: it comes last
+            sampled = Sampled(
+                xp.stack([g.place for g in glimpses]), reward, reward - expected
+            )  # R_t = R: it comes last
         counted = (labels >= 0)[:, None]
         cls, dlogits = softmax_cross_entropy(logits, labels)
-        episodes, advantage = number_of(counted, images.real.dtype), counted * fixed.advantage
-        location, dmeans = reinforce(means, fixed.places, advantage, options["location_std"], episodes)
-        baseline, dexpected = l2(expected, xp.broadcast_to(fixed.reward, expected.shape), weights=counted)
-        a, b = options["location_weight"], options["baseline_weight"]
+        episodes, advantage = number_of(counted, images.real.dtype), counted * sampled.advantage
+        location, dmeans = reinforce(means, sampled.places, advantage, options.location_std, episodes)
+        baseline, dexpected = l2(expected, xp.broadcast_to(sampled.reward, expected.shape), weights=counted)
+        a, b = options.location_weight, options.baseline_weight
         losses = {"cls": cls, "location": a * location, "baseline": b * baseline}
-        return losses, Cache(glimpses, c_action, dlogits, a * dmeans, b * dexpected, fixed)
+        return losses, Cache(glimpses, c_action, dlogits, a * dmeans, b * dexpected, sampled)
 
     def backward(self, cache: Cache):
         """Add the gradients of the loss to all parameters. The images get none: the sensor rounds to whole pixels."""
@@ -172,17 +197,25 @@ class RecurrentAttention(Layer):
 
         Every image meets the same noise, so what is predicted for it depends neither on chance nor on its batch.
         """
-        xp, n = array_module(images), self.options["episodes"]
-        shape = n, self.options["glimpses"], 1, 2
+        xp, n = array_module(images), self.options.episodes
+        shape = n, self.options.glimpses, 1, 2
         noises = normal(np.random.default_rng(0), shape, images.dtype, xp) if n else [None]
         softmax = Softmax(axis=1)
         return sum(softmax(self.forward(images, noise, training=False)[0][0]) for noise in noises) / len(noises)
+
+    def classify(self, photograph: Photograph) -> dict:
+        """As ImageClassifier.classify, with glimpses (T, scales, 4): what it looked at, in the photograph's pixels."""
+        image = open_photograph(photograph)
+        scaled = self.preprocess.scaled(image)
+        looked = on_its_device(self, self.look, self.preprocess.batch([scaled]))[0]
+        sx, sy = scaled.shape[1] / image.shape[1], scaled.shape[0] / image.shape[0]
+        return super().classify(image) | {"glimpses": looked / np.array([sx, sy, sx, sy])}
 
     def look(self, images) -> np.ndarray:
         """(N, T, scales, 4): the outlines (x1, y1, x2, y2) of what it looks at in each image, at the policy's means."""
         options, (_, glimpses) = self.options, self.forward(images, training=False)[0]
         places = array_module(images).stack([g.place for g in glimpses], axis=1)
-        return glimpse_boxes(places, images.shape[2:], options["glimpse_size"], options["scales"])
+        return glimpse_boxes(places, images.shape[2:], options.glimpse_size, options.scales)
 
 
 # Sec. 4 has SGD with momentum on batches of 20, its rate falling along a line (here: power 0.9) to 0; that rate and the
@@ -191,46 +224,44 @@ RECIPE = {
     "epochs": 40, "batch_size": 128, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0, "jitter": 0.0,
 }  # fmt: skip
-OPTIONS = {"core": "rnn", "hidden": 256, "location_std": 0.15, "baseline_weight": 1.0, "episodes": 10, "mean": (0,) * 3}
 
 
-@register("ram_mnist", "classification", recipe=RECIPE)
-def ram_mnist(classes, rng, **options) -> RecurrentAttention:
-    """For digits of 28x28: 6 glimpses of 8x8 at one scale.
-
-    glimpses = T; glimpse_size, scales: of the sensor; hidden: units of core, and of g; core: "rnn" (with ReLU) or
-    "lstm"; location_std: of the policy; location_weight, baseline_weight: of these losses; episodes: over how many
-    `predict` takes the mean.
-    """
-    sizes = {"glimpses": 6, "glimpse_size": 8, "scales": 1, "short_side": 28, "max_side": 28}
-    defaults = sizes | OPTIONS | {"location_weight": 0.1, "std": (255, 255, 255)}
-    return RecurrentAttention(classes, complete("ram_mnist", options, **defaults), rng=rng)
+@register(
+    "ram_mnist", "classification", RECIPE, options=Options, tiny=Tiny({"hidden": 6, "glimpses": 3, "core": "lstm"}),
+    system="Recurrent visual attention", paper="Mnih et al. 2014, arXiv:1406.6247",
+    figures="MNIST, 6 glimpses, 10 episodes: 1.10 % test error on 28x28, 2.73 % translated on 60x60",
+)  # fmt: skip
+def ram_mnist(classes, options: Options, rng) -> RecurrentAttention:
+    """For digits of 28x28."""
+    return RecurrentAttention(classes, options, rng=rng)
 
 
-# An epoch has each digit at 10 places. With the rate and the weight of ram_mnist the coarse scales learn to do all: the
-# centre of the glimpses moves about at random.
-@register("ram_translated", "classification", recipe=RECIPE | {"epochs": 3, "lr": 0.001})
-def ram_translated(classes, rng, **options) -> RecurrentAttention:
-    """For digits somewhere on 60x60: 6 glimpses of 12x12 at 3 scales. Options: as `ram_mnist`.
+@dataclass(frozen=True)
+class TranslatedOptions(Options):
+    """For digits somewhere on 60x60: 6 glimpses of 12x12 at 3 scales.
 
     Pixels are divided by 64 alone: what is averaged over many of them, most of them black, is small.
     """
-    sizes = {"glimpses": 6, "glimpse_size": 12, "scales": 3, "short_side": 60, "max_side": 60}
-    defaults = sizes | OPTIONS | {"location_weight": 1.0, "std": (64, 64, 64)}
-    return RecurrentAttention(classes, complete("ram_translated", options, **defaults), rng=rng)
+
+    glimpse_size: int = 12  # rows and columns that the sensor sees at each scale
+    scales: int = 3  # of the sensor, each twice as wide as the one before
+    location_weight: float = 1.0  # weight of the loss of the policy
+    short_side: int = 60  # pixels of the shorter side
+    max_side: int = 60  # pixels of the longer side at most
+    std: float | tuple[float, float, float] = (64, 64, 64)  # then each channel is divided by this
+
+
+# An epoch has each digit at 10 positions. With the rate and the weight of ram_mnist the coarse scales learn to do all:
+# the centre of the glimpses moves about at random.
+@register(
+    "ram_translated", "classification", RECIPE | {"epochs": 3, "lr": 0.001}, options=TranslatedOptions,
+    tiny=Tiny({"hidden": 6, "glimpses": 3, "glimpse_size": 4}),
+    system="Recurrent visual attention", paper="Mnih et al. 2014, arXiv:1406.6247",
+)  # fmt: skip
+def ram_translated(classes, options: TranslatedOptions, rng) -> RecurrentAttention:
+    """For digits somewhere on 60x60."""
+    return RecurrentAttention(classes, options, rng=rng)
 
 
 def _as_tuple(state):
     return state if isinstance(state, tuple) else (state,)
-
-
-def _check_options(owner, options):
-    positive(owner, **{name: options[name] for name in ("glimpses", "glimpse_size", "scales", "hidden")})
-    if options["core"] not in ("rnn", "lstm"):
-        raise ValueError(f"RecurrentAttention: core must be 'rnn' or 'lstm', got {options['core']!r}")
-    std, n = options["location_std"], options["episodes"]
-    if not 0 < std < math.inf:
-        raise ValueError(f"RecurrentAttention: location_std must be a positive number, got {std}")
-    if not isinstance(n, int) or n < 0:
-        raise ValueError(f"RecurrentAttention: episodes must be a whole number >= 0, got {n}")
-    check_at_least_0("RecurrentAttention", **{k: options[k] for k in ("location_weight", "baseline_weight")})

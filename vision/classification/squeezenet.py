@@ -4,13 +4,16 @@ Reference: Iandola et al. 2016, SqueezeNet: AlexNet-level accuracy with 50x fewe
 arXiv:1602.07360.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nn import Concat, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
 from nn.layer import Layer, positive
 from nn.layers.avg_pool import GlobalAvgPool2d
-from vision.classification.classifier import Classifier, complete
-from vision.registry import register
+from vision.classification.classifier import Classifier
+from vision.options import ImageOptions
+from vision.registry import Tiny, register
 
 POOL = "pool"
 SQUEEZE = (1, 1, 2, POOL, 2, 3, 3, 4, POOL, 4)  # table 1: s1x1 of fire2 .. fire9, in units of the first one's 16
@@ -83,12 +86,23 @@ RECIPE = {
 }  # fmt: skip
 
 
-@register("squeezenet1_0", "classification", recipe=RECIPE)
-def squeezenet1_0(classes, rng, **options) -> Classifier:
-    """SqueezeNet 1.0: 1,248,424 parameters for 1000 classes. Pixels only lose their mean: std is 1."""
-    options = complete(
-        "squeezenet1_0", options, width=16, dropout=0.5, short_side=227, max_side=454, mean=(123, 117, 104),
-        std=(1, 1, 1),
-    )  # fmt: skip
-    network = SqueezeNet(len(classes), options["width"], options["dropout"], rng=rng)
-    return Classifier(network, classes, options)
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """Pixels only lose their mean."""
+
+    width: int = 16  # squeeze channels of the first Fire module
+    dropout: float = 0.5  # share of features dropped before the last convolution
+    short_side: int = 227  # pixels of the shorter side
+    max_side: int = 454  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = (123, 117, 104)  # subtracted from each channel, in units of 0..255
+    std: float | tuple[float, float, float] = (1, 1, 1)  # then each channel is divided by this
+
+
+@register(
+    "squeezenet1_0", "classification", RECIPE, options=Options, tiny=Tiny({"width": 1}),
+    system="SqueezeNet 1.0", paper="Iandola et al. 2016, arXiv:1602.07360",
+    figures="check logits within 1e-3 with the published weights; not trained here",
+)  # fmt: skip
+def squeezenet1_0(classes, options: Options, rng) -> Classifier:
+    """SqueezeNet 1.0: 1,248,424 parameters for 1000 classes."""
+    return Classifier(SqueezeNet(len(classes), options.width, options.dropout, rng=rng), classes, options)

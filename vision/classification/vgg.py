@@ -4,13 +4,16 @@ Reference: Simonyan and Zisserman 2015, Very deep convolutional networks for lar
 arXiv:1409.1556.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nn import AdaptiveAvgPool2d, Dropout, Linear, ReLU, Sequential
 from nn.layer import Layer, positive
 from vision.backbones import vgg
-from vision.classification.classifier import Classifier, complete
-from vision.registry import register
+from vision.classification.classifier import Classifier
+from vision.options import ImageOptions
+from vision.registry import Tiny, register
 
 POOLED = 7  # rows and columns of cells that the fully connected layers see: an image of 224 has been halved 5 times
 
@@ -57,12 +60,23 @@ RECIPE = {
 }  # fmt: skip
 
 
-@register("vgg16", "classification", recipe=RECIPE)
-def vgg16(classes, rng: np.random.Generator, **options) -> Classifier:
-    """VGG-16: 138,357,544 parameters for 1000 classes. mean and std are torchvision's; the paper's std is 1."""
-    options = complete(
-        "vgg16", options, width=64, hidden=4096, dropout=0.5, short_side=224, max_side=448,
-        mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
-    )  # fmt: skip
-    network = VGG16(len(classes), options["width"], options["hidden"], options["dropout"], rng=rng)
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """mean and std are torchvision's; the paper's std is 1."""
+
+    width: int = 64  # channels of the first two convolutions
+    hidden: int = 4096  # units of each hidden fully connected layer
+    dropout: float = 0.5  # share of hidden units dropped in training
+    short_side: int = 224  # pixels of the shorter side
+    max_side: int = 448  # pixels of the longer side at most
+
+
+@register(
+    "vgg16", "classification", RECIPE, options=Options, tiny=Tiny({"width": 4, "hidden": 6}),
+    system="VGG-16", paper="Simonyan and Zisserman 2015, arXiv:1409.1556",
+    figures="138,357,544 parameters, as published; not trained here",
+)  # fmt: skip
+def vgg16(classes, options: Options, rng: np.random.Generator) -> Classifier:
+    """VGG-16: 138,357,544 parameters for 1000 classes."""
+    network = VGG16(len(classes), options.width, options.hidden, options.dropout, rng=rng)
     return Classifier(network, classes, options)

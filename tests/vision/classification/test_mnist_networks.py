@@ -59,7 +59,7 @@ def test_the_paper_s_sizes(side):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mistakes_are_named(name):
-    with pytest.raises(ValueError, match=f"{name}: there is no option 'width', choose from hidden, short_side"):
+    with pytest.raises(ValueError, match=f"{name}: there is no option 'width'; choose from: short_side"):
         vision.build(name, "ab", width=3)
     with pytest.raises(ValueError, match=r"Grey: images must have shape \(N, 3, 28, 28\), got \(1, 3, 30, 28\)"):
         vision.build(name, "ab").predict(np.zeros((1, 3, 30, 28)))

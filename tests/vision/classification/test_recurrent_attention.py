@@ -69,7 +69,7 @@ def test_gradients_with_an_image_that_does_not_count():
     check_model(model, (images, labels), tolerance=1e-10)
     rest = np.array([0, 1, 3])
     losses, cache = model.loss((images, labels), np.random.default_rng(0))
-    fixed = cache.fixed._replace(**{name: value[..., rest, :] for name, value in cache.fixed._asdict().items()})
+    fixed = cache.sampled._replace(**{name: value[..., rest, :] for name, value in cache.sampled._asdict().items()})
     alone, _ = model.loss((images[rest], labels[rest]), np.random.default_rng(0), fixed)
     assert losses == pytest.approx(alone)
     nothing, _ = model.loss((images, np.full(4, -1)), np.random.default_rng(0))
@@ -85,10 +85,10 @@ def naive_forward(model, images, noise):
 
     logits, places = [], []
     for n, image in enumerate(images):
-        h, path = np.zeros(o["hidden"]), []
-        for t in range(o["glimpses"]):
-            place = np.tanh(linear(h, "location.0")) + o["location_std"] * noise[t, n]
-            patch = sense(summed_area(image.mean(axis=0)[None]), place[None], o["glimpse_size"], o["scales"])
+        h, path = np.zeros(o.hidden), []
+        for t in range(o.glimpses):
+            place = np.tanh(linear(h, "location.0")) + o.location_std * noise[t, n]
+            patch = sense(summed_area(image.mean(axis=0)[None]), place[None], o.glimpse_size, o.scales)
             what = linear(np.maximum(linear(patch.ravel(), "glimpse.what.0"), 0), "glimpse.what.2")
             where = linear(np.maximum(linear(place, "glimpse.where.0"), 0), "glimpse.where.2")
             g = np.maximum(what + where, 0)
@@ -128,7 +128,7 @@ def test_losses_are_their_formulas():
             baseline += (right[n] - g.expected[n, 0]) ** 2 / 2 / (3 * 20)
     assert losses["location"] == pytest.approx(0.5 * location)
     assert losses["baseline"] == pytest.approx(2 * baseline)
-    np.testing.assert_array_equal(cache.fixed.reward[:, 0], right)
+    np.testing.assert_array_equal(cache.sampled.reward[:, 0], right)
 
 
 def test_reinforce_is_the_gradient_of_its_loss():
@@ -156,7 +156,7 @@ def expected_reward(model, image, label):
     """
     logits, (one, two) = all_paths(model, image)
     means = np.concatenate([one.mean, two.mean], axis=1)
-    below = (1 + np.vectorize(erf)((EDGES - means[:, :, None]) / (model.options["location_std"] * sqrt(2)))) / 2
+    below = (1 + np.vectorize(erf)((EDGES - means[:, :, None]) / (model.options.location_std * sqrt(2)))) / 2
     probability = np.take_along_axis(np.diff(below, axis=2), PATHS[:, :, None], axis=2).prod(axis=(1, 2))
     assert probability.sum() == pytest.approx(1)
     return probability[logits.argmax(axis=1) == label].sum()
@@ -229,7 +229,7 @@ def test_look_gives_the_outlines_of_the_means():
 
 def test_what_is_sampled_depends_on_the_generator_alone():
     model, data = tiny(), batch()
-    one, two, three = (model.loss(data, np.random.default_rng(seed))[1].fixed.places for seed in (1, 1, 2))
+    one, two, three = (model.loss(data, np.random.default_rng(seed))[1].sampled.places for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != three).all()
 
@@ -243,7 +243,7 @@ def test_float32_stays_and_arguments_too(core):
     model.backward(cache)
     assert all(type(value) is float for value in losses.values())
     grads = {name: parameter.grad.copy() for name, parameter in model.parameters().items()}
-    assert {str(a.dtype) for a in [*grads.values(), *cache.fixed, model.predict(images)]} == {"float32"}
+    assert {str(a.dtype) for a in [*grads.values(), *cache.sampled, model.predict(images)]} == {"float32"}
     model.backward(cache)
     for name, parameter in model.parameters().items():
         np.testing.assert_allclose(parameter.grad, 2 * grads[name], rtol=1e-5, err_msg=name)
@@ -263,10 +263,10 @@ def test_the_paper_s_sizes():
         assert shapes["location.0.weight"] == (2, 256)
         assert shapes["action.weight"] == (10, 256)
         assert shapes["baseline.weight"] == (1, 256)
-        assert model.options["glimpses"] == 6
-        side = model.preprocess["short_side"]
+        assert model.options.glimpses == 6
+        side = model.preprocess.short_side
         assert model.predict(np.zeros((2, 3, side, side), np.float32)).shape == (2, 10)
-    assert model.options["glimpse_size"] * 4 == 48  # of 60: the coarsest patch does not see all
+    assert model.options.glimpse_size * 4 == 48  # of 60: the coarsest patch does not see all
 
 
 def test_config_rebuilds_the_model():
@@ -291,17 +291,17 @@ def test_an_easy_task_is_learned():
         model.backward(cache)
         clip_gradient_norm(model.parameters(), 5.0)
         optimiser.step()
-        rewards.append(cache.fixed.reward.mean())
+        rewards.append(cache.sampled.reward.mean())
     assert np.mean(rewards[-20:]) > 0.95
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"glimpse": 3}, "ram_mnist: there is no option 'glimpse', choose from glimpses, glimpse_size"),
+        ({"glimpse": 3}, "ram_mnist: there is no option 'glimpse'; did you mean 'glimpses'"),
         ({"glimpses": 0}, "RecurrentAttention: glimpses must be a whole number >= 1, got 0"),
         ({"scales": 1.5}, "ram_mnist: scales must be a whole number, got 1.5"),
-        ({"core": "gru"}, "RecurrentAttention: core must be 'rnn' or 'lstm', got 'gru'"),
+        ({"core": "gru"}, "ram_mnist: core must be 'rnn' or 'lstm', got 'gru'"),
         ({"location_std": 0}, "RecurrentAttention: location_std must be a positive number, got 0"),
         ({"location_weight": -1}, "RecurrentAttention: location_weight must be a number of at least 0, got -1"),
         ({"episodes": -1}, "RecurrentAttention: episodes must be a whole number >= 0, got -1"),

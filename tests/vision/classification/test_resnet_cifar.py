@@ -131,9 +131,9 @@ def test_summary_counts_everything():
 
 def test_preprocessing_of_the_published_weights():
     preprocess = tiny().preprocess
-    np.testing.assert_allclose(np.array(preprocess["mean"]) / 255, [0.485, 0.456, 0.406])
-    np.testing.assert_allclose(np.array(preprocess["std"]) / 255, [0.229, 0.224, 0.225])
-    assert preprocess["short_side"] == 32
+    np.testing.assert_allclose(np.array(preprocess.mean) / 255, [0.485, 0.456, 0.406])
+    np.testing.assert_allclose(np.array(preprocess.std) / 255, [0.229, 0.224, 0.225])
+    assert preprocess.short_side == 32
 
 
 def test_a_prediction_depends_on_its_own_image_only_and_changes_nothing():
@@ -170,7 +170,7 @@ def test_config_rebuilds_the_model():
     model = tiny(mean=[1, 2, 3])
     again = vision.build(**model.config)
     assert again.config == model.config
-    assert again.preprocess["mean"] == [1, 2, 3]
+    assert again.preprocess.mean == (1, 2, 3)
     again.load_state_dict(model.state_dict())
     images = batch()[0]
     np.testing.assert_array_equal(again.predict(images), model.predict(images))
@@ -179,7 +179,7 @@ def test_config_rebuilds_the_model():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: tiny(widht=3), "resnet20_cifar: there is no option 'widht', choose from n, width, short_side"),
+        (lambda: tiny(widht=3), "resnet20_cifar: there is no option 'widht'; did you mean 'width'"),
         (lambda: tiny(n=0), "ResNetCifar: n must be a whole number >= 1, got 0"),
         (lambda: tiny(width="x"), "resnet20_cifar: width must be a whole number, got 'x'"),
         (lambda: tiny().predict(np.zeros((3, 8, 8))), r"Classifier: images must have shape \(N, 3, H, W\)"),
@@ -208,7 +208,7 @@ def test_published_weights_get_915_of_1000_test_images_right():
     data = CIFAR10Lossless(folder, "test")
     model = vision.build("resnet20_cifar", data.classes)
     assert load_state(model, weights) == []
-    mean, std = (np.array(model.preprocess[name], np.float32) for name in ("mean", "std"))
+    mean, std = (np.array(getattr(model.preprocess, name), np.float32) for name in ("mean", "std"))
     right = 0
     for start in range(0, 1000, 100):
         samples = [data[i] for i in range(start, start + 100)]

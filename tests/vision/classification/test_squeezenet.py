@@ -106,7 +106,7 @@ def test_config_rebuilds_the_model():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: tiny(n=3), "squeezenet1_0: there is no option 'n', choose from width, dropout, short_side"),
+        (lambda: tiny(n=3), "squeezenet1_0: there is no option 'n'; choose from: short_side"),
         (lambda: tiny(width=0), "SqueezeNet: width must be a whole number >= 1, got 0"),
         (lambda: tiny(dropout=1), r"Dropout: p must be in \[0, 1\), got 1"),
         (lambda: tiny().predict(np.zeros((1, 3, 6, 40))), "Conv2d: output size"),

@@ -91,7 +91,7 @@ def test_config_rebuilds_the_model():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: tiny(n=3), "vgg16: there is no option 'n', choose from width, hidden, dropout, short_side"),
+        (lambda: tiny(n=3), "vgg16: there is no option 'n'; choose from: short_side"),
         (lambda: tiny(width=0), "VGG16: width must be a whole number >= 1, got 0"),
         (lambda: tiny(dropout=1), r"Dropout: p must be in \[0, 1\), got 1"),
         (lambda: tiny().predict(np.zeros((1, 3, 31, 40))), "MaxPool2d: output size"),

@@ -1,0 +1,66 @@
+"""Data for classifiers: samples with a label."""
+
+from functools import partial
+
+from datasets import MNIST, CIFAR10Lossless, Shapes, TranslatedMNIST
+from scripts.readers.shapes import SPLITS, open_shapes
+
+CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
+
+
+class LargestShape:
+    """Generated scenes, each with the class of its largest object: label int, 0 for `classes[0]`."""
+
+    def __init__(self, shapes: Shapes):
+        self.shapes, self.classes = shapes, shapes.classes
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = self.shapes[index]
+        return {"id": sample["id"], "image": sample["image"], "label": sample["label"] - 1}  # there 0 is background
+
+
+def open_largest_shape(arguments, split: str, classes=None) -> LargestShape:
+    """Generated scenes, to be told apart by their largest object."""
+    return LargestShape(open_shapes(arguments, split, classes))
+
+
+def open_cifar10(arguments, split: str, classes=None) -> CIFAR10Lossless:
+    """A folder of CIFAR-10 in lossless PNGs."""
+    if not arguments.root:
+        raise ValueError("--data cifar10 needs --root DIR: the folder that holds labels.json")
+    data = CIFAR10Lossless(arguments.root, split)
+    if classes and tuple(classes) != data.classes:
+        raise ValueError(f"--data cifar10 has the classes {' '.join(data.classes)}; got {' '.join(classes)}")
+    return data
+
+
+def open_mnist(arguments, split: str, classes=None) -> MNIST:
+    """A folder of MNIST's own files."""
+    if not arguments.root:
+        raise ValueError(
+            f"--data {arguments.data} needs --root DIR: the folder that holds train-images-idx3-ubyte(.gz)"
+        )
+    data = MNIST(arguments.root, split)
+    if classes and tuple(classes) != data.classes:
+        raise ValueError(f"--data {arguments.data} has the classes {' '.join(data.classes)}; got {' '.join(classes)}")
+    return data
+
+
+def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0) -> TranslatedMNIST:
+    """MNIST's digits at random places of 60x60; each training digit at COPIES places, each test digit at one."""
+    digits = open_mnist(arguments, split, classes)
+    seed, copies = {"train": (1, COPIES), "test": (2, 1)}[split]
+    return TranslatedMNIST(digits, clutter=clutter, seed=seed, copies=copies)
+
+
+TRAIN_TEST = ("train", "test")
+READERS = {
+    "shapes": (open_largest_shape, SPLITS),
+    "cifar10": (open_cifar10, TRAIN_TEST),
+    "mnist": (open_mnist, TRAIN_TEST),
+    "mnist_translated": (open_translated_mnist, TRAIN_TEST),
+    "mnist_cluttered": (partial(open_translated_mnist, clutter=CLUTTER), TRAIN_TEST),
+}

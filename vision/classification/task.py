@@ -1,0 +1,91 @@
+"""Classification as a task: batches, accuracy, tables, JSON, pictures."""
+
+import time
+from itertools import islice
+
+import numpy as np
+
+from vision.classification.classifier import ImageClassifier
+from vision.classification.draw import draw_label
+from vision.classification.draw_glimpses import draw_glimpses
+from vision.task import TASKS, Task, known, shown, watched
+
+TOGETHER = 50  # images in one forward pass of an evaluation
+
+
+def classification_batch(model: ImageClassifier, samples: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """(images (N, 3, H, W) float32, labels (N,) int64); smaller images are padded with the mean colour."""
+    images = model.preprocess.batch([sample["image"] for sample in samples])
+    return images, np.array([sample.get("label", -1) for sample in samples], np.int64)
+
+
+def classify(model: ImageClassifier, sample: dict) -> dict:
+    """The most probable classes: labels, scores and names; of a model of attention also its glimpses."""
+    return model.classify(sample["image"])
+
+
+def evaluate_classifier(model: ImageClassifier, dataset) -> dict:
+    """Accuracy, over all images and over those of each class, and the speed, reading included."""
+    started, samples, found, truth = time.monotonic(), iter(watched(dataset, "evaluating")), [], []
+    while batch := list(islice(samples, TOGETHER)):
+        found += model.probabilities([sample["image"] for sample in batch]).argmax(axis=1).tolist()
+        truth += [sample["label"] for sample in batch]
+    seconds = time.monotonic() - started
+    truth, right = np.array(truth), np.array(found) == np.array(truth)
+    per_class = {
+        name: {"images": int((truth == k).sum()), "accuracy": _mean(right[truth == k])}
+        for k, name in enumerate(dataset.classes)
+    }
+    speed = round(len(dataset) / seconds, 2)
+    return {"accuracy": _mean(right), "classes": per_class, "images": len(dataset), "images_per_second": speed}
+
+
+def _mean(right):
+    return known(right.mean() if len(right) else np.nan)
+
+
+def classification_table(metrics: dict) -> str:
+    """The metrics of evaluate_classifier, a line per class and one for all."""
+    width = max(len("class"), *map(len, metrics["classes"]))
+    rows = [f"{'class':{width}}  images  accuracy"]
+    for name, row in [*metrics["classes"].items(), ("all", metrics)]:
+        rows.append(f"{name:{width}}  {row['images']:6d}  {shown(row['accuracy']):>8}")
+    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+
+
+def describe_label(prediction: dict, classes) -> list[dict]:
+    """[{class, label, score}], best first."""
+    return [
+        {"class": classes[label], "label": int(label), "score": round(float(score), 4)}
+        for label, score in zip(prediction["labels"], prediction["scores"])
+    ]
+
+
+def select_labels(prediction: dict, threshold: float) -> dict:
+    """Only the classes that score at least `threshold`."""
+    sure = prediction["scores"] >= threshold
+    return prediction | {key: prediction[key][sure] for key in ("labels", "scores")}
+
+
+def draw_classified(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
+    """The image, with the glimpses if there are any, above the best class and, if a sample is given, its true class."""
+    if "glimpses" in prediction:
+        image = draw_glimpses(image, prediction["glimpses"])
+    found = describe_label(prediction, classes)
+    text = f"{found[0]['class']} {found[0]['score']:.2f}" if found else "unsure"
+    if sample is None:
+        return draw_label(image, text)
+    truth = classes[sample["label"]]
+    return draw_label(image, text, truth, bool(found) and found[0]["class"] == truth)
+
+
+TASKS["classification"] = Task(
+    metric="accuracy",
+    collate=classification_batch,
+    predict=classify,
+    evaluate=evaluate_classifier,
+    table=classification_table,
+    describe=describe_label,
+    select=select_labels,
+    draw=draw_classified,
+)
