@@ -13,17 +13,17 @@ directions' last ones (theirs: of the backward one), and the output has no maxou
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nn import GRU, AdditiveAttention, Embedding, GRUCell, Linear
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
-from nn.layer import Layer
 from nn.layers.softmax import LogSoftmax
-from vision.registry import register
+from vision.model import Model
+from vision.registry import Tiny, register
 from vision.sequence.beam_search import beam_search
 from vision.sequence.padding import real_steps, sequence_cross_entropy
 from vision.sequence.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
@@ -58,35 +58,33 @@ class Cache(NamedTuple):
     dlogits: np.ndarray
 
 
-class Seq2Seq(Layer):
-    """p(y_t | y_0 .. y_(t-1), x), y (T, N), x (S, N): sentences of a common Vocabulary, its words being `classes`.
+@dataclass(frozen=True)
+class Options:
+    """Without attention."""
 
-    attention: see above. hidden = H, embedding = size of E's vectors (for source and target alike), attention's own
-    hidden size is H, too. level: that of the vocabulary; None: "char" where all its words are single characters.
+    attention: bool = False  # whether the decoder looks at all of the source at each step
+    hidden: int = 64  # H, also the hidden size of the attention
+    embedding: int = 32  # size of the words' vectors, of source and target alike
+    level: Literal["word", "char"] | None = None  # of the vocabulary; none: char where all words are single characters
+
+
+class Seq2Seq(Model):
+    """p(y_t | y_0 .. y_(t-1), x), y (T, N), x (S, N): sentences of a common Vocabulary, its words being `classes`.
 
     loss((source, source_lengths, target, target_lengths), rng): target from <start> to <end>, both included; teacher
     forcing: each step reads the true word before. The loss of a sentence is the sum over its steps of -log p(y_t).
     """
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        attention: bool,
-        rng: np.random.Generator,
-        *,
-        hidden: int = 64,
-        embedding: int = 32,
-        level: str | None = None,
-    ):
-        if level is None:
-            level = "char" if all(len(word) == 1 for word in classes[UNKNOWN + 1 :]) else "word"
+    def __init__(self, classes: Sequence[str], options: Options, rng: np.random.Generator):
+        of_words = any(len(word) > 1 for word in classes[UNKNOWN + 1 :])
+        level = options.level or ("word" if of_words else "char")
+        super().__init__(classes, replace(options, level=level))
         self.vocabulary = Vocabulary(classes, level)
-        self.preprocess, size = {"vocabulary": self.vocabulary}, len(self.vocabulary)
-        self.hyperparameters = {"hidden": hidden, "embedding": embedding, "level": level}
+        size, hidden, embedding = len(self.vocabulary), options.hidden, options.embedding
         self.source = Embedding(size, embedding, PAD, rng=rng)
         self.encoder = GRU(embedding, hidden, bidirectional=True, rng=rng)
         self.bridge = Linear(2 * hidden, hidden, rng=rng)
-        self.attention = AdditiveAttention(hidden, 2 * hidden, hidden, rng=rng) if attention else None
+        self.attention = AdditiveAttention(hidden, 2 * hidden, hidden, rng=rng) if options.attention else None
         self.target = Embedding(size, embedding, PAD, rng=rng)
         self.cell = GRUCell(embedding + 2 * hidden, hidden, rng=rng)
         self.head = Linear(3 * hidden, size, rng=rng)
@@ -127,7 +125,7 @@ class Seq2Seq(Layer):
         state, c_cell = self.cell.forward(read, state)
         return (state, context, weights), (c_attention, c_cell)
 
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
         """({words}, cache): the sum of the step losses, averaged over the sentences."""
         source, source_lengths, target, target_lengths = batch
         (encoded, state), c_encoder = self.encode(source, source_lengths, training=True)
@@ -227,10 +225,18 @@ RECIPE = {
 }
 
 
-def make(attention: bool, classes, rng, **options) -> Seq2Seq:
-    """A Seq2Seq with attention or without."""
-    return Seq2Seq(classes, attention, rng, **options)
+@dataclass(frozen=True)
+class AttentionOptions(Options):
+    attention: bool = True  # whether the decoder looks at all of the source at each step
 
 
-for name, attention in {"seq2seq": False, "seq2seq_attention": True}.items():
-    register(name, "translation", RECIPE)(partial(make, attention))
+SYSTEM = {
+    "system": "Sequence to sequence, without and with attention",
+    "paper": "Cho et al. 2014, arXiv:1406.1078; Bahdanau et al. 2015, arXiv:1409.0473",
+}
+TINY = Tiny({"hidden": 3, "embedding": 2})
+register("seq2seq", "translation", RECIPE, options=Options, tiny=TINY, **SYSTEM)(Seq2Seq)
+register(
+    "seq2seq_attention", "translation", RECIPE, options=AttentionOptions, tiny=TINY, **SYSTEM,
+    figures="reversing 8 to 20 words: 22.6 % of 500 unseen lines exact without attention, 100 % with",
+)(Seq2Seq)  # fmt: skip

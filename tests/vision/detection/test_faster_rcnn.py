@@ -227,7 +227,7 @@ def test_summary_counts_everything():
         (lambda: vision.build("faster_rcnn_small", CLASSES, from_scratch="no"), "must be true or false, got .no"),
         (lambda: vision.build("yolo", CLASSES), "no model 'yolo': choose from .*faster_rcnn_small"),
         (lambda: vision.build("faster_rcnn_small", ()), "at least one class"),
-        (lambda: vision.register("faster_rcnn_small", "none", {}, options=Options)(None), "model named 'faster_rcnn_small' already"),
+        (lambda: vision.register("faster_rcnn_small", "", {}, options=Options)(None), "'faster_rcnn_small' already"),
         (lambda: tiny().predict(np.zeros((3, 48, 64), np.float32)), r"images must have shape \(N, 3, H, W\)"),
         (lambda: tiny().predict(np.zeros((1, 3, 7, 64), np.float32)), r"MaxPool2d: output size \(0, 8\)"),
     ],

@@ -9,7 +9,7 @@ import pytest
 import vision
 from nn import Adam
 from nn.gradcheck import check_model
-from vision.sequence.char_rnn import CELLS, CharRNN, draw, nats_per_character
+from vision.sequence.char_rnn import CELLS, CharRNN, Options, draw, nats_per_character
 from vision.sequence.vocabulary import SPECIAL, Vocabulary
 
 TEXT = "the cat sat on the mat. " * 5
@@ -18,7 +18,7 @@ IDS = VOCABULARY.encode(TEXT)
 
 
 def build(cell="lstm", seed=0, **options):
-    return CharRNN(VOCABULARY.words, cell, np.random.default_rng(seed), **{"hidden": 5} | options)
+    return CharRNN(VOCABULARY.words, Options(cell=cell, **{"hidden": 5} | options), np.random.default_rng(seed))
 
 
 def batch(start=0, steps=6, n=3, first=True):
@@ -153,19 +153,18 @@ def test_sampling():
 
 def test_text_of_one_symbol():
     words = (*SPECIAL, "a")
-    model = CharRNN(words, "rnn", np.random.default_rng(0), hidden=3, layers=1)
+    model = CharRNN(words, Options(cell="rnn", hidden=3, layers=1), np.random.default_rng(0))
     assert model.predict("aaa", 4) == "aaaa"
     assert nats_per_character(model, np.full(9, 4)) > 0
 
 
 def test_bad_input():
-    make = vision.MODELS["char_lstm"].make
     with pytest.raises(ValueError, match="CharRNN: chunk must be a whole number >= 1, got 0"):
-        make(VOCABULARY.words, np.random.default_rng(0), chunk=0)
+        vision.build("char_lstm", VOCABULARY.words, chunk=0)
     with pytest.raises(ValueError, match="LSTM: num_layers must be a whole number >= 1, got 0"):
         build(layers=0)
     with pytest.raises(ValueError, match="Vocabulary: words must begin with"):
-        CharRNN(("a", "b"), "lstm", np.random.default_rng(0))
+        CharRNN(("a", "b"), Options(), np.random.default_rng(0))
     model = build()
     for options, message in (
         ({"length": -1}, "length must be a whole number >= 0, got -1"),

@@ -8,7 +8,7 @@ import pytest
 from nn import Adam
 from nn.gradcheck import check_model
 from vision.sequence.padding import pad_batch
-from vision.sequence.seq2seq import Seq2Seq
+from vision.sequence.seq2seq import Options, Seq2Seq
 from vision.sequence.vocabulary import END, PAD, START, Vocabulary
 
 TEXTS = ["the cat sat", "a dog", "the mat", "a cat and a dog sat"]
@@ -18,7 +18,9 @@ BOTH = pytest.mark.parametrize("attention", [False, True])
 
 def build(attention, seed=0, dtype=np.float64, **options):
     options = {"hidden": 5, "embedding": 3} | options
-    model = Seq2Seq(VOCABULARY.words, attention, np.random.default_rng(seed), **options).astype(dtype)
+    model = Seq2Seq(VOCABULARY.words, Options(attention=attention, **options), np.random.default_rng(seed)).astype(
+        dtype
+    )
     rng = np.random.default_rng(seed + 1)
     for name, parameter in model.parameters().items():
         if "bias" in name:
@@ -159,9 +161,9 @@ def test_a_sentence_longer_than_any_of_training_and_unknown_words(trained):
 
 def test_the_level_goes_by_the_words():
     letters = Vocabulary.build(["ab c"], level="char")
-    assert Seq2Seq(letters.words, True, np.random.default_rng(0)).vocabulary.level == "char"
+    assert Seq2Seq(letters.words, Options(), np.random.default_rng(0)).vocabulary.level == "char"
     assert build(True).vocabulary.level == "word"
-    assert Seq2Seq(letters.words, True, np.random.default_rng(0), level="word").vocabulary.level == "word"
+    assert Seq2Seq(letters.words, Options(level="word"), np.random.default_rng(0)).vocabulary.level == "word"
 
 
 @pytest.mark.parametrize("text", ["", " ... "])

@@ -7,7 +7,7 @@ import pytest
 
 from nn import Adam, swap_lstm_gates
 from nn.optim.sgd import clip_gradient_norm
-from vision.sequence.char_rnn import CharRNN
+from vision.sequence.char_rnn import CharRNN, Options
 from vision.sequence.vocabulary import Vocabulary
 
 torch = pytest.importorskip("torch")
@@ -19,7 +19,7 @@ V, H, T, N, CHUNKS, LR, CLIP = len(VOCABULARY), 6, 5, 3, 3, 0.01, 0.05
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_training_steps(cell):
     ids = np.random.default_rng(0).integers(4, V, (CHUNKS * T + 1, N))
-    model = CharRNN(VOCABULARY.words, cell, np.random.default_rng(1), hidden=H).astype(np.float64)
+    model = CharRNN(VOCABULARY.words, Options(cell=cell, hidden=H), np.random.default_rng(1)).astype(np.float64)
     body = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM}[cell](V, H, 2).double()
     head = torch.nn.Linear(H, V).double()
     state = {name: parameter.value for name, parameter in model.parameters().items()}

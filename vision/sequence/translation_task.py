@@ -1,0 +1,86 @@
+"""Translation as a task: a sentence made from a sentence."""
+
+import time
+from itertools import islice
+
+import numpy as np
+
+from vision.detection.draw import grid
+from vision.sequence.draw import draw_attention
+from vision.sequence.padding import pad_batch
+from vision.sequence.seq2seq import Seq2Seq
+from vision.sequence.vocabulary import tokenise
+from vision.task import TASKS, Task, on_its_device, shown, watched
+
+TOGETHER = 100  # sentences translated at once in an evaluation
+
+
+def translation_batch(model: Seq2Seq, samples: list[dict]) -> tuple[np.ndarray, ...]:
+    """source (S, N), source_lengths, target (T, N) from <start> to <end>, target_lengths, for Seq2Seq.loss."""
+    vocabulary = model.vocabulary
+    source = pad_batch([vocabulary.encode(sample["text"]) for sample in samples])
+    return *source, *pad_batch([vocabulary.encode(sample["target"], start=True, end=True) for sample in samples])
+
+
+def translate_lines(model: Seq2Seq, sample: dict, beam: int = 5, length_penalty: float = 0.0) -> list[dict]:
+    """Of each line of the sample's text that is not empty: source, text and log_probability; read, said: what weights
+    belongs to, the attention (T, S), None where the model has none."""
+    level, found = model.vocabulary.level, []
+    for line in filter(str.strip, sample["text"].splitlines()):
+        best = on_its_device(model, model.translate, line, beam, length_penalty)
+        words = {"read": tokenise(line, level), "said": [*tokenise(best["text"], level), "<end>"]}
+        found.append({"source": line, **best, **words})
+    return found
+
+
+def evaluate_translation(model: Seq2Seq, dataset) -> dict:
+    """The parts of the sentences, and of their words at their places, that greedy search gets right; and the speed."""
+    started, samples = time.monotonic(), iter(watched(dataset, "evaluating", "sentences"))
+    exact, right, words = 0, 0, 0
+    while batch := list(islice(samples, TOGETHER)):
+        source, source_lengths, target, lengths = translation_batch(model, batch)
+        wanted = target[1:]
+        said = on_its_device(model, model.predict, source, source_lengths, len(wanted))
+        real = np.arange(len(wanted))[:, None] < lengths - 1
+        same = (said == wanted) & (wanted != model.vocabulary.unknown)
+        exact += int((same | ~real).all(axis=0).sum())
+        right, words = right + int((same & real).sum()), words + int(real.sum())
+    speed = round(len(dataset) / (time.monotonic() - started), 1)
+    metrics = {"exact": exact / len(dataset), "words": right / words, "sentences": len(dataset)}
+    return metrics | {"sentences_per_second": speed}
+
+
+def translation_table(metrics: dict) -> str:
+    """The metrics of evaluate_translation in one line."""
+    size = f"{metrics['sentences']} sentences, {metrics['sentences_per_second']} sentences/s"
+    return f"right: {shown(metrics['exact'])} of the sentences, {shown(metrics['words'])} of their words; {size}"
+
+
+def describe_translations(prediction: list[dict], classes) -> list[dict]:
+    """[{source, text, log_probability}], a line each."""
+    return [{key: line[key] for key in ("source", "text", "log_probability")} for line in prediction]
+
+
+def draw_translations(text: str, prediction: list[dict], classes, sample: dict | None = None) -> np.ndarray | str:
+    """The attention of every line as a picture; without attention, and where there is no line: a text."""
+    if prediction and all(line["weights"] is not None for line in prediction):
+        pictures = [draw_attention(line["weights"], line["read"], line["said"]) for line in prediction]
+        return pictures[0] if len(pictures) == 1 else grid(pictures)
+    lines = [f"{line['source']}\n  {line['text']}" for line in prediction]
+    return "\n".join(lines if sample is None else [*lines, f"  is: {sample['target']}"])
+
+
+TASKS["translation"] = Task(
+    metric="exact",
+    collate=translation_batch,
+    predict=translate_lines,
+    evaluate=evaluate_translation,
+    table=translation_table,
+    describe=describe_translations,
+    select=lambda prediction, threshold: prediction,
+    draw=draw_translations,
+    input="text",
+    unit="sentences",
+    closed=False,
+    options={"beam": 5, "length_penalty": 0.0},
+)
