@@ -1,38 +1,75 @@
 """What the captioning models share: captions in as sentences, and captions out, word after word."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
 from nn import LogSoftmax
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
-from nn.layer import Layer
 from vision.captioning.encoder import Encoder, Remembered
+from vision.model import Model
+from vision.options import ImageOptions
+from vision.preprocess import Photograph, open_photograph
 from vision.sequence import Vocabulary, pad_batch
 from vision.sequence.beam_search import beam_search
+from vision.task import on_its_device
 
-OPTIONS = {  # of every captioning model
-    "encoder": "small_cnn", "width": 12, "fine_tune": True, "encoder_weights": None, "standardise": False,
-    "embedding_size": 64, "hidden_size": 128, "dropout": 0.0, "short_side": 64, "max_side": 128, "square": False,
-    "mean": (123.0, 117.0, 104.0), "std": 64.0,
-}  # fmt: skip
 
-# Photographs, on what the published SqueezeNet sees in them (`encoder_weights`): it stays as it is, so that few hundred
-# photographs can do, and what it sees of each is computed once.
-PHOTO_OPTIONS = OPTIONS | {
-    "encoder": "squeezenet", "width": 16, "fine_tune": False, "standardise": True, "embedding_size": 128,
-    "hidden_size": 256, "dropout": 0.5, "short_side": 192, "max_side": 192, "square": True, "std": 1.0,
-}  # fmt: skip
+@dataclass(frozen=True)
+class CaptionerOptions(ImageOptions):
+    """What all captioning models have, for generated scenes."""
+
+    encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "small_cnn"  # the CNN: see Encoder
+    width: int = 12  # of the CNN, whose channels grow with it
+    fine_tune: bool = True  # whether gradients flow into the CNN
+    encoder_weights: str | None = None  # file of published weights of the CNN
+    standardise: bool = False  # each channel of the features gets mean 0 and variance 1
+    embedding_size: int = 64  # of the words' vectors
+    hidden_size: int = 128  # units of the recurrent network
+    dropout: float = 0.0  # before the words' scores
+    short_side: int = 64  # pixels of the shorter side
+    max_side: int = 128  # pixels of the longer side at most
+    square: bool = False  # squeeze photographs to short_side x short_side, so that all shapes fit into a batch
+    mean: float | tuple[float, float, float] = (123.0, 117.0, 104.0)  # subtracted from each channel, of 0..255
+    std: float | tuple[float, float, float] = 64.0  # then each channel is divided by this
+
+
+@dataclass(frozen=True)
+class PhotoOptions(CaptionerOptions):
+    """Photographs, on what the published SqueezeNet sees in them (`encoder_weights`).
+
+    It stays as it is, so that few hundred photographs can do, and what it sees of each is computed once.
+    """
+
+    encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet"  # the CNN: see Encoder
+    width: int = 16  # of the CNN, whose channels grow with it
+    fine_tune: bool = False  # whether gradients flow into the CNN
+    standardise: bool = True  # each channel of the features gets mean 0 and variance 1
+    embedding_size: int = 128  # of the words' vectors
+    hidden_size: int = 256  # units of the recurrent network
+    dropout: float = 0.5  # before the words' scores
+    short_side: int = 192  # pixels of the shorter side
+    max_side: int = 192  # pixels of the longer side at most
+    square: bool = True  # squeeze photographs to short_side x short_side, so that all shapes fit into a batch
+    std: float | tuple[float, float, float] = 1.0  # then each channel is divided by this
+
+
 PHOTO_RECIPE = {
     "data": "listed_captions", "epochs": 14, "batch_size": 16, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0,
     "schedule": "polynomial", "warm_up": 0, "clip_norm": 5.0, "jitter": 0.0,
 }  # fmt: skip
+# The CNN of photographs is frozen and too large for a gradient check.
+PHOTO_TINY = {
+    "encoder": "small_cnn", "width": 1, "fine_tune": True, "short_side": 32, "max_side": 32, "embedding_size": 3,
+    "hidden_size": 4,
+}  # fmt: skip
 
 
-class Captioner(Layer):
+class Captioner(Model):
     """An encoder of images and a vocabulary, with all that does not depend on how the sentence is made.
 
     batch: (images (N, 3, H, W), or features (N, D, h, w) where the encoder is frozen; for each image a list of one or
@@ -41,20 +78,37 @@ class Captioner(Layer):
     state = first_state(features): a tuple of arrays with one row an image
     log_p (N, V), state = step(state, last): the log probabilities of the word behind `last` (N,)
 
-    words: the vocabulary's, <pad>, <start>, <end> and <unk> first. options: OPTIONS and more, all `hyperparameters`.
-    preprocess: what makes images of pictures (square: they are squeezed to short_side x short_side, so that pictures of
-    all shapes fit into a batch) and, where the encoder is frozen, `features`: images to features.
+    classes: the words of the vocabulary, <pad>, <start>, <end> and <unk> first.
+    features: where the encoder is frozen, images to features, each image seen once; else None.
     """
 
-    def __init__(self, words: Sequence[str], options: dict, rng: np.random.Generator):
-        self.vocabulary = Vocabulary(words)
-        given = json.loads(json.dumps(options))  # tuples become lists
-        self.hyperparameters = given | {"encoder_weights": None}  # a checkpoint holds the weights themselves
-        encoder = (options[name] for name in ("encoder", "width", "fine_tune", "encoder_weights", "standardise"))
-        self.encoder = Encoder(*encoder, rng=rng)
-        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "square", "mean", "std")}
-        self.preprocess["features"] = None if options["fine_tune"] else Remembered(self.encoder)
-        self.needs_weights = not options["fine_tune"] and not options["encoder_weights"]  # else its CNN stays random
+    def __init__(self, classes: Sequence[str], options: CaptionerOptions, rng: np.random.Generator):
+        kept = replace(options, encoder_weights=None)  # a checkpoint holds the weights themselves
+        super().__init__(classes, kept, options.preprocess(resize="square" if options.square else "short_side"))
+        self.vocabulary, o = Vocabulary(classes), options
+        self.encoder = Encoder(o.encoder, o.width, o.fine_tune, o.encoder_weights, o.standardise, rng=rng)
+        self.features = None if o.fine_tune else Remembered(self.encoder)
+        self.needs_weights = not o.fine_tune and not o.encoder_weights  # else its CNN stays random
+
+    def caption(self, photograph: Photograph, beam_size: int = 1) -> dict:
+        """caption, the ids of its words, and attention (T, h, w) where the model has one.
+
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none, and a beam below 1.
+        """
+        return self.captions([open_photograph(photograph)], beam_size)[0]
+
+    def captions(self, photographs: Sequence[np.ndarray], beam_size: int = 1) -> list[dict]:
+        """`caption` for each photograph (H, W, 3) uint8; those of one size are seen together."""
+        if not isinstance(beam_size, int) or beam_size < 1:
+            raise ValueError(f"beam_size must be a whole number >= 1, got {beam_size!r}")
+        scaled = [self.preprocess.scaled(photograph) for photograph in photographs]
+        one_size = len({image.shape for image in scaled}) == 1
+        found = []
+        for batch in [scaled] if one_size else [[image] for image in scaled]:
+            images = self.preprocess.batch(batch)
+            seen = self.features(images) if self.features else images
+            found += on_its_device(self, self.predict, seen, beam_size)
+        return found
 
     def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
         """For each image {caption: str, ids (T,): its words without <start>, with <end> where it was reached}.

@@ -4,6 +4,7 @@ Reference: Xu et al. 2015, arXiv:1502.03044, sec. 4.1. The estimate of the gradi
 gradient-following algorithms for connectionist reinforcement learning (REINFORCE).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +12,9 @@ import numpy as np
 from nn import LogSoftmax
 from nn.dispatch import array_module
 from nn.random import uniform
-from vision.captioning.captioner import OPTIONS, spread
-from vision.captioning.show_attend_tell import OWN, RECIPE, Cache, ShowAttendTell, parts
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.captioning.captioner import spread
+from vision.captioning.show_attend_tell import PAPER, RECIPE, TINY, AttentionOptions, Cache, ShowAttendTell, parts
+from vision.registry import Tiny, register
 from vision.sequence import sequence_cross_entropy
 from vision.sequence.padding import real_steps
 
@@ -31,7 +31,7 @@ class HardCache(NamedTuple):
     """What ShowAttendTell keeps for backward, and what was sampled."""
 
     shared: Cache
-    fixed: Sampled
+    sampled: Sampled
 
 
 class HardAttention(ShowAttendTell):
@@ -52,24 +52,24 @@ class HardAttention(ShowAttendTell):
 
     buffers = ("baseline",)
 
-    def __init__(self, words, options: dict, rng: np.random.Generator):
+    def __init__(self, words, options: "HardOptions", rng: np.random.Generator):
         super().__init__(words, options, rng)
-        self.lambda_r, self.lambda_e, self.expected = (options[name] for name in ("lambda_r", "lambda_e", "expected"))
         self.baseline = np.zeros(1, np.float32)
 
-    def loss(self, batch, rng: np.random.Generator, fixed: Sampled | None = None):
+    def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({words, reinforce, entropy}, cache)."""
         images, counts, before, after, lengths = self.sentences(batch)
         features, c_encoder = self.encoder.forward(images)
-        sampled = fixed or self.not_yet_sampled(before.shape, rng, array_module(features))
-        see = see_sampled(sampled, None if fixed else rng)
+        repeated = sampled is not None
+        sampled = sampled if repeated else self.not_yet_sampled(before.shape, rng, array_module(features))
+        see = see_sampled(sampled, None if repeated else rng)
         (logits, weights), c_decoder = self.decoder.forward(spread(parts(features), counts), before, see)
         words, dlogits = sequence_cross_entropy(logits, after, lengths)
         if sampled.advantage is None:
             sampled = sampled._replace(advantage=self.advantage(log_likelihood(logits, after, lengths)))
         real = real_steps(lengths, len(after))
         reinforce, d_reinforce = log_probability(weights, sampled, real)
-        entropy, d_entropy = negative_entropy(weights, real, self.lambda_e)
+        entropy, d_entropy = negative_entropy(weights, real, self.options.lambda_e)
         losses = {"words": words, "reinforce": reinforce, "entropy": entropy}
         cache = Cache(c_encoder, features.shape, counts, c_decoder, dlogits, d_reinforce + d_entropy)
         return losses, HardCache(cache, sampled)
@@ -81,11 +81,11 @@ class HardAttention(ShowAttendTell):
     def not_yet_sampled(self, shape, rng, xp=np):
         """Locations to be filled in step by step; which images are seen as by soft attention is decided here."""
         drawn = uniform(rng, (shape[1], 1), np.float64, xp)
-        return Sampled(xp.zeros(shape, np.int64), drawn < self.expected, None)
+        return Sampled(xp.zeros(shape, np.int64), drawn < self.options.expected, None)
 
     def advantage(self, log_p):
         """lambda_r (log p(y | s) - b) of each sentence; b moves on."""
-        advantage = self.lambda_r * (log_p - self.baseline)
+        advantage = self.options.lambda_r * (log_p - self.baseline)
         self.baseline[...] = 0.9 * self.baseline + 0.1 * log_p.mean()
         return advantage
 
@@ -144,8 +144,13 @@ def negative_entropy(weights, real, scale: float):
     return (scale * weights * log).sum().item(), scale * (log + 1)
 
 
-@register("show_attend_tell_hard", "captioning", recipe=RECIPE)
-def show_attend_tell_hard(words, rng, **options) -> HardAttention:
+@dataclass(frozen=True)
+class HardOptions(AttentionOptions):
     """Show, Attend and Tell with hard attention."""
-    own = {"lambda_r": 0.05, "lambda_e": 0.002, "expected": 0.5}
-    return HardAttention(words, complete("show_attend_tell_hard", options, **OPTIONS, **OWN, **own), rng)
+
+    lambda_r: float = 0.05  # weight of the REINFORCE term
+    lambda_e: float = 0.002  # weight of the entropy
+    expected: float = 0.5  # probability that an image is seen as by soft attention
+
+
+register("show_attend_tell_hard", "captioning", RECIPE, options=HardOptions, tiny=Tiny(TINY), **PAPER)(HardAttention)

@@ -4,16 +4,24 @@ Reference: Vinyals et al. 2015, Show and tell, arXiv:1411.4555; Karpathy and Fei
 alignments for generating image descriptions, arXiv:1412.2306.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nn import LSTM, RNN, Dropout, Embedding, Linear
 from nn.dispatch import array_module
-from vision.captioning.captioner import OPTIONS, PHOTO_OPTIONS, PHOTO_RECIPE, Captioner, gather, spread
+from vision.captioning.captioner import (
+    PHOTO_RECIPE,
+    PHOTO_TINY,
+    Captioner,
+    CaptionerOptions,
+    PhotoOptions,
+    gather,
+    spread,
+)
 from vision.captioning.encoder import ImageVector
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.registry import Tiny, register
 from vision.sequence import sequence_cross_entropy
 
 
@@ -52,24 +60,19 @@ class ShowAndTell(Captioner):
     fine_tune: whether gradients flow into the CNN below v.
     """
 
-    def __init__(self, words, options: dict, rng: np.random.Generator):
+    def __init__(self, words, options: "Options | ShowAndTellPhotoOptions", rng: np.random.Generator):
         super().__init__(words, options, rng)
-        if options["image"] not in ("first_input", "first_step") or options["cell"] not in ("lstm", "rnn"):
-            got = f"{options['image']!r} and {options['cell']!r}"
-            raise ValueError(
-                f"ShowAndTell: image must be 'first_input' or 'first_step', cell 'lstm' or 'rnn', got {got}"
-            )
-        inputs, hidden, v = (options[name] for name in ("embedding_size", "hidden_size", "vector_size"))
-        self.at_first_step = options["image"] == "first_step"
-        self.vector = ImageVector(self.encoder.out_channels, options["levels"], v, rng=rng)
+        inputs, hidden, v = options.embedding_size, options.hidden_size, options.vector_size
+        self.at_first_step = options.image == "first_step"
+        self.vector = ImageVector(self.encoder.out_channels, options.levels, v, rng=rng)
         self.image = None if self.at_first_step else Linear(v, inputs, rng=rng)  # W_e
         self.embedding = Embedding(len(words), inputs, rng=rng)
-        cell = {"lstm": LSTM, "rnn": RNN}[options["cell"]]
+        cell = {"lstm": LSTM, "rnn": RNN}[options.cell]
         self.cell = cell(inputs + v if self.at_first_step else inputs, hidden, rng=rng)
-        self.dropout = Dropout(options["dropout"], rng=rng.spawn(1)[0])
+        self.dropout = Dropout(options.dropout, rng=rng.spawn(1)[0])
         self.output = Linear(hidden, len(words), rng=rng)
 
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
         """({words}, cache)."""
         images, counts, before, after, lengths = self.sentences(batch)
         features, c_encoder = self.encoder.forward(images)
@@ -152,26 +155,53 @@ RECIPE = {
     "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
     "flip_vertical": 0.5,
 }  # fmt: skip
-OWN = {"levels": (4, 2, 1), "vector_size": 256}
+TINY = {"width": 1, "embedding_size": 3, "hidden_size": 4, "levels": (2, 1), "vector_size": 5}
+PAPER = {"system": "Show and Tell", "paper": "Vinyals et al. 2015, arXiv:1411.4555"}
 
 
-@register("show_and_tell", "captioning", recipe=RECIPE)
-def show_and_tell(words, rng, **options) -> ShowAndTell:
+@dataclass(frozen=True)
+class Options(CaptionerOptions):
     """Show and Tell: an LSTM, the image as its first input."""
-    options = complete("show_and_tell", options, **OPTIONS, **OWN, cell="lstm", image="first_input")
-    return ShowAndTell(words, options, rng)
+
+    cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
+    image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
+    levels: tuple[int, ...] | None = (4, 2, 1)  # bins of the pyramid that makes the vector; none: the plain mean
+    vector_size: int = 256  # of the image's vector
 
 
-@register("show_and_tell_photos", "captioning", recipe=PHOTO_RECIPE)
-def show_and_tell_photos(words, rng, **options) -> ShowAndTell:
+register(
+    "show_and_tell", "captioning", RECIPE, options=Options, tiny=Tiny(TINY), **PAPER,
+    figures="63.1 % of the captions of 1,000 unseen generated scenes are true; photographs: CIDEr-D 0.223",
+)(ShowAndTell)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ShowAndTellPhotoOptions(PhotoOptions):
     """Show and Tell on the class scores of SqueezeNet before its softmax: --set encoder_weights=FILE."""
-    own = OWN | {"encoder": "squeezenet_classes", "levels": None}
-    options = complete("show_and_tell_photos", options, **PHOTO_OPTIONS | own, cell="lstm", image="first_input")
-    return ShowAndTell(words, options, rng)
+
+    encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet_classes"  # the CNN: see Encoder
+    cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
+    image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
+    levels: tuple[int, ...] | None = None  # bins of the pyramid that makes the vector; none: the plain mean
+    vector_size: int = 256  # of the image's vector
 
 
-@register("neuraltalk", "captioning", recipe=RECIPE)
-def neuraltalk(words, rng, **options) -> ShowAndTell:
+register(
+    "show_and_tell_photos", "captioning", PHOTO_RECIPE, options=ShowAndTellPhotoOptions,
+    tiny=Tiny(PHOTO_TINY | {"vector_size": 5}), **PAPER,
+)(ShowAndTell)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NeuraltalkOptions(Options):
     """neuraltalk: a simple recurrent network, the image added at its first step."""
-    options = complete("neuraltalk", options, **OPTIONS, **OWN, cell="rnn", image="first_step")
-    return ShowAndTell(words, options, rng)
+
+    cell: Literal["lstm", "rnn"] = "rnn"  # the recurrent network
+    image: Literal["first_input", "first_step"] = "first_step"  # where the image comes in
+
+
+register(
+    "neuraltalk", "captioning", RECIPE, options=NeuraltalkOptions, tiny=Tiny(TINY),
+    system="neuraltalk", paper="Karpathy and Fei-Fei 2015, arXiv:1412.2306",
+    figures="60.1 % of the captions of 1,000 unseen generated scenes are true",
+)(ShowAndTell)  # fmt: skip

@@ -6,6 +6,7 @@ Reference: Xu et al. 2015, Show, attend and tell: neural image caption generatio
 arXiv:1502.03044.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,16 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from vision.captioning.attention_decoder import AttentionDecoder, see_expectation
-from vision.captioning.captioner import OPTIONS, PHOTO_OPTIONS, PHOTO_RECIPE, Captioner, gather, spread
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.captioning.captioner import (
+    PHOTO_RECIPE,
+    PHOTO_TINY,
+    Captioner,
+    CaptionerOptions,
+    PhotoOptions,
+    gather,
+    spread,
+)
+from vision.registry import Tiny, register
 from vision.sequence import sequence_cross_entropy
 from vision.sequence.padding import real_steps
 
@@ -34,9 +42,10 @@ class Cache(NamedTuple):
 class ShowAttendTell(Captioner):
     """What both kinds share: the encoder's feature map as parts, the decoder, and captions with attention maps."""
 
-    def __init__(self, words, options: dict, rng: np.random.Generator):
+    def __init__(self, words, options: "AttentionOptions | AttentionPhotoOptions", rng: np.random.Generator):
         super().__init__(words, options, rng)
-        sizes = (options[name] for name in ("embedding_size", "hidden_size", "attention_size", "gate", "dropout"))
+        o = options
+        sizes = o.embedding_size, o.hidden_size, o.attention_size, o.gate, o.dropout
         self.decoder = AttentionDecoder(len(words), self.encoder.out_channels, *sizes, rng=rng)
 
     def backward(self, cache: Cache):
@@ -82,17 +91,13 @@ class SoftAttention(ShowAttendTell):
     sum_i (1 - sum_t alpha_ti)^2: every part ought to be looked at (doubly stochastic attention, eq. 14).
     """
 
-    def __init__(self, words, options: dict, rng: np.random.Generator):
-        super().__init__(words, options, rng)
-        self.lambda_penalty = options["lambda_penalty"]
-
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
         """({words, penalty}, cache)."""
         images, counts, before, after, lengths = self.sentences(batch)
         features, c_encoder = self.encoder.forward(images)
         (logits, weights), c_decoder = self.decoder.forward(spread(parts(features), counts), before)
         words, dlogits = sequence_cross_entropy(logits, after, lengths)
-        penalty, dweights = doubly_stochastic(weights, lengths, self.lambda_penalty)
+        penalty, dweights = doubly_stochastic(weights, lengths, self.options.lambda_penalty)
         cache = Cache(c_encoder, features.shape, counts, c_decoder, dlogits, dweights)
         return {"words": words, "penalty": penalty}, cache
 
@@ -118,18 +123,42 @@ RECIPE = {
     "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
     "flip_vertical": 0.5,
 }  # fmt: skip
-OWN = {"attention_size": 64, "gate": True}
+TINY = {"width": 1, "embedding_size": 3, "hidden_size": 4, "attention_size": 5}
+PAPER = {"system": "Show, Attend and Tell, soft and hard attention", "paper": "Xu et al. 2015, arXiv:1502.03044"}
 
 
-@register("show_attend_tell_soft", "captioning", recipe=RECIPE)
-def show_attend_tell_soft(words, rng, **options) -> SoftAttention:
+@dataclass(frozen=True)
+class AttentionOptions(CaptionerOptions):
+    """What soft and hard attention share."""
+
+    attention_size: int = 64  # hidden units of the attention
+    gate: bool = True  # whether a gate scales what is seen (sec. 4.2.1)
+
+
+@dataclass(frozen=True)
+class SoftOptions(AttentionOptions):
     """Show, Attend and Tell with soft attention."""
-    options = complete("show_attend_tell_soft", options, **OPTIONS, **OWN, lambda_penalty=0.01)
-    return SoftAttention(words, options, rng)
+
+    lambda_penalty: float = 0.01  # weight of the doubly stochastic penalty
 
 
-@register("show_attend_tell_photos", "captioning", recipe=PHOTO_RECIPE)
-def show_attend_tell_photos(words, rng, **options) -> SoftAttention:
+register(
+    "show_attend_tell_soft", "captioning", RECIPE, options=SoftOptions, tiny=Tiny(TINY), **PAPER,
+    figures="96.2 % of the captions of 1,000 unseen generated scenes are true, hard attention 94.2 %; "
+    "photographs: CIDEr-D 0.317",
+)(SoftAttention)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AttentionPhotoOptions(PhotoOptions):
     """Show, Attend and Tell with soft attention on SqueezeNet's last map, 11 x 11: --set encoder_weights=FILE."""
-    own = OWN | {"attention_size": 128, "lambda_penalty": 0.1}
-    return SoftAttention(words, complete("show_attend_tell_photos", options, **PHOTO_OPTIONS | own), rng)
+
+    attention_size: int = 128  # hidden units of the attention
+    gate: bool = True  # whether a gate scales what is seen (sec. 4.2.1)
+    lambda_penalty: float = 0.1  # weight of the doubly stochastic penalty
+
+
+register(
+    "show_attend_tell_photos", "captioning", PHOTO_RECIPE, options=AttentionPhotoOptions,
+    tiny=Tiny(PHOTO_TINY | {"attention_size": 5}), **PAPER,
+)(SoftAttention)  # fmt: skip

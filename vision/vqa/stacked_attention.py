@@ -3,8 +3,8 @@
 Reference: Yang et al. 2016, Stacked attention networks for image question answering, arXiv:1511.02274.
 """
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +16,12 @@ from nn.layer import Layer, positive
 from nn.losses.classification import softmax_cross_entropy
 from vision.captioning.captioner import gather, spread
 from vision.captioning.encoder import small_cnn
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.model import Model
+from vision.options import ImageOptions
+from vision.preprocess import Photograph, open_photograph
+from vision.registry import Tiny, register
 from vision.sequence import Vocabulary, pad_batch
+from vision.task import on_its_device
 
 SHARPNESS = 4.0  # W_P starts so many times as wide as AdditiveAttention's: the hops prefer some cells from the start
 
@@ -73,7 +76,23 @@ class Cache(NamedTuple):
     dlogits: np.ndarray | None = None
 
 
-class StackedAttentionVQA(Layer):
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """Two hops with a small CNN, for generated scenes."""
+
+    width: int = 12  # channels of the CNN's first convolution, times 3
+    embedding_size: int = 32  # of the words' vectors
+    hidden_size: int = 96  # d
+    attention_size: int = 96  # hidden units of the attention
+    hops: int = 2  # times that the question looks at the image
+    coordinates: bool = True  # whether cells know where they are
+    short_side: int = 64  # pixels of the shorter side
+    max_side: int = 128  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = (123.0, 117.0, 104.0)  # subtracted from each channel, of 0..255
+    std: float | tuple[float, float, float] = 64.0  # then each channel is divided by this
+
+
+class StackedAttentionVQA(Model):
     """p(answer) = softmax(W_u u + b_u) (eq. 23), u from StackedAttention of a question and an image's features.
 
     f_I = CNN(image), L cells of D numbers, and for each its place (x, y), in cells; v_I = tanh(W_I f_I + b_I)   eq. 2
@@ -87,22 +106,21 @@ class StackedAttentionVQA(Layer):
     Raises ValueError for classes without <pad>, an unknown answer, a question without words, an image without question.
     """
 
-    def __init__(self, classes: Sequence[str], options: dict, rng: np.random.Generator):
+    def __init__(self, classes: Sequence[str], options: Options, rng: np.random.Generator):
         if "<pad>" not in classes[1:]:
             raise ValueError(
                 "StackedAttentionVQA: classes must be answers, then the words of a Vocabulary, from <pad> on"
             )
         split = list(classes).index("<pad>")
         self.answers, self.vocabulary = tuple(classes[:split]), Vocabulary(classes[split:])
-        self.hyperparameters = json.loads(json.dumps(options))  # tuples become lists
-        self.preprocess = {name: options[name] for name in ("short_side", "max_side", "mean", "std")}
-        size, self.coordinates = options["hidden_size"], options["coordinates"]
-        self.cnn = small_cnn(options["width"], rng)
-        self.image = Linear(8 * options["width"] + 2 * self.coordinates, size, rng=rng)
+        super().__init__(classes, options, options.preprocess())
+        size, self.coordinates = options.hidden_size, options.coordinates
+        self.cnn = small_cnn(options.width, rng)
+        self.image = Linear(8 * options.width + 2 * self.coordinates, size, rng=rng)
         self.tanh = Tanh()
-        self.embedding = Embedding(len(self.vocabulary), options["embedding_size"], rng=rng)
-        self.lstm = LSTM(options["embedding_size"], size, rng=rng)
-        self.attention = StackedAttention(size, options["attention_size"], options["hops"], rng=rng)
+        self.embedding = Embedding(len(self.vocabulary), options.embedding_size, rng=rng)
+        self.lstm = LSTM(options.embedding_size, size, rng=rng)
+        self.attention = StackedAttention(size, options.attention_size, options.hops, rng=rng)
         self.head = Linear(size, len(self.answers), rng=rng)
 
     def forward(self, images, ids, lengths, counts, training=True):
@@ -115,7 +133,7 @@ class StackedAttentionVQA(Layer):
         logits, c_head = self.head.forward(u, training)
         return (logits, weights.reshape(*weights.shape[:2], *grid)), Cache(c_image, c_question, c_attention, c_head)
 
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
         """({answer}, cache): the mean of -log p(answer) over the questions."""
         images, questions, answers = batch
         *words, counts = self.encode(questions)
@@ -161,6 +179,22 @@ class StackedAttentionVQA(Layer):
         c_embedding, c_lstm = cache
         dvectors, *_ = self.lstm.backward((None, dqueries[None], None), c_lstm)
         self.embedding.backward(dvectors, c_embedding)
+
+    def answer(self, photograph: Photograph, *questions: str) -> dict:
+        """questions, answers (indices of the list of answers), names, scores, each (M,), and attention (hops, M, h, w).
+
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none, and without question.
+        """
+        p, attention = self.answer_probabilities([open_photograph(photograph)], [list(questions)])
+        best = p.argmax(axis=1)
+        names = [self.answers[i] for i in best]
+        found = {"questions": np.array(questions), "answers": best, "names": names}
+        return found | {"scores": p[np.arange(len(best)), best], "attention": attention}
+
+    def answer_probabilities(self, photographs: Sequence[np.ndarray], questions: Sequence[Sequence[str]]):
+        """`predict` for photographs (H, W, 3) uint8 of one size, and their questions."""
+        images = self.preprocess.batch([self.preprocess.scaled(photograph) for photograph in photographs])
+        return on_its_device(self, self.predict, images, questions)
 
     def predict(self, images, questions: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities (M, answers), attention (hops, M, h, w)) of all the images' questions, in order."""
@@ -209,11 +243,9 @@ RECIPE = {
 }  # fmt: skip
 
 
-@register("stacked_attention_vqa", "vqa", recipe=RECIPE)
-def stacked_attention_vqa(classes, rng, **options) -> StackedAttentionVQA:
-    """A stacked attention network of two hops with a small CNN, for generated scenes."""
-    options = complete(
-        "stacked_attention_vqa", options, width=12, embedding_size=32, hidden_size=96, attention_size=96, hops=2,
-        coordinates=True, short_side=64, max_side=128, mean=(123.0, 117.0, 104.0), std=64.0,
-    )  # fmt: skip
-    return StackedAttentionVQA(classes, options, rng)
+register(
+    "stacked_attention_vqa", "vqa", RECIPE, options=Options,
+    tiny=Tiny({"width": 1, "embedding_size": 3, "hidden_size": 5, "attention_size": 4}),
+    system="Visual question answering, stacked attention", paper="Yang et al. 2016, arXiv:1511.02274",
+    figures="96.8 % of 4,758 questions about 500 unseen generated scenes right",
+)(StackedAttentionVQA)  # fmt: skip

@@ -10,7 +10,7 @@ import vision
 from datasets import ListedCaptions
 from nn import Adam
 from nn.optim.sgd import clip_gradient_norm
-from scripts.tasks.captioning import caption_batch
+from vision.captioning.task import caption_batch
 from vision.sequence import Vocabulary
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -31,7 +31,7 @@ def test_learns_50_captions_by_heart(name):
     options = {"encoder_weights": str(WEIGHTS), "dropout": 0.0}
     model = vision.build(name, words, np.random.default_rng(0), **options)
     optimiser, rng = Adam(model.parameters(), lr=0.002), np.random.default_rng(0)
-    batch = caption_batch(samples, model.preprocess)
+    batch = caption_batch(model, samples)
     for _ in range(150):
         model.zero_grad()
         losses, cache = model.loss(batch, rng)

@@ -37,9 +37,9 @@ def features(n=3, seed=1, size=(2, 3)):
     return np.random.default_rng(seed).standard_normal((n, 8, *size))
 
 
-def gradients(model, batch, fixed=None):
+def gradients(model, batch, sampled=None):
     model.zero_grad()
-    losses, cache = model.loss(batch, np.random.default_rng(0), **({"fixed": fixed} if fixed else {}))
+    losses, cache = model.loss(batch, np.random.default_rng(0), **({"sampled": sampled} if sampled else {}))
     model.backward(cache)
     return losses, {name: p.grad.copy() for name, p in model.parameters().items()}
 
@@ -99,13 +99,13 @@ def test_hard_loss_is_the_papers_equations_step_by_step():
     losses, cache = model.loss((x, CAPTIONS), np.random.default_rng(0))
     words, reinforce, entropy = [], [], []
     for n, (f, caption) in enumerate(each_sentence(x)):
-        places, expected = cache.fixed.locations[:, n], cache.fixed.expected[n, 0]
+        places, expected = cache.sampled.locations[:, n], cache.sampled.expected[n, 0]
         log_p, weights = naive(model, f, caption, lambda t, w, e=expected, s=places: w if e else np.eye(6)[s[t]])
         words.append(-log_p.sum())
         log_s = np.log(weights[np.arange(len(weights)), places[: len(weights)]]).sum()
         reinforce.append(0 if expected else -log_p.sum() * log_s)  # lambda_r = 1; b = 0 before the first batch
         entropy.append(0.3 * (weights * np.log(weights)).sum())
-    assert 0 < cache.fixed.expected.sum() < 4, "the seed should give both kinds"
+    assert 0 < cache.sampled.expected.sum() < 4, "the seed should give both kinds"
     wanted = {"words": np.mean(words), "reinforce": np.mean(reinforce), "entropy": np.mean(entropy)}
     assert losses == pytest.approx(wanted, rel=1e-12)
     assert model.baseline[0] == pytest.approx(0.1 * -np.mean(words))
@@ -121,15 +121,15 @@ def test_every_gradient_of_the_whole_model(name, options):
 @BOTH
 def test_a_padded_batch_is_its_sentences_one_by_one(name):
     model, x = build(name, fine_tune=False), features()
-    fixed = None
+    sampled = None
     if name == HARD:
-        fixed = model.loss((x, CAPTIONS), np.random.default_rng(0))[1].fixed
-    losses, together = gradients(model, (x, CAPTIONS), fixed)
+        sampled = model.loss((x, CAPTIONS), np.random.default_rng(0))[1].sampled
+    losses, together = gradients(model, (x, CAPTIONS), sampled)
     alone = []
     for n, (f, caption) in enumerate(each_sentence(x)):
         steps = len(caption.split()) + 1
-        own = fixed and Sampled(
-            fixed.locations[:steps, n : n + 1], fixed.expected[n : n + 1], fixed.advantage[n : n + 1]
+        own = sampled and Sampled(
+            sampled.locations[:steps, n : n + 1], sampled.expected[n : n + 1], sampled.advantage[n : n + 1]
         )
         alone.append(gradients(model, (f[None], [[caption]]), own))
     assert losses == pytest.approx({key: np.mean([one[key] for one, _ in alone]) for key in losses}, rel=1e-12)
@@ -228,7 +228,7 @@ def test_the_baseline_is_a_moving_average_and_part_of_a_checkpoint(tmp_path):
 
 def test_images_in_expectation_have_no_reinforce_term():
     losses, cache = build(HARD, expected=1.0).loss((images(), CAPTIONS), np.random.default_rng(0))
-    assert cache.fixed.expected.all()
+    assert cache.sampled.expected.all()
     assert losses["reinforce"] == 0
 
 

@@ -1,92 +1,44 @@
-"""Visual question answering, as the scripts see it."""
+"""Visual question answering as a task: batches, accuracy by type of question, pictures with answers."""
 
 import time
 from itertools import islice
 
 import numpy as np
-from scripts.tasks.task import SHAPES_SEEDS, Task, on_its_device, shown, watched
 
-from datasets import detection_batch, resize
-from datasets.shapes_questions import TYPES, ShapesQuestions
-from nn.layer import Layer
 from vision.captioning.draw import draw_attention
 from vision.detection.draw import grid
-from vision.sequence import Vocabulary
+from vision.task import TASKS, Task, shown, watched
+from vision.vqa.stacked_attention import StackedAttentionVQA
 
 TOGETHER = 50  # images in one forward pass of an evaluation
 PICTURED = 2  # questions of an image that are drawn: the last, about relations, which take both hops
 
 
-class Questions:
-    """`ShapesQuestions` with the classes that the models want: all answers, then a vocabulary of the words.
-
-    A sample is made once and kept, as to draw it takes a third of the time of a training step; about 15 kB each.
-    """
-
-    def __init__(self, questions: ShapesQuestions):
-        self.questions, self.made = questions, {}
-        self.classes = (*questions.answers, *Vocabulary.build(list(questions.words)).words)
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def __getitem__(self, index: int) -> dict:
-        if index not in self.made:
-            self.made[index] = self.questions[index]
-        return dict(self.made[index])
-
-
-def open_questions(arguments, split: str, classes=None) -> Questions:
-    """Generated scenes with questions; each split has a seed of its own."""
-    if split not in SHAPES_SEEDS:
-        raise ValueError(f"--data shapes has the splits {', '.join(SHAPES_SEEDS)}; there is no {split!r}")
-    if arguments.root:
-        raise ValueError(f"--root {arguments.root} does not go with --data shapes, which is generated; leave it out")
-    n = arguments.shapes_train if split == "train" else arguments.shapes_val
-    data = Questions(ShapesQuestions(n, tuple(arguments.shapes_size), SHAPES_SEEDS[split]))
-    if classes and tuple(classes) != data.classes:
-        raise ValueError(
-            f"--data shapes has its own answers and words as classes: {' '.join(data.classes)}; leave them out"
-        )
-    return data
-
-
-def vqa_batch(samples: list[dict], preprocess: dict) -> tuple[np.ndarray, list[list[str]], list[list[str]]]:
+def vqa_batch(model: StackedAttentionVQA, samples: list[dict]) -> tuple[np.ndarray, list[list[str]], list[list[str]]]:
     """(images (N, 3, H, W) float32, for each image its questions, and their answers)."""
-    images, _ = detection_batch(samples, preprocess["mean"], preprocess["std"])
+    images = model.preprocess.batch([sample["image"] for sample in samples])
     return images, [sample["questions"] for sample in samples], [sample["answers"] for sample in samples]
 
 
-def answer(model: Layer, sample: dict, question: str = "") -> dict:
-    """questions, answers (a place in the model's list) and scores, each (M,), and attention (hops, M, h, w).
-
-    Answered is the question given, or else those of the sample.
-    """
+def answer(model: StackedAttentionVQA, sample: dict, question: str = "") -> dict:
+    """model.answer of the question given, or else of those of the sample."""
     questions = [question] if question or "questions" not in sample else sample["questions"]
     if questions == [""]:
         raise ValueError('a question is needed: --set question="how many circles are there"')
-    probabilities, attention = _ask(model, [{**sample, "questions": questions, "answers": []}])
-    best = probabilities.argmax(axis=1)
-    return {
-        "questions": np.array(questions),
-        "answers": best,
-        "scores": probabilities[np.arange(len(best)), best],
-        "attention": attention,
-    }
+    return model.answer(sample["image"], *questions)
 
 
-def _ask(model, samples):
-    """(probabilities, attention) of the questions of samples of one size."""
-    sizes = {name: model.preprocess[name] for name in ("short_side", "max_side")}
-    images, questions, _ = vqa_batch([resize(sample, **sizes) for sample in samples], model.preprocess)
-    return on_its_device(model, model.predict, images, questions)
-
-
-def evaluate_vqa(model: Layer, dataset: Questions) -> dict:
-    """Accuracy, over all questions and over those of each type, and the speed, drawing of scenes included."""
-    started, samples, right = time.monotonic(), iter(watched(dataset, "evaluating")), {name: [] for name in TYPES}
+def evaluate_vqa(model: StackedAttentionVQA, dataset) -> dict:
+    """Accuracy, over all questions and over those of each of dataset.types, and the speed, reading included."""
+    started, samples, right = (
+        time.monotonic(),
+        iter(watched(dataset, "evaluating")),
+        {name: [] for name in dataset.types},
+    )
     while batch := list(islice(samples, TOGETHER)):
-        found = [model.answers[best] for best in _ask(model, batch)[0].argmax(axis=1)]
+        asked = [sample["questions"] for sample in batch]
+        p, _ = model.answer_probabilities([sample["image"] for sample in batch], asked)
+        found = [model.answers[best] for best in p.argmax(axis=1)]
         wanted = [item for sample in batch for item in zip(sample["types"], sample["answers"])]
         for (name, truth), said in zip(wanted, found, strict=True):
             right[name].append(said == truth)
@@ -140,10 +92,8 @@ def draw_answers(image: np.ndarray, prediction: dict, classes, sample: dict | No
     return grid(pictures, columns=1) if pictures else draw_attention(image, [], np.zeros((0, 1, 1)), ["unsure"])
 
 
-VQA = Task(
+TASKS["vqa"] = Task(
     metric="accuracy",
-    data={"shapes": open_questions},
-    splits={"shapes": ("train", "val")},
     collate=vqa_batch,
     predict=answer,
     evaluate=evaluate_vqa,

@@ -1,0 +1,131 @@
+"""Data for captioners: samples with a list of captions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets import Shapes
+from datasets.captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
+from datasets.shapes_language import (
+    ARTICLES,
+    COLOURS,
+    NOUNS,
+    NUMBERS,
+    Phrase,
+    is_true,
+    names_main_objects,
+    objects_called,
+)
+from nn.layers.adaptive_pool import mean_matrix
+from scripts.readers.shapes import SPLITS, open_shapes
+from vision.sequence import Vocabulary
+
+MOST_OBJECTS = 3  # in a generated scene
+MIN_COUNT = 5  # of a word in the captions of photographs, to be in the vocabulary: as in the code of neuraltalk
+WORDS = (*NUMBERS, *ARTICLES, *COLOURS, *NOUNS, *"and in the half left right of above below".split())
+
+
+class CaptionedPhotographs:
+    """Photographs with captions, and as classes the words of a vocabulary (default: those that occur often enough)."""
+
+    def __init__(self, images: CaptionedImages, classes: Sequence[str] | None = None):
+        self.images, texts = images, (caption for captions in images.captions for caption in captions)
+        self.classes = (Vocabulary(classes) if classes else Vocabulary.build(texts, MIN_COUNT)).words
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.images[index]
+
+
+class CaptionedShapes:
+    """Generated scenes of one to three objects, each with two captions: all objects by colour, and where they are.
+
+    classes: the words of a vocabulary (default: all that such captions are made of).
+    """
+
+    def __init__(self, shapes: Shapes, classes: Sequence[str] | None = None):
+        self.shapes = shapes
+        self.classes = Vocabulary(classes).words if classes else Vocabulary.build(WORDS).words
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = self.shapes[index]
+        return sample | {"caption": sample["caption"][1:]}  # the first one only counts
+
+    @staticmethod
+    def judge(sample: dict, found: dict, words: Sequence[str]) -> dict[str, list[float]]:
+        """Figures of a caption found, said in these words; evaluate_captioner shows their means over all captions.
+
+        true: whether all that it says is there; true_and_main: and it names the two largest objects; attention: how
+        much of it was on the named object while its words were said, attention_by_chance: the object's share.
+        """
+        true = is_true(found["caption"], sample)
+        figures = {"true": [true], "true_and_main": [true and names_main_objects(found["caption"], sample)]}
+        on_object = attention_on_objects(found, words, sample)
+        return figures | {"attention": [a for a, _ in on_object], "attention_by_chance": [b for _, b in on_object]}
+
+
+def open_captioned_shapes(arguments, split: str, classes=None) -> CaptionedShapes:
+    """Generated scenes with captions."""
+    shapes = open_shapes(arguments, split)
+    return CaptionedShapes(Shapes(len(shapes), shapes.size, shapes.seed, max_objects=MOST_OBJECTS), classes)
+
+
+def open_listed_captions(arguments, split: str, classes=None) -> CaptionedPhotographs:
+    """--root with captions.json, which names the split of each image, and the folder images."""
+    return CaptionedPhotographs(ListedCaptions(_root(arguments), split), classes)
+
+
+def open_coco_captions(arguments, split: str, classes=None) -> CaptionedPhotographs:
+    """--root as COCO has it: annotations/captions_train2017.json and the folder train2017 for the split train2017."""
+    root = _root(arguments)
+    return CaptionedPhotographs(COCOCaptions(root / f"annotations/captions_{split}.json", root / split), classes)
+
+
+def open_flickr8k(arguments, split: str, classes=None) -> CaptionedPhotographs:
+    """--root as Flickr8k has it: Flickr8k.token.txt, Flickr_8k.trainImages.txt and so on, and the images."""
+    root = _root(arguments)
+    names = root / f"Flickr_8k.{split}Images.txt"
+    return CaptionedPhotographs(
+        Flickr8kCaptions(root / "Flickr8k.token.txt", root / "Flicker8k_Dataset", names), classes
+    )
+
+
+def _root(arguments):
+    if not arguments.root:
+        raise ValueError(f"--data {arguments.data} needs --root DIR: the folder that holds its captions and images")
+    return Path(arguments.root)
+
+
+def attention_on_objects(found: dict, words: Sequence[str], sample: dict) -> list[tuple[float, float]]:
+    """(attention on the named object, its share of the image) for each colour and kind that is said and there.
+
+    The object of a word is that of its phrase: of "red" and "circle" in "a red circle", all red circles.
+    """
+    if "attention" not in found:
+        return []
+    pairs = []
+    for t, word in enumerate(words):
+        before, after = words[t - 1] if t else "", words[t + 1] if t + 1 < len(words) else ""
+        colour, noun = (before, word) if word in NOUNS else (word, after)
+        if noun not in NOUNS or (word not in NOUNS and word not in COLOURS):
+            continue
+        called = objects_called(Phrase(1, colour if colour in COLOURS else None, NOUNS[noun]), sample)
+        if called.any():
+            mask = sample["masks"][called].any(axis=0).astype(np.float32)
+            rows, columns = (mean_matrix(*sizes) for sizes in zip(mask.shape, found["attention"].shape[1:]))
+            pairs.append((float((found["attention"][t] * (rows @ mask @ columns.T)).sum()), float(mask.mean())))
+    return pairs
+
+
+READERS = {
+    "shapes": (open_captioned_shapes, SPLITS),
+    "listed_captions": (open_listed_captions, ("train", "val")),
+    "coco_captions": (open_coco_captions, ("train2017", "val2017")),
+    "flickr8k": (open_flickr8k, ("train", "dev")),
+}

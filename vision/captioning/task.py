@@ -1,0 +1,80 @@
+"""Captioning as a task: batches, BLEU, ROUGE-L and CIDEr-D, pictures with captions."""
+
+import time
+from itertools import islice
+
+import numpy as np
+
+from vision.captioning.captioner import Captioner
+from vision.captioning.draw import draw_attention, draw_caption
+from vision.captioning.metrics import caption_scores
+from vision.sequence import tokenise
+from vision.task import TASKS, Task, shown, watched
+
+TOGETHER = 50  # images in one forward pass of an evaluation
+
+
+def caption_batch(model: Captioner, samples: list[dict]) -> tuple[np.ndarray, list[list[str]]]:
+    """(images (N, 3, H, W) float32, or the features that a frozen encoder gives; the captions of each image)."""
+    images = model.preprocess.batch([sample["image"] for sample in samples])
+    seen = model.features(images) if model.features else images
+    return seen, [list(sample.get("caption", ())) for sample in samples]
+
+
+def predict_caption(model: Captioner, sample: dict, beam_size: int = 1) -> dict:
+    """caption, the ids of its words, and attention (T, h, w) where the model has one."""
+    return model.caption(sample["image"], beam_size)
+
+
+def evaluate_captioner(model: Captioner, dataset) -> dict:
+    """BLEU, ROUGE-L and CIDEr-D of captions said freely, and the speed, reading included.
+
+    A data set that can tell more has judge(sample, found, words) -> {figure: values}; their means are given as well.
+    """
+    started, samples = time.monotonic(), iter(watched(dataset, "evaluating"))
+    said, references, figures = [], [], {}
+    while batch := list(islice(samples, TOGETHER)):
+        for sample, found in zip(batch, model.captions([sample["image"] for sample in batch])):
+            said.append(tokenise(found["caption"]))
+            references.append([tokenise(caption) for caption in sample["caption"]])
+            if hasattr(dataset, "judge"):
+                words = [model.vocabulary.words[i] for i in found["ids"]]
+                for name, values in dataset.judge(sample, found, words).items():
+                    figures.setdefault(name, []).extend(values)
+    means = {name: float(np.mean(values)) if values else None for name, values in figures.items()}
+    speed = round(len(dataset) / (time.monotonic() - started), 2)
+    return caption_scores(said, references) | means | {"images": len(dataset), "images_per_second": speed}
+
+
+def caption_table(metrics: dict) -> str:
+    """The metrics of evaluate_captioner, one a line."""
+    names = [name for name in metrics if name not in ("images", "images_per_second") and metrics[name] is not None]
+    rows = [f"{name:20}  {shown(metrics[name]):>6}" for name in names]
+    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+
+
+def describe_caption(prediction: dict, classes) -> list[dict]:
+    """[{caption}]."""
+    return [{"caption": prediction["caption"]}]
+
+
+def draw_captioned(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
+    """The caption below the image or, with attention, where was looked for each word; below it the true captions."""
+    references = [] if sample is None else sample["caption"]
+    if "attention" not in prediction:
+        return draw_caption(image, prediction["caption"], references)
+    return draw_attention(image, [classes[i] for i in prediction["ids"]], prediction["attention"], references)
+
+
+TASKS["captioning"] = Task(
+    metric="CIDEr-D",
+    collate=caption_batch,
+    predict=predict_caption,
+    evaluate=evaluate_captioner,
+    table=caption_table,
+    describe=describe_caption,
+    select=lambda prediction, threshold: prediction,
+    draw=draw_captioned,
+    closed=False,
+    options={"beam_size": 1},
+)
