@@ -30,7 +30,7 @@ STILL = """
 Linear layers/linear
 Conv2d ConvTranspose2d nn.gpu.conv layers/conv layers/conv_transpose layers/windows
 DeformConv2d nn.gpu.deform_conv layers/deform_conv
-MaxPool2d layers/max_pool MaxUnpool2d layers/max_unpool AvgPool2d layers/avg_pool
+MaxUnpool2d layers/max_unpool AvgPool2d layers/avg_pool
 AdaptiveAvgPool2d AdaptiveMaxPool2d SpatialPyramidPool layers/adaptive_pool
 Upsample2d layers/upsample layers/separable
 GridSample layers/grid_sample nn.gpu.bilinear layers/bilinear
