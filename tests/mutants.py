@@ -248,7 +248,8 @@ def plant(mutant: Mutant):
 
 @functools.cache
 def functions_of(module: str) -> list[FunctionType]:
-    return [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__module__ == module]
+    # type(), as isinstance would have proxies of other libraries look up their class
+    return [f for f in gc.get_objects() if type(f) is FunctionType and f.__module__ == module]
 
 
 def codes_of(code: CodeType, prefix: str = ""):

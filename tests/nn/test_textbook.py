@@ -44,8 +44,7 @@ SqueezeExcitation layers/squeeze_excitation
 Embedding layers/embedding
 RNNCell LSTMCell GRUCell RNN LSTM GRU nn.gpu.recurrent layers/recurrent layers/rnn layers/lstm layers/gru
 AdditiveAttention layers/attention
-softmax_cross_entropy binary_cross_entropy_with_logits smooth_l1 l1 l2 losses/classification
-hinge multiclass_hinge losses/hinge contrastive triplet losses/metric
+losses/hinge
 Sequential Residual Concat
 """.split()
 
