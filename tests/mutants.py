@@ -130,9 +130,9 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
     ("layers/roi_align", "factor",
      "u * columns.samples[region] + v,",
      "the samples of a bin keep numbers of their own, which is all that is asked of them"),
-    ("layers/roi_pool", "index",
-     "for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache",
-     "one more piece, without regions"),
+    ("cpu/roi_pool", "index",
+     "for i in range(0, len(source), ROIS_TOGETHER):  # as many as the cache holds the indices of",
+     "one more chunk, without regions"),
 )
 # fmt: on
 EQUIVALENT = {(f"nn/{name}.py", kind, line): why for name, kinds, line, why in KNOWN for kind in kinds.split()}

@@ -34,7 +34,7 @@ MaxUnpool2d layers/max_unpool AvgPool2d layers/avg_pool
 AdaptiveAvgPool2d AdaptiveMaxPool2d SpatialPyramidPool layers/adaptive_pool
 Upsample2d layers/upsample layers/separable
 GridSample layers/grid_sample nn.gpu.bilinear layers/bilinear
-RoIPool layers/roi_pool RoIAlign layers/roi_align nn.gpu.roi_align RoIWarp layers/roi_warp
+RoIAlign layers/roi_align nn.gpu.roi_align RoIWarp layers/roi_warp
 BatchNorm1d BatchNorm2d nn.gpu.batch_norm layers/batch_norm LayerNorm layers/layer_norm
 LocalResponseNorm L2Norm layers/local_norm
 ReLU LeakyReLU PReLU ELU Sigmoid Tanh SiLU Softplus layers/activation layers/rectifier
