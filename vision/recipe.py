@@ -5,8 +5,10 @@ fractions of the run or in steps, so that a recipe fits runs of any length.
 """
 
 from nn.layer import Layer
+from nn.optim.adaptive import Adam
+from nn.optim.optimiser import decay_groups
 from nn.optim.schedules import Schedule, constant, polynomial, step_decay, warm_up
-from nn.optim.sgd import SGD, Adam, decay_groups
+from nn.optim.sgd import SGD
 
 DEFAULTS = {
     "epochs": 20,

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from nn.gpu.device import to_device
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.layer import Layer
-from nn.optim.sgd import clip_gradient_norm
+from nn.optim.clipping import clip_gradient_norm
 from vision.guards import interrupts_wait, memory_explained, overflow_unwarned
 from vision.recipe import build_optimiser, build_schedule, complete
 from vision.running import Progress, RunningMean, Waiting

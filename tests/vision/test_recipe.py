@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nn import Linear
-from nn.optim.sgd import SGD, Adam
+from nn.optim.adaptive import Adam
+from nn.optim.sgd import SGD
 from vision.recipe import build_optimiser, build_schedule, complete
 
 

@@ -7,7 +7,8 @@ import nn
 import vision
 from datasets import Shapes, detection_batch
 from nn.gradcheck import check_layer, check_model
-from nn.optim.sgd import Adam, clip_gradient_norm
+from nn.optim.adaptive import Adam
+from nn.optim.clipping import clip_gradient_norm
 from vision.detection.faster_rcnn import DetectionHead, Fixed
 from vision.detection.metrics import evaluate_detections
 from vision.detection.rpn import RPNHead
