@@ -1,7 +1,8 @@
 """Convolution on the GPU, by the kernels of nn/gpu/conv.cu, conv_weights.cu and conv_depthwise.cu.
 
-Here is decided how the work is cut into tiles and parts: by the shapes alone, so that each run ends in the same bits.
-A 1x1 convolution is a product of matrices, left to cuBLAS. All is float32, whatever `nn.config.tf32` is.
+This module decides how the work is cut into tiles and parts, by the shapes alone, so that every run gives the same
+bits. A 1x1 convolution is a matrix product, which cuBLAS computes. The kernels compute in float32 where the arrays are
+float32, whatever `nn.config.tf32` is.
 """
 
 import math
@@ -11,15 +12,17 @@ from nn.gpu import kernels as cuda
 from nn.layers.windows import Geometry
 
 LARGE, WIDE, SMALL, FLAT = (128, 128), (64, 256), (64, 64), (16, 256)  # rows, columns of a tile: a kernel for each
-BUSY = 256  # blocks that keep a GPU busy: two for each of its multiprocessors, of which large ones have 130 and more
+BUSY = 256  # blocks that keep a GPU busy: two for each multiprocessor, of which large GPUs have 130 and more
 STEP = 8  # parts of a weight gradient are multiples of it: STEP in nn/gpu/matrix_tiles.cu
-LEAST = 1 << 9  # places that a part has at least,
-SUMS = 1 << 25  # and numbers in all parts together at most, for memory's sake
-DEPTHWISE_PART = 1 << 14  # places in a part, in nn/gpu/conv_depthwise.cu
+LEAST = 1 << 9  # positions that a part has at least,
+SUMS = 1 << 25  # and elements that all parts together have at most, to fit in memory
+DEPTHWISE_PART = 1 << 14  # positions in a part, in nn/gpu/conv_depthwise.cu
+
+takes = cuda.use_kernels  # whether these functions are for such arrays
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
-    """y (N, O, oh, ow): `conv_plain.conv2d`."""
+    """y (N, O, oh, ow), as in nn/layers/conv.py."""
     x, weight = contiguous(x, weight)
     if pointwise(g):
         return product(weight[:, :, 0, 0], x, bias)
@@ -35,7 +38,7 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
-    """dx (N, C, H, W) + bias: `conv_plain.conv2d_input_gradient`."""
+    """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
     dy, weight = contiguous(dy, weight)
     if pointwise(g):
         return product(weight[:, :, 0, 0].T, dy, bias)
@@ -44,26 +47,26 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     arrays, shape = (dx, dy, weight, bias), sizes(dx.shape, len(weight), dy.shape[2:], g)
     if c == 1:
         cuda.launch("conv_depthwise", "depthwise_input_gradient", dx.size, dy.dtype, *arrays, dx.size, *shape)
-    else:  # the places fall into stride * stride classes
-        places = len(dy) * math.prod(-(-size // s) for size, s in zip(in_size, g.stride))
-        tile, grid = tiles(c, places, g.groups * math.prod(g.stride), dy.dtype)
+    else:  # the positions fall into stride * stride classes
+        positions = len(dy) * math.prod(-(-size // s) for size, s in zip(in_size, g.stride))
+        tile, grid = tiles(c, positions, g.groups * math.prod(g.stride), dy.dtype)
         launch_tiles("conv2d_input_gradient", tile, grid, *arrays, *shape)
     return dx
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
-    """dweight (O, C/groups, kh, kw): `conv_plain.conv2d_weight_gradient`. Places are summed in parts, then these."""
+    """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py: a sum for each part of the positions, then their sum."""
     dy, x = contiguous(dy, x)
-    xp, places, (o, c, *kernel) = array_module(x), len(x) * math.prod(dy.shape[2:]), weight_shape
-    if places == 0:
+    xp, positions, (o, c, *kernel) = array_module(x), len(x) * math.prod(dy.shape[2:]), weight_shape
+    if positions == 0:
         return xp.zeros(weight_shape, x.dtype)
     if c == 1:
         part = DEPTHWISE_PART
     else:
         tile, grid = tiles(o // g.groups, c * math.prod(kernel), g.groups, x.dtype, in_parts=True)
-        parts = min(-(-2 * BUSY // math.prod(grid)), places // LEAST, SUMS // math.prod(weight_shape))
-        part = STEP * -(-places // (STEP * max(1, parts)))
-    sums = xp.empty((-(-places // part), *weight_shape), x.dtype)
+        parts = min(-(-2 * BUSY // math.prod(grid)), positions // LEAST, SUMS // math.prod(weight_shape))
+        part = STEP * -(-positions // (STEP * max(1, parts)))
+    sums = xp.empty((-(-positions // part), *weight_shape), x.dtype)
     args = sums, dy, x, len(sums), part, *sizes(x.shape, o, dy.shape[2:], g)
     if c == 1:
         grid = len(sums), math.prod(kernel), o  # a block for each sum
@@ -73,18 +76,23 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     return sums[0] if len(sums) == 1 else sums.sum(axis=0)
 
 
+def conv2d_bias_gradient(dy):
+    """dbias (O,), as in nn/layers/conv.py: the sum of dy (N, O, oh, ow) over positions, then over images."""
+    return dy.sum(axis=(2, 3)).sum(axis=0)
+
+
 def contiguous(*arrays):
     """The arrays, copied where they are not contiguous."""
     return [array_module(a).ascontiguousarray(a) for a in arrays]
 
 
 def pointwise(g: Geometry) -> bool:
-    """Whether each place of y sees one place of x and all its channels: they are mixed by a matrix, no more."""
+    """Whether each position of y is a matrix times the channels of x at the same position."""
     return g.kernel == g.stride == (1, 1) and g.padding == (0, 0) and g.groups == 1
 
 
 def product(matrix, x, bias):
-    """y (N, O, h, w) = matrix (O, C) @ x (N, C, h, w) at each place, + bias (O,): left to cuBLAS."""
+    """y (N, O, h, w) = matrix (O, C) @ x (N, C, h, w) at each position, + bias (O,), by cuBLAS."""
     n, c, *size = x.shape
     y = (matrix @ x.reshape(n, c, math.prod(size))).reshape(n, len(matrix), *size)
     if bias is not None:
@@ -100,10 +108,11 @@ def sizes(in_shape, out_channels, out_size, g: Geometry):
 
 
 def tiles(rows, columns, products, dtype, in_parts=False):
-    """(tile, grid) for so many products of rows x columns numbers each.
+    """(tile, grid) for so many matrix products, each with a result (rows, columns).
 
-    The largest tiles do the most with what they read. But there must be enough of them to go round (always so with
-    in_parts: sums will be cut into parts), and in float64 they would want too many registers.
+    The largest tiles do the most arithmetic for what they read. But there must be enough of them for all
+    multiprocessors (in_parts: there always are, the sums are cut into parts), and in float64 they would need too many
+    registers.
     """
 
     def grid(tile):
