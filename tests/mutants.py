@@ -68,9 +68,8 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
     ("layers/bilinear", "mask term sign",
      "xp.clip(cell, 0, size - 1),",
      "what is outside has weight 0, and np.take clips"),
-    ("layers/conv_plain", "factor",
-     "dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * "
-     "g.padding[1]), dcolumns.dtype)",
+    ("layers/conv", "factor",
+     "dx = xp.zeros((n, g.groups * c, h + 2 * ph, w + 2 * pw), xp.result_type(dy, weight))  # of the padded x",
      ROOM),
     ("cpu/conv_tiled", "factor",
      "dx = np.zeros((len(dy), channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",

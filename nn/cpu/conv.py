@@ -17,7 +17,7 @@ def takes(*arrays, **options) -> bool:
     return True
 
 
-def fastest(dtype, weight_shape, g: Geometry, out_size):
+def _fastest(dtype, weight_shape, g: Geometry, out_size):
     """The module that computes such a convolution fastest. dtype: of the result."""
     if conv_depthwise.takes(weight_shape, g):
         return conv_depthwise
@@ -26,19 +26,19 @@ def fastest(dtype, weight_shape, g: Geometry, out_size):
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
     """y (N, O, oh, ow), as in nn/layers/conv.py."""
-    ops = fastest(np.result_type(x, weight), weight.shape, g, out_size)
+    ops = _fastest(np.result_type(x, weight), weight.shape, g, out_size)
     return ops.conv2d(x, weight, g, out_size, bias)
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
-    ops = fastest(np.result_type(dy, weight), weight.shape, g, dy.shape[2:])
+    ops = _fastest(np.result_type(dy, weight), weight.shape, g, dy.shape[2:])
     return ops.conv2d_input_gradient(dy, weight, g, in_size, bias)
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py."""
-    ops = fastest(np.result_type(dy, x), weight_shape, g, dy.shape[2:])
+    ops = _fastest(np.result_type(dy, x), weight_shape, g, dy.shape[2:])
     return ops.conv2d_weight_gradient(dy, x, weight_shape, g)
 
 

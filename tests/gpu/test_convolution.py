@@ -90,7 +90,7 @@ def test_the_kernels_compute_what_the_textbook_does(shape, kernel, options, dtyp
 def test_every_tile_computes_the_same(tile, shape, device, monkeypatch):
     rows, columns = getattr(gpu_conv, tile)
     monkeypatch.setattr(
-        gpu_conv, "tiles", lambda r, c, n, *_, **__: ((rows, columns), (-(-c // columns), -(-r // rows), n))
+        gpu_conv, "_tiles", lambda r, c, n, *_, **__: ((rows, columns), (-(-c // columns), -(-r // rows), n))
     )
     before = cuda.launches
     check(device, arrays(shape, (2, 3), {"stride": (2, 1), "padding": 1}, np.float32), TOLERANCES[np.float32])
@@ -201,6 +201,6 @@ def test_complex_arrays_and_the_plain_version_are_left_to_the_textbook(dtype, pl
     ],
 )
 def test_which_tiles_are_for_which_shape(rows, columns, products, dtype, in_parts, wanted):
-    tile, grid = gpu_conv.tiles(rows, columns, products, np.dtype(dtype), in_parts)
+    tile, grid = gpu_conv._tiles(rows, columns, products, np.dtype(dtype), in_parts)
     assert (tile, grid) == (getattr(gpu_conv, wanted[0]), wanted[1])
     assert grid[0] * tile[1] >= columns and grid[1] * tile[0] >= rows and math.prod(grid) >= 1

@@ -27,8 +27,6 @@ TOLERANCES = {np.float32: 1e-5, np.float64: 1e-10}
 # What does not yet keep these rules, until its family is divided into a textbook and fast versions: layers and losses
 # that enter fast versions, fast versions with other functions, files. What passes is taken off, as xfail is strict.
 STILL = """
-Linear layers/linear
-Conv2d ConvTranspose2d nn.gpu.conv layers/conv layers/conv_transpose layers/windows
 DeformConv2d nn.gpu.deform_conv layers/deform_conv
 MaxUnpool2d layers/max_unpool AvgPool2d layers/avg_pool
 AdaptiveAvgPool2d AdaptiveMaxPool2d SpatialPyramidPool layers/adaptive_pool

@@ -1,11 +1,10 @@
-"""The depthwise convolution against the textbook, when it is chosen, and its gradients."""
+"""The depthwise convolution against the textbook, and its gradients."""
 
 import numpy as np
 import pytest
 
 from nn import Conv2d
-from nn.cpu import conv as cpu_conv
-from nn.cpu import conv_depthwise, conv_tiled
+from nn.cpu import conv_depthwise
 from nn.gradcheck import check_layer
 from nn.layers import conv
 from nn.layers.windows import Geometry
@@ -22,7 +21,7 @@ def test_equals_the_textbook(seed, monkeypatch):
     out_size = g.output_size("", h, w)
     shapes = (n, c + 1, h, w), (c + 1, 1, *kernel), (n, c + 1, *out_size), (c + 1,)
     x, weight, dy, bias = (rng.standard_normal(shape) for shape in shapes)
-    assert cpu_conv.fastest(x.dtype, weight.shape, g, out_size) is conv_depthwise
+    assert conv_depthwise.takes(weight.shape, g)
     results = [
         (
             ops.conv2d(x, weight, g, out_size, bias),
@@ -39,12 +38,3 @@ def test_gradients_by_the_complex_step():
     layer = Conv2d(3, 3, (2, 3), padding=1, groups=3, rng=np.random.default_rng(86)).astype(np.float64)
     x = np.random.default_rng(87).standard_normal((2, 3, 4, 5))
     check_layer(layer, x, complex_step=True, tolerance=1e-12)
-
-
-@pytest.mark.parametrize(
-    "shape, g",
-    [((4, 1, 3, 3), {"groups": 4, "stride": (2, 2)}), ((8, 1, 3, 3), {"groups": 4}), ((1, 1, 3, 3), {})],
-)
-def test_what_it_is_not_for(shape, g):
-    geometry = Geometry((3, 3), **g)
-    assert cpu_conv.fastest(np.dtype(np.float64), shape, geometry, (7, 7)) is conv_tiled

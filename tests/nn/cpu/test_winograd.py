@@ -1,11 +1,9 @@
-"""Winograd's convolution against the textbook: values, gradients, rounding, when it is chosen, and the threads."""
+"""Winograd's convolution against the textbook: values, gradients, rounding, and the threads."""
 
 import numpy as np
 import pytest
 
-import nn
 from nn import Conv2d, ConvTranspose2d
-from nn.cpu import conv as cpu_conv
 from nn.cpu import conv_tiled, winograd
 from nn.cpu import parallel as backend
 from nn.gradcheck import check_layer
@@ -92,34 +90,6 @@ def test_gradients_of_layers_that_take_it(make, channels, options, monkeypatch):
     x = np.random.default_rng(83).standard_normal((2, channels[0], 7, 6))
     check_layer(layer, x, tolerance=1e-7)
     assert called
-
-
-def geometry(**options):
-    return Geometry(**{"kernel": (3, 3), **options})
-
-
-@pytest.mark.parametrize(
-    "channels, g, size, dtype, wanted",
-    [
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float32, True),
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float64, True),
-        ((64, 64), geometry(dilation=(2, 2)), (28, 28), np.float32, True),
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.complex128, False),  # the complex step wants exact sums
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float16, False),
-        ((3, 64), geometry(), (56, 56), np.float32, False),
-        ((64, 21), geometry(), (56, 56), np.float32, False),
-        ((64, 64), geometry(kernel=(3, 5)), (56, 56), np.float32, False),
-        ((64, 64), geometry(stride=(2, 2)), (56, 56), np.float32, False),
-        ((128, 128), geometry(groups=2), (56, 56), np.float32, False),
-        ((64, 64), geometry(), (5, 5), np.float32, False),  # 64 positions computed for 25
-        ((64, 64), geometry(dilation=(12, 12)), (60, 60), np.float32, False),
-    ],
-)
-def test_it_is_chosen_where_it_wins(channels, g, size, dtype, wanted, monkeypatch):
-    case = np.dtype(dtype), (channels[1], channels[0] // g.groups, *g.kernel), g, size
-    assert cpu_conv.fastest(*case) is (winograd if wanted else conv_tiled)
-    monkeypatch.setattr(nn.config, "winograd", False)
-    assert cpu_conv.fastest(*case) is conv_tiled
 
 
 @pytest.mark.parametrize("ops", [winograd, conv_tiled])

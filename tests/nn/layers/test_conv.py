@@ -130,6 +130,13 @@ def test_gradients_are_adjoints(seed):
     assert (weight * conv.conv2d_weight_gradient(dy, x, weight.shape, g)).sum() == pytest.approx(product, **near)
 
 
+def test_the_input_gradient_takes_the_bias_of_a_transposed_convolution():
+    rng, g = np.random.default_rng(55), Geometry((2, 3), padding=(0, 1))
+    dy, weight, bias = rng.normal(size=(2, 4, 3, 5)), rng.normal(size=(4, 3, 2, 3)), rng.normal(size=3)
+    wanted = conv.conv2d_input_gradient(dy, weight, g, (4, 5)) + bias[:, None, None]
+    assert np.array_equal(conv.conv2d_input_gradient(dy, weight, g, (4, 5), bias), wanted)
+
+
 def test_geometry_alone_is_a_plain_convolution():
     assert Geometry((2, 3)) == ((2, 3), (1, 1), (0, 0), (1, 1), 1)
 
