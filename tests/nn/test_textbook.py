@@ -43,7 +43,7 @@ Embedding layers/embedding
 RNNCell LSTMCell GRUCell RNN LSTM GRU nn.gpu.recurrent layers/recurrent layers/rnn layers/lstm layers/gru
 AdditiveAttention layers/attention
 losses/hinge
-Sequential Residual Concat
+Sequential Concat
 """.split()
 
 
