@@ -51,8 +51,9 @@ from nn.losses.classification import (
 from nn.losses.metric import contrastive, triplet
 from nn.losses.regression import l1, l2, smooth_l1
 from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
+from nn.optim.clipping import clip_gradient_norm
 from nn.optim.ema import ExponentialMovingAverage
-from nn.optim.optimiser import clip_gradient_norm, decay_groups
+from nn.optim.optimiser import decay_groups
 from nn.optim.schedules import constant, cosine, polynomial, step_decay, warm_up
 from nn.optim.sgd import SGD
 from nn.summary import summary

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nn.dispatch import array_module
+from nn.dispatch import array_module, functions
 from nn.gpu.device import device_of, is_count, to_device
-from nn.gpu.multi_tensor import zero
 
 FLOATS = "fdFD"  # the dtypes of layers and losses by NumPy's letters: float32, float64, and complex ones of both
 
@@ -82,7 +81,8 @@ class Layer:
 
     def zero_grad(self):
         """Set every gradient to zero, in place."""
-        zero([parameter.grad for parameter in self.parameters().values()])
+        grads = [parameter.grad for parameter in self.parameters().values()]
+        functions(__name__, *grads).set_to_zero(grads)
 
     def astype(self, dtype):
         """Convert parameters, gradients and floating-point buffers; returns the layer."""
@@ -142,6 +142,12 @@ def _misfit(array, own):
     if array.shape != own.shape:
         return f"has shape {array.shape}, wanted {own.shape}"
     return f"is {array.dtype}, wanted {own.dtype}" if array.dtype.kind == "c" != own.dtype.kind else None
+
+
+def set_to_zero(arrays):
+    """Set all elements of all arrays to 0, in place."""
+    for array in arrays:
+        array[...] = 0
 
 
 def check_shape(owner, **arrays) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import vision
 from nn.cpu.parallel import thread_count
 from nn.gpu.device import device_of, synchronise, to_device
-from nn.optim.sgd import clip_gradient_norm
+from nn.optim.clipping import clip_gradient_norm
 from scripts.command_line import Parser, add_device, command, count, make_sure_of
 from scripts.data import DEFAULTS, open_data
 from scripts.train_arguments import model_option

@@ -68,9 +68,8 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
     ("layers/bilinear", "mask term sign",
      "xp.clip(cell, 0, size - 1),",
      "what is outside has weight 0, and np.take clips"),
-    ("layers/conv_plain", "factor",
-     "dx = array_module(dy).zeros((n, dwindows.shape[1], h + 2 * g.padding[0], w + 2 * "
-     "g.padding[1]), dcolumns.dtype)",
+    ("layers/conv", "factor",
+     "dx = xp.zeros((n, g.groups * c, h + 2 * ph, w + 2 * pw), xp.result_type(dy, weight))  # of the padded x",
      ROOM),
     ("cpu/conv_tiled", "factor",
      "dx = np.zeros((len(dy), channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",
@@ -110,10 +109,13 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "slack = xp.where(slack.real > 0, slack, 0)",
      "a slack of 0 is 0 either way"),
     ("layers/max_pool", "term sign mask factor",
-     "return max(h + 2 * ph, sh * (out_size[0] - 1) + dh * (kh - 1) + 1), max(",
+     "dx = array_module(dy).zeros((n, c, ph + h + dh * (kh - 1), pw + w + dw * (kw - 1)), dy.dtype)  # of the padded x",
      ROOM),
-    ("layers/max_pool", "term sign mask factor",
-     "w + 2 * pw, sw * (out_size[1] - 1) + dw * (kw - 1) + 1",
+    ("cpu/max_pool", "sign factor",
+     "apart = all(s > d * (k - 1) for k, s, _, d in zip(*g[:4]))  # no pixel is in two windows",
+     "both ways give the same sums"),
+    ("cpu/max_pool", "term sign mask factor",
+     "return tuple(max(n + 2 * p, s * (out - 1) + d * (k - 1) + 1) for n, out, k, s, p, d in axes)",
      ROOM),
     ("layers/roi_align", "index",
      "for u in range(int(bins.samples.max(initial=0))):",
@@ -127,9 +129,9 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
     ("layers/roi_align", "factor",
      "u * columns.samples[region] + v,",
      "the samples of a bin keep numbers of their own, which is all that is asked of them"),
-    ("layers/roi_pool", "index",
-     "for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache",
-     "one more piece, without regions"),
+    ("cpu/roi_pool", "index",
+     "for i in range(0, len(source), ROIS_TOGETHER):  # as many as the cache holds the indices of",
+     "one more chunk, without regions"),
 )
 # fmt: on
 EQUIVALENT = {(f"nn/{name}.py", kind, line): why for name, kinds, line, why in KNOWN for kind in kinds.split()}
@@ -245,7 +247,8 @@ def plant(mutant: Mutant):
 
 @functools.cache
 def functions_of(module: str) -> list[FunctionType]:
-    return [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__module__ == module]
+    # type(), as isinstance would have proxies of other libraries look up their class
+    return [f for f in gc.get_objects() if type(f) is FunctionType and f.__module__ == module]
 
 
 def codes_of(code: CodeType, prefix: str = ""):

@@ -114,6 +114,6 @@ def test_a_planted_error_is_in_the_functions_that_others_have_by_now():
 
 def test_modules_of_nn_their_backwards_elsewhere_and_their_tests():
     package = Package()
-    assert "add_windows" in package.roots["layers/windows"]  # conv_plain's backward has it from there
+    assert "tap" in package.roots["layers/windows"]  # the backward of conv calls it
     assert package.selection("layers/linear") == ["[Linear-", "nn/layers/test_linear.py"]
-    assert "[Conv2d-" in package.selection("cpu/conv_tiled")
+    assert "[Conv2d-" in package.selection("cpu/winograd")

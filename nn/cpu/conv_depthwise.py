@@ -1,8 +1,9 @@
-"""Depthwise convolution on the CPU, groups of one channel in and one out, stride 1.
+"""Depthwise convolution on the CPU: groups of one input and one output channel, stride 1.
 
-With one number of the input for each tap there is next to nothing to multiply: the time goes into the columns. So they
-are copied in runs as long as can be. A plane's rows lie one after the other, and what a tap reads of it is one run; the
-places between the rows of the output, where a window would run over the edge, are computed in vain and left out.
+A tap reads one element for each output, so there is little to multiply, and copying the columns takes the time. The
+copies are therefore as long and contiguous as can be. The rows of a plane lie one after the other, and all that a tap
+reads of the plane is one contiguous run. Between the rows of the output this run has positions where the window would
+reach over the edge: they are computed, too, and left out of the result.
 """
 
 import numpy as np
@@ -11,23 +12,23 @@ from nn.cpu.conv_tiled import padded
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry
 
-PIECE = 1 << 18  # numbers of one image that a task works on
+CHUNK = 1 << 18  # elements of one image that a task works on
 
 
-def suits(weight, g: Geometry) -> bool:
-    """Whether a convolution is of this kind."""
-    return g.groups == len(weight) > 1 and weight.shape[1] == 1 and g.stride == (1, 1)
+def takes(weight_shape, g: Geometry) -> bool:
+    """Whether this is such a convolution."""
+    return g.groups == weight_shape[0] > 1 and weight_shape[1] == 1 and g.stride == (1, 1)
 
 
-def pieces(n, channels, plane):
-    """(image, channels as a slice) of every task, for planes of so many places."""
-    step = max(1, PIECE // plane)
-    step = -(-channels // -(-channels // step))  # as many, in equal parts
+def chunks(n, channels, plane):
+    """(image, channels as a slice) of every task. plane: positions of an output plane."""
+    step = max(1, CHUNK // plane)
+    step = -(-channels // -(-channels // step))  # as many tasks, of about equal size
     return [(i, slice(c, min(c + step, channels))) for i in range(n) for c in range(0, channels, step)]
 
 
 def taps_of(x, g: Geometry, out_size):
-    """What each tap reads of x (C, H, W), a view (C, kh, kw, places); and how many places apart the rows of y lie."""
+    """What each tap reads of x (C, H, W), a view (C, kh, kw, positions); and the distance between rows of y in it."""
     (kh, kw), (dh, dw), (out_h, out_w) = g.kernel, g.dilation, out_size
     width = out_w + dw * (kw - 1)
     plane = padded(x[None], -g.padding[0], -g.padding[1], out_h + dh * (kh - 1), width)[0]
@@ -40,10 +41,10 @@ def taps_of(x, g: Geometry, out_size):
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
-    """y (N, C, oh, ow): `conv_plain.conv2d`."""
+    """y (N, C, oh, ow), as in nn/layers/conv.py."""
     taps = np.ascontiguousarray(weight).reshape(len(weight), 1, -1)
     y = np.empty((len(x), len(weight), *out_size), np.result_type(x, weight))
-    work = pieces(len(x), len(weight), out_size[0] * out_size[1])
+    work = chunks(len(x), len(weight), out_size[0] * out_size[1])
 
     def run(k):
         image, channels = work[k]
@@ -64,22 +65,22 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
-    """dx (N, C, H, W) + bias: with stride 1 a convolution of dy with the kernel turned by half a turn."""
+    """dx (N, C, H, W) + bias: with stride 1 a convolution of dy with the kernel rotated by 180 degrees."""
     reach = tuple(d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding))
     return conv2d(dy, weight[..., ::-1, ::-1], g._replace(padding=reach), in_size, bias)
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
-    """dweight (C, 1, kh, kw): dy times what each tap reads, summed over the places."""
+    """dweight (C, 1, kh, kw): dy times what each tap reads, summed over positions and images."""
     n, c, *out_size = dy.shape
     sums = np.empty((n, c, *g.kernel), np.result_type(dy, x))
-    work = pieces(n, c, out_size[0] * out_size[1])
+    work = chunks(n, c, out_size[0] * out_size[1])
 
     def run(k):
         image, channels = work[k]
         read, width = taps_of(x[image, channels], g, out_size)
         rows = workspace((len(read), out_size[0], width), dy.dtype, 2)
-        np.conj(dy[image, channels], out=rows[:, :, : out_size[1]])  # as np.vecdot does once more
+        np.conj(dy[image, channels], out=rows[:, :, : out_size[1]])  # np.vecdot conjugates it again
         rows[:, :, out_size[1] :] = 0  # between the rows
         part = rows.reshape(len(read), 1, 1, -1)[..., : read.shape[3]]
         np.vecdot(part, read, out=sums[image, channels])

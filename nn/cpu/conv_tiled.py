@@ -1,10 +1,10 @@
-"""Convolution on the CPU, a tile at a time: the fast path of `nn.layers.conv_plain`, with the same three functions.
+"""Convolution on the CPU, tile by tile: the general algorithm of nn/cpu/conv.py.
 
-A tile is several small images, or a band of output rows of a large one: so much that what is copied for it about stays
-in the cache. The tiles are shared among threads. Of the kernel's taps only those of one row are copied, each the input
-moved sideways; what the next row of the kernel reads lies a row further on in the same copy. So each row of the kernel
-is one matrix product, without the columns of all its taps. Tiles depend on the shapes alone and sums are taken in a
-fixed order: the number of threads changes no bit.
+A tile is several small images, or a band of output rows of a large one, small enough that what is copied for it about
+stays in the cache. The threads share the tiles. Only the taps of one row of the kernel are copied, each of them the
+input moved sideways; what the next row of the kernel reads lies one row further on in the same copy. So each row of the
+kernel is one matrix product, and the columns of all its taps are never made. The tiles depend on the shapes alone and
+the sums have a fixed order: the number of threads changes no bit.
 """
 
 import math
@@ -12,19 +12,23 @@ import math
 import numpy as np
 
 from nn.cpu.parallel import parallel_for, workspace
-from nn.layers.conv_plain import by_group
-from nn.layers.windows import Geometry, add_windows
+from nn.layers.windows import Geometry, tap
 
-TILE = 1 << 19  # numbers copied for a tile: 2 MiB of float32; with less, threads get in each other's way
-RUN = 128  # but no fewer places than this, which matrix products want
+TILE = 1 << 19  # elements copied for a tile: 2 MiB of float32; with less, threads get in each other's way
+RUN = 128  # but at least so many positions, which makes matrix products fast
 TILES = 8  # at least so many tiles of a batch, where it has as many images
-THIN = 32  # the taps of all rows are copied where one row of the kernel sees fewer numbers than this
+THIN = 32  # the taps of all rows are copied where one row of the kernel reads fewer elements than this
 LANES = 8  # partial sums of the weight gradient: enough for 8 threads,
-LANE_NUMBERS = 1 << 23  # but fewer of large weights, to fit in memory
+LANE_ELEMENTS = 1 << 23  # but fewer of large weights, to fit in memory
+
+
+def by_group(weight, g: Geometry):
+    """weight (O, C/groups, kh, kw) as matrices (groups, O/groups, C/groups * kh*kw)."""
+    return weight.reshape(g.groups, len(weight) // g.groups, -1)
 
 
 def tiles(n, height, out_h, width):
-    """(images, rows), two slices, of every tile; `height` numbers are copied for each place of it."""
+    """(images, rows), two slices, of every tile; `height` elements are copied for each of its positions."""
     rows = max(1, max(TILE // height, RUN) // width)
     if rows < out_h:
         return [(slice(i, i + 1), slice(r, min(r + rows, out_h))) for i in range(n) for r in range(0, out_h, rows)]
@@ -51,7 +55,7 @@ def rows_at_once(channels, g: Geometry) -> int:
 
 
 def seen(x, rows, width, g: Geometry):
-    """What the kernel reads for a tile of x (N, C, H, W): arrays (N, groups, C/groups * taps, places).
+    """What the kernel reads for a tile of x (N, C, H, W): arrays (N, groups, C/groups * taps, positions).
 
     One array for each row of the kernel, or a single one: see `rows_at_once`.
     """
@@ -64,17 +68,17 @@ def seen(x, rows, width, g: Geometry):
     bn, bc, bh, bw = part.strides
     shape = n, c, together, kw, remainders, high, width
     view = np.lib.stride_tricks.as_strided(part, shape, (bn, bc, dh * bh, dw * bw, bh, sh * bh, sw * bw))
-    if not view.flags.c_contiguous:  # a kernel of 1x1 may read the pixels as they lie
+    if not view.flags.c_contiguous:  # a 1x1 kernel may read the pixels where they are
         copy = workspace(shape, x.dtype, 1)
         np.copyto(copy, view)
         view = copy
     flat = view.reshape(n, g.groups, c // g.groups * together * kw, remainders * high * width)
-    starts = [(a * high + q) * width for q, a in steps]  # rows of the same remainder follow each other
+    starts = [(a * high + q) * width for q, a in steps]  # rows of the same remainder are neighbours
     return [flat[..., start : start + count * width] for start in starts]
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
-    """y (N, O, oh, ow): `conv_plain.conv2d`."""
+    """y (N, O, oh, ow), as in nn/layers/conv.py."""
     o, (out_h, width), together = len(weight), out_size, rows_at_once(x.shape[1], g)
     y = np.empty((len(x), o, *out_size), np.result_type(x, weight))
     flat = y.reshape(len(x), g.groups, o // g.groups, out_h * width)
@@ -98,7 +102,7 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
-    """dx (N, C, H, W) + bias: `conv_plain.conv2d_input_gradient`."""
+    """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
     reach = [d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding)]
     if g.stride == (1, 1) and min(reach) >= 0 and 2 * weight.shape[1] * g.groups >= len(weight):
         return _input_gradient_as_convolution(dy, weight, g, reach, in_size, bias)
@@ -122,30 +126,36 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
 
 
 def _input_gradient_as_convolution(dy, weight, g: Geometry, reach, in_size, bias):
-    """With stride 1, dx is itself a convolution of dy: the kernel turned by half a turn, its in and out swapped."""
+    """With stride 1, dx is a convolution of dy with the kernel rotated by 180 degrees, in and out channels swapped."""
     o, c, kh, kw = weight.shape
     grouped = weight.reshape(g.groups, o // g.groups, c, kh, kw)[..., ::-1, ::-1]
-    turned = np.ascontiguousarray(grouped.swapaxes(1, 2)).reshape(g.groups * c, o // g.groups, kh, kw)
-    return conv2d(dy, turned, g._replace(padding=tuple(reach)), in_size, bias)
+    rotated = np.ascontiguousarray(grouped.swapaxes(1, 2)).reshape(g.groups * c, o // g.groups, kh, kw)
+    return conv2d(dy, rotated, g._replace(padding=tuple(reach)), in_size, bias)
+
+
+def add_windows(dx, dwindows, g: Geometry):
+    """Add dwindows (N, C, kh, kw, oh, ow) to the pixels of the padded dx (N, C, H, W) that the taps read."""
+    for i, j in np.ndindex(g.kernel):
+        dx[tap(g, i, j, dwindows.shape[-2:])] += dwindows[:, :, i, j]
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
-    """dweight (O, C/groups, kh, kw): `conv_plain.conv2d_weight_gradient`, summed tile by tile in partial sums."""
+    """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py: tile by tile, in partial sums."""
     (n, o, out_h, width), (kh, kw), c = dy.shape, g.kernel, weight_shape[1]
     together = rows_at_once(x.shape[1], g)
     dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * width)
     work = tiles(n, x.shape[1] * together * kw, out_h, width)
-    lanes = min(LANES, len(work), max(2, LANE_NUMBERS // math.prod(weight_shape)))
+    lanes = min(LANES, len(work), max(2, LANE_ELEMENTS // math.prod(weight_shape)))
     sums = np.zeros((lanes, kh // together, g.groups, c * together * kw, o // g.groups), np.result_type(dy, x))
 
     def run(lane):
         for images, rows in work[lane::lanes]:
             part = dy[images, ..., rows.start * width : rows.stop * width].swapaxes(2, 3)
-            turned = workspace(part.shape, dy.dtype, 2)  # products are faster if none of their factors lies crosswise
-            np.copyto(turned, part)
+            dy_part = workspace(part.shape, dy.dtype, 2)  # products are faster if no factor is transposed
+            np.copyto(dy_part, part)
             for k, columns in enumerate(seen(x[images], rows, width, g)):
                 products = workspace((len(part), *sums.shape[2:]), sums.dtype, 3)
-                np.matmul(columns, turned, out=products)
+                np.matmul(columns, dy_part, out=products)
                 sums[lane, k] += products.sum(axis=0)
 
     parallel_for(run, lanes)

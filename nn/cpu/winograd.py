@@ -5,14 +5,14 @@ output channel, where the direct sum takes 144:
 
     y = A.T [sum over channels of (G w G.T) * (B.T x B)] A        for each tile; * is elementwise
 
-A two-sided product B.T x B is one matrix (36, 36) = kron(B.T, B.T) applied to the 36 numbers of a tile. So each step is
-a matrix product over all tiles of a chunk, and the sum over channels is 36 of them, one for each transformed place.
-Inside a chunk channels come last: a tile's pixels are then gathered and put back in contiguous runs.
+A two-sided product B.T x B is one matrix (36, 36) = kron(B.T, B.T) applied to the 36 elements of a tile. So each step
+is a matrix product over all tiles of a chunk, and the sum over channels is 36 of them, one per transformed element.
+Channels are the last axis inside a chunk: the pixels of a tile are then gathered and put back in contiguous runs.
 
 Rounding grows: float32 results differ from exact ones by some 1e-5 of the largest, where direct sums differ by 5e-7
-(tests/nn/test_winograd.py measures both), and an infinite or NaN pixel makes NaN of all outputs of its tiles, not only
-of those that see it. `nn.config.winograd = False` does without. Chunks depend on the shapes alone
-and sums are taken in a fixed order: the number of threads changes no bit.
+(tests/nn/cpu/test_winograd.py measures both). An infinite or NaN pixel makes NaN of all outputs of its tiles, not only
+of those that see it. `nn.config.winograd = False` does without. The chunks depend on the shapes alone and the sums have
+a fixed order: the number of threads changes no bit.
 
 Reference: Lavin and Gray 2016, Fast algorithms for convolutional neural networks, arXiv:1509.09308, sec. 4.
 """
@@ -27,7 +27,7 @@ from nn.cpu.chunks import in_slices
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry
 
-TILE, REACH = 4, 6  # outputs along a side of a tile, inputs they need
+TILE, REACH = 4, 6  # outputs along a side of a tile, and the inputs that they need
 
 # sec. 4.3: the transforms of F(4x4, 3x3), from polynomial interpolation at 0, 1, -1, 2, -2 and infinity
 BT = np.array([
@@ -42,17 +42,17 @@ G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0
 AT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 OF_INPUT, OF_WEIGHT, OF_OUTPUT = (np.kron(m, m).astype(np.float64) for m in (BT, G, AT))
 
-BAND = 1 << 17  # numbers of the gathered input that are transformed at a time
-CHUNK = 1 << 18  # numbers of the transformed input of a chunk
-MIN_TILES = 64  # but no fewer tiles than this, which matrix products want
-SUMS = 10 << 20  # numbers in the partial sums of the weight gradient
-LANES = 8, 4, 1  # how many of these there may be
-LEAST = 48  # channels, in and out; with fewer, `nn.cpu.conv_tiled` is faster
-WASTE = 1.6  # at most so many times the places of the output in its tiles
+BAND = 1 << 17  # elements of the gathered input that are transformed at a time
+CHUNK = 1 << 18  # elements of the transformed input of a chunk
+MIN_TILES = 64  # but at least so many tiles, which makes matrix products fast
+SUMS = 10 << 20  # elements in the partial sums of the weight gradient
+LANES = 8, 4, 1  # possible numbers of partial sums
+LEAST = 48  # channels, in and out; with fewer, nn/cpu/conv_tiled.py is faster
+WASTE = 1.6  # the tiles have at most so many times the positions of the output
 
 
 class Band(NamedTuple):
-    """Whole rows of tiles, of several images or of one; the first tile is number `start` of its chunk."""
+    """Whole rows of tiles, of several images or of one; `start` is the index of the first tile in its chunk."""
 
     images: slice
     rows: slice
@@ -63,7 +63,7 @@ class Band(NamedTuple):
 def chunks(n, out_size, channels, least):
     """The batch in chunks, lists of bands with their number of tiles; and the number of tiles in a row of tiles.
 
-    At least `least` chunks, where there are as many bands, and about equal ones.
+    The chunks are about equal, and at least `least` where there are as many bands.
     """
     height, columns = (-(-size // TILE) for size in out_size)
     rows = max(1, BAND // (REACH * REACH * channels * columns))  # of tiles, in a band
@@ -109,8 +109,8 @@ def gather_tiles(x, chunk, tiles, columns, padding, side, matrix, slot):
         shape, strides = (side, side, n, r, columns, channels), (sh, sw, sn, TILE * sh, TILE * sw, sc)
         gathered = workspace(shape, x.dtype, 1)
         np.copyto(gathered, np.lib.stride_tricks.as_strided(part, shape, strides))
-        places = slice(start * channels, (start + count) * channels)
-        np.matmul(matrix, gathered.reshape(side * side, -1), out=out[:, places])
+        of_band = slice(start * channels, (start + count) * channels)
+        np.matmul(matrix, gathered.reshape(side * side, -1), out=out[:, of_band])
     return out.reshape(len(matrix), tiles, channels)
 
 
@@ -123,7 +123,7 @@ def put_tiles(y, m, chunk, columns, matrix, bias):
         out = workspace((TILE * TILE, count * o), m.dtype, 0)
         np.matmul(matrix, flat[:, start * o : (start + count) * o], out=out)
         out = out.reshape(TILE, TILE, n, r, columns, o)
-        # 16 more than O: at distances of a power of two, pixels would share few places of the cache
+        # 16 more than O: at distances of a power of two, pixels would share few sets of the cache
         part = workspace((n, r, TILE, columns, TILE, o + 16), m.dtype, 1)[..., :o]
         if bias is None:
             np.copyto(part.transpose(2, 4, 0, 1, 3, 5), out)
@@ -136,18 +136,18 @@ def put_tiles(y, m, chunk, columns, matrix, bias):
         into[...] = whole[:, : into.shape[2], : into.shape[3]].transpose(0, 3, 1, 2)
 
 
-def suits(x, weight, g: Geometry, out_size) -> bool:
+def takes(dtype, weight_shape, g: Geometry, out_size) -> bool:
     """Whether this is the fast way for a convolution: 3x3, stride 1, many channels in and out, sizes that tiles fit."""
-    if g.kernel != (3, 3) or g.stride != (1, 1) or g.groups != 1 or min(weight.shape[:2]) < LEAST:
+    if g.kernel != (3, 3) or g.stride != (1, 1) or g.groups != 1 or min(weight_shape[:2]) < LEAST:
         return False
     grids = [-(-size // d) for size, d in zip(out_size, g.dilation)]  # the largest of the interleaved grids
     covered = math.prod(-(-size // TILE) * TILE for size in grids)
-    exact_enough = np.result_type(x, weight) in (np.float32, np.float64)
+    exact_enough = dtype in (np.float32, np.float64)
     return exact_enough and covered <= WASTE * math.prod(grids) and max(g.dilation) <= 4
 
 
 def grids(x, y, g: Geometry):
-    """With dilation d, d * d ordinary convolutions lie interleaved: for each its part of x, part of y, and padding."""
+    """With dilation d, d * d ordinary convolutions are interleaved: of each its part of x, part of y, and padding."""
     (dh, dw), (ph, pw) = g.dilation, g.padding
     for a in range(min(dh, y.shape[2])):
         for b in range(min(dw, y.shape[3])):
@@ -155,10 +155,10 @@ def grids(x, y, g: Geometry):
             yield x[:, :, row::dh, column::dw], y[:, :, a::dh, b::dw], (-top, -left)
 
 
-def transformed_weight(kernels, dtype, turned=False):
-    """u (36, A, B) = G w G.T for kernels (A, B, 3, 3), or for the kernels turned by half a turn."""
+def transformed_weight(kernels, dtype, rotated=False):
+    """u (36, A, B) = G w G.T for kernels (A, B, 3, 3), or for the kernels rotated by 180 degrees."""
     a, b = kernels.shape[:2]
-    matrix = OF_WEIGHT[:, :: -1 if turned else 1].astype(dtype)
+    matrix = OF_WEIGHT[:, :: -1 if rotated else 1].astype(dtype)
     u = workspace((36, a * b), dtype, 5)
 
     def transform(s):
@@ -169,7 +169,7 @@ def transformed_weight(kernels, dtype, turned=False):
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
-    """y (N, O, oh, ow): `conv_plain.conv2d`, for kernels of 3x3 with stride 1 and without groups."""
+    """y (N, O, oh, ow), as in nn/layers/conv.py, for 3x3 kernels with stride 1 and without groups."""
     u = transformed_weight(weight.swapaxes(0, 1), np.result_type(x, weight))
     y = np.empty((len(x), len(weight), *out_size), u.dtype)
     for part, into, padding in grids(x, y, g):
@@ -178,11 +178,11 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
-    """dx (N, C, H, W) + bias: a convolution of dy with the kernels turned by half a turn, in and out swapped."""
-    u = transformed_weight(weight, np.result_type(dy, weight), turned=True)
+    """dx (N, C, H, W) + bias: a convolution of dy with the kernels rotated by 180 degrees, in and out swapped."""
+    u = transformed_weight(weight, np.result_type(dy, weight), rotated=True)
     dx = np.empty((len(dy), weight.shape[1], *in_size), u.dtype)
-    turned = g._replace(padding=tuple(2 * d - p for d, p in zip(g.dilation, g.padding)))
-    for part, into, padding in grids(dy, dx, turned):
+    rotated = g._replace(padding=tuple(2 * d - p for d, p in zip(g.dilation, g.padding)))
+    for part, into, padding in grids(dy, dx, rotated):
         apply(part, u, padding, into, bias)
     return dx
 
@@ -221,7 +221,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
 def transformed_gradient(dy, x, padding, dtype):
     """du (lanes, 36, O * C), partial sums of the gradient of the transformed kernels.
 
-    Threads share the chunks, each with sums of its own, or, where those would be too large, the 36 places.
+    Threads share the chunks, each with sums of its own, or, where those would be too large, the 36 matrices.
     """
     (n, o, *out_size), c = dy.shape, x.shape[1]
     of_input, of_output = OF_INPUT.astype(dtype), OF_OUTPUT.T.astype(dtype)
@@ -232,14 +232,14 @@ def transformed_gradient(dy, x, padding, dtype):
     du = workspace((lanes, 36, o, c), dtype, 6)
 
     def run(i):
-        lane, places = i // parts, slice(i % parts * step, (i % parts + 1) * step)
+        lane, elements = i // parts, slice(i % parts * step, (i % parts + 1) * step)
         for k, (chunk, tiles) in enumerate(work[lane::lanes]):
-            v = gather_tiles(x, chunk, tiles, columns, padding, REACH, of_input[places], 2)
-            dm = gather_tiles(dy, chunk, tiles, columns, (0, 0), TILE, of_output[places], 3)
-            product = workspace((step, o, c), dtype, 4) if k else du[lane, places]
+            v = gather_tiles(x, chunk, tiles, columns, padding, REACH, of_input[elements], 2)
+            dm = gather_tiles(dy, chunk, tiles, columns, (0, 0), TILE, of_output[elements], 3)
+            product = workspace((step, o, c), dtype, 4) if k else du[lane, elements]
             np.matmul(dm.swapaxes(1, 2), v, out=product)
             if k:
-                du[lane, places] += product
+                du[lane, elements] += product
 
     parallel_for(run, lanes * parts)
     return du.reshape(lanes, 36, o * c)

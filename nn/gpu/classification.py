@@ -34,15 +34,17 @@ def sum_of_hinges(s, labels, margin, squared, ignore_index, class_weights, reduc
     )
 
 
-def binary_cross_entropy(x, t, *average):
+def binary_cross_entropy(x, t, weights, reduction, normaliser):
     """value, dx."""
+    average = weights, reduction, normaliser
     return elementwise("binary_cross_entropy_with_logits", x, t, *average) or (
         textbook.binary_cross_entropy(x, t, *average)
     )
 
 
-def binary_hinge(s, t, margin, squared, *average):
+def binary_hinge(s, t, margin, squared, weights, reduction, normaliser):
     """value, ds."""
+    average = weights, reduction, normaliser
     kind = "squared_hinge" if squared else "hinge"
     return elementwise(kind, s, t, *average, margin) or textbook.binary_hinge(s, t, margin, squared, *average)
 

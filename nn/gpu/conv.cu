@@ -1,24 +1,25 @@
-// Convolution as an implicit matrix product: nn/layers/conv_plain.py without its columns, which are never written to memory.
+// Convolution (nn/layers/conv.py) as an implicit matrix product: what the windows see is never copied.
 //
 // Each of the three functions is, for every group of channels, a matrix product of a ROWS x DEPTH by a DEPTH x COLUMNS
-// matrix whose entries are looked up in the arrays where they lie:
+// matrix. The entries of both are read from the arrays themselves:
 //
 //                    rows             columns             depth, summed over          first factor   second factor
-//   forward          output channel   output place        input channel, tap (i, j)   weight         x, or 0 outside it
-//   input gradient   input channel    input place         output channel, tap         weight         dy, or 0
-//   weight gradient  output channel   input channel, tap  output place                dy             x, or 0
+//   forward          output channel   output position     input channel, tap (i, j)   weight         x, or 0 outside it
+//   input gradient   input channel    input position      output channel, tap         weight         dy, or 0
+//   weight gradient  output channel   input channel, tap  output position             dy             x, or 0
 //
-// A place is an (image, row, column): all images of the batch make up one long axis. y[o, r, c] = sum over (i, j) of
+// A position is an (image, row, column): all images of the batch make up one long axis. y[o, r, c] = sum over (i, j) of
 // w[o, i, j] x[r s + i d - p, c s + j d - p], so dx[h, w] takes dy[r, c] for those taps where h = r s + i d - p for a
-// whole r. Which taps these are depends on h mod s only: the places of dx fall into s x s classes, and each class is a
-// convolution with stride 1 and every s-th tap. So nothing is multiplied in vain, and with s = 1 there is one class.
+// whole r. These taps depend on h mod s only: the positions of dx fall into s x s classes, and each class is a
+// convolution with stride 1 and every s-th tap. So no product is wasted, and with s = 1 there is one class.
 //
-// nn/gpu/matrix_tiles.cu says how such a product is computed, and what limits it; nn/gpu/conv_weights.cu is the third line.
+// nn/gpu/matrix_tiles.cu explains how such a product is computed, and what limits it. The third line is in
+// nn/gpu/conv_weights.cu.
 
 #include "matrix_tiles.cu"
 
 // How outputs read the input along one axis. Output r, r < outputs, reads input r * stride + t * step + offset for
-// its tap t, t < taps, which is number first + t * every of the kernel; and it lies at begin + r * apart.
+// its tap t, t < taps, which is tap first + t * every of the kernel. Its own position is begin + r * apart.
 struct Axis {
     int outputs, stride, step, offset, taps, first, every, begin, apart;
 };
@@ -54,7 +55,7 @@ struct Weights {
     }
 };
 
-// Second factor: what the window of each place sees (depth, places), the depth being (channel, tap i, tap j).
+// Second factor: what the window of each position sees (depth, positions), the depth being (channel, tap i, tap j).
 struct Windows {
     struct Line {
         const T *image;
@@ -65,8 +66,8 @@ struct Windows {
     Axis v, h;
     int size_b = v.taps, size_c = h.taps;
 
-    __device__ Line line(int place) const {
-        const Digits p = digits_of(place, v.outputs, h.outputs);
+    __device__ Line line(int position) const {
+        const Digits p = digits_of(position, v.outputs, h.outputs);
         if (p.a >= images) return {x, NEVER, 0};
         return {x + (long long)p.a * image_size, p.b * v.stride + v.offset, p.c * h.stride + h.offset};
     }
@@ -78,32 +79,32 @@ struct Windows {
 };
 
 // y (N, G O, out_h, out_w) = products of weight and x (N, G C, height, width) of the same group, + bias (G O,) or null.
-// blockIdx: x tiles of places, y tiles of channels, z group and, for the input gradient, class of places.
+// blockIdx: x tiles of positions, y tiles of channels, z group and, for the input gradient, class of positions.
 template <int ROWS, int COLUMNS, int EACH>
 __device__ void convolve(
     T *y, const T *bias, Weights weights, Windows windows, int group, int groups, int out_h, int out_w) {
     const Axis v = weights.v, h = weights.h;
     const int row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
-    if (column0 >= windows.images * v.outputs * h.outputs) return;  // the other classes may have more places
+    if (column0 >= windows.images * v.outputs * h.outputs) return;  // the other classes may have more positions
     Tile<ROWS, COLUMNS, EACH> tile;
     const int depth = weights.size_a * v.taps * h.taps;
     tile.template add_product<false>(weights, windows, row0, column0, 0, (depth + STEP - 1) / STEP);
 #pragma unroll
     for (int j = 0; j < EACH; ++j) {
-        const Digits place = digits_of(column0 + tile.column(j), v.outputs, h.outputs);
-        if (place.a >= windows.images) continue;
-        const int row = v.begin + place.b * v.apart, col = h.begin + place.c * h.apart;
+        const Digits position = digits_of(column0 + tile.column(j), v.outputs, h.outputs);
+        if (position.a >= windows.images) continue;
+        const int row = v.begin + position.b * v.apart, col = h.begin + position.c * h.apart;
 #pragma unroll
         for (int i = 0; i < EACH; ++i) {
             const int o = row0 + tile.row(i), channel = group * weights.rows + o;
             if (o >= weights.rows) continue;
             const T sum = bias ? tile.sum[i][j] + bias[channel] : tile.sum[i][j];
-            y[(((long long)place.a * groups * weights.rows + channel) * out_h + row) * out_w + col] = sum;
+            y[(((long long)position.a * groups * weights.rows + channel) * out_h + row) * out_w + col] = sum;
         }
     }
 }
 
-// Shapes: x (n, groups c, h, w), weight (groups o, c, kh, kw), y (n, groups o, oh, ow); here c and o are a group's own.
+// Shapes: x (n, groups c, h, w), weight (groups o, c, kh, kw), y (n, groups o, oh, ow); c and o count one group.
 template <int ROWS, int COLUMNS, int EACH>
 __device__ void forward(
     T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,
@@ -127,7 +128,7 @@ __device__ void input_gradient(
     convolve<ROWS, COLUMNS, EACH>(dx, bias, weights, windows, group, groups, h, w);
 }
 
-// The kernels: a template has no name that CuPy could ask for.
+// The kernels themselves: CuPy asks for them by name, which a template has not.
 
 extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_128x128(
     T *y, const T *x, const T *weight, const T *bias, int n, int groups, int c, int h, int w, int o, int oh, int ow,

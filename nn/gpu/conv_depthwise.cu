@@ -1,11 +1,11 @@
-// Convolution of groups with one input channel, c = 1 ("depthwise"). No product of matrices is in it: each number of
-// the input is multiplied kh kw times. So memory decides: a 3 x 3 kernel does 18 operations for the 8 bytes that it
-// reads and writes at least. One thread for each number of the output; neighbours read neighbouring numbers of the same
-// plane (coalesced), and what windows share comes from the cache.
+// Convolution of groups with one input channel, c = 1 ("depthwise"). It contains no matrix product: each element of the
+// input is multiplied kh kw times. So memory is the limit: a 3 x 3 kernel does 18 operations for the 8 bytes that it
+// reads and writes at least. One thread per element of the output; neighbouring threads read neighbouring elements of
+// the same plane (coalesced), and what windows share comes from the cache.
 //
 // Shapes: x (n, groups, h, w), weight (groups o, kh, kw), y (n, groups o, oh, ow): output channel k sees channel k / o;
-// count: the output's numbers. Indices are ints, since dividing long longs takes several times as long; offsets are
-// long. Sums are taken in a fixed order: no atomics, the same bits at each run.
+// count: elements of the output. Indices are ints, since dividing long longs takes several times as long; offsets are
+// long long. Sums have a fixed order, without atomics: every run gives the same bits.
 
 // y[k, r, c] = bias[k] + sum over taps (i, j) of weight[k, i, j] x[k / o, r s + i d - p, c s + j d - p]
 extern "C" __global__ void __launch_bounds__(256) depthwise(
@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(256) depthwise(
     int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     const long long thread = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (thread >= count) return;
-    const int i = thread, place = i % (oh * ow), row0 = place / ow * sh - ph, col0 = place % ow * sw - pw;
+    const int i = thread, position = i % (oh * ow), row0 = position / ow * sh - ph, col0 = position % ow * sw - pw;
     const int plane = i / (oh * ow), channel = plane % (groups * o);  // plane = image * groups * o + channel
     const T *from = x + (long long)(plane / o) * h * w, *taps = weight + channel * kh * kw;
     T sum = 0;
@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(256) depthwise(
     y[i] = bias ? sum + bias[channel] : sum;
 }
 
-// distance / stride: which window begins there; less than 0 if none does.
+// distance / stride: the index of the window that begins there; negative if none does.
 __device__ int window_at(int distance, int stride) {
     if (stride == 1) return distance;
     return distance % stride ? -1 : distance / stride;
@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_input_gradient(
     int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     const long long thread = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (thread >= count) return;
-    const int i = thread, place = i % (h * w), row0 = place / w + ph, col0 = place % w + pw;
+    const int i = thread, position = i % (h * w), row0 = position / w + ph, col0 = position % w + pw;
     const int plane = i / (h * w), channel = plane % groups;
     T sum = 0;
     for (int k = 0; k < o; ++k) {
@@ -58,25 +58,26 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_input_gradient(
     dx[i] = bias ? sum + bias[channel] : sum;
 }
 
-// partial[part, k, i, j] = sum over the places (image, r, c) of this part of dy[k, r, c] x[k / o, r s + i d - p, ...].
-// A block of 256 threads for each: blockIdx.x part, y tap, z output channel k. Each thread sums every 256th place, then
-// the 256 sums are added in pairs, in pairs of pairs and so on. The kh kw blocks that read the same numbers run about
-// at the same time: the cache serves all but the first. The sum over the parts is array code.
+// partial[part, k, i, j] = sum over positions (image, r, c) of this part of dy[k, r, c] x[k / o, r s + i d - p, ...].
+// A block of 256 threads for each: blockIdx.x part, y tap, z output channel k. Each thread sums every 256th position,
+// then the 256 sums are added in pairs, in pairs of pairs and so on. The kh kw blocks that read the same elements run
+// about at the same time: all but the first read them from the cache. The sum over the parts is array code.
 extern "C" __global__ void __launch_bounds__(256) depthwise_weight_gradient(
     T *partial, const T *dy, const T *x, int parts, int part, int n, int groups, int c, int h, int w, int o,
     int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     __shared__ T sums[256];
     const int tap = blockIdx.y, channel = blockIdx.z;
     const int row0 = tap / kw * dh - ph, col0 = tap % kw * dw - pw;
-    const int first = blockIdx.x * part, places = n * oh * ow, end = first < places - part ? first + part : places;
-    int place = first + threadIdx.x, q = place % ow, r = place / ow % oh, image = place / ow / oh;
+    const int positions = n * oh * ow;
+    const int first = blockIdx.x * part, end = first < positions - part ? first + part : positions;
+    int position = first + threadIdx.x, q = position % ow, r = position / ow % oh, image = position / ow / oh;
     T sum = 0;
-    for (; place < end; place += 256) {
+    for (; position < end; position += 256) {
         const int row = r * sh + row0, col = q * sw + col0;
         if (row >= 0 && row < h && col >= 0 && col < w)
             sum += dy[(((long long)image * groups * o + channel) * oh + r) * ow + q] *
                    x[(((long long)image * groups + channel / o) * h + row) * w + col];
-        q += 256 % ow;  // the digits of place + 256, with carries: cheaper than divisions
+        q += 256 % ow;  // the digits of position + 256, with carries: cheaper than divisions
         if (q >= ow) { q -= ow; ++r; }
         r += 256 / ow % oh;
         if (r >= oh) { r -= oh; ++image; }

@@ -1,8 +1,8 @@
 // The weight gradient of a convolution as an implicit matrix product: the third line of the table in nn/gpu/conv.cu.
-// dw[o, c, i, j] = sum over places (image, r, q) of dy[o, r, q] x[c, r s + i d - p, q s + j d - p].
+// dw[o, c, i, j] = sum over positions (image, r, q) of dy[o, r, q] x[c, r s + i d - p, q s + j d - p].
 //
-// The result is small and the sum long: so the sum is cut into parts, which other blocks compute at the same time, and
-// a second pass adds them up in order. No atomics, the same bits at each run.
+// The result is small and the sum long. So the sum is cut into parts, which blocks compute at the same time, and a
+// second pass adds the parts in order. No atomics: every run gives the same bits.
 
 #include "matrix_tiles.cu"
 
@@ -39,20 +39,20 @@ struct Taps {
     }
 };
 
-// partial (splits, groups o, c, kh, kw): the places of the batch fall into `splits` parts of `part` places (a multiple
-// of STEP), so that there are blocks enough where the weight is small. Their sum, the second pass, is array code.
+// partial (splits, groups o, c, kh, kw): the positions of the batch fall into `splits` parts of `part` positions (a
+// multiple of STEP), so that there are enough blocks where the weight is small. The second pass is array code.
 template <int ROWS, int COLUMNS, int EACH>
 __device__ void weight_gradient(
     T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,
     int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     const int group = blockIdx.z / splits, split = blockIdx.z % splits, columns = c * kh * kw;
     const int row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
-    const int first = split * part, places = n * oh * ow - first < part ? n * oh * ow - first : part;
+    const int first = split * part, positions = n * oh * ow - first < part ? n * oh * ow - first : part;
     const OutputGradient of_y = {dy + (long long)group * o * oh * ow, o, n, oh, ow, groups * o * oh * ow};
     const T *of_group = x + (long long)group * c * h * w;
     const Taps taps = {of_group, c, n, oh, ow, groups * c * h * w, h, w, kh, kw, sh, sw, ph, pw, dh, dw};
     Tile<ROWS, COLUMNS, EACH> tile;
-    tile.template add_product<true>(of_y, taps, row0, column0, first, (places + STEP - 1) / STEP);
+    tile.template add_product<true>(of_y, taps, row0, column0, first, (positions + STEP - 1) / STEP);
     T *dweight = partial + ((long long)split * groups + group) * o * columns;
 #pragma unroll
     for (int i = 0; i < EACH; ++i)
@@ -63,7 +63,7 @@ __device__ void weight_gradient(
         }
 }
 
-// The kernels: a template has no name that CuPy could ask for.
+// The kernels themselves: CuPy asks for them by name, which a template has not.
 
 extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_weight_gradient_128x128(
     T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,

@@ -1,20 +1,20 @@
-// A matrix product in tiles, whose factors are looked up wherever they lie: what the kernels of nn/gpu/conv.cu and
-// nn/gpu/conv_weights.cu share.
+// A matrix product in tiles whose factors need not be matrices in memory: each entry is asked for by its indices. The
+// kernels of nn/gpu/conv.cu and nn/gpu/conv_weights.cu share it.
 //
 // A block of 256 threads computes a tile of the result. Step by step along the depth it copies 8 columns of the first
-// factor and 8 rows of the second to shared memory, and each thread adds their products to the EACH x EACH numbers of
-// the tile that it keeps in registers. While it does, the next step's copies are already under way from global memory
-// to registers: two buffers take turns, with one barrier a step.
+// factor and 8 rows of the second to shared memory, and each thread adds their products to the EACH x EACH elements of
+// the tile that it keeps in registers. While it does, the next step's entries are already read from global memory to
+// registers: two buffers take turns, with one barrier per step.
 //
 // Why tiles: a product read from global memory would do 2 operations for 8 bytes. A 128 x 128 tile does 2 * 128 * 128
 // operations for (128 + 128) * 4 bytes, 32 for each byte, about where a GPU's arithmetic (tens of TFLOP/s in float32)
 // and its memory (some TB/s) are in balance, and most of those bytes come from the L2 cache, since neighbouring blocks
-// read the same. From shared memory a thread reads 8 + 8 numbers, 16 bytes at once, for 64 multiply-adds, so that
-// arithmetic is what limits it. Neighbouring threads read neighbouring places: coalesced for stride 1. 64 x 256 tiles
-// are for up to 64 channels, 16 x 256 for up to 16; 64 x 64 for small outputs, which would not make enough large tiles
-// to keep all multiprocessors busy, and for double, of which large ones would want too many registers.
+// read the same. From shared memory a thread reads 8 + 8 elements, 16 bytes at once, for 64 multiply-adds, so that
+// arithmetic is the limit. Neighbouring threads read neighbouring elements: coalesced for stride 1. 64 x 256 tiles are
+// for up to 64 channels, 16 x 256 for up to 16; 64 x 64 for small outputs, which would not make enough large tiles to
+// keep all multiprocessors busy, and for double, whose large tiles would need too many registers.
 //
-// Every number of the output is summed by one thread in a fixed order: no atomics, the same bits at each run.
+// One thread sums each element of the output in a fixed order, without atomics: every run gives the same bits.
 
 constexpr int THREADS = 256;
 constexpr int STEP = 8;  // of the depth, copied at a time
@@ -22,7 +22,7 @@ constexpr int PAD = 4;   // keeps rows of a tile aligned to 16 bytes, and their 
 constexpr int NEVER = -(1 << 30);               // a row that no step can bring inside an array
 constexpr int BLOCKS = sizeof(T) == 4 ? 2 : 1;  // of large tiles that share a multiprocessor: 128 registers a thread
 
-// A number k as digits: k = (a * size_b + b) * size_c + c. So k walks through (image, row, column), or (channel, i, j).
+// An index k as digits: k = (a * size_b + b) * size_c + c. So k walks through (image, row, column), or (channel, i, j).
 struct Digits {
     int a, b, c;
 };
@@ -31,7 +31,7 @@ __device__ Digits digits_of(int k, int size_b, int size_c) {
     return {k / size_c / size_b, k / size_c % size_b, k % size_c};
 }
 
-__device__ Digits add(Digits k, Digits step, int size_b, int size_c) {  // with carries, as by hand: no division
+__device__ Digits add(Digits k, Digits step, int size_b, int size_c) {  // with carries, which needs no division
     k = {k.a + step.a, k.b + step.b, k.c + step.c};
     if (k.c >= size_c) { k.c -= size_c; ++k.b; }
     if (k.b >= size_b) { k.b -= size_b; ++k.a; }
@@ -76,23 +76,23 @@ struct Copier {
     }
 };
 
-// Which row (column) of a tile is number e of those of thread number `thread` of `threads` along its side: runs of 4.
-__device__ int place_in_tile(int thread, int threads, int e) {
+// The row (column) of a tile that is the e-th of thread `thread`, one of `threads` along that axis: runs of 4.
+__device__ int index_in_tile(int thread, int threads, int e) {
     return (e / 4 * threads + thread) * 4 + e % 4;
 }
 
-// The EACH x EACH numbers of a tile that this thread computes, in the tile's rows row(i) and columns column(j).
+// The EACH x EACH elements of a tile that this thread computes, in the tile's rows row(i) and columns column(j).
 template <int ROWS, int COLUMNS, int EACH>
 struct Tile {
     static constexpr int ACROSS = COLUMNS / EACH, DOWN = ROWS / EACH;  // threads
-    static_assert(ACROSS * DOWN == THREADS, "each thread computes EACH x EACH numbers of the tile");
+    static_assert(ACROSS * DOWN == THREADS, "each thread computes EACH x EACH elements of the tile");
     T sum[EACH][EACH] = {};
 
-    __device__ static int row(int i) { return place_in_tile(threadIdx.x / ACROSS, DOWN, i); }
-    __device__ static int column(int j) { return place_in_tile(threadIdx.x % ACROSS, ACROSS, j); }
+    __device__ static int row(int i) { return index_in_tile(threadIdx.x / ACROSS, DOWN, i); }
+    __device__ static int column(int j) { return index_in_tile(threadIdx.x % ACROSS, ACROSS, j); }
 
-    // sum[i][j] += first(row0 + row(i), k) * second(k, column0 + column(j)) over k = k0, k0 + 1, ..., `steps` * STEP
-    // numbers k. The factors are 0 beyond their ends.
+    // sum[i][j] += first(row0 + row(i), k) * second(k, column0 + column(j)) over k = k0, ..., k0 + steps * STEP - 1.
+    // The factors are 0 beyond their ends.
     template <bool ALONG, class First, class Second>
     __device__ void add_product(const First &first, const Second &second, int row0, int column0, int k0, int steps) {
         alignas(16) __shared__ T first_tile[2][STEP][ROWS + PAD];

@@ -7,16 +7,17 @@ from nn.gpu.losses import contiguous, threads, unless_nan, weights_and_divisor
 from nn.losses import metric as textbook
 
 
-def pairs(x1, x2, similar, margin, *average):
+def pairs(x1, x2, similar, margin, weights, reduction, normaliser):
     """value, (dx1, dx2)."""
+    average = weights, reduction, normaliser
     return _of_rows("contrastive", "pairs", (x1, x2), (similar,), average, (margin,)) or (
         textbook.pairs(x1, x2, similar, margin, *average)
     )
 
 
-def triplets(anchor, positive, negative, margin, squared, eps, *average):
+def triplets(anchor, positive, negative, margin, squared, eps, weights, reduction, normaliser):
     """value, (danchor, dpositive, dnegative)."""
-    embeddings = anchor, positive, negative
+    embeddings, average = (anchor, positive, negative), (weights, reduction, normaliser)
     return _of_rows("triplet", "triplets", embeddings, (), average, (margin, eps), squared) or (
         textbook.triplets(*embeddings, margin, squared, eps, *average)
     )

@@ -1,8 +1,8 @@
 // One launch for the arrays of all parameters of a model ("multi-tensor apply"): nn/gpu/multi_tensor.py makes the tables.
 //
-// table: a row of `width` numbers for each parameter: the addresses of its arrays, 0 for one that is not there, and last
-// their number of elements. chunks: a row and the first of its elements for each block, which has CHUNK of them to do.
-// The formulas are those of nn/optim/sgd.py, nn/optim/adaptive.py, nn/optim/optimiser.py and nn/optim/ema.py.
+// table: a row of `width` integers for each parameter: the addresses of its arrays, 0 for one that is not there, and
+// the count of their elements. chunks: a row and the first of its elements for each block, which does CHUNK of them.
+// The formulas are those of nn/optim/sgd.py, nn/optim/adaptive.py, nn/optim/clipping.py and nn/optim/ema.py.
 
 #include "block_sums.cu"
 

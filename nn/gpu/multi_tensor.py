@@ -17,7 +17,7 @@ THREADS = 256
 
 
 def for_kernels(*arrays) -> bool:
-    """Whether the kernels serve a row of arrays: CuPy's, contiguous, of one size and dtype, float32 or float64.
+    """Whether the kernels take a row of arrays: CuPy's, contiguous, of one size and dtype, float32 or float64.
 
     None stands for an array that is not there.
     """
@@ -31,9 +31,9 @@ def for_kernels(*arrays) -> bool:
 
 
 def launch_all(kernel: str, rows: list[tuple], *numbers):
-    """Run a kernel on each row of arrays, of which those that are None are null pointers: a launch for each dtype.
+    """Run a kernel on each row of arrays, one launch for each dtype; an array that is None is a null pointer.
 
-    All rows are `for_kernels`.
+    All rows are `for_kernels`. numbers: the kernel's arguments behind the tables.
     """
     by_dtype = {}
     for row in rows:
@@ -43,19 +43,8 @@ def launch_all(kernel: str, rows: list[tuple], *numbers):
         launch("multi_tensor", kernel, len(chunks) * THREADS, dtype, table, chunks, table.shape[1], *numbers)
 
 
-def zero(arrays: list):
-    """Set all arrays to 0, in place."""
-    on_gpu = []
-    for a in arrays:
-        if isinstance(a, np.ndarray) or not for_kernels(a):
-            a[...] = 0
-        else:
-            on_gpu.append((a,))
-    launch_all("fill_zero", on_gpu)
-
-
 def norm(arrays: list) -> float:
-    """sqrt of the sum of all squares, in float64: the one number that comes to the host."""
+    """sqrt of the sum of all squares, in float64; it is the only transfer."""
     partial = []
     for dtype in dict.fromkeys(a.dtype for a in arrays):
         table, chunks = _tables([(a,) for a in arrays if a.dtype == dtype])
@@ -73,7 +62,7 @@ def _tables(rows):
 
 @lru_cache(maxsize=64)
 def _tables_of(rows, xp):
-    """The same for addresses and sizes. They go to the GPU once, for nothing but these numbers is in the tables."""
+    """The same for addresses and sizes, which are all that the tables hold: they go to the GPU once."""
     chunks = [(i, start) for i, row in enumerate(rows) for start in range(0, row[-1], CHUNK)]
     both = xp.asarray(np.array([n for pair in (*rows, *chunks) for n in pair], np.int64))
     end = len(rows) * len(rows[0])

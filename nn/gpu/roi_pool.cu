@@ -1,4 +1,4 @@
-// The kernels of nn/layers/roi_pool.py. x (N, C, H, W), boxes (K, 4), image_index (K,), y (K, C, ph, pw), all of type T.
+// The kernels of nn/gpu/roi_pool.py. x (N, C, H, W), boxes (K, 4), image_index (K,), y (K, C, ph, pw), all of type T.
 
 #include "rounding.cu"
 
@@ -7,7 +7,7 @@ __device__ long long clip(long long value, long long low, long long high)
     return value < low ? low : value > high ? high : value;
 }
 
-// floor(v + 0.5); beyond 2^40 cells as if at 2^40, where whole numbers cannot overflow yet.
+// floor(v + 0.5); beyond 2^40 cells as if at 2^40, where whole numbers do not overflow yet.
 __device__ long long cell(T v)
 {
     const T limit = 1099511627776.0;
@@ -23,7 +23,7 @@ extern "C" __global__ void roi_pool_bins(
     if (t >= count) return;
     int k = t / (ph + pw), i = t % (ph + pw);
     bool is_row = i < ph;
-    int number = is_row ? ph : pw, size = is_row ? h : w;
+    int bins_here = is_row ? ph : pw, size = is_row ? h : w;
     T low = boxes[4 * k + is_row], high = boxes[4 * k + 2 + is_row];
     i = is_row ? i : i - ph;
 
@@ -33,17 +33,17 @@ extern "C" __global__ void roi_pool_bins(
     }
     long long start = cell(product(low, scale)), length = cell(product(high, scale)) - start + 1;
     if (length < 1) length = 1;
-    long long first = i * length / number, last = (i + 1) * length / number;
+    long long first = i * length / bins_here, last = (i + 1) * length / bins_here;
     if (!split)
-        last = ((i + 1) * length + number - 1) / number;  // ceil
+        last = ((i + 1) * length + bins_here - 1) / bins_here;  // ceil
     else if (last == first)
         last = first + 1;
     bins[2 * t] = clip(start + first, 0, size);
     bins[2 * t + 1] = clip(start + last, 0, size);
 }
 
-// y[k, c, i, j] = max of x[image_index[k], c] over the bin; source: its flat place in the plane, -1 where the bin is
-// empty (y = 0). Not a number where the region is none: a box that is not finite, an image_index outside 0 .. N - 1.
+// y[k, c, i, j] = max of x[image_index[k], c] over the bin; source: its flat position in the plane, -1 where the bin is
+// empty (y = 0). NaN where there is no such region: a box that is not finite, an image_index outside 0 .. N - 1.
 extern "C" __global__ void roi_pool_forward(
     T* y, int* source, const T* x, const int* bins, const long long* image_index,
     int count, int n, int channels, int h, int w, int ph, int pw)
@@ -56,7 +56,7 @@ extern "C" __global__ void roi_pool_forward(
     long long image = image_index[k];
 
     T best = 0;
-    int place = -1;
+    int position = -1;
     if (image < 0 || image >= n || rows[0] < 0 || columns[0] < 0) {
         best = nan("");
     } else {
@@ -64,18 +64,18 @@ extern "C" __global__ void roi_pool_forward(
         for (int r = rows[0]; r < rows[1]; r++)
             for (int s = columns[0]; s < columns[1]; s++) {
                 T value = plane[r * w + s];
-                if (place < 0 || (!(value <= best) && best == best)) {  // not "value > best": so a NaN wins, and stays
+                if (position < 0 || (!(value <= best) && best == best)) {  // not "value > best": so a NaN wins, and stays
                     best = value;
-                    place = r * w + s;
+                    position = r * w + s;
                 }
             }
     }
     y[t] = best;
-    source[t] = place;
+    source[t] = position;
 }
 
 // dx[image, c, row, column] = sum of dy over all bins whose maximum came from there. One thread per element of dx goes
-// through the regions in their order; no two threads add to one place.
+// through the regions in their order; no two threads add to one element.
 extern "C" __global__ void roi_pool_backward(
     T* dx, const T* dy, const int* source, const int* bins, const long long* image_index,
     int count, int regions, int channels, int h, int w, int ph, int pw)

@@ -8,7 +8,7 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch, use_kernels
 from nn.layer import Layer, check_shape, pair, positive
-from nn.layers.max_pool import MaxPool2d
+from nn.layers.max_pool import pooled_size
 from nn.layers.separable import spread_windows, window_sums
 from nn.layers.windows import Geometry
 
@@ -26,8 +26,6 @@ class AvgPool2d(Layer):
 
     Raises ValueError for a padding over half the kernel, an image without pixels or smaller than a window.
     """
-
-    _output_size = MaxPool2d._output_size  # floor, or ceil with its last window: the same windows
 
     def __init__(
         self,
@@ -69,6 +67,9 @@ class AvgPool2d(Layer):
             return dx
         # y = sum / divisor: each pixel of a window gets dy / divisor, the more often the more windows it is in
         return spread_windows(dy / self._divisor(dy, (h, w), out_size), self.geometry, (h, w))
+
+    def _output_size(self, *in_size):
+        return pooled_size(self, self.geometry, in_size, self.ceil_mode)
 
     def _launch(self, name, out, given, in_shape, out_size):
         arrays, sizes = (out, array_module(given).ascontiguousarray(given)), (out.size, *in_shape[2:], *out_size)

@@ -1,29 +1,75 @@
-"""The convolution layer. What it computes stands in `nn.layers.conv_plain`; three more modules compute the
-same faster on the CPU, each where it suits, and `nn.gpu.conv` on the GPU."""
+"""The convolution: what it computes, its gradients, and the layer.
+
+The taps of the kernel are taken one by one. Tap (i, j) reads one pixel of each window and multiplies its channels by a
+matrix, weight[:, :, i, j] (O, C). So a convolution is a sum of kh*kw matrix products, and its backward is the backward
+of each of them. nn/cpu/conv.py and nn/gpu/conv.py hold the same functions, faster.
+"""
 
 import numpy as np
 
-from nn.config import config
-from nn.cpu import conv_depthwise, conv_tiled, winograd
-from nn.cpu.chunks import channel_sums
-from nn.dispatch import array_module
-from nn.gpu import conv as conv_cuda
-from nn.gpu import kernels as cuda
+from nn.dispatch import array_module, functions
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape
-from nn.layers import conv_plain
-from nn.layers.windows import Geometry, conv_geometry
+from nn.layers.windows import Geometry, conv_geometry, pad, tap
 
 
-def operations(x, weight, g: Geometry, out_size):
-    """The module whose conv2d, conv2d_input_gradient and conv2d_weight_gradient serve such a convolution."""
-    if cuda.use_kernels(x, weight):
-        return conv_cuda
-    if config.plain or array_module(x) is not np:
-        return conv_plain
-    if conv_depthwise.suits(weight, g):
-        return conv_depthwise
-    return winograd if config.winograd and winograd.suits(x, weight, g, out_size) else conv_tiled
+def conv2d(x, weight, g: Geometry, out_size, bias=None):
+    """y (N, O, oh, ow) = weight (O, C/groups, kh, kw) applied to every window of x (N, C, H, W), + bias (O,).
+
+    y[n, o, r, c] = sum over (k, i, j) of weight[o, k, i, j] * x[n, k, r*s + i*d - p, c*s + j*d - p] + bias[o]
+
+    with stride s, dilation d, padding p. Strictly this is a cross-correlation, as everywhere in the field. Each group
+    of output channels o sees its own group of input channels k.
+    """
+    n, (o, c, kh, kw) = len(x), weight.shape
+    kernel = weight.reshape(g.groups, o // g.groups, c, kh, kw)
+    x = pad(x, g.padding)
+    y = 0
+    for i, j in np.ndindex(kh, kw):
+        seen = x[tap(g, i, j, out_size)].reshape(n, g.groups, c, out_size[0] * out_size[1])
+        y = y + kernel[..., i, j] @ seen  # (groups, O/groups, C/groups) @ (N, groups, C/groups, oh*ow)
+    y = y.reshape(n, o, *out_size)  # (N, groups, O/groups, oh*ow): groups and O/groups are the O channels
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
+    """dx (N, C, H, W) of conv2d for dy (N, O, oh, ow). With a bias (C,) added, it is the forward of ConvTranspose2d.
+
+    dx[n, k, r*s + i*d - p, c*s + j*d - p] = sum of weight[o, k, i, j] * dy[n, o, r, c] over all o, r, c, i, j
+    """
+    (n, o, *out_size), (_, c, kh, kw) = dy.shape, weight.shape
+    (h, w), (ph, pw) = in_size, g.padding
+    kernel = weight.reshape(g.groups, o // g.groups, c, kh, kw)
+    dy = dy.reshape(n, g.groups, o // g.groups, out_size[0] * out_size[1])
+    xp = array_module(dy)
+    dx = xp.zeros((n, g.groups * c, h + 2 * ph, w + 2 * pw), xp.result_type(dy, weight))  # of the padded x
+    for i, j in np.ndindex(kh, kw):
+        dseen = kernel[..., i, j].swapaxes(1, 2) @ dy  # y = y + kernel[..., i, j] @ seen
+        dx[tap(g, i, j, out_size)] += dseen.reshape(n, g.groups * c, *out_size)  # windows overlap: gradients add up
+    dx = dx[:, :, ph : ph + h, pw : pw + w]  # x = pad(x, padding)
+    return dx if bias is None else dx + bias[:, None, None]
+
+
+def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
+    """dweight (O, C/groups, kh, kw) of conv2d for dy (N, O, oh, ow) and the input x (N, C, H, W).
+
+    dweight[o, k, i, j] = sum over (n, r, c) of dy[n, o, r, c] * x[n, k, r*s + i*d - p, c*s + j*d - p]
+    """
+    (n, o, *out_size), (_, c, kh, kw) = dy.shape, weight_shape
+    dy = dy.reshape(n, g.groups, o // g.groups, out_size[0] * out_size[1])
+    x = pad(x, g.padding)
+    xp = array_module(x)
+    dkernel = xp.zeros((g.groups, o // g.groups, c, kh, kw), xp.result_type(dy, x))
+    for i, j in np.ndindex(kh, kw):
+        seen = x[tap(g, i, j, out_size)].reshape(n, g.groups, c, out_size[0] * out_size[1])
+        products = dy @ seen.swapaxes(2, 3)  # y = y + kernel[..., i, j] @ seen: (N, groups, O/groups, C/groups)
+        dkernel[..., i, j] = products.sum(axis=0)  # all images have the same weight
+    return dkernel.reshape(weight_shape)  # (groups, O/groups, ...): groups and O/groups are the O channels
+
+
+def conv2d_bias_gradient(dy):
+    """dbias (O,) of conv2d for dy (N, O, oh, ow): the bias is added at every position of every image."""
+    return dy.sum(axis=(0, 2, 3))
 
 
 class Conv2d(Layer):
@@ -50,19 +96,18 @@ class Conv2d(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
-        out_size = self.geometry.output_size(self, *x.shape[2:])
-        weight, bias = self.weight.value, None if self.bias is None else self.bias.value
-        y = operations(x, weight, self.geometry, out_size).conv2d(x, weight, self.geometry, out_size, bias)
-        return y, x
+        weight, bias, g = self.weight.value, None if self.bias is None else self.bias.value, self.geometry
+        ops = functions(__name__, x, weight)
+        return ops.conv2d(x, weight, g, g.output_size(self, *x.shape[2:]), bias), x
 
     def backward(self, dy, cache):
         x, weight, g = cache, self.weight, self.geometry
-        out_size = g.output_size(self, *x.shape[2:])
-        check_shape(self, dy=(dy, (len(x), self.out_channels, *out_size)))
-        ops = operations(x, weight.value, g, out_size)
-        if self.bias is not None:
-            self.bias.grad += channel_sums(dy)  # the bias is added at every place of every image
-        weight.grad += ops.conv2d_weight_gradient(dy, x, weight.value.shape, g)
+        check_shape(self, dy=(dy, (len(x), self.out_channels, *g.output_size(self, *x.shape[2:]))))
+        ops = functions(__name__, dy, x, weight.value)
+        if self.bias is not None and self.bias.trainable:
+            self.bias.grad += ops.conv2d_bias_gradient(dy)
+        if weight.trainable:
+            weight.grad += ops.conv2d_weight_gradient(dy, x, weight.value.shape, g)
         return ops.conv2d_input_gradient(dy, weight.value, g, x.shape[2:])
 
     def multiply_adds(self, output_shape) -> int:

@@ -1,26 +1,25 @@
-"""The transposed convolution: its forward is Conv2d's backward and the reverse, by the same functions."""
+"""The transposed convolution. Its forward is the backward of a convolution and the reverse; both: nn/layers/conv.py."""
 
 import math
 
 import numpy as np
 
-from nn.cpu.chunks import channel_sums
-from nn.dispatch import array_module
+from nn.dispatch import array_module, functions
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, pair
-from nn.layers.conv import operations
+from nn.layers import conv
 from nn.layers.windows import conv_geometry
 
 
 class ConvTranspose2d(Layer):
-    """y = transpose of conv2d(., weight) applied to x, + bias: every pixel of x puts the kernel, times itself, onto y.
+    """y = transpose of conv2d(., weight) applied to x, + bias: every pixel of x adds the kernel, times itself, to y.
 
     x (N, C, H, W), weight (C, O/groups, kh, kw), bias (O,), y (N, O, oh, ow).
 
-    oh = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1, ow likewise. All words are those of the
-    Conv2d from O to C channels that this one transposes: padding cuts rows off y, and output_padding says which of the
-    `stride` sizes that Conv2d takes to H was meant; it adds rows at the bottom and columns on the right, and must be
-    less than stride or dilation. Note PyTorch's order of arguments, dilation last.
+    oh = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1, ow likewise. The arguments are those of
+    the Conv2d from O to C channels that this layer transposes: padding cuts rows off y. That Conv2d takes `stride`
+    different heights to H; output_padding says which of them y has: it adds rows at the bottom and columns on the
+    right, and must be less than stride or dilation. The order of the arguments is PyTorch's, dilation last.
 
     Weights are normal with variance 2 / (inputs that an output sees: on average C/groups kh kw / stride^2), drawn from
     `rng` (default: a fixed seed, 0): He's rule for this layer. Biases start at zero.
@@ -60,25 +59,25 @@ class ConvTranspose2d(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
-        out_size, extended, weight = self._output_size(*x.shape[2:]), self._extended(x), self.weight.value
-        bias = None if self.bias is None else self.bias.value
-        ops = operations(x, weight, self.geometry, extended.shape[2:])
-        return ops.conv2d_input_gradient(extended, weight, self.geometry, out_size, bias), x
+        weight, bias = self.weight.value, None if self.bias is None else self.bias.value
+        ops = functions(conv.__name__, x, weight)
+        out_size = self._output_size(*x.shape[2:])
+        return ops.conv2d_input_gradient(self._extended(x), weight, self.geometry, out_size, bias), x
 
     def backward(self, dy, cache):
         x, weight, g = cache, self.weight, self.geometry
         check_shape(self, dy=(dy, (len(x), self.out_channels, *self._output_size(*x.shape[2:]))))
-        extended = self._extended(x)
-        ops = operations(x, weight.value, g, extended.shape[2:])
-        if self.bias is not None:
-            self.bias.grad += channel_sums(dy)  # the bias is added at every place of every image
-        # y = conv2d.T(x): so dx = conv2d(dy); and sum(y * dy) = sum(x * conv2d(dy)): so x is what dy is in Conv2d
-        weight.grad += ops.conv2d_weight_gradient(extended, dy, weight.value.shape, g)
+        ops, extended = functions(conv.__name__, dy, x, weight.value), self._extended(x)
+        if self.bias is not None and self.bias.trainable:
+            self.bias.grad += ops.conv2d_bias_gradient(dy)
+        # y = transpose of conv2d applied to x: sum(y * dy) = sum(x * conv2d(dy)), so here x is what dy is in Conv2d
+        if weight.trainable:
+            weight.grad += ops.conv2d_weight_gradient(extended, dy, weight.value.shape, g)
         dx = ops.conv2d(dy, weight.value, g, extended.shape[2:])
         return dx[:, :, : x.shape[2], : x.shape[3]]
 
     def _extended(self, x):
-        """x with as many rows and columns of zeros at the end as output_padding has strides (hardly ever any)."""
+        """x (N, C, H, W) with output_padding // stride rows and columns of zeros at the end: mostly none."""
         more = [o // s for o, s in zip(self.output_padding, self.geometry.stride)]
         return array_module(x).pad(x, ((0, 0), (0, 0), (0, more[0]), (0, more[1]))) if any(more) else x
 

@@ -2,16 +2,31 @@
 
 import numpy as np
 
-from nn.cpu.chunks import add_product
-from nn.cpu.parallel import matmul
+from nn.dispatch import functions
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, positive
+
+
+def linear(x, weight, bias=None):
+    """y (N, O) = x (N, I) @ weight.T + bias, for weight (O, I) and bias (O,)."""
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def linear_input_gradient(dy, weight):
+    """dx (N, I) of linear for dy (N, O)."""
+    return dy @ weight  # y = x @ weight.T
+
+
+def add_weight_gradient(grad, dy, x):
+    """Add the gradient of linear's weight to grad (O, I), in place, for dy (N, O) and the input x (N, I)."""
+    grad += dy.T @ x  # y = x @ weight.T: one outer product per row of x
 
 
 class Linear(Layer):
     """y = x @ weight.T + bias.    x (N, I), weight (O, I), bias (O,), y (N, O).
 
-    Weights start as He et al. 2015 propose, biases at zero. `rng` draws them (default: a fixed seed, 0).
+    Weights start as in He et al. 2015, drawn from `rng` (default: a fixed seed, 0), biases at zero.
     Raises ValueError where x is not (N, in_features).
     """
 
@@ -23,18 +38,18 @@ class Linear(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.in_features)))
-        y = matmul(x, self.weight.value.T)
-        if self.bias is not None:
-            y += self.bias.value
-        return y, x
+        weight, bias = self.weight.value, None if self.bias is None else self.bias.value
+        return functions(__name__, x, weight).linear(x, weight, bias), x  # x is all that backward needs
 
     def backward(self, dy, cache):
-        x = cache
+        x, weight = cache, self.weight
         check_shape(self, dy=(dy, (len(x), self.out_features)))
-        add_product(self.weight.grad, dy.T, x)  # y = x @ weight.T: one outer product a row, added up
-        if self.bias is not None:
-            self.bias.grad += dy.sum(axis=0)
-        return matmul(dy, self.weight.value)
+        ops = functions(__name__, dy, x, weight.value)
+        if weight.trainable:
+            ops.add_weight_gradient(weight.grad, dy, x)
+        if self.bias is not None and self.bias.trainable:
+            self.bias.grad += dy.sum(axis=0)  # the bias is added to every row
+        return ops.linear_input_gradient(dy, weight.value)
 
     def multiply_adds(self, output_shape) -> int:
         """Multiply-adds of one forward pass whose output has this shape."""

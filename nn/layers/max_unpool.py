@@ -76,14 +76,14 @@ class MaxUnpool2d(Layer):
         xp = array_module(x)
         y, x = xp.empty((*x.shape[:2], *out_size), x.dtype), xp.ascontiguousarray(x)
         kept, _, sizes = self._kept(indices, x.dtype, out_size)
-        launch("max_pool", "unpool_forward", y.size, y.dtype, y, kept, x, y.size, *sizes)
+        launch("max_unpool", "unpool_forward", y.size, y.dtype, y, kept, x, y.size, *sizes)
         return y
 
     def _backward_by_kernels(self, dy, indices, out_size):
         xp = array_module(dy)
         dx, dy = xp.empty(indices.shape, dy.dtype), xp.ascontiguousarray(dy)
         kept, indices, sizes = self._kept(indices, dy.dtype, out_size)
-        launch("max_pool", "unpool_backward", dx.size, dx.dtype, dx, kept, indices, dy, dx.size, *sizes)
+        launch("max_unpool", "unpool_backward", dx.size, dx.dtype, dx, kept, indices, dy, dx.size, *sizes)
         return dx
 
     def _kept(self, indices, dtype, out_size):
@@ -91,7 +91,7 @@ class MaxUnpool2d(Layer):
         xp, (n, c, h, w) = array_module(indices), indices.shape
         indices, sizes = xp.ascontiguousarray(indices, np.int64), (h * w, out_size[0] * out_size[1])
         kept = xp.full((n * c, sizes[1]), -1, np.int32)
-        launch("max_pool", "keep_last", indices.size, dtype, kept, indices, indices.size, *sizes)
+        launch("max_unpool", "keep_last", indices.size, dtype, kept, indices, indices.size, *sizes)
         return kept, indices, sizes
 
     def _output_size(self, in_size, wanted):

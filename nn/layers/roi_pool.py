@@ -1,31 +1,65 @@
-"""RoI max pooling; on a GPU the kernels of nn/gpu/roi_pool.cu."""
+"""RoI max pooling: regions of any size, each divided into the same grid of bins, and the largest value of every bin.
+
+nn/cpu/roi_pool.py and nn/gpu/roi_pool.py hold the same functions, faster.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from nn.cpu.parallel import parallel_for
-from nn.dispatch import array_module
-from nn.gpu.kernels import launch, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
 
-ROIS_TOGETHER = 16  # regions that one task pools
+
+class Regions(NamedTuple):
+    """K regions and how they are divided into bins."""
+
+    boxes: np.ndarray  # (K, 4): x1, y1, x2, y2 in pixels of the image
+    image_index: np.ndarray  # (K,): the image that each region is in
+    output_size: tuple[int, int]  # bins of each: ph, pw
+    spatial_scale: float  # cells of x per pixel
+    rounding: str  # "caffe" or "split"
 
 
-class RoIPoolCache(NamedTuple):
-    """Where each maximum came from: rows of the flattened (N*H*W, C) input (K, ph, pw, C), -1 where a bin is empty."""
+def roi_pool(x, regions: Regions):
+    """y (K, C, ph, pw) = the largest value of x (N, C, H, W) in each bin of each region; source, where it came from.
 
-    source: np.ndarray
-    in_shape: tuple[int, ...]
+    source (K, C, ph, pw) is the flat position in the H*W of its plane. A bin outside of x has y = 0, source = -1.
+    """
+    boxes, image_index, (ph, pw), scale, rounding = regions
+    xp, (_, c, h, w) = array_module(x), x.shape
+    y = xp.zeros((len(boxes), c, ph, pw), x.dtype)
+    source = xp.full(y.shape, -1, np.int32)
+    corners = xp.floor(boxes * scale + 0.5).astype(np.int64).tolist()  # in cells; x2 and y2 are the last ones inside
+    for k, ((x1, y1, x2, y2), image) in enumerate(zip(corners, image_index.tolist())):
+        height, width = max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)
+        for i, j in np.ndindex(ph, pw):
+            top, left = y1 + i * height // ph, x1 + j * width // pw
+            if rounding == "caffe":  # up to ceil((i + 1) height / ph), so neighbours may share a row
+                bottom, right = y1 - (-(i + 1) * height // ph), x1 - (-(j + 1) * width // pw)
+            else:
+                bottom = max(y1 + (i + 1) * height // ph, top + 1)
+                right = max(x1 + (j + 1) * width // pw, left + 1)
+            top, bottom, left, right = max(top, 0), min(bottom, h), max(left, 0), min(right, w)
+            if top < bottom and left < right:
+                values = x[image, :, top:bottom, left:right].reshape(c, -1)
+                best = values.real.argmax(axis=1)  # (C,): the first in reading order of equal ones, and of NaNs
+                y[k, :, i, j] = values[xp.arange(c), best]
+                row, column = xp.divmod(best, right - left)
+                source[k, :, i, j] = (top + row) * w + left + column
+    return y, source
 
 
-class DeviceCache(NamedTuple):
-    """Of the kernels: each maximum's place in its plane (K, C, ph, pw), -1 where a bin is empty; and the regions."""
-
-    source: np.ndarray
-    in_shape: tuple[int, ...]
-    bins: np.ndarray  # (K, ph + pw, 2): first and last + 1 row of each bin, then columns
-    image_index: np.ndarray
+def roi_pool_backward(dy, source, regions: Regions, in_shape):
+    """dx, of in_shape (N, C, H, W), for dy (K, C, ph, pw): each dy goes to where its maximum came from."""
+    xp, (n, c, h, w) = array_module(dy), in_shape
+    dx, channel = xp.zeros((n, c, h * w), dy.dtype), xp.arange(c)
+    for k, image in enumerate(regions.image_index.tolist()):
+        for i, j in np.ndindex(dy.shape[2:]):
+            position = source[k, :, i, j]
+            some = position >= 0  # all channels, or none where the bin is empty
+            dx[image, channel[some], position[some]] += dy[k, some, i, j]  # y = x[source]; regions overlap: += adds up
+    return dx.reshape(in_shape)
 
 
 class RoIPool(Layer):
@@ -35,18 +69,18 @@ class RoIPool(Layer):
 
     boxes are (x1, y1, x2, y2) in image pixels; times spatial_scale (1 / stride of the features) they are in cells of x,
     where each corner is rounded, floor(v + 0.5), and the end is inclusive: a region has end - start + 1 rows, at least
-    one. A region of h rows falls into ph bins in one of two ways, `rounding`:
+    one. A region of h rows is divided into ph bins in one of two ways, `rounding`:
 
     - "caffe" (the paper's code): bin i has rows floor(i h / ph) up to, not including, ceil((i + 1) h / ph). Bins may
       share a row: 5 rows in 2 bins are [0, 3) and [2, 5).
-    - "split" (the textbook): rows floor(i h / ph) up to floor((i + 1) h / ph), so no row is in two bins: [0, 2) and
+    - "split" (the lecture): rows floor(i h / ph) up to floor((i + 1) h / ph), so no row is in two bins: [0, 2) and
       [2, 5). Where h < ph a bin still has one row, shared.
 
     Bins are cut at the borders of x; one that lies wholly outside gives 0. Of equal values the first in reading order
     gets the gradient. backward returns (dx, None, None): no gradient goes to the boxes.
 
     Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite. On a
-    GPU, where looking at values would mean to wait for them, y is NaN for the last two.
+    GPU, where the host would have to wait for these values, y is NaN for the last two.
 
     Reference: Girshick 2015, Fast R-CNN, arXiv:1504.08083, sec. 2.1 and 2.3 (eq. 4 is the backward).
     """
@@ -62,82 +96,21 @@ class RoIPool(Layer):
     def forward(self, x, boxes, image_index, training=True):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         check_regions(self, x, boxes, image_index)
-        if use_kernels(x) and use_kernels(boxes):
-            return self._forward_by_kernels(x, boxes, image_index)
-        xp = array_module(x)
-        _, c, h, w = x.shape
-        top, bottom = self._bins(boxes[:, 1], boxes[:, 3], self.output_size[0], h)  # (K, ph)
-        left, right = self._bins(boxes[:, 0], boxes[:, 2], self.output_size[1], w)  # (K, pw)
-        start = (image_index.astype(np.int64)[:, None, None] * h + top[:, :, None]) * w + left[
-            :, None, :
-        ]  # first row of x_rows
-        height = xp.broadcast_to((bottom - top)[:, :, None], start.shape)
-        width = xp.broadcast_to((right - left)[:, None, :], start.shape)
-
-        x_rows = xp.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(-1, c)  # a pixel's channels side by side
-        y = xp.zeros((*start.shape, c), x.dtype)  # empty bins stay 0
-        source = xp.full((*start.shape, c), -1, np.int32)
-
-        def pool(i):
-            k = slice(i * ROIS_TOGETHER, (i + 1) * ROIS_TOGETHER)
-            max_over_bins(x_rows, start[k], height[k], width[k], w, y[k], source[k])
-
-        parallel_for(pool, -(-len(boxes) // ROIS_TOGETHER), xp)
-        return xp.ascontiguousarray(y.transpose(0, 3, 1, 2)), RoIPoolCache(source, x.shape)
+        regions = Regions(boxes, image_index, self.output_size, self.spatial_scale, self.rounding)
+        y, source = functions(__name__, x, boxes).roi_pool(x, regions)
+        return y, (source, regions, x.shape)
 
     def backward(self, dy, cache):
-        if isinstance(cache, DeviceCache):
-            return self._backward_by_kernels(dy, cache), None, None
-        source, (n, c, h, w) = cache
-        check_shape(self, dy=(dy, (len(source), c, *self.output_size)))
-        xp = array_module(dy)
-        # y = x[source]: dy goes to where the maximum came from; regions overlap, so it adds up there
-        rows = xp.zeros((n * h * w + 1, c), dy.dtype)  # the last row takes what empty bins, source -1, would add
-        for i in range(0, len(source), ROIS_TOGETHER):  # in pieces whose indices stay in the cache
-            place = source[i : i + ROIS_TOGETHER].astype(np.int64) * c + xp.arange(c)
-            xp.add.at(rows.reshape(-1), place.ravel(), dy[i : i + ROIS_TOGETHER].transpose(0, 2, 3, 1).ravel())
-        return xp.ascontiguousarray(rows[:-1].reshape(n, h, w, c).transpose(0, 3, 1, 2)), None, None
-
-    def _bins(self, low, high, bins, size):
-        """(K, bins) first and (K, bins) last + 1 cell of each bin along one axis, cut to 0 .. size."""
-        xp = array_module(low)
-        start = xp.floor(low * self.spatial_scale + 0.5).astype(np.int64)[:, None]
-        end = xp.floor(high * self.spatial_scale + 0.5).astype(np.int64)[:, None]
-        length = xp.maximum(end - start + 1, 1)
-        i = xp.arange(bins)
-        first = i * length // bins
-        if self.rounding == "caffe":
-            last = -(-(i + 1) * length // bins)  # ceil
-        else:
-            last = xp.maximum((i + 1) * length // bins, first + 1)
-        return xp.clip(start + first, 0, size), xp.clip(start + last, 0, size)
-
-    def _forward_by_kernels(self, x, boxes, image_index):
-        xp, (n, c, h, w), (ph, pw), dtype = array_module(x), x.shape, self.output_size, boxes.dtype
-        x, boxes = xp.ascontiguousarray(x), xp.ascontiguousarray(boxes)
-        image_index = xp.ascontiguousarray(image_index, np.int64)
-        bins, count = xp.empty((len(boxes), ph + pw, 2), np.int32), len(boxes) * (ph + pw)
-        rounding = float(self.spatial_scale), self.rounding == "split"
-        launch("roi_pool", "roi_pool_bins", count, dtype, bins, boxes, count, h, w, ph, pw, *rounding)
-        y = xp.empty((len(boxes), c, ph, pw), x.dtype)
-        source = xp.empty(y.shape, np.int32)
-        arrays = y, source, x, bins, image_index
-        launch("roi_pool", "roi_pool_forward", y.size, x.dtype, *arrays, y.size, n, c, h, w, ph, pw)
-        return y, DeviceCache(source, x.shape, bins, image_index)
-
-    def _backward_by_kernels(self, dy, cache):
-        check_shape(self, dy=(dy, cache.source.shape))
-        xp, (_, c, h, w) = array_module(dy), cache.in_shape
-        dx, dy = xp.empty(cache.in_shape, dy.dtype), xp.ascontiguousarray(dy)
-        arrays, sizes = (dx, dy, cache.source, cache.bins, cache.image_index), (len(dy), c, h, w, *self.output_size)
-        launch("roi_pool", "roi_pool_backward", dx.size, dx.dtype, *arrays, dx.size, *sizes)
-        return dx
+        source, regions, in_shape = cache
+        check_shape(self, dy=(dy, source.shape))
+        dx = functions(__name__, dy, regions.boxes).roi_pool_backward(dy, source, regions, in_shape)
+        return dx, None, None
 
 
 def check_regions(owner, x, boxes, image_index):
     """ValueError unless image_index (K,) names an image of x for each of the boxes (K, 4), and those are finite.
 
-    On a GPU of the last two nothing is said: it would mean to wait for the values. The kernels give NaN there.
+    On a GPU the last two are not checked: the host would have to wait for the values. The kernels give NaN there.
     """
     name = type(owner).__name__
     if getattr(image_index, "shape", None) != (len(boxes),) or image_index.dtype.kind not in "iu":
@@ -150,21 +123,3 @@ def check_regions(owner, x, boxes, image_index):
         raise ValueError(f"{name}: image_index must be in 0 .. {len(x) - 1}, got {int(outside[0])}")
     if not np.isfinite(boxes).all():
         raise ValueError(f"{name}: boxes must be finite, got NaN or infinity")
-
-
-def max_over_bins(x_rows, start, height, width, row_length, y, source):
-    """Fill y and source (K, ph, pw, C): for each place of the largest bin, compare in all bins that have it."""
-    xp = array_module(y)
-    y, source = y.reshape(-1, y.shape[-1]), source.reshape(-1, y.shape[-1])
-    start, height, width = start.ravel(), height.ravel(), width.ravel()
-    for i in range(int(height.max()) if len(height) else 0):
-        for j in range(int(width.max())):
-            bins = xp.flatnonzero((height > i) & (width > j))
-            row = start[bins] + i * row_length + j
-            value, where = x_rows[row], row[:, None].astype(np.int32)
-            if i or j:  # else it is the first to come
-                best = y[bins]
-                better = ~(value <= best) & (best == best)  # not "value > best": so a NaN wins, and stays
-                where = xp.maximum(source[bins], better * where)  # as rows only grow: where better, `where`
-                xp.maximum(value, best, out=value)
-            y[bins], source[bins] = value, where

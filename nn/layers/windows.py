@@ -44,28 +44,18 @@ def conv_geometry(owner, in_channels, out_channels, kernel_size, stride, padding
     )
 
 
-def windows(x, g: Geometry):
-    """View (N, C, kh, kw, oh, ow) of the padded x (N, C, H, W): [.., i, j, r, c] = x[.., r*s + i*d, c*s + j*d]."""
-    n, c, h, w = x.shape
-    (kh, kw), (sh, sw), (dh, dw) = g.kernel, g.stride, g.dilation
-    out_h, out_w = (h - dh * (kh - 1) - 1) // sh + 1, (w - dw * (kw - 1) - 1) // sw + 1
-    bn, bc, bh, bw = x.strides
-    strided = array_module(x).lib.stride_tricks.as_strided
-    return strided(x, (n, c, kh, kw, out_h, out_w), (bn, bc, bh * dh, bw * dw, bh * sh, bw * sw))
+def tap(g: Geometry, i: int, j: int, out_size) -> tuple:
+    """The index of all that tap (i, j) of the window reads: padded_x[tap(g, i, j, (oh, ow))] is (N, C, oh, ow).
+
+    For the output at (r, c), tap (i, j) reads padded_x[:, :, r*s + i*d, c*s + j*d] with stride s and dilation d.
+    """
+    (sh, sw), (dh, dw), (out_h, out_w) = g.stride, g.dilation, out_size
+    rows = slice(i * dh, i * dh + sh * (out_h - 1) + 1, sh)
+    columns = slice(j * dw, j * dw + sw * (out_w - 1) + 1, sw)
+    return ..., rows, columns
 
 
 def pad(x, padding):
-    """x (N, C, H, W) with rows and columns of zeros on all four sides."""
+    """x (N, C, H, W) with (rows, columns) of zeros on each side: (N, C, H + 2 ph, W + 2 pw)."""
     ph, pw = padding
     return array_module(x).pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))) if ph or pw else x
-
-
-def add_windows(dx, dwindows, g: Geometry):
-    """Add dwindows (N, C, kh, kw, oh, ow) onto the places of the padded dx that `windows` read them from."""
-    (sh, sw), (dh, dw) = g.stride, g.dilation
-    out_h, out_w = dwindows.shape[-2:]
-    for i in range(g.kernel[0]):
-        for j in range(g.kernel[1]):
-            rows = slice(i * dh, i * dh + sh * (out_h - 1) + 1, sh)
-            cols = slice(j * dw, j * dw + sw * (out_w - 1) + 1, sw)
-            dx[:, :, rows, cols] += dwindows[:, :, i, j]

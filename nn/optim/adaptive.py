@@ -1,6 +1,6 @@
 """Optimisers that adapt the step of each element to the size of its gradients: AdaGrad, RMSProp, Adam, AdamW.
 
-Groups, state and checks are those of nn.optim.optimiser.Optimiser, the conventions PyTorch's.
+Each is a rule, a function of arrays, and below it the class with its options and state. The conventions are PyTorch's.
 """
 
 import math
@@ -9,7 +9,14 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.layer import Parameter
-from nn.optim.optimiser import Optimiser, blocks
+from nn.optim.optimiser import Optimiser
+
+
+def adagrad(value, grad, s, lr, weight_decay, eps):
+    """value and s after one step."""
+    g = grad + weight_decay * value
+    s = s + g * g
+    return value - lr * g / (array_module(s).sqrt(s) + eps), s
 
 
 class AdaGrad(Optimiser):
@@ -22,6 +29,9 @@ class AdaGrad(Optimiser):
     Raises ValueError for options out of range, and what Optimiser names. Reference: Duchi et al. 2011, Adaptive
     subgradient methods for online learning and stochastic optimization, fig. 1 (diagonal).
     """
+
+    rule = staticmethod(adagrad)
+    keys = ("s",)
 
     def __init__(
         self,
@@ -46,24 +56,27 @@ class AdaGrad(Optimiser):
         start = float(options["initial_accumulator_value"])
         return {"s": array_module(parameter.value).full_like(parameter.value, start), "t": np.zeros((), np.int64)}
 
-    kernel = "adagrad", ("s",)
+    def _rule_options(self, t, lr, group):
+        lr /= 1 + (t - 1) * float(group["lr_decay"])
+        return lr, float(group["weight_decay"]), float(group["eps"])
 
-    def _numbers(self, t, lr, options):
-        lr /= 1 + (t - 1) * float(options["lr_decay"])
-        return lr, float(options["weight_decay"]), float(options["eps"])
 
-    def _update(self, parameter, state, lr, options):
-        xp, weight_decay, eps = array_module(parameter.value), float(options["weight_decay"]), float(options["eps"])
-        lr /= 1 + int(state["t"]) * float(options["lr_decay"])
-        state["t"] += 1
-        for value, grad, s in blocks(parameter.value, parameter.grad, state["s"]):
-            g = grad + weight_decay * value
-            s += g * g
-            value -= lr * g / (xp.sqrt(s) + eps)
+def rmsprop(value, grad, v, m, b, lr, alpha, eps, weight_decay, momentum):
+    """value, v, m and b after one step; m is None unless centered, b is None without momentum."""
+    xp = array_module(value)
+    g = grad + weight_decay * value
+    v = variance = alpha * v + (1 - alpha) * g * g
+    if m is not None:
+        m = alpha * m + (1 - alpha) * g
+        variance = xp.maximum(v - m * m, 0)
+    u = g / (xp.sqrt(variance) + eps)
+    if b is not None:
+        b = u = momentum * b + u
+    return value - lr * u, v, m, b
 
 
 class RMSProp(Optimiser):
-    """Steps of about lr in every element: the gradient over its running root mean square.
+    """Steps of about lr in every element: the gradient over its root mean square, a moving average.
 
     g = gradient + weight_decay * value
     v = alpha * v + (1 - alpha) * g^2          (v = m = b = 0 before the first step)
@@ -75,6 +88,9 @@ class RMSProp(Optimiser):
     Raises ValueError for options out of range, and what Optimiser names. Reference: Tieleman and Hinton 2012, lecture
     6.5; centered: Graves 2013, arXiv:1308.0850, eq. 38-45 (there eps stands under the root).
     """
+
+    rule = staticmethod(rmsprop)
+    keys = ("v", "m", "b")
 
     def __init__(
         self,
@@ -100,39 +116,26 @@ class RMSProp(Optimiser):
         names = ["v"] + ["m"] * bool(options["centered"]) + ["b"] * bool(options["momentum"])
         return {name: _zeros(parameter) for name in names}
 
-    kernel = "rmsprop", ("v", "m", "b")
+    def _rule_options(self, t, lr, group):
+        return lr, *(float(group[name]) for name in ("alpha", "eps", "weight_decay", "momentum"))
 
-    def _numbers(self, t, lr, options):
-        alpha = float(options["alpha"])
-        return (
-            lr,
-            *(float(options[key]) for key in ("weight_decay", "eps")),
-            alpha,
-            1 - alpha,
-            float(options["momentum"]),
-        )
 
-    def _update(self, parameter, state, lr, options):
-        xp, weight_decay, eps = array_module(parameter.value), float(options["weight_decay"]), float(options["eps"])
-        alpha, momentum = float(options["alpha"]), float(options["momentum"])
-        for value, grad, *arrays in blocks(parameter.value, parameter.grad, *state.values()):
-            own = dict(zip(state, arrays))
-            g = grad + weight_decay * value
-            v = own["v"]
-            v *= alpha
-            v += (1 - alpha) * g * g
-            if "m" in own:
-                m = own["m"]
-                m *= alpha
-                m += (1 - alpha) * g
-                v = xp.maximum(v - m * m, 0)
-            u = g / (xp.sqrt(v) + eps)
-            if "b" in own:
-                b = own["b"]
-                b *= momentum
-                b += u
-                u = b
-            value -= lr * u
+def adam(value, grad, m, v, lr, beta1, beta2, eps, weight_decay, t):
+    """value, m and v after the t-th step."""
+    return _moment_step(value, grad + weight_decay * value, m, v, lr, beta1, beta2, eps, t)
+
+
+def adamw(value, grad, m, v, lr, beta1, beta2, eps, weight_decay, t):
+    """value, m and v after the t-th step."""
+    return _moment_step(value * (1 - lr * weight_decay), grad, m, v, lr, beta1, beta2, eps, t)
+
+
+def _moment_step(value, g, m, v, lr, beta1, beta2, eps, t):
+    """m and v, the means of g and g^2, without their bias, make the step."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    root = array_module(v).sqrt(v / (1 - beta2**t))
+    return value - lr / (1 - beta1**t) * m / (root + eps), m, v
 
 
 class Adam(Optimiser):
@@ -146,6 +149,9 @@ class Adam(Optimiser):
     The divisions by 1 - beta^t make up for the zeros that m and v started from. Raises ValueError for options out of
     range, and what Optimiser names. Reference: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
     """
+
+    rule = staticmethod(adam)
+    keys = ("m", "v")
 
     def __init__(
         self,
@@ -166,33 +172,8 @@ class Adam(Optimiser):
     def _new_state(self, parameter, options):
         return {"m": _zeros(parameter), "v": _zeros(parameter), "t": np.zeros((), np.int64)}
 
-    kernel = "adam", ("m", "v")
-
-    def _numbers(self, t, lr, options):
-        (beta1, beta2), eps = map(float, options["betas"]), float(options["eps"])
-        decay, shrink = self._decays(lr, float(options["weight_decay"]))
-        return lr / (1 - beta1**t), decay, shrink, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta2**t, eps
-
-    def _decays(self, lr, weight_decay):
-        """What the kernel adds of the value to the gradient, and what it multiplies the value with."""
-        return weight_decay, 1.0
-
-    def _update(self, parameter, state, lr, options):
-        xp, eps = array_module(parameter.value), float(options["eps"])
-        beta1, beta2 = map(float, options["betas"])
-        state["t"] += 1
-        t = int(state["t"])
-        for value, grad, m, v in blocks(parameter.value, parameter.grad, state["m"], state["v"]):
-            g = self._decay(value, grad, lr, float(options["weight_decay"]))
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * g * g
-            value -= lr / (1 - beta1**t) * m / (xp.sqrt(v / (1 - beta2**t)) + eps)
-
-    def _decay(self, value, grad, lr, weight_decay):
-        """The gradient for the formulas of m and v."""
-        return grad + weight_decay * value
+    def _rule_options(self, t, lr, group):
+        return lr, *map(float, group["betas"]), float(group["eps"]), float(group["weight_decay"]), t
 
 
 class AdamW(Adam):
@@ -205,6 +186,8 @@ class AdamW(Adam):
     arXiv:1711.05101, algorithm 2, with lr times weight_decay for the decay, as in PyTorch.
     """
 
+    rule = staticmethod(adamw)
+
     def __init__(
         self,
         parameters: dict[str, Parameter] | list[dict],
@@ -214,15 +197,6 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ):
         super().__init__(parameters, lr, betas, eps, weight_decay)
-
-    kernel = Adam.kernel
-
-    def _decays(self, lr, weight_decay):
-        return 0.0, 1 - lr * weight_decay
-
-    def _decay(self, value, grad, lr, weight_decay):
-        value *= 1 - lr * weight_decay
-        return grad
 
 
 def _zeros(parameter):

@@ -4,11 +4,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nn.dispatch import array_module
-from nn.gpu import multi_tensor
+from nn.dispatch import array_module, functions
 from nn.gpu.device import to_device
 from nn.layer import Layer
-from nn.optim.optimiser import blocks, copy_state
+from nn.optim.optimiser import copy_state
 
 
 class ExponentialMovingAverage:
@@ -22,7 +21,7 @@ class ExponentialMovingAverage:
             evaluate(model)                    # the model has the averaged weights here, its own ones afterwards
 
     The average starts from the weights as they are now, and d = decay. Early in training these weights weigh too much
-    in it; two options, which may be used together:
+    in it. Two options, which may be used together:
 
     - warm_up: d = min(decay, (1 + t) / (10 + t)) for the update after t others, so that the first ones replace it soon
     - bias_correction: it starts from 0 instead, and is divided by 1 - d_1 * d_2 * ... * d_t, as Adam's means are:
@@ -65,14 +64,8 @@ class ExponentialMovingAverage:
         t = int(self.updates)
         decay = min(float(self.decay), (1 + t) / (10 + t)) if self.warm_up else float(self.decay)
         now = self.layer.state_dict()
-        on_gpu = []
-        for name, whole in self._averages.items():
-            if multi_tensor.for_kernels(whole, now[name]):
-                on_gpu.append((whole, now[name]))
-                continue
-            for average, weights in blocks(whole, now[name]):
-                average += (1 - decay) * (weights - average)  # what does not change stays the same to the last bit
-        multi_tensor.launch_all("move_average", on_gpu, 1 - decay)
+        averages, weights = list(self._averages.values()), [now[name] for name in self._averages]
+        functions(__name__, *averages).move(averages, weights, 1 - decay)
         self.updates += 1
         self.product *= decay
 
@@ -123,3 +116,12 @@ class ExponentialMovingAverage:
     def _refuse_while_swapped(self, method):
         if self._is_swapped:
             raise ValueError(f"ExponentialMovingAverage: {method} within swapped(): the layer has the averages now")
+
+
+def move(averages, weights, share):
+    """average += share * (weight - average) for each pair of arrays, in place.
+
+    share is 1 - d. Written so, a weight that does not change leaves its average the same to the last bit.
+    """
+    for average, weight in zip(averages, weights):
+        average += share * (weight - average)

@@ -1,17 +1,15 @@
-"""What all optimisers share: groups of parameters, the state, and what belongs to a step: decay groups and clipping.
+"""What all optimisers share: groups of parameters, their state, and the loop of a step over all parameters.
 
-The optimisers themselves are in nn/optim/sgd.py, which has these names too. An optimiser is made once the model has its
-final dtype (`astype`), and moves by a `to` of its own: its state lies beside the values.
+The rules are in nn/optim/sgd.py and nn/optim/adaptive.py. An optimiser is made once the model has its final dtype
+(`astype`), and moves by its own `to`: its state is on the device of the values.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from nn.cpu.chunks import in_slices
-from nn.dispatch import array_module
-from nn.gpu import multi_tensor
+from nn.dispatch import functions
 from nn.gpu.device import device_of, is_count, to_device
 from nn.layer import Layer, Parameter
 
@@ -29,9 +27,13 @@ class Optimiser:
     and may be set free later. Raises ValueError for no parameters, an unknown option, one name for two parameters, or
     one parameter in two groups.
 
-    A subclass defines _check_options, _new_state and _update. On a GPU _update costs several launches a parameter; with
-    kernel = (its name in nn/gpu/multi_tensor.cu, the names of its state arrays) and _numbers it is one launch for all.
+    A subclass defines the rule, a function value, *state = rule(value, grad, *state, *options) of arrays, the names of
+    its state arrays as `keys`, _new_state (with a count of steps "t" where the rule needs it), _rule_options and
+    _check_options.
     """
+
+    rule: Callable
+    keys: tuple[str, ...] = ()
 
     def __init__(self, parameters: dict[str, Parameter] | list[dict], **options):
         owner = type(self).__name__
@@ -41,7 +43,7 @@ class Optimiser:
         for group in parameters if isinstance(parameters, (list, tuple)) else [{"parameters": parameters}]:
             group = _check_group(owner, group, options)
             self._check_options(owner, group)
-            group["parameters"] = own = _unique(owner, group["parameters"])
+            group["parameters"] = own = unique(owner, group["parameters"])
             for name, parameter in own.items():
                 if id(parameter) in seen:
                     raise ValueError(f"{owner}: {name} is in two groups, before this one as {seen[id(parameter)]}")
@@ -57,14 +59,30 @@ class Optimiser:
         """Move every trainable parameter along its gradient; `rate`, from a schedule, multiplies each group's lr."""
         for group in self.groups:
             lr = float(group["lr"] * rate)
-            moving = {name: parameter for name, parameter in group["parameters"].items() if parameter.trainable}
-            for name in self._step_by_kernel(moving, lr, group):
-                self._update(moving[name], self.state[name], lr, group)
+            for t, rows in self._rows(group["parameters"]).items():
+                options = self._rule_options(t, lr, group)
+                functions(__name__, *(value for value, *_ in rows)).update(self.rule, rows, options)
+
+    def _rows(self, parameters):
+        """{t: [(value, grad, *state arrays)]} of the trainable parameters, by the steps that they make with this one.
+
+        A state array that this optimiser does not need is None.
+        """
+        rows = {}
+        for name, parameter in parameters.items():
+            if parameter.trainable:
+                state = self.state[name]
+                if "t" in state:
+                    state["t"] += 1
+                row = parameter.value, parameter.grad, *(state.get(key) for key in self.keys)
+                rows.setdefault(int(state.get("t", 0)), []).append(row)
+        return rows
 
     def zero_grad(self):
         """Set the gradient of every parameter to zero, in place."""
         for group in self.groups:
-            multi_tensor.zero([parameter.grad for parameter in group["parameters"].values()])
+            grads = [parameter.grad for parameter in group["parameters"].values()]
+            functions("nn.layer", *grads).set_to_zero(grads)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The arrays of the state by "parameter name.state name" (references, not copies)."""
@@ -90,72 +108,20 @@ class Optimiser:
         """The state of one parameter before its first step."""
         raise NotImplementedError(f"{type(self).__name__} has no _new_state")
 
-    def _update(self, parameter, state, lr, options):
-        """One step of one parameter, in place."""
-        raise NotImplementedError(f"{type(self).__name__} has no _update")
-
-    def _step_by_kernel(self, parameters, lr, options) -> list[str]:
-        """One step of the parameters on a GPU, where the class has a kernel of its own; the names of the others.
-
-        Those that have made the same number of steps take part in one launch.
-        """
-        kernel, keys = vars(type(self)).get("kernel", (None, ()))
-        launches, others = {}, []
-        for name, parameter in parameters.items():
-            state = self.state[name]
-            row = parameter.value, parameter.grad, *(state.get(key) for key in keys)
-            if kernel and multi_tensor.for_kernels(*row):
-                if "t" in state:
-                    state["t"] += 1
-                launches.setdefault(int(state.get("t", 0)), []).append(row)
-            else:
-                others.append(name)
-        for t, rows in launches.items():
-            multi_tensor.launch_all(kernel, rows, *self._numbers(t, lr, options))
-        return others
-
-    def _numbers(self, t, lr, options) -> tuple:
-        """The numbers that the kernel takes in the t-th step."""
-        raise NotImplementedError(f"{type(self).__name__} has no _numbers")
+    def _rule_options(self, t, lr, group) -> tuple:
+        """The options of the rule in the t-th step."""
+        raise NotImplementedError(f"{type(self).__name__} has no _rule_options")
 
 
-def clip_gradient_norm(parameters: dict[str, Parameter], max_norm: float) -> float:
-    """Scale all gradients by one factor so that their common norm is at most max_norm; returns the norm before that.
+def update(rule, rows, options):
+    """One step of each row (value, grad, *state arrays), in place: value, *state = rule(value, grad, *state, *options).
 
-    norm = sqrt(sum over all elements of all gradients of g^2)
-    g *= min(1, max_norm / norm)
-
-    Frozen parameters are left out, tied ones counted once. A norm that is not finite is returned as it is, and nothing
-    is scaled: it is for the caller to stop. max_norm=math.inf measures only. Raises ValueError unless max_norm > 0.
-    Reference: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
+    A state array is None where the optimiser does not need it.
     """
-    if not max_norm > 0:
-        raise ValueError(f"clip_gradient_norm: max_norm must be positive, got {max_norm}")
-    unique = _unique("clip_gradient_norm", parameters).values()
-    grads = [parameter.grad for parameter in unique if parameter.trainable]
-    if grads and all(multi_tensor.for_kernels(grad) for grad in grads):
-        norm = multi_tensor.norm(grads)
-        if max_norm < norm < math.inf:
-            multi_tensor.launch_all("scale", [(grad,) for grad in grads], max_norm / norm)
-        return norm
-    parts = [block for grad in grads for (block,) in blocks(grad, size=1 << 18)]
-    norm = math.sqrt(sum(_for_each(sum_of_squares, parts)))
-    if max_norm < norm < math.inf:
-        _for_each(lambda part: array_module(part).multiply(part, max_norm / norm, out=part), parts)
-    return norm
-
-
-def sum_of_squares(a):
-    """The sum of a^2 in float64."""
-    wide = a.ravel().astype(np.float64)
-    return array_module(a).dot(wide, wide)
-
-
-def _for_each(task, parts):
-    """[task(part), ...], shared among threads where that pays."""
-    size, xp = sum(part.size for part in parts), array_module(*parts)
-    results = in_slices(lambda s: [task(part) for part in parts[s]], len(parts), size, xp, piece=1 << 20)
-    return [result for several in results for result in several]
+    for value, grad, *state in rows:
+        for array, new in zip((value, *state), rule(value, grad, *state, *options)):
+            if array is not None:
+                array[...] = new
 
 
 def decay_groups(layer_or_parameters: Layer | dict[str, Parameter], weight_decay: float) -> list[dict]:
@@ -177,7 +143,7 @@ def decay_groups(layer_or_parameters: Layer | dict[str, Parameter], weight_decay
     else:
         owners, parameters = {}, layer_or_parameters
     groups = {True: {}, False: {}}
-    for path, parameter in _unique("decay_groups", parameters).items():
+    for path, parameter in unique("decay_groups", parameters).items():
         owner, _, name = path.rpartition(".")
         norm = "Norm" in type(owners.get(owner)).__name__
         groups[parameter.value.ndim > 1 and not name.startswith("bias") and not norm][path] = parameter
@@ -204,22 +170,6 @@ def copy_state(problem: str, own: dict[str, np.ndarray], state: dict[str, np.nda
         array[...] = to_device(state[name], device_of(array))
 
 
-def blocks(*arrays: np.ndarray, size: float = 1 << 16) -> Iterator[tuple[np.ndarray, ...]]:
-    """Walk through arrays of one shape side by side, in views of whole rows, about `size` elements each.
-
-    Formulas can then be written as they are in the papers, with their temporaries: those are small and stay in the
-    cache, which makes a step on large weights two to three times faster and spares copies of their size. On the GPU,
-    where each operation costs a launch, an array is one block.
-    """
-    first, size = arrays[0], size if array_module(*arrays) is np else math.inf
-    if first.size <= size:
-        yield tuple(array[...] for array in arrays)
-        return
-    rows = max(1, size * len(first) // first.size)
-    for start in range(0, len(first), rows):
-        yield tuple(array[start : start + rows] for array in arrays)
-
-
 def _check_group(owner, group, options):
     """A group with the common options filled in; TypeError or ValueError for anything that is not one."""
     parameters = group.get("parameters") if isinstance(group, dict) else group
@@ -234,7 +184,7 @@ def _check_group(owner, group, options):
     return {**options, **group}
 
 
-def _unique(owner, parameters):
+def unique(owner, parameters):
     """The parameters, each object once, under its first name; TypeError for what is not a Parameter."""
     first = {}
     for name, parameter in parameters.items():

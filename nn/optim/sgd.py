@@ -1,19 +1,21 @@
-"""Optimisers: SGD (momentum, Nesterov) here, and all the others by name, with PyTorch's conventions.
-
-Those that adapt the step of each element (AdaGrad, RMSProp, Adam, AdamW) are in nn/optim/adaptive.py; groups, state,
-weight decay for some parameters and clipping of the gradient's norm are in nn/optim/optimiser.py.
-"""
+"""Stochastic gradient descent, with momentum and Nesterov's momentum."""
 
 from nn.dispatch import array_module
 from nn.layer import Parameter
-from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
-from nn.optim.optimiser import Optimiser, blocks, clip_gradient_norm, decay_groups
+from nn.optim.optimiser import Optimiser
 
-__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Optimiser", "RMSProp", "clip_gradient_norm", "decay_groups"]
+
+def sgd(value, grad, v, lr, weight_decay, momentum, nesterov):
+    """value and v after one step; without momentum v is None."""
+    g = grad + weight_decay * value
+    if v is None:
+        return value - lr * g, None
+    v = momentum * v + g
+    return value - lr * (g + momentum * v if nesterov else v), v
 
 
 class SGD(Optimiser):
-    """Stochastic gradient descent, with momentum if asked for.
+    """Stochastic gradient descent, with momentum on request.
 
     g = gradient + weight_decay * value
     v = momentum * v + g                       (v = 0 before the first step)
@@ -23,6 +25,9 @@ class SGD(Optimiser):
     Optimiser names. Reference: Sutskever et al. 2013, On the importance of initialization and momentum in deep
     learning; there lr stands inside v.
     """
+
+    rule = staticmethod(sgd)
+    keys = ("v",)
 
     def __init__(
         self,
@@ -44,19 +49,5 @@ class SGD(Optimiser):
     def _new_state(self, parameter, options):
         return {"v": array_module(parameter.value).zeros_like(parameter.value)} if options["momentum"] else {}
 
-    kernel = "sgd", ("v",)
-
-    def _numbers(self, t, lr, options):
-        return lr, float(options["weight_decay"]), float(options["momentum"]), bool(options["nesterov"])
-
-    def _update(self, parameter, state, lr, options):
-        momentum, weight_decay = float(options["momentum"]), float(options["weight_decay"])
-        if not momentum:
-            for value, grad in blocks(parameter.value, parameter.grad):
-                value -= lr * (grad + weight_decay * value)
-            return
-        for value, grad, v in blocks(parameter.value, parameter.grad, state["v"]):
-            g = grad + weight_decay * value
-            v *= momentum
-            v += g
-            value -= lr * (g + momentum * v if options["nesterov"] else v)
+    def _rule_options(self, t, lr, group):
+        return lr, float(group["weight_decay"]), float(group["momentum"]), bool(group["nesterov"])

@@ -1,4 +1,4 @@
-"""Convolution by the kernels of nn.gpu.conv against nn.layers.conv_plain and the layers on the CPU."""
+"""Convolution by the kernels of nn.gpu.conv against the textbook, nn.layers.conv, and the layers on the CPU."""
 
 import math
 
@@ -7,9 +7,9 @@ import pytest
 
 import nn
 from nn import Conv2d, ConvTranspose2d
-from nn.gpu import conv as conv_cuda
+from nn.gpu import conv as gpu_conv
 from nn.gpu import kernels as cuda
-from nn.layers import conv_plain
+from nn.layers import conv
 from tests.cupy_stand_in import kernels, no_transfers
 
 TOLERANCES = {np.float32: 1e-5, np.float64: 1e-12}
@@ -24,7 +24,7 @@ SHAPES = [  # (N, C, H, W, O), kernel, and the rest of the geometry
     ((2, 36, 5, 6, 40), 3, {"groups": 2, "padding": 1}),
     ((2, 5, 7, 8, 5), 3, {"groups": 5, "padding": 1}),  # depthwise
     ((2, 3, 9, 8, 6), (3, 4), {"groups": 3, "stride": (2, 3), "padding": 2, "dilation": (2, 1)}),
-    ((9, 2, 6, 7, 2), 3, {"groups": 2, "padding": 1}),  # more places than threads in a block, of small images
+    ((9, 2, 6, 7, 2), 3, {"groups": 2, "padding": 1}),  # more positions than threads in a block, of small images
     ((2, 2, 17, 19, 4), (2, 3), {"groups": 2}),  # and of larger ones
     ((2, 1, 6, 7, 3), 3, {"padding": 2}),
     ((2, 3, 7, 8, 5), 1, {}),  # a product of matrices
@@ -63,17 +63,17 @@ def arrays(shape, kernel, options, dtype):
 
 
 def all_three(ops, x, weight, bias, dy, g, out_size):
-    """y, dx, dweight of a module with the functions of nn.layers.conv_plain."""
+    """y, dx, dweight of a module with the functions of nn.layers.conv."""
     y = ops.conv2d(x, weight, g, out_size, bias)
     dx = ops.conv2d_input_gradient(dy, weight, g, x.shape[2:])
     return y, dx, ops.conv2d_weight_gradient(dy, x, weight.shape, g)
 
 
 def check(device, case, tolerance):
-    """The three functions of conv_cuda on the device against conv_plain's on the CPU."""
+    """The three functions of gpu_conv on the device against conv's on the CPU."""
     *values, g, out_size = case
-    found = all_three(conv_cuda, *map(device.asarray, values), g, out_size)
-    wanted = all_three(conv_plain, *values, g, out_size)
+    found = all_three(gpu_conv, *map(device.asarray, values), g, out_size)
+    wanted = all_three(conv, *values, g, out_size)
     for name, a, b in zip(("y", "dx", "dweight"), map(device.asnumpy, found), wanted):
         assert a.dtype == b.dtype and a.shape == b.shape, name
         assert np.abs(a - b).max(initial=0) <= tolerance * np.abs(b).max(initial=0), name
@@ -81,16 +81,16 @@ def check(device, case, tolerance):
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda t: t.__name__)
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
-def test_the_kernels_compute_the_plain_convolution(shape, kernel, options, dtype, device):
+def test_the_kernels_compute_what_the_textbook_does(shape, kernel, options, dtype, device):
     check(device, arrays(shape, kernel, options, dtype), TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9, 131), (2, 131, 9, 8, 3), (1, 7, 17, 18, 65)])
 @pytest.mark.parametrize("tile", ["LARGE", "WIDE", "SMALL", "FLAT"])
 def test_every_tile_computes_the_same(tile, shape, device, monkeypatch):
-    rows, columns = getattr(conv_cuda, tile)
+    rows, columns = getattr(gpu_conv, tile)
     monkeypatch.setattr(
-        conv_cuda, "tiles", lambda r, c, n, *_, **__: ((rows, columns), (-(-c // columns), -(-r // rows), n))
+        gpu_conv, "_tiles", lambda r, c, n, *_, **__: ((rows, columns), (-(-c // columns), -(-r // rows), n))
     )
     before = cuda.launches
     check(device, arrays(shape, (2, 3), {"stride": (2, 1), "padding": 1}, np.float32), TOLERANCES[np.float32])
@@ -99,26 +99,26 @@ def test_every_tile_computes_the_same(tile, shape, device, monkeypatch):
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_the_weight_gradient_is_summed_in_parts(groups, device, monkeypatch):
-    monkeypatch.setattr(conv_cuda, "LEAST", 8)
-    monkeypatch.setattr(conv_cuda, "DEPTHWISE_PART", 50)
+    monkeypatch.setattr(gpu_conv, "LEAST", 8)
+    monkeypatch.setattr(gpu_conv, "DEPTHWISE_PART", 50)
     x, weight, _, dy, g, _ = arrays((3, 6, 8, 9, 12), 3, {"groups": groups, "padding": 1}, np.float64)
     dy, x = device.asarray(dy), device.asarray(x)
-    several = conv_cuda.conv2d_weight_gradient(dy, x, weight.shape, g)
-    monkeypatch.setattr(conv_cuda, "SUMS", 1)  # no memory for more than one part
-    monkeypatch.setattr(conv_cuda, "DEPTHWISE_PART", 1 << 14)
-    one = conv_cuda.conv2d_weight_gradient(dy, x, weight.shape, g)
+    several = gpu_conv.conv2d_weight_gradient(dy, x, weight.shape, g)
+    monkeypatch.setattr(gpu_conv, "SUMS", 1)  # no memory for more than one part
+    monkeypatch.setattr(gpu_conv, "DEPTHWISE_PART", 1 << 14)
+    one = gpu_conv.conv2d_weight_gradient(dy, x, weight.shape, g)
     assert not (one == several).all()  # for the order of the sum is another
     assert np.allclose(device.asnumpy(one), device.asnumpy(several), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape, kernel, options", [SHAPES[3], SHAPES[7], SHAPES[9], SHAPES[11]])
 def test_the_same_bits_at_every_run_in_whatever_order_threads_run(shape, kernel, options, device, monkeypatch):
-    monkeypatch.setattr(conv_cuda, "LEAST", 8)
+    monkeypatch.setattr(gpu_conv, "LEAST", 8)
     *values, g, out_size = arrays(shape, kernel, options, np.float32)
     values = [device.asarray(v) for v in values]
-    first = all_three(conv_cuda, *values, g, out_size)
+    first = all_three(gpu_conv, *values, g, out_size)
     monkeypatch.setattr(kernels, "reversed_threads", True)
-    for a, b in zip(first, all_three(conv_cuda, *values, g, out_size)):
+    for a, b in zip(first, all_three(gpu_conv, *values, g, out_size)):
         assert (a == b).all()
 
 
@@ -135,7 +135,7 @@ LAYERS = [
 
 @pytest.mark.parametrize("build", LAYERS)
 def test_layers_on_the_device_equal_those_on_the_cpu(build, device):
-    """Inputs that are not contiguous, gradients that add up, and nothing that crosses meanwhile."""
+    """Inputs that are not contiguous, gradients that add up, and no transfers between host and device."""
     results = []
     for xp in (np, device):
         layer, rng = build().astype(np.float64), np.random.default_rng(8)
@@ -177,7 +177,7 @@ def test_a_nan_reaches_the_outputs_that_see_it(device):
 
 
 @pytest.mark.parametrize("dtype, plain", [(np.complex128, False), (np.float64, True)])
-def test_complex_numbers_and_the_plain_version_are_left_to_array_code(dtype, plain, device, monkeypatch):
+def test_complex_arrays_and_the_plain_version_are_left_to_the_textbook(dtype, plain, device, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
     layer, rng = Conv2d(3, 4, 3, padding=1).astype(dtype), np.random.default_rng(0)
     x = rng.standard_normal((2, 3, 5, 6)).astype(dtype)
@@ -200,7 +200,7 @@ def test_complex_numbers_and_the_plain_version_are_left_to_array_code(dtype, pla
         (64, 27, 1, np.float32, True, ("SMALL", (1, 1, 1))),
     ],
 )
-def test_which_tiles_serve_which_shape(rows, columns, products, dtype, in_parts, wanted):
-    tile, grid = conv_cuda.tiles(rows, columns, products, np.dtype(dtype), in_parts)
-    assert (tile, grid) == (getattr(conv_cuda, wanted[0]), wanted[1])
+def test_which_tiles_are_for_which_shape(rows, columns, products, dtype, in_parts, wanted):
+    tile, grid = gpu_conv._tiles(rows, columns, products, np.dtype(dtype), in_parts)
+    assert (tile, grid) == (getattr(gpu_conv, wanted[0]), wanted[1])
     assert grid[0] * tile[1] >= columns and grid[1] * tile[0] >= rows and math.prod(grid) >= 1

@@ -8,7 +8,9 @@ import pytest
 import nn
 from nn.gpu import kernels as cuda
 from nn.gpu import multi_tensor
-from nn.optim.sgd import SGD, AdaGrad, Adam, AdamW, RMSProp, clip_gradient_norm
+from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
+from nn.optim.clipping import clip_gradient_norm
+from nn.optim.sgd import SGD
 from tests.cupy_stand_in import no_transfers
 
 SHAPES = {"a": (3,), "b": (70, 80), "c": (1,), "frozen": (2, 3, 4), "d": (5000,)}
@@ -127,12 +129,13 @@ def test_arrays_that_are_replaced_or_not_contiguous_or_of_another_dtype(device):
     assert cuda.launches - before == 2 and all((p.value == 0.5).all() for p in mixed.values())
 
 
-def test_an_optimiser_without_a_kernel_of_its_own_goes_by_its_update(device):
+def test_an_optimiser_without_a_kernel_of_its_own_goes_by_its_rule(device):
     class Signs(SGD):
         """Steps of lr along the sign of the gradient."""
 
-        def _update(self, parameter, state, lr, options):
-            parameter.value -= lr * nn.array_module(parameter.value).sign(parameter.grad)
+        @staticmethod
+        def rule(value, grad, v, lr, weight_decay, momentum, nesterov):
+            return value - lr * nn.array_module(value).sign(grad), v
 
     p = nn.Parameter(device.zeros(3))
     p.grad[...] = device.asarray(np.array([-2.0, 0, 5]))

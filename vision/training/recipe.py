@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 from nn import SGD, AdaGrad, Adam, AdamW, ExponentialMovingAverage, RMSProp
 from nn.layer import Layer
+from nn.optim.optimiser import Optimiser, decay_groups
 from nn.optim.schedules import Schedule, constant, cosine, polynomial, step_decay, warm_up
-from nn.optim.sgd import Optimiser, decay_groups
 
 DEFAULTS = {
     "epochs": 20,

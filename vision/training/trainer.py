@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from nn.gpu.device import to_device
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
-from nn.optim.sgd import clip_gradient_norm
+from nn.optim.clipping import clip_gradient_norm
 from vision.model import Model, Stage
 from vision.training.interruption import interrupts_wait, memory_explained, overflow_unwarned
 from vision.training.progress import Progress, RunningMean, Waiting

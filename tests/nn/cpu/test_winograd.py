@@ -1,15 +1,13 @@
-"""Winograd's convolution against the plain one: values, gradients, rounding, when it is chosen, and the threads."""
+"""Winograd's convolution against the textbook: values, gradients, rounding, and the threads."""
 
 import numpy as np
 import pytest
 
-import nn
 from nn import Conv2d, ConvTranspose2d
 from nn.cpu import conv_tiled, winograd
 from nn.cpu import parallel as backend
 from nn.gradcheck import check_layer
-from nn.layers import conv_plain
-from nn.layers.conv import operations
+from nn.layers import conv
 from nn.layers.windows import Geometry
 
 SIZES = [  # the sizes of bands, chunks and sums: as they are, one of each, something between
@@ -39,11 +37,11 @@ def all_three(ops, g, x, weight, dy, bias, bias_of_dx):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_equals_the_plain_convolution(seed, monkeypatch):
+def test_equals_the_textbook(seed, monkeypatch):
     for name, value in SIZES[seed % 3].items():
         monkeypatch.setattr(winograd, name, value)
     case = example(seed)
-    for name, found, wanted in zip(("y", "dx", "dw"), all_three(winograd, *case), all_three(conv_plain, *case)):
+    for name, found, wanted in zip(("y", "dx", "dw"), all_three(winograd, *case), all_three(conv, *case)):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-13 * abs(wanted).max(), err_msg=name)
 
 
@@ -72,7 +70,7 @@ def test_rounding_is_as_stated():
         x = rng.standard_normal((1, channels, 14, 14)).astype(np.float32)
         weight = rng.standard_normal((channels, channels, 3, 3)).astype(np.float32)
         g = Geometry((3, 3), padding=(1, 1))
-        exact = conv_plain.conv2d(x.astype(np.float64), weight.astype(np.float64), g, (14, 14))
+        exact = conv.conv2d(x.astype(np.float64), weight.astype(np.float64), g, (14, 14))
         errors = [
             abs(ops.conv2d(x, weight, g, (14, 14)) - exact).max() / abs(exact).max() for ops in (winograd, conv_tiled)
         ]
@@ -92,37 +90,6 @@ def test_gradients_of_layers_that_take_it(make, channels, options, monkeypatch):
     x = np.random.default_rng(83).standard_normal((2, channels[0], 7, 6))
     check_layer(layer, x, tolerance=1e-7)
     assert called
-
-
-def geometry(**options):
-    return Geometry(**{"kernel": (3, 3), **options})
-
-
-@pytest.mark.parametrize(
-    "channels, g, size, dtype, wanted",
-    [
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float32, True),
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float64, True),
-        ((64, 64), geometry(dilation=(2, 2)), (28, 28), np.float32, True),
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.complex128, False),  # the complex step wants exact sums
-        ((64, 64), geometry(padding=(1, 1)), (56, 56), np.float16, False),
-        ((3, 64), geometry(), (56, 56), np.float32, False),
-        ((64, 21), geometry(), (56, 56), np.float32, False),
-        ((64, 64), geometry(kernel=(3, 5)), (56, 56), np.float32, False),
-        ((64, 64), geometry(stride=(2, 2)), (56, 56), np.float32, False),
-        ((128, 128), geometry(groups=2), (56, 56), np.float32, False),
-        ((64, 64), geometry(), (5, 5), np.float32, False),  # 64 places computed for 25
-        ((64, 64), geometry(dilation=(12, 12)), (60, 60), np.float32, False),
-    ],
-)
-def test_it_is_chosen_where_it_wins(channels, g, size, dtype, wanted, monkeypatch):
-    x = np.zeros((1, channels[0], *size), dtype)
-    weight = np.zeros((channels[1], channels[0] // g.groups, *g.kernel), dtype)
-    assert operations(x, weight, g, size) is (winograd if wanted else conv_tiled)
-    monkeypatch.setattr(nn.config, "winograd", False)
-    assert operations(x, weight, g, size) is conv_tiled
-    monkeypatch.setattr(nn.config, "plain", True)
-    assert operations(x, weight, g, size) is conv_plain
 
 
 @pytest.mark.parametrize("ops", [winograd, conv_tiled])

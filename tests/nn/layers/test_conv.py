@@ -1,4 +1,4 @@
-"""Conv2d, plain and tiled, against seven nested loops; its two gradients as adjoints; what it refuses."""
+"""Conv2d, textbook and fast versions, against seven nested loops; gradients as adjoints; what it refuses."""
 
 import math
 
@@ -7,8 +7,7 @@ import pytest
 
 import nn
 from nn import Conv2d
-from nn.cpu import conv_tiled
-from nn.layers import conv_plain
+from nn.layers import conv
 from nn.layers.windows import Geometry
 
 SHAPES = [  # (N, C, H, W, O), kernel, and the rest of the geometry
@@ -104,12 +103,10 @@ def agree(results, wanted, rtol=1e-12):
             np.testing.assert_allclose(a, b, rtol, atol=rtol * 10, err_msg=name)
 
 
-@pytest.mark.parametrize("plain, tile", [(True, 0), (False, 1 << 17), (False, 60), (False, 1)])
+@pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
-def test_equals_seven_loops(shape, kernel, options, plain, tile, monkeypatch):
+def test_equals_seven_loops(shape, kernel, options, plain, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
-    monkeypatch.setattr(conv_tiled, "TILE", tile)
-    monkeypatch.setattr(conv_tiled, "RUN", min(tile, conv_tiled.RUN))
     layer, x, dy, wanted = example(shape, kernel, options)
     agree(run(layer, x, dy), wanted)
     spread = [np.repeat(a, 2, axis=3)[..., ::2] for a in (x, dy)]  # the same values, not contiguous
@@ -118,69 +115,26 @@ def test_equals_seven_loops(shape, kernel, options, plain, tile, monkeypatch):
     agree(run(layer, *turned), wanted)
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_every_example_takes_the_version_it_should(plain, monkeypatch):
-    """nn.config.plain decides, so that the test above does compare two versions."""
-    called = []
-    for module in (conv_plain, conv_tiled):
-        for name in ("conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"):
-            original = getattr(module, name)
-            monkeypatch.setattr(module, name, lambda *a, m=module, f=original: called.append(m.__name__) or f(*a))
-    monkeypatch.setattr(nn.config, "plain", plain)
-    run(*example((2, 3, 5, 6, 4), 3, {"stride": 2})[:3])
-    assert called == ["nn.layers.conv_plain" if plain else "nn.cpu.conv_tiled"] * 3
-
-
-def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeypatch):
-    def tiles(*args):
-        return [((i.start, i.stop), (r.start, r.stop)) for i, r in conv_tiled.tiles(*args)]
-
-    monkeypatch.setattr(conv_tiled, "RUN", 1)
-    monkeypatch.setattr(conv_tiled, "TILE", 2 * 18 * 7)  # two rows of 7 columns, 18 numbers high
-    assert tiles(2, 18, 5, 7) == [((i, i + 1), rows) for i in (0, 1) for rows in ((0, 2), (2, 4), (4, 5))]
-    monkeypatch.setattr(conv_tiled, "TILE", 1)
-    assert tiles(1, 18, 3, 7) == [((0, 1), (0, 1)), ((0, 1), (1, 2)), ((0, 1), (2, 3))]
-    monkeypatch.setattr(conv_tiled, "TILE", 1000 * 18)  # many images of 21 places
-    assert [r for _, r in tiles(17, 18, 3, 7)] == [(0, 3)] * 10  # 2 images at most, so 9; made even
-    assert [i for i, _ in tiles(17, 18, 3, 7)] == [(17 * k // 10, 17 * (k + 1) // 10) for k in range(10)]
-    assert tiles(0, 18, 3, 7) == []
-
-
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("ops", [conv_plain, conv_tiled], ids=["plain", "tiled"])
-def test_gradients_are_adjoints(ops, seed):
+def test_gradients_are_adjoints(seed):
     """<conv(x, w), y> = <x, conv_input_gradient(y, w)> = <w, conv_weight_gradient(y, x)>: conv is linear in both."""
     rng = np.random.default_rng([52, seed])
     kernel, stride, padding, dilation = (tuple(map(int, rng.integers(low, 5, 2))) for low in (1, 1, 0, 1))
     g = Geometry(kernel, stride, padding, dilation, groups=seed % 3 + 1)
     x = rng.normal(size=(4, 6, 24, 29))
     weight = rng.normal(size=(12, 6 // g.groups, *kernel))
-    y = ops.conv2d(x, weight, g, g.output_size("", 24, 29))
+    y = conv.conv2d(x, weight, g, g.output_size("", 24, 29))
     dy = rng.normal(size=y.shape)
-    product = (y * dy).sum()
-    assert (x * ops.conv2d_input_gradient(dy, weight, g, (24, 29))).sum() == pytest.approx(product, rel=1e-10, abs=1e-9)
-    assert (weight * ops.conv2d_weight_gradient(dy, x, weight.shape, g)).sum() == pytest.approx(
-        product, rel=1e-10, abs=1e-9
-    )
+    product, near = (y * dy).sum(), {"rel": 1e-10, "abs": 1e-9}
+    assert (x * conv.conv2d_input_gradient(dy, weight, g, (24, 29))).sum() == pytest.approx(product, **near)
+    assert (weight * conv.conv2d_weight_gradient(dy, x, weight.shape, g)).sum() == pytest.approx(product, **near)
 
 
-@pytest.mark.parametrize(
-    "options, turned",
-    [
-        ({"padding": (2, 1), "dilation": (1, 2)}, True),  # reach 2 * 1 - 2 = 0 and 1 * 2 - 1 = 1
-        ({"padding": (3, 1)}, False),
-        ({"padding": (2, 2)}, False),
-        ({"stride": (1, 2)}, False),
-        ({"groups": 2}, True),
-    ],
-)
-def test_dx_with_stride_1_is_a_convolution_unless_padding_is_beyond_the_kernel(options, turned, monkeypatch):
-    called = []
-    original = conv_tiled._input_gradient_as_convolution
-    monkeypatch.setattr(conv_tiled, original.__name__, lambda *a: called.append(1) or original(*a))
-    layer, x, dy, wanted = example((2, 4, 7, 6, 2), (3, 2), options)
-    agree(run(layer, x, dy), wanted)
-    assert bool(called) == turned
+def test_the_input_gradient_takes_the_bias_of_a_transposed_convolution():
+    rng, g = np.random.default_rng(55), Geometry((2, 3), padding=(0, 1))
+    dy, weight, bias = rng.normal(size=(2, 4, 3, 5)), rng.normal(size=(4, 3, 2, 3)), rng.normal(size=3)
+    wanted = conv.conv2d_input_gradient(dy, weight, g, (4, 5)) + bias[:, None, None]
+    assert np.array_equal(conv.conv2d_input_gradient(dy, weight, g, (4, 5), bias), wanted)
 
 
 def test_geometry_alone_is_a_plain_convolution():
@@ -211,6 +165,18 @@ def test_backward_adds_to_the_gradients():
     layer.backward(2 * dy, layer.forward(x)[1])
     np.testing.assert_allclose(layer.weight.grad, 3 * dweight, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(layer.bias.grad, 3 * dbias, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_no_gradient_is_computed_of_a_frozen_parameter(frozen, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", True)
+    monkeypatch.setattr(conv, f"conv2d_{frozen}_gradient", None)  # not called
+    layer, x, dy, (_, wanted, *gradients) = example((2, 3, 5, 6, 4), 3, {})
+    getattr(layer, frozen).trainable = False
+    _, dx, *found = run(layer, x, dy)
+    np.testing.assert_allclose(dx, wanted, rtol=1e-12, atol=1e-12)
+    for name, a, b in zip(("weight", "bias"), found, gradients):
+        np.testing.assert_allclose(a, np.zeros_like(b) if name == frozen else b, rtol=1e-12, atol=1e-12)
 
 
 def test_the_cache_is_the_input_itself():

@@ -60,6 +60,17 @@ def test_backward_adds_to_the_gradients_and_the_cache_is_the_input():
     np.testing.assert_allclose(layer.bias.grad, 3 * dy.sum(axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_no_gradient_is_computed_of_a_frozen_parameter(frozen):
+    layer, x, dy = example(3, 5, 4)
+    getattr(layer, frozen).trainable = False
+    dx = layer.backward(dy, layer.forward(x)[1])
+    np.testing.assert_allclose(dx, dy @ layer.weight.value, rtol=1e-12)
+    wanted = {"weight": dy.T @ x, "bias": dy.sum(axis=0)}
+    for name, parameter in layer.parameters().items():
+        np.testing.assert_allclose(parameter.grad, np.zeros_like(wanted[name]) if name == frozen else wanted[name])
+
+
 def test_initialisation_and_dtype():
     layer = Linear(200, 300, rng=np.random.default_rng(1))
     assert layer.weight.value.shape == (300, 200) and layer.weight.value.dtype == np.float32

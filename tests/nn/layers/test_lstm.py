@@ -7,7 +7,7 @@ from nn.layers.gru import GRU
 from nn.layers.linear import Linear
 from nn.layers.lstm import LSTM, LSTMCell, swap_lstm_gates
 from nn.losses.classification import softmax_cross_entropy
-from nn.optim.sgd import Adam
+from nn.optim.adaptive import Adam
 
 RNG = np.random.default_rng(90)
 

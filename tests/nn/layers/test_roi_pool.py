@@ -5,10 +5,16 @@ import math
 import numpy as np
 import pytest
 
+import nn
 from nn import RoIPool
-from nn.layers import roi_pool
 
 ROUNDINGS = ["caffe", "split"]
+
+
+@pytest.fixture(params=[False, True], ids=["fast", "plain"], autouse=True)
+def plain(request, monkeypatch):
+    """Each test runs on the fast version and on the textbook."""
+    monkeypatch.setattr(nn.config, "plain", request.param)
 
 
 def bins(low, high, scale, count, size, rounding):
@@ -90,10 +96,8 @@ EXAMPLE = {  # bins of the rows, y, dx for dy = [[1, 10], [100, 1000]]; columns 
 def test_worked_example_of_a_5_x_4_region_in_2_x_2(rounding):
     rows, wanted_y, wanted_dx = EXAMPLE[rounding]
     layer, box = RoIPool(2, 1 / 16, rounding), np.array([[0.0, 0, 48, 64]])  # in pixels of stride 16: cells 0..3, 0..4
-    top, bottom = layer._bins(box[:, 1], box[:, 3], 2, 5)
-    assert list(zip(top[0].tolist(), bottom[0].tolist())) == rows
-    left, right = layer._bins(box[:, 0], box[:, 2], 2, 4)
-    assert list(zip(left[0].tolist(), right[0].tolist())) == [(0, 2), (2, 4)]
+    assert list(bins(0, 64, 1 / 16, 2, 5, rounding)) == [list(range(*edges)) for edges in rows]
+    assert list(bins(0, 48, 1 / 16, 2, 4, rounding)) == [[0, 1], [2, 3]]
     y, cache = layer.forward(X[None, None], box, np.array([0]))
     assert y.tolist() == [[wanted_y]]
     assert layer.backward(np.array([[[[1.0, 10], [100, 1000]]]]), cache)[0].tolist() == [[wanted_dx]]
@@ -131,15 +135,6 @@ def test_zero_regions(rounding):
     y, cache = layer.forward(x, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     dx = layer.backward(y, cache)[0]
     assert y.shape == (0, 3, 3, 2) and dx.shape == x.shape and dx.dtype == np.float32 and not dx.any()
-
-
-def test_tasks_cut_the_regions_anywhere(monkeypatch):
-    boxes, rng = regions(9, 30, 9, 12, 1.0)
-    x, image_index = rng.normal(size=(2, 3, 9, 12)), rng.integers(0, 2, len(boxes))
-    y = RoIPool(3, 1.0)(x, boxes, image_index)
-    for together in (1, 7, 1000):
-        monkeypatch.setattr(roi_pool, "ROIS_TOGETHER", together)
-        assert np.array_equal(RoIPool(3, 1.0)(x, boxes, image_index), y)
 
 
 @pytest.mark.parametrize("place", range(4))

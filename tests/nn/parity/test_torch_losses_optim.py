@@ -10,8 +10,10 @@ from nn.init import fans
 from nn.layer import Parameter
 from nn.losses.classification import binary_cross_entropy_with_logits, softmax_cross_entropy
 from nn.losses.regression import l2, smooth_l1
+from nn.optim.adaptive import Adam
+from nn.optim.clipping import clip_gradient_norm
 from nn.optim.schedules import polynomial, step_decay, warm_up
-from nn.optim.sgd import SGD, Adam, clip_gradient_norm
+from nn.optim.sgd import SGD
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -6,9 +6,11 @@ import pytest
 from nn.init import bilinear_kernel, orthogonal
 from nn.layer import Layer, Parameter
 from nn.layers.linear import Linear
+from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
 from nn.optim.ema import ExponentialMovingAverage
+from nn.optim.optimiser import decay_groups
 from nn.optim.schedules import cosine, warm_up
-from nn.optim.sgd import SGD, AdaGrad, Adam, AdamW, RMSProp, decay_groups
+from nn.optim.sgd import SGD
 
 torch = pytest.importorskip("torch")
 

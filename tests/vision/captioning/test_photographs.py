@@ -9,7 +9,7 @@ import pytest
 import vision
 from datasets import ListedCaptions
 from nn import Adam
-from nn.optim.sgd import clip_gradient_norm
+from nn.optim.clipping import clip_gradient_norm
 from vision.captioning.task import caption_batch
 from vision.sequence import Vocabulary
 

@@ -8,7 +8,8 @@ import pytest
 
 import vision
 from nn.gradcheck import check_contract, check_layer, check_loss, check_model
-from nn.optim.sgd import Adam, clip_gradient_norm
+from nn.optim.adaptive import Adam
+from nn.optim.clipping import clip_gradient_norm
 from vision.classification.glimpse import sense, summed_area
 from vision.classification.recurrent_attention import GlimpseNetwork, reinforce
 

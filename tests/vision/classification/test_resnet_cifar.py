@@ -11,7 +11,7 @@ import vision
 from datasets import CIFAR10Lossless
 from nn.gradcheck import check_contract, check_layer, check_model
 from nn.io.state import load_state
-from nn.optim.sgd import Adam
+from nn.optim.adaptive import Adam
 from vision.classification import BasicBlock, PaddedShortcut, ResNetCifar
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))

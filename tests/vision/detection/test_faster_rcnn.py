@@ -6,8 +6,8 @@ import pytest
 import nn
 import vision
 from datasets import Shapes
+from nn import Adam, clip_gradient_norm
 from nn.gradcheck import check_layer, check_model
-from nn.optim.sgd import Adam, clip_gradient_norm
 from vision.boxes.region_heads import RegionHead
 from vision.boxes.rpn import RPN
 from vision.detection.faster_rcnn import Options

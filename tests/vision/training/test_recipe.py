@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from nn import Linear
-from nn.optim.sgd import SGD, Adam
+from nn import SGD, Adam, Linear
 from vision.training.recipe import build_optimiser, build_schedule, complete
 
 

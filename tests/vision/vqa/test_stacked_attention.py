@@ -4,7 +4,7 @@ import pytest
 import vision
 from datasets import ShapesQuestions
 from nn.gradcheck import check_layer, check_model
-from nn.optim.sgd import Adam
+from nn.optim.adaptive import Adam
 from vision.sequence import Vocabulary
 from vision.vqa.stacked_attention import SHARPNESS, StackedAttention, StackedAttentionVQA, places
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nn import Adam, swap_lstm_gates
-from nn.optim.sgd import clip_gradient_norm
+from nn.optim.clipping import clip_gradient_norm
 from vision.sequence.char_rnn import CharRNN, Options
 from vision.sequence.vocabulary import Vocabulary
 

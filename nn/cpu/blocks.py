@@ -1,0 +1,20 @@
+"""Elementwise work on large arrays in blocks that stay in the cache."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def blocks(*arrays: np.ndarray, size: int = 1 << 16) -> Iterator[tuple[np.ndarray, ...]]:
+    """Walk through arrays of one shape side by side, in views of whole rows, about `size` elements each.
+
+    A formula with temporaries then needs small ones, which stay in the cache. None stands for an array that is not
+    there.
+    """
+    first = arrays[0]
+    if first.size <= size:
+        yield tuple(a if a is None else a[...] for a in arrays)
+        return
+    rows = max(1, size * len(first) // first.size)
+    for start in range(0, len(first), rows):
+        yield tuple(a if a is None else a[start : start + rows] for a in arrays)

@@ -1,0 +1,48 @@
+"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of three algorithms is the fastest.
+
+nn/cpu/conv_depthwise.py is for groups of one channel, nn/cpu/winograd.py for 3x3 kernels over many channels, and
+nn/cpu/conv_tiled.py for everything else.
+"""
+
+import numpy as np
+
+from nn.config import config
+from nn.cpu import conv_depthwise, conv_tiled, winograd
+from nn.cpu.chunks import in_slices
+from nn.layers.windows import Geometry
+
+
+def takes(*arrays, **options) -> bool:
+    """Whether these functions are for such arrays: for all of NumPy's, complex ones included."""
+    return True
+
+
+def _fastest(dtype, weight_shape, g: Geometry, out_size):
+    """The module that computes such a convolution fastest. dtype: of the result."""
+    if conv_depthwise.takes(weight_shape, g):
+        return conv_depthwise
+    return winograd if config.winograd and winograd.takes(dtype, weight_shape, g, out_size) else conv_tiled
+
+
+def conv2d(x, weight, g: Geometry, out_size, bias=None):
+    """y (N, O, oh, ow), as in nn/layers/conv.py."""
+    ops = _fastest(np.result_type(x, weight), weight.shape, g, out_size)
+    return ops.conv2d(x, weight, g, out_size, bias)
+
+
+def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
+    """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
+    ops = _fastest(np.result_type(dy, weight), weight.shape, g, dy.shape[2:])
+    return ops.conv2d_input_gradient(dy, weight, g, in_size, bias)
+
+
+def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
+    """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py."""
+    ops = _fastest(np.result_type(dy, x), weight_shape, g, dy.shape[2:])
+    return ops.conv2d_weight_gradient(dy, x, weight_shape, g)
+
+
+def conv2d_bias_gradient(dy):
+    """dbias (O,): the sum of dy (N, O, oh, ow) over positions and images, image by image, on all threads."""
+    sums = in_slices(lambda images: dy[images].sum(axis=(2, 3)), len(dy), dy.size)
+    return sum((part.sum(axis=0) for part in sums), np.zeros(dy.shape[1], dy.dtype))
