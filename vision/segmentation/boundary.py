@@ -1,4 +1,4 @@
-"""How well the borders of a labelling lie, which the confusion matrix hardly tells: boundary F1.
+"""Boundary F1: how exact the borders of a labelling are, which the confusion matrix hardly shows.
 
 Reference: Csurka et al. 2013, What is a good evaluation measure for semantic segmentation?, BMVC, sec. 2.3.
 """
@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-TOLERANCE = 0.0075  # of the image's diagonal: less than a pixel, so none, where that is below 133 pixels
+TOLERANCE = 0.0075  # of the image's diagonal: less than a pixel, that is none, for diagonals below 133 pixels
 
 
 def boundary_f1(labels: np.ndarray, truth: np.ndarray, classes: int, tolerance: float = TOLERANCE) -> np.ndarray:
@@ -15,12 +15,12 @@ def boundary_f1(labels: np.ndarray, truth: np.ndarray, classes: int, tolerance: 
 
     P is the share of the class's boundary pixels in `labels` that have one of `truth` no further away than tolerance
     times the diagonal of the image, R the same with labels and truth exchanged; a class that only one of them has
-    scores 0. A boundary pixel is one of the class beside (left, right, above, below) a pixel of another class. What has
-    truth -1 counts in neither, nor does the image's edge. labels, truth (H, W) int. A class without any boundary, as
-    one that fills the image, has 1 where that is so in both.
+    scores 0. A boundary pixel of a class lies beside (left, right, above, below) a pixel of another class. Pixels of
+    truth -1 do not count, nor does the image's border. labels, truth (H, W) int. A class without any boundary, such as
+    one that fills the image, scores 1 if that is so in both.
 
-    On tiny pictures, of a diagonal below 1 / tolerance pixels (133), boundaries must meet to the pixel: numbers of
-    pictures of different sizes cannot be compared. Raises ValueError for other shapes and a negative tolerance.
+    In small images, with a diagonal below 1 / tolerance pixels (133), boundaries must be right to the pixel: scores of
+    images of different sizes cannot be compared. Raises ValueError for other shapes and a negative tolerance.
     """
     if labels.shape != truth.shape or labels.ndim != 2:
         raise ValueError(f"boundary_f1: labels and truth must be (H, W), got {labels.shape} and {truth.shape}")
@@ -47,7 +47,7 @@ def _f1(found, true, reach):
 
 
 def boundaries(labels: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels beside one of another label; -1 neither is one nor makes one."""
+    """(H, W) bool: pixels beside one of another label. Neither of the two may be -1."""
     edge = np.zeros(labels.shape, bool)
     for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = (labels[one] != labels[other]) & (labels[one] >= 0) & (labels[other] >= 0)

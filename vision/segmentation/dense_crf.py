@@ -1,4 +1,4 @@
-"""A conditional random field in which every pixel is joined to every other one, after any network's probabilities.
+"""A conditional random field that joins every pixel to every other one, after any network's probabilities.
 
 Reference: Krähenbühl and Koltun 2011, Efficient inference in fully connected CRFs with Gaussian edge potentials,
 arXiv:1210.5644.
@@ -10,6 +10,7 @@ from numbers import Real
 
 import numpy as np
 
+from nn import Softmax
 from nn.layers.separable import resample
 from vision.segmentation.permutohedral import PermutohedralLattice
 
@@ -27,11 +28,11 @@ def dense_crf(
         k(i, j) = w1 exp(-|p_i - p_j|^2 / (2 alpha^2) - |I_i - I_j|^2 / (2 beta^2))
                 + w2 exp(-|p_i - p_j|^2 / (2 gamma^2))
 
-    gaussian: (w2, gamma), bilateral: (w1, alpha, beta); p places in pixels, I colours in grey levels (eq. 3). As in the
-    authors' code each kernel K is divided by its sums, D^-1/2 K D^-1/2 with D = diag(K 1), so that weights mean the
-    same for images of all sizes, and the pixel itself is among the j. The bilateral kernel is filtered on a
-    permutohedral lattice, the Gaussian one, a product of rows and columns, exactly. Weight 0 leaves a kernel out.
-    Raises ValueError for other shapes, probabilities that are negative or not finite, and what check_parameters says.
+    gaussian: (w2, gamma), bilateral: (w1, alpha, beta); p are positions in pixels, I colours in grey levels (eq. 3). As
+    in the authors' code, each kernel K is divided by its sums, D^-1/2 K D^-1/2 with D = diag(K 1), so that weights mean
+    the same for images of all sizes, and j may be i. The bilateral kernel is filtered on a permutohedral lattice; the
+    Gaussian one, a product of rows and columns, exactly. Weight 0 leaves a kernel out. Raises ValueError for other
+    shapes, for probabilities that are negative or not finite, and as check_parameters does.
 
     Reference: Krähenbühl and Koltun 2011, algorithm 1, sec. 3.2.
     """
@@ -43,10 +44,11 @@ def dense_crf(
     if bilateral[0]:
         filters.append((bilateral[0], normalised(bilateral_filter(image, *bilateral[1:]), size)))
     unary = -np.log(np.maximum(probabilities, 1e-8)).astype(np.float32)
-    q = _softmax(-unary)
+    softmax = Softmax(axis=0)
+    q = softmax(-unary)
     for _ in range(iterations):
-        # sum over labels other than l of the messages = all of them - that of l, and all of them do not depend on l
-        q = _softmax(sum((w * message(q) for w, message in filters), -unary))
+        # messages of labels other than l = those of all labels - that of l, and the former are the same for every l
+        q = softmax(sum((w * message(q) for w, message in filters), -unary))
     return q
 
 
@@ -56,11 +58,14 @@ def gaussian_filter(size: tuple[int, int], std: float) -> Filter:
     return lambda q: resample(q[None], rows, cols)[0]
 
 
-def bilateral_filter(image: np.ndarray, std_place: float, std_colour: float) -> Filter:
-    """q to about sum over j of exp(-|p_i - p_j|^2 / (2 std_place^2) - |I_i - I_j|^2 / (2 std_colour^2)) q_j, scaled."""
-    places = np.indices(image.shape[:2]).reshape(2, -1).T / std_place
-    lattice = PermutohedralLattice(np.hstack([places, image.reshape(len(places), -1) / std_colour]))
-    return lambda q: lattice.filter(q.reshape(len(q), -1).T).T.reshape(q.shape)
+def bilateral_filter(image: np.ndarray, std_position: float, std_colour: float) -> Filter:
+    """q to about sum over j of exp(-|p_i - p_j|^2 / (2 std_position^2) - |I_i - I_j|^2 / (2 std_colour^2)) q_j.
+
+    All sums have one factor that is not determined: see PermutohedralLattice.
+    """
+    positions = np.indices(image.shape[:2]).reshape(2, -1).T / std_position  # (H W, 2)
+    lattice = PermutohedralLattice(np.hstack([positions, image.reshape(len(positions), -1) / std_colour]))  # (H W, 5)
+    return lambda q: lattice.filter(q.reshape(len(q), -1).T).T.reshape(q.shape)  # (C, H, W) as (H W, C) and back
 
 
 def normalised(kernel: Filter, size: tuple[int, int]) -> Filter:
@@ -69,16 +74,11 @@ def normalised(kernel: Filter, size: tuple[int, int]) -> Filter:
     return lambda q: root * kernel(root * q)
 
 
-def _softmax(x):
-    e = np.exp(x - x.max(axis=0))
-    return e / e.sum(axis=0)
-
-
 def check_parameters(gaussian: Sequence[float], bilateral: Sequence[float], iterations: int) -> None:
     """ValueError unless these are what dense_crf takes."""
     for name, values, count in (("gaussian", gaussian, 2), ("bilateral", bilateral, 3)):
-        numbers = isinstance(values, (list, tuple)) and all(isinstance(v, Real) and math.isfinite(v) for v in values)
-        if not numbers or len(values) != count or values[0] < 0 or min(values[1:]) <= 0:
+        finite = isinstance(values, (list, tuple)) and all(isinstance(v, Real) and math.isfinite(v) for v in values)
+        if not finite or len(values) != count or values[0] < 0 or min(values[1:]) <= 0:
             stds = f"{count - 1} standard deviation{'s' * (count > 2)} > 0"
             raise ValueError(f"dense_crf: {name} must be a weight >= 0 and {stds}, got {values!r}")
     if not isinstance(iterations, (int, np.integer)) or iterations < 0:

@@ -1,12 +1,12 @@
-"""How good a labelling is: everything that one confusion matrix tells."""
+"""How good a labelling is: the figures that follow from a confusion matrix."""
 
 import numpy as np
 
 
 def confusion_matrix(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """n[i, j], (C, C) int64: pixels of class i that are labelled j. Those of truth -1 do not count.
+    """n[i, j], (C, C) int64: pixels of class i that are labelled j. Pixels of truth -1 do not count.
 
-    labels (...) int in 0 .. C - 1, truth (...) int in -1 .. C - 1. Raises ValueError for others, and other shapes.
+    labels (...) int in 0 .. C - 1, truth (...) int in -1 .. C - 1. Raises ValueError for other values and shapes.
     """
     if labels.shape != truth.shape:
         raise ValueError(
@@ -41,7 +41,7 @@ def iou(n: np.ndarray) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of those that are defined, NaN where none is."""
+    """The mean of the values that are defined, NaN if none is."""
     defined = values[~np.isnan(values)]
     return defined.mean().item() if len(defined) else np.nan
 

@@ -1,4 +1,4 @@
-"""Superpixels, the tree that merging them makes, and what a network's probabilities become by them.
+"""Superpixels, the tree of their merging, and the probabilities of a network over both.
 
 Reference: Farabet et al. 2013, Learning hierarchical features for scene labeling, IEEE Transactions on Pattern Analysis
 and Machine Intelligence 35 (8), doi:10.1109/TPAMI.2012.231, sec. 4.
@@ -10,7 +10,7 @@ import numpy as np
 def superpixels(image: np.ndarray, size: int = 100) -> np.ndarray:
     """(H, W) int64, 0 .. K - 1: connected superpixels of at least `size` pixels, by scikit-image's felzenszwalb.
 
-    image (H, W, 3) uint8. Raises ValueError for another shape, size < 1, and where scikit-image is not installed.
+    image (H, W, 3) uint8. Raises ValueError for another shape, size < 1, and if scikit-image is not installed.
 
     Reference: Felzenszwalb and Huttenlocher 2004, Efficient graph-based image segmentation.
     """
@@ -44,16 +44,16 @@ def majority(image: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -
 def boundary_strengths(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(pairs (E, 2), strengths (E,)): which segments touch, and how different they are along their common boundary.
 
-    strength: the mean distance of the colours of two pixels, one from each, that lie side by side.
+    strength: the mean distance between the colours of two neighbouring pixels, one from each segment.
     """
     image, count = image.astype(np.float64), labels.max() + 1
-    numbers, distances = [], []
+    keys, distances = [], []
     for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         a, b = labels[one], labels[other]
         apart = a != b
-        numbers.append((np.minimum(a, b) * count + np.maximum(a, b))[apart])
+        keys.append((np.minimum(a, b) * count + np.maximum(a, b))[apart])
         distances.append(np.sqrt(((image[one] - image[other]) ** 2).sum(axis=-1))[apart])
-    pairs, which = np.unique(np.concatenate(numbers), return_inverse=True)
+    pairs, which = np.unique(np.concatenate(keys), return_inverse=True)
     strengths = np.bincount(which, np.concatenate(distances)) / np.bincount(which) if len(pairs) else np.zeros(0)
     return np.stack([pairs // count, pairs % count], axis=1), strengths
 
@@ -62,23 +62,23 @@ def merge_tree(count: int, pairs: np.ndarray, strengths: np.ndarray) -> np.ndarr
     """(2 count - 1,): the parents of the nodes of a binary tree; 0 .. count - 1 are the segments, the last its root.
 
     Segments merge in the order of the strengths, the weakest boundary first: Kruskal's minimum spanning tree. The
-    root's parent is itself; every other parent has a higher number than its children. Raises ValueError unless all
-    segments hang together.
+    root's parent is itself; every other parent has a higher index than its children. Raises ValueError unless all
+    segments are connected.
     """
     parents, root = np.arange(2 * count - 1), np.arange(2 * count - 1)
     node = count
     for i in np.argsort(strengths, kind="stable"):
-        a, b = (_top(root, place) for place in pairs[i])
+        a, b = (_top(root, segment) for segment in pairs[i])
         if a != b:
             parents[[a, b]] = root[[a, b]] = node
             node += 1
     if node != 2 * count - 1:
-        raise ValueError(f"merge_tree: the {count} segments do not all hang together")
+        raise ValueError(f"merge_tree: the {count} segments are not all connected")
     return parents
 
 
 def _top(root, node):
-    """The tree's top above a node; the way there is halved for the next time."""
+    """The top of the tree that holds a node; the way there is halved for the next time."""
     while root[node] != node:
         root[node] = root[root[node]]
         node = root[node]
@@ -86,10 +86,10 @@ def _top(root, node):
 
 
 def cover(parents: np.ndarray, histograms: np.ndarray) -> np.ndarray:
-    """(leaves,): for each leaf the purest node on its way to the root, the highest of those that are equally pure.
+    """(leaves,): for each leaf the purest node on its way to the root, the highest of several equally pure ones.
 
-    histograms (nodes, C): the distribution of classes in each node; its impurity is its entropy
-    S = -sum of p log p. The nodes chosen for all leaves are the optimal cover (sec. 4.3).
+    histograms (nodes, C): the distribution of classes in each node, whose impurity is the entropy S = -sum of p log p.
+    The nodes chosen for all leaves are the optimal cover (sec. 4.3).
     """
     entropy = -(histograms * np.log(np.maximum(histograms, 1e-12))).sum(axis=1)
     best = np.arange(len(parents))
@@ -101,11 +101,11 @@ def cover(parents: np.ndarray, histograms: np.ndarray) -> np.ndarray:
 
 
 def optimal_cover(image: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(C, H, W): at each pixel the shares of the classes in the segment that the optimal cover has there.
+    """(C, H, W): at each pixel the shares of the classes in its segment of the optimal cover.
 
     The paper predicts the distribution of the classes in a segment by a second classifier of its features; here it is
-    counted, each pixel for its most probable class, so that doubt is not taken for impurity. Where one class has most
-    of a picture, the picture is purer than a superpixel at whose pixels the network errs: it takes a good network.
+    counted, each pixel for its most probable class, so that doubt is not mistaken for impurity. If one class has most
+    of an image, the whole image is purer than a superpixel in which the network errs: it takes a good network.
     """
     count = labels.max() + 1
     parents = merge_tree(count, *boundary_strengths(image, labels))

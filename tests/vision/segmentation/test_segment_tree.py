@@ -61,7 +61,7 @@ def test_tree_of_an_example():
     parents = merge_tree(4, pairs, np.array([3.0, 2.0, 1.0, 4.0]))
     assert parents.tolist() == [5, 4, 4, 5, 6, 6, 6]
     assert merge_tree(1, np.zeros((0, 2), int), np.zeros(0)).tolist() == [0]
-    with pytest.raises(ValueError, match="merge_tree: the 3 segments do not all hang together"):
+    with pytest.raises(ValueError, match="merge_tree: the 3 segments are not all connected"):
         merge_tree(3, np.array([[0, 1]]), np.ones(1))
 
 
@@ -170,13 +170,13 @@ def test_options_of_a_model(options):
 
 
 def test_mistakes_are_named(monkeypatch):
-    with pytest.raises(
-        ValueError, match="RefinedClassifier: superpixels must be none, 'majority' or 'cover', got 'slic'"
-    ):
+    with pytest.raises(ValueError, match="superpixels must be 'majority' or 'cover' or none, got 'slic'"):
         small("multiscale_small", superpixels="slic")
-    with pytest.raises(ValueError, match=r"dense_crf: bilateral must be a weight >= 0 and 2 .* > 0, got \[4, 40\]"):
+    with pytest.raises(ValueError, match=r"crf_bilateral must be a list of 3 numbers, got \[4, 40\]"):
         small("multiscale_small", crf_bilateral=[4, 40])  # before training, not after it
-    with pytest.raises(ValueError, match="RefinedClassifier: superpixel_size must be a whole number >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"dense_crf: bilateral must be a weight >= 0 and 2 .* > 0, got \(4, 0, 3\)"):
+        small("multiscale_small", crf_bilateral=[4, 0, 3])
+    with pytest.raises(ValueError, match="Options: superpixel_size must be a whole number >= 1, got 0"):
         small("multiscale_small", superpixel_size=0)
     with pytest.raises(ValueError, match=r"segment_means: probabilities must have shape \(C, 3, 4\), got \(2, 3, 3\)"):
         segment_means(LABELS, np.ones((2, 3, 3)))

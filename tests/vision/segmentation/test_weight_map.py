@@ -60,8 +60,8 @@ def test_only_ground_and_only_cells():
 def test_distance():
     mask = np.random.default_rng(0).random((9, 13)) < 0.05
     mask[2, 3] = True
-    places = np.argwhere(mask)
-    wanted = [[min(math.hypot(r - y, c - x) for y, x in places) for c in range(13)] for r in range(9)]
+    inside = np.argwhere(mask)
+    wanted = [[min(math.hypot(r - y, c - x) for y, x in inside) for c in range(13)] for r in range(9)]
     np.testing.assert_allclose(distance(mask), wanted, rtol=1e-12)
     assert np.isinf(distance(np.zeros((2, 2), bool))).all()
 
@@ -71,7 +71,7 @@ def test_distance():
     [
         ((np.zeros((2, 3)),), r"weight_map: cells must be whole numbers of shape \(H, W\), got float64 \(2, 3\)"),
         ((np.zeros((1, 2, 3), int),), r"got int64 \(1, 2, 3\)"),
-        ((np.array([[0, -1, 3]]),), "weight_map: cells must be numbered from 0, the background, got -1"),
+        ((np.array([[0, -1, 3]]),), "weight_map: cells must have indices from 0, the background, got -1"),
         ((np.zeros((2, 3), int), -1.0), "weight_map: need w0 >= 0 and sigma > 0, got -1.0 and 5.0"),
         ((np.zeros((2, 3), int), 10.0, 0.0), "got 10.0 and 0.0"),
     ],
