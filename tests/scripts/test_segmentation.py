@@ -3,6 +3,7 @@
 import json
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,29 +14,14 @@ from datasets import Shapes, read_label_picture
 from nn.io.checkpoint import read_checkpoint
 from scripts import compare, evaluate, predict, train
 from scripts.data import DEFAULTS, training_transform
-from scripts.tasks.segmentation import (
-    describe_areas,
-    evaluate_segmenter,
-    open_labelled_shapes,
-    segment,
-    segmentation_batch,
-    segmentation_table,
-    select_pixels,
-)
+from scripts.readers.segmentation import open_labelled_shapes
 from scripts.train_arguments import parse
-from vision.segmentation import weight_map
+from vision import Preprocess
 
 OPTIONS = ("--set", "width=2", "depth=1", "short_side=32", "max_side=48", "batch_norm=true")
 MODEL = ("--model", "unet_small", *OPTIONS, "--batch-size", 4, "--pictures", 2)
 SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)
-PREPROCESS = {
-    "short_side": 16,
-    "max_side": 64,
-    "mean": [128] * 3,
-    "std": [1] * 3,
-    "multiple": 8,
-    "border_weights": None,
-}
+PREPROCESS = Preprocess(short_side=16, max_side=64, mean=128, std=1, multiple=8)
 
 
 @pytest.fixture(scope="module")
@@ -183,111 +169,6 @@ def test_mistakes_before_training(folders, tmp_path, error_of):
     assert not (tmp_path / "run").exists()
 
 
-class Stripes:
-    """Says class 0 of dark pixels and class 1 of bright ones."""
-
-    preprocess = PREPROCESS
-    seen = ()
-
-    def predict(self, images):
-        self.seen = images.shape
-        bright = (images.mean(axis=1) > 0).astype(float)
-        return np.stack([1 - 0.75 * bright, 0.75 * bright], axis=1)
-
-    def refine(self, image, p):
-        assert p.shape[1:] == image.shape[:2]
-        return p
-
-
-class Inverted(Stripes):
-    """The same, its two classes exchanged by refine."""
-
-    def refine(self, image, p):
-        return super().refine(image, p)[::-1]
-
-
-class Two(list):
-    classes = ("background", "nucleus")
-
-
-def sample(size=(16, 24)):
-    labels = np.zeros(size, int)
-    labels[4:12, 3:9] = 1
-    return {"image": np.repeat(255 * labels[..., None], 3, axis=2).astype(np.uint8), "segmentation": labels}
-
-
-def test_prediction_is_in_the_pixels_of_the_image():
-    """Resized to 16 rows, padded to a multiple of 8, cut and brought back."""
-    model, big = Stripes(), sample()
-    big = {key: value.repeat(2, axis=0).repeat(2, axis=1) for key, value in big.items()}
-    big["image"] = big["image"][:, :46]
-    found = segment(model, big)
-    assert model.seen == (1, 3, 16, 24)  # 32 x 46 become 16 x 23
-    assert found["labels"].shape == found["scores"].shape == (32, 46)
-    assert (found["labels"] == big["segmentation"][:, :46]).mean() > 0.98
-    refined = segment(Inverted(), big)
-    np.testing.assert_array_equal(refined["labels"], 1 - found["labels"])
-    doubtful = select_pixels(found, 0.8)["labels"]
-    assert set(np.unique(doubtful)) == {-1, 0}
-    assert describe_areas({"labels": np.array([[1, 1, -1, 0]])}, Two.classes) == [
-        {"class": "nucleus", "label": 1, "pixels": 2, "share": 0.5},
-        {"class": "background", "label": 0, "pixels": 1, "share": 0.25},
-    ]
-
-
-def test_evaluation_with_objects():
-    """Two images: in one the nucleus is found; in the other two nuclei touch and are found as one."""
-    one, two = sample(), sample()
-    one["instances"], two["instances"] = one["segmentation"].copy(), two["segmentation"].copy()
-    two["instances"][4:12, 6:9] = 2
-    one["segmentation"][0] = -1
-    metrics = evaluate_segmenter(Stripes(), Two([one, two]))
-    assert metrics["mIoU"] == metrics["global_accuracy"] == metrics["boundary_f1"] == 1
-    assert metrics["objects"] == {
-        "f1": pytest.approx(2 / 5), "precision": 0.5, "recall": pytest.approx(1 / 3), "objects": 3, "found": 2,
-    }  # fmt: skip
-    assert metrics["classes"]["background"]["pixels"] == 2 * (16 * 24 - 48) - 24
-    table = segmentation_table(metrics)
-    assert "3 objects: F1 at IoU 0.5 0.400 (precision 0.500, recall 0.333)" in table
-    json.dumps(metrics)
-
-
-def test_evaluation_of_borders_and_of_objects_that_do_not_count():
-    """What is found is a pixel wider than the truth; of two true objects one lies where nothing counts."""
-    wide = sample()
-    wide["segmentation"][4] = 0
-    metrics = evaluate_segmenter(Stripes(), Two([wide]))
-    assert 0 < metrics["boundary_f1"] < 1 and metrics["classes"]["nucleus"]["boundary_f1"] < 1
-    ignored = sample()
-    ignored["instances"] = ignored["segmentation"].copy()
-    ignored["image"][13:15, 12:20], ignored["instances"][13:15, 12:20] = 255, 2
-    ignored["segmentation"][13:15, 12:20] = -1
-    objects = evaluate_segmenter(Stripes(), Two([ignored]))["objects"]
-    assert objects == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "objects": 1, "found": 1}
-
-
-def test_a_batch_is_padded_and_what_is_new_does_not_count():
-    small = {"image": np.full((10, 12, 3), 128, np.uint8), "segmentation": np.ones((10, 12), int)}
-    images, labels = segmentation_batch([small, sample()], PREPROCESS)
-    assert images.shape == (2, 3, 16, 24) and labels.shape == (2, 16, 24)
-    assert images.dtype == np.float32 and labels.dtype == np.int64
-    assert (labels[0, :10, :12] == 1).all() and (labels[0] >= 0).sum() == 120
-    assert (images[0] == 0).all()
-    images, labels = segmentation_batch([{"image": small["image"]}], PREPROCESS)
-    assert images.shape == (1, 3, 16, 16) and (labels == -1).all()
-
-
-def test_weights_of_pixels_come_from_the_instances_of_the_batch():
-    preprocess = PREPROCESS | {"border_weights": [10, 5]}
-    with_objects = sample((20, 24)) | {"instances": sample((20, 24))["segmentation"]}
-    with_objects["instances"][0, 0] = -1
-    images, _, weights = segmentation_batch([with_objects], preprocess)
-    assert weights.shape == images[:, 0].shape == (1, 24, 24) and weights.dtype == np.float32
-    np.testing.assert_array_equal(weights[0, :20], weight_map(sample((20, 24))["segmentation"], 10, 5))
-    assert (weights[0, 20:] == 0).all()
-    assert len(segmentation_batch([with_objects, sample()], preprocess)) == 2  # not all have objects
-
-
 def test_classes_of_shapes():
     arguments = Namespace(root=None, shapes_train=2, shapes_val=2, shapes_size=(32, 40))
     data = open_labelled_shapes(arguments, "train", ("background", "star"))
@@ -301,7 +182,7 @@ def test_augmentation_of_training_samples():
     arguments = Namespace(root=None, shapes_train=2, shapes_val=2, shapes_size=(40, 60))
     data = open_labelled_shapes(arguments, "train")
     given = Namespace(**DEFAULTS | {"elastic": 3.0, "crop": [24, 50], "zoom": [0.8, 1.2], "flip_vertical": 0.5})
-    preprocess = PREPROCESS | {"short_side": 36, "max_side": 60}
+    preprocess = replace(PREPROCESS, short_side=36, max_side=60)
     for seed in range(5):
         got = training_transform(preprocess, given)(data[0], np.random.default_rng(seed))
         assert got["image"].shape == (24, 50, 3) and got["segmentation"].shape == (24, 50)

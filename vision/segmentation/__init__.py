@@ -1,5 +1,6 @@
 """Segmentation: one label for every pixel."""
 
+from vision.segmentation import task
 from vision.segmentation.class_weights import median_frequency
 from vision.segmentation.deconvnet import DeconvNet
 from vision.segmentation.deeplab import DeepLab
@@ -13,14 +14,15 @@ from vision.segmentation.hypercolumns import Hypercolumns
 from vision.segmentation.multiscale import MultiScaleNet
 from vision.segmentation.overlap_tile import OverlapTile
 from vision.segmentation.patch_classifier import PatchClassifier, PatchNetwork
-from vision.segmentation.pixel_classifier import PixelClassifier, weighted_cross_entropy
+from vision.segmentation.pixel_classifier import PixelClassifier, PixelNetwork, PixelOptions
 from vision.segmentation.recurrent_refinement import RecurrentRefinement
+from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 from vision.segmentation.segnet import SegNet
 from vision.segmentation.segnet_variants import DECODERS, SegNetBasic
 from vision.segmentation.unet import UNet
-from vision.segmentation.unet_models import unet_small
 from vision.segmentation.unpooling import BilinearDeconv2d, Unpool2d
 from vision.segmentation.weight_map import weight_map
+from vision.segmentation.weighted_cross_entropy import weighted_cross_entropy
 
 __all__ = [
     "DECODERS",
@@ -38,14 +40,18 @@ __all__ = [
     "PatchClassifier",
     "PatchNetwork",
     "PixelClassifier",
+    "PixelNetwork",
+    "PixelOptions",
     "RecurrentRefinement",
+    "RefinedClassifier",
+    "RefinedOptions",
     "SegNet",
     "SegNetBasic",
     "UNet",
     "Unpool2d",
     "dense_crf",
     "median_frequency",
-    "unet_small",
+    "task",
     "weight_map",
     "weighted_cross_entropy",
 ]

@@ -1,9 +1,10 @@
-"""DeepLab v1 and v2: VGG-16 whose last poolings keep the size, its convolutions spread instead, "with holes" (à trous).
+"""DeepLab v1 and v2: VGG-16 whose last poolings keep the size; its convolutions have "holes" (à trous) instead.
 
 Reference: Chen et al. 2015, Semantic image segmentation with deep convolutional nets and fully connected CRFs,
 arXiv:1412.7062 (v1); Chen et al. 2017, DeepLab, arXiv:1606.00915 (v2).
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +12,13 @@ import numpy as np
 from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
 from nn.layer import Layer, check_shape, positive
 from vision.backbones.vgg import VGG
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from vision.registry import Tiny, register
+from vision.segmentation.cropping import cut_to, uncut_to
 from vision.segmentation.encoder_decoder import freeze_cancelled, widened
 from vision.segmentation.enlarge import Enlarge
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
-from vision.segmentation.refinement import REFINEMENT, RefinedClassifier
-from vision.segmentation.unpooling import cut_to, uncut_to
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
+from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 
 STRIDE = 8
 LARGE_FOV, ASPP_L = (12,), (6, 12, 18, 24)  # v1, table 2; v2, sec. 4.1.2
@@ -30,19 +31,19 @@ class Cache(NamedTuple):
     branches: list
 
 
-class DeepLab(Layer):
+class DeepLab(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W): scores at a stride of 8 pixels, interpolated.
 
-    `features` are VGG-16's layers under torchvision's numbers. Poolings are 3x3 with padding 1 (so that cell i lies at
-    pixel 8 i); the last two have stride 1, and the convolutions after the fourth have dilation 2: as many weights, the
-    same field of view, denser maps. average: a 3x3 average pooling of stride 1 behind the last one, as in the authors'
-    v1. Then one branch for each of `rates`, their scores added up:
+    `features` are VGG-16's layers under torchvision's indices. Poolings are 3x3 with padding 1 (so that cell i lies at
+    pixel 8 i); the last two have stride 1, and the convolutions after the fourth have dilation 2: the same weights and
+    field of view, but denser maps. average: a 3x3 average pooling of stride 1 behind the last one, as in the authors'
+    v1. One branch for each of `rates` follows; their scores are added:
 
         3x3 with dilation `rate` to `hidden` channels ("fc6"), 1x1 to as many ("fc7"), 1x1 to the classes ("fc8")
 
-    with ReLU and dropout after the first two; score layers start at 0.01 times normal numbers. One rate of 12 is v1's
-    LargeFOV, 6, 12, 18, 24 are v2's atrous spatial pyramid pooling (ASPP-L). width: channels of the first convolution;
-    batch_norm: before each ReLU, for training from random weights.
+    with ReLU and dropout after the first two. Score layers start at 0.01 times standard normal values. One rate of 12
+    is v1's LargeFOV; 6, 12, 18, 24 are v2's atrous spatial pyramid pooling (ASPP-L). width: channels of the first
+    convolution; batch_norm: before each ReLU, for training from random weights.
 
     Reference: Chen et al. 2015, sec. 3.1, 3.2, table 2; Chen et al. 2017, sec. 3.1, 3.2, fig. 7; the authors'
     train.prototxt of DeepLab-LargeFOV and of DeepLabv2_VGG16.
@@ -86,7 +87,7 @@ class DeepLab(Layer):
         return self.scores_backward(self.enlarge.backward(dy, c_enlarge), c_scores)
 
     def scores(self, x, training=True):
-        """(scores (N, classes, h, w), cache), those of pixels 0, 8, 16, ... and, where 8 does not fit, one beyond."""
+        """(scores (N, classes, h, w), cache) of pixels 0, 8, 16, ..., and of one beyond where 8 does not fit."""
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         features, c_features = self.features.forward(x, training)
         parts, caches = zip(*(branch.forward(features, training) for branch in self.branches))
@@ -94,7 +95,7 @@ class DeepLab(Layer):
 
     def scores_backward(self, dy, cache):
         """The gradient of the images from that of `scores`."""
-        dfeatures = sum(branch.backward(dy, c) for branch, c in zip(self.branches, cache.branches))  # they fork
+        dfeatures = sum(branch.backward(dy, c) for branch, c in zip(self.branches, cache.branches))  # features fork
         return self.features.backward(dfeatures, cache.features)
 
 
@@ -112,13 +113,13 @@ def with_holes(layers: Sequential) -> list[Layer]:
 
 
 class DeepLabClassifier(RefinedClassifier):
-    """DeepLab with its loss. Option subsampled: it is that of every 8th pixel, where scores need no interpolation.
+    """DeepLab with its loss. Option subsampled: the loss of every 8th pixel, where scores need no interpolation.
 
     Reference: Chen et al. 2015, sec. 3.2 ("the output map (subsampled by 8 compared to the original image)").
     """
 
-    def loss(self, batch, rng: np.random.Generator):
-        if not self.hyperparameters["subsampled"]:
+    def loss(self, batch, rng: np.random.Generator, sampled=None):
+        if not self.options.subsampled:
             return super().loss(batch, rng)
         images, *maps = batch
         scores, c_scores = self.network.scores(images)
@@ -127,60 +128,99 @@ class DeepLabClassifier(RefinedClassifier):
         return {"pixels": pixels}, (c_scores, uncut_to(dlogits, scores.shape))
 
     def backward(self, cache):
-        if not self.hyperparameters["subsampled"]:
+        if not self.options.subsampled:
             return super().backward(cache)
         c_scores, dscores = cache
         return self.network.scores_backward(dscores, c_scores)
 
 
-# v2's, sec. 4.1.2, for both: "poly", 20,000 batches of 10 (19 epochs of VOC's 10,582 images), rate 0.001, momentum 0.9,
+@dataclass(frozen=True)
+class V1Options(RefinedOptions):
+    """DeepLab-CRF-LargeFOV; the CRF's values are those of the authors' vgg128_noup_pool3_20M_largewin3.
+
+    They were found by cross-validation.
+    """
+
+    short_side: int = 375
+    max_side: int = 500
+    mean: float | tuple[float, float, float] = (122.675, 116.669, 104.008)
+    std: float | tuple[float, float, float] = (1.0, 1.0, 1.0)
+    crf: bool = True
+    crf_bilateral: tuple[float, float, float] = (4.0, 121.0, 5.0)
+    rates: tuple[int, ...] = LARGE_FOV  # dilation of each branch's 3x3 convolution
+    width: int = 64  # channels of the first convolution
+    hidden: int = 1024  # channels of fc6 and fc7
+    dropout: float = 0.5  # behind fc6 and fc7
+    average: bool = True  # 3x3 average pooling behind the last convolution
+    batch_norm: bool = False  # before each ReLU
+    subsampled: bool = True  # the loss is that of every 8th pixel, or else of all
+
+
+@dataclass(frozen=True)
+class V2Options(V1Options):
+    """With ASPP-L; the CRF's values are those of the authors' DeepLabv2_VGG16, found by cross-validation."""
+
+    crf_gaussian: tuple[float, float] = (2.0, 2.0)
+    crf_bilateral: tuple[float, float, float] = (4.0, 65.0, 3.0)
+    rates: tuple[int, ...] = ASPP_L
+    average: bool = False
+
+
+@dataclass(frozen=True)
+class V1SmallOptions(V1Options):
+    """Narrow, with batch normalisation and the loss of all pixels, for generated scenes and CPUs."""
+
+    short_side: int = 128
+    max_side: int = 160
+    mean: float | tuple[float, float, float] = IMAGENET_MEAN
+    std: float | tuple[float, float, float] = IMAGENET_STD
+    crf: bool = False
+    crf_bilateral: tuple[float, float, float] = (5.0, 50.0, 10.0)
+    width: int = 8
+    hidden: int = 64
+    dropout: float = 0.1
+    batch_norm: bool = True
+    subsampled: bool = False
+
+
+@dataclass(frozen=True)
+class V2SmallOptions(V1SmallOptions):
+    """The same with atrous spatial pyramid pooling."""
+
+    rates: tuple[int, ...] = ASPP_L
+    average: bool = False
+
+
+# Both by v2's, sec. 4.1.2: "poly", 20,000 batches of 10 (19 epochs of VOC's 10,582 images), rate 0.001, momentum 0.9,
 # weight decay 0.0005. v1 itself (sec. 4) takes batches of 20 and divides the rate by 10 every 2,000 of 6,000 steps. In
-# both papers score layers learn ten times as fast; that all layers learn alike is ours.
+# both papers score layers learn ten times as fast; here all layers learn alike.
 RECIPE = {
     "data": "voc", "epochs": 19, "batch_size": 10, "lr": 0.001, "weight_decay": 0.0005, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "crop": [321, 321],
 }  # fmt: skip
 SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
-OWN = {
-    "width": 64, "hidden": 1024, "dropout": 0.5, "average": False, "batch_norm": False, "subsampled": True,
-    "short_side": 375, "max_side": 500, "mean": (122.675, 116.669, 104.008), "std": (1.0, 1.0, 1.0), "crf": True,
-}  # fmt: skip
-# The CRF's numbers (see refinement.py) in the authors' scripts, found by cross-validation: those of their
-# vgg128_noup_pool3_20M_largewin3, which is DeepLab-LargeFOV, and of DeepLabv2_VGG16.
-CRF_V1 = {"crf_gaussian": (3.0, 3.0), "crf_bilateral": (4.0, 121.0, 5.0)}
-CRF_V2 = {"crf_gaussian": (2.0, 2.0), "crf_bilateral": (4.0, 65.0, 3.0)}
-OWN_SMALL = OWN | {
-    "width": 8, "hidden": 64, "dropout": 0.1, "batch_norm": True, "subsampled": False, "short_side": 128,
-    "max_side": 160, "mean": OPTIONS["mean"], "std": OPTIONS["std"], "crf": False,
-}  # fmt: skip
+V1 = {"system": "DeepLab v1", "paper": "Chen et al. 2015, arXiv:1412.7062"}
+V2 = {"system": "DeepLab v2", "paper": "Chen et al. 2017, arXiv:1606.00915"}
+TINY_V1 = Tiny({"width": 2, "hidden": 3}, size=(32, 32))
+TINY_V2 = Tiny({"width": 2, "hidden": 3, "rates": [1, 2], "subsampled": False}, size=(32, 32))
+TINY_V2_SMALL = Tiny({"width": 2, "hidden": 3, "rates": [1, 2], "subsampled": True}, size=(32, 32))
 
 
-def _made(name, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | REFINEMENT | own)
-    words = ("rates", "width", "hidden", "dropout", "average", "batch_norm")
-    network = DeepLab(len(classes), **{word: options[word] for word in words}, rng=rng)
+@register(
+    "deeplab_v2_small", "segmentation", SMALL, options=V2SmallOptions, tiny=TINY_V2_SMALL,
+    figures="mIoU 0.897 on generated scenes", **V2,
+)  # fmt: skip
+@register("deeplab_v2", "segmentation", RECIPE, options=V2Options, tiny=TINY_V2, **V2)
+@register(
+    "deeplab_v1_small", "segmentation", SMALL, options=V1SmallOptions, tiny=TINY_V1,
+    figures="mIoU 0.874 on generated scenes", **V1,
+)  # fmt: skip
+@register("deeplab_v1", "segmentation", RECIPE, options=V1Options, tiny=TINY_V1, **V1)
+def deeplab(classes, options: V1Options, rng: np.random.Generator) -> DeepLabClassifier:
+    """DeepLab on VGG-16: v1 has 20,505,429 parameters for VOC's 21 classes, v2 37,877,652."""
+    o = options
+    network = DeepLab(
+        len(classes), o.rates, width=o.width, hidden=o.hidden, dropout=o.dropout, average=o.average,
+        batch_norm=o.batch_norm, rng=rng,
+    )  # fmt: skip
     return DeepLabClassifier(network, classes, options)
-
-
-@register("deeplab_v1", "segmentation", recipe=RECIPE)
-def deeplab_v1(classes, rng: np.random.Generator, **options) -> DeepLabClassifier:
-    """DeepLab-CRF-LargeFOV on VGG-16: 20,505,429 parameters for VOC's 21 classes."""
-    return _made("deeplab_v1", classes, rng, options, OWN | CRF_V1 | {"rates": LARGE_FOV, "average": True})
-
-
-@register("deeplab_v2", "segmentation", recipe=RECIPE)
-def deeplab_v2(classes, rng: np.random.Generator, **options) -> DeepLabClassifier:
-    """DeepLab v2 with ASPP-L on VGG-16: 37,877,652 parameters for VOC's 21 classes."""
-    return _made("deeplab_v2", classes, rng, options, OWN | CRF_V2 | {"rates": ASPP_L})
-
-
-@register("deeplab_v1_small", "segmentation", recipe=SMALL)
-def deeplab_v1_small(classes, rng: np.random.Generator, **options) -> DeepLabClassifier:
-    """A narrow DeepLab v1 with batch normalisation and the loss of all pixels, for generated scenes and CPUs."""
-    return _made("deeplab_v1_small", classes, rng, options, OWN_SMALL | {"rates": LARGE_FOV, "average": True})
-
-
-@register("deeplab_v2_small", "segmentation", recipe=SMALL)
-def deeplab_v2_small(classes, rng: np.random.Generator, **options) -> DeepLabClassifier:
-    """The same with atrous spatial pyramid pooling."""
-    return _made("deeplab_v2_small", classes, rng, options, OWN_SMALL | {"rates": ASPP_L})

@@ -1,20 +1,21 @@
 """DeepLab v3: a ResNet without its last strides, and atrous spatial pyramid pooling with the whole image beside it.
 
 Reference: Chen et al. 2017, Rethinking atrous convolution for semantic image segmentation, arXiv:1706.05587;
-torchvision.models.segmentation.deeplabv3_resnet50 (names and numbers of the network).
+torchvision.models.segmentation.deeplabv3_resnet50 (the names and sizes of the network).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from nn import AdaptiveAvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, ReLU, Sequential, Upsample2d
 from nn.layer import Layer, positive
 from vision.backbones.resnet import BLOCKS, ResNet
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.registry import Tiny, register
 from vision.segmentation.fcn_resnet import AuxiliaryClassifier, FCNResNet
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelOptions
 
 WITHOUT_STRIDE = {16: (False, False, True), 8: (False, True, True)}  # by output stride
 RATES = (6, 12, 18)  # at an output stride of 16; they double at 8 (sec. 3.3)
@@ -28,9 +29,9 @@ def conv_norm(in_channels: int, out_channels: int, kernel_size: int = 1, rate: i
 
 
 class ImagePooling(Sequential):
-    """y: relu(bn(conv1x1(mean of x over each plane))), the same at every place.    x (N, C, H, W), y (N, O, H, W).
+    """y = relu(bn(conv1x1(mean of x over each plane))), the same at every position.    x (N, C, H, W), y (N, O, H, W).
 
-    Batch normalisation sees one number for each image: training takes batches of at least two.
+    Batch normalisation sees one value of a channel for each image: training takes batches of at least two.
 
     Reference: Chen et al. 2017, sec. 3.3 (image-level features).
     """
@@ -82,8 +83,8 @@ class DeepLabV3(FCNResNet):
     """images (N, 3, H, W) to logits (N, classes, H, W); an FCNResNet with another classifier.
 
     ASPP to 4 width channels on layer4, 3x3 to as many, batch normalisation, ReLU, 1x1 to the classes, interpolation.
-    output_stride: 16 or 8 pixels a cell of layer4; `rates` are those at 16. multi_grid: see ResNet, (1, 2, 4) in the
-    paper's best, (1, 1, 1) in torchvision's. auxiliary: as in FCNResNet. Names and numbers are torchvision's.
+    output_stride: 16 or 8 pixels a cell of layer4; `rates` are those at 16. multi_grid: see ResNet; (1, 2, 4) in the
+    paper's best network, (1, 1, 1) in torchvision's. auxiliary: as in FCNResNet. Names are torchvision's.
     """
 
     smallest_batch = 2  # ImagePooling's
@@ -110,41 +111,66 @@ class DeepLabV3(FCNResNet):
             )
 
 
+@dataclass(frozen=True)
+class Options(PixelOptions):
+    """torchvision's network."""
+
+    short_side: int = 520
+    max_side: int = 1040
+    width: int = 64  # channels of the backbone's first convolution
+    blocks: tuple[int, ...] = BLOCKS["resnet50"]  # bottlenecks in each of its four stages
+    output_stride: Literal[16, 8] = 8  # pixels a cell of layer4
+    rates: tuple[int, ...] = RATES  # dilations of the pyramid at an output stride of 16
+    multi_grid: tuple[int, ...] = (1, 1, 1)  # factors of the dilations of layer4's first three blocks
+    auxiliary: bool = True  # whether a second classifier on layer3 has a loss, too
+    dropout: float = 0.5  # behind the pyramid
+
+
+@dataclass(frozen=True)
+class Options101(Options):
+    """On ResNet-101."""
+
+    blocks: tuple[int, ...] = BLOCKS["resnet101"]
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """Narrow, with one bottleneck a stage, for generated scenes and CPUs."""
+
+    short_side: int = 128
+    max_side: int = 160
+    width: int = 8
+    blocks: tuple[int, ...] = (1, 1, 1, 1)
+    auxiliary: bool = False
+    dropout: float = 0.1
+
+
 # Sec. 4: "poly", rate 0.007, batches of 16, crops of 513 x 513, 30,000 steps (45 epochs of VOC's 10,582 images).
 RECIPE = {
     "data": "voc", "epochs": 45, "batch_size": 16, "lr": 0.007, "weight_decay": 1e-4, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "crop": [513, 513],
 }  # fmt: skip
 SMALL = ON_SHAPES | {"epochs": 2}
-OWN = {
-    "width": 64, "blocks": BLOCKS["resnet50"], "output_stride": 8, "rates": RATES, "multi_grid": (1, 1, 1),
-    "auxiliary": True, "dropout": 0.5,
-}  # fmt: skip
+TABLE = {"system": "DeepLab v3", "paper": "Chen et al. 2017, arXiv:1706.05587"}
+TINY = Tiny({"width": 1, "blocks": [1, 1, 1, 1], "rates": [1]}, size=(32, 32))
+TINY_16 = Tiny({"width": 1, "blocks": [1, 1, 1, 1], "rates": [1], "output_stride": 16}, size=(32, 32))
+TINY_SMALL = Tiny({"width": 1, "rates": [1, 2]}, scenes=3)
 
 
-def _made(name, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | OWN | own)
-    network = DeepLabV3(len(classes), **{word: options[word] for word in OWN}, rng=rng)
+@register(
+    "deeplabv3_small", "segmentation", SMALL, options=SmallOptions, tiny=TINY_SMALL,
+    figures="mIoU 0.905 on generated scenes", **TABLE,
+)  # fmt: skip
+@register("deeplabv3_resnet101", "segmentation", RECIPE, options=Options101, tiny=TINY_16, **TABLE)
+@register("deeplabv3_resnet50", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
+def deeplab_v3(classes, options: Options, rng: np.random.Generator) -> AuxiliaryClassifier:
+    """torchvision's networks, whose checkpoints load with --pretrained.
+
+    For 21 classes 42,004,074 parameters on ResNet-50, 60,996,202 on ResNet-101.
+    """
+    o = options
+    network = DeepLabV3(
+        len(classes), width=o.width, blocks=o.blocks, output_stride=o.output_stride, rates=o.rates,
+        multi_grid=o.multi_grid, auxiliary=o.auxiliary, dropout=o.dropout, rng=rng,
+    )  # fmt: skip
     return AuxiliaryClassifier(network, classes, options)
-
-
-@register("deeplabv3_resnet50", "segmentation", recipe=RECIPE)
-def deeplabv3_resnet50(classes, rng: np.random.Generator, **options) -> AuxiliaryClassifier:
-    """torchvision's network: 42,004,074 parameters for 21 classes; its checkpoints load with --pretrained."""
-    return _made("deeplabv3_resnet50", classes, rng, options, {"short_side": 520, "max_side": 1040})
-
-
-@register("deeplabv3_resnet101", "segmentation", recipe=RECIPE)
-def deeplabv3_resnet101(classes, rng: np.random.Generator, **options) -> AuxiliaryClassifier:
-    """The same on ResNet-101: 60,996,202 parameters."""
-    own = {"blocks": BLOCKS["resnet101"], "short_side": 520, "max_side": 1040}
-    return _made("deeplabv3_resnet101", classes, rng, options, own)
-
-
-@register("deeplabv3_small", "segmentation", recipe=SMALL)
-def deeplabv3_small(classes, rng: np.random.Generator, **options) -> AuxiliaryClassifier:
-    """A narrow one with one bottleneck a stage, for generated scenes and CPUs."""
-    own = {
-        "width": 8, "blocks": (1, 1, 1, 1), "auxiliary": False, "dropout": 0.1, "short_side": 128, "max_side": 160
-    }  # fmt: skip
-    return _made("deeplabv3_small", classes, rng, options, own)

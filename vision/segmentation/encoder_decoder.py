@@ -1,4 +1,4 @@
-"""Down through convolutions and poolings, and the same way up again: what SegNet and DeconvNet share."""
+"""Encoder and decoder: down through convolutions and poolings, and up again. SegNet and DeconvNet share this."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,12 @@ import numpy as np
 from nn import BatchNorm2d, MaxPool2d, Sequential
 from nn.layer import Layer, check_shape
 from vision.backbones.vgg import POOL, VGG16
-from vision.segmentation.unpooling import Unpool2d
+from vision.segmentation.pixel_classifier import PixelNetwork
+from vision.segmentation.unpooling import Mode, Unpool2d
 
 
 def widened(width: int, depth: int = 5) -> list:
-    """The plan of VGG-16 up to its pooling number `depth`, width channels in place of 64, all others in proportion."""
+    """The plan of VGG-16 up to its pooling number `depth`, with width channels for 64, all others in proportion."""
     if not 1 <= depth <= 5:
         raise ValueError(f"widened: VGG-16 has 5 poolings, depth must be in 1 .. 5, got {depth}")
     plan = [step if step == POOL else step // 64 * width for step in (*VGG16, POOL)]
@@ -30,8 +31,8 @@ def blocks(features: Sequential) -> list[Sequential]:
 def mirrored(plan: Sequence) -> list[list[tuple[int, int]]]:
     """(inputs, outputs) of each convolution on the way up, block by block from the deepest.
 
-    A convolution of the plan from a to b channels has one from b to a as its image, in the opposite order; that of the
-    first one, which would give the 3 channels of an image, is left to the caller.
+    A convolution of the plan from a to b channels is mirrored by one from b to a, in the opposite order. The mirror of
+    the first one, which would give the 3 channels of an image, is left to the caller.
     """
     found, channels = [[]], None
     for step in plan:
@@ -44,14 +45,14 @@ def mirrored(plan: Sequence) -> list[list[tuple[int, int]]]:
 
 
 def block(pairs: Sequence[tuple[int, int]], layers: Callable[[int, int], Sequence[Layer]]) -> Sequential:
-    """One after another the layers that layers(inputs, outputs) makes."""
+    """The layers that layers(inputs, outputs) makes of each pair, one after another."""
     return Sequential(*(layer for pair in pairs for layer in layers(*pair)))
 
 
 def freeze_cancelled(layers: Sequential) -> Sequential:
-    """Layers, the biases that batch normalisation follows no longer trained: it subtracts them again.
+    """The layers; biases before a batch normalisation, which subtracts them again, are no longer trained.
 
-    Published weights of such nets have these biases, so they are here, too.
+    Published weights of such networks have these biases, so the networks here have them, too.
     """
     for layer, following in pairwise(layers):
         if isinstance(following, BatchNorm2d) and layer.bias is not None:
@@ -60,22 +61,22 @@ def freeze_cancelled(layers: Sequential) -> Sequential:
 
 
 def of_plain_vgg(arrays: Mapping[str, np.ndarray], features: Sequential) -> dict[str, np.ndarray]:
-    """Weights of a plain VGG by the numbers that its layers have in `features`, which may be batch-normalised.
+    """Weights of a plain VGG by the indices that its layers have in `features`, which may be batch-normalised.
 
-    features.28 of VGG-16, its last convolution, is features.40 of VGG-16 with batch normalisation. Layers that
-    `features` has not are left out, other names stay. Arrays with batch normalisation of their own (a vector
+    features.28 of VGG-16, its last convolution, is features.40 of VGG-16 with batch normalisation. Layers that are not
+    in `features` are left out, other names stay. Arrays that have batch normalisation themselves (a vector
     features.N.weight) come back as they are.
     """
     of_features = {name: re.fullmatch(r"features\.(\d+)\.(.+)", name) for name in arrays}
     if any(found and found[2] == "weight" and arrays[name].ndim == 1 for name, found in of_features.items()):
         return dict(arrays)
-    places = [i for i, layer in enumerate(features) if not isinstance(layer, BatchNorm2d)]
+    indices = [i for i, layer in enumerate(features) if not isinstance(layer, BatchNorm2d)]
     renamed = {}
     for name, found in of_features.items():
         if found is None:
             renamed[name] = arrays[name]
-        elif int(found[1]) < len(places):
-            renamed[f"features.{places[int(found[1])]}.{found[2]}"] = arrays[name]
+        elif int(found[1]) < len(indices):
+            renamed[f"features.{indices[int(found[1])]}.{found[2]}"] = arrays[name]
     return renamed
 
 
@@ -90,18 +91,18 @@ class Cache(NamedTuple):
     score: Any
 
 
-class EncoderDecoder(Layer):
+class EncoderDecoder(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W): encoders, a middle, decoders, a score layer.
 
-    After each encoder 2x2 max pooling, which rounds odd sizes up; before each decoder unpooling by `unpool` (see
-    Unpool2d) to the size that the encoder of the same level gave, in mode "max" to the very places its maxima had.
-    A subclass sets encoders (from the first), decoders (from the deepest), score and, if it has one, middle, and says
-    in `children` under which names their parameters go.
+    Each encoder is followed by 2x2 max pooling, which rounds odd sizes up. Each decoder follows unpooling by `unpool`
+    (see Unpool2d) to the size of its encoder's output; in mode "max" values go back to the positions of the maxima.
+    A subclass sets encoders (from the first), decoders (from the deepest), score and, if it has one, middle, and names
+    the parameters in `children`.
     """
 
     middle: Layer = Sequential()
 
-    def __init__(self, unpool: str):
+    def __init__(self, unpool: Mode):
         self.pool, self.unpool = MaxPool2d(2, ceil_mode=True, return_indices=True), Unpool2d(unpool)
 
     def forward(self, x, training=True):

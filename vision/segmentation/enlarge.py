@@ -1,19 +1,19 @@
-"""Coarse maps back at the size of the image: bilinear interpolation that knows which pixel each cell belongs to."""
+"""Coarse maps enlarged to the size of the image: bilinear interpolation that knows at which pixel each cell lies."""
 
 from nn import Upsample2d
 from nn.layer import Layer, positive
-from vision.segmentation.unpooling import cut_to, uncut_to
+from vision.segmentation.cropping import cut_to, uncut_to
 
 
 class Enlarge(Layer):
     """y: x, a map of one cell for every stride x stride pixels, interpolated at each pixel of an image.
 
-    x (N, C, h, w), y (N, C, *size): `y, cache = forward(x, size)`, size at most what the cells cover. Raises ValueError
-    for a larger one.
+    x (N, C, h, w), y (N, C, *size): `y, cache = forward(x, size)`. Raises ValueError for a size that the cells do not
+    cover.
 
-    cells: where cell i lies. "blocks": it stands for the pixels stride i .. stride (i + 1) - 1, as after 2x2 poolings
-    without padding; it covers all of them. "points": it lies at pixel stride i, as after 3x3 poolings with padding 1
-    and stride 2; the last cell is the last pixel covered.
+    cells: where cell i lies. "blocks": it covers the pixels stride i .. stride (i + 1) - 1 and lies at their centre, as
+    after 2x2 poolings without padding. "points": it lies at pixel stride i, as after 3x3 poolings with padding 1 and
+    stride 2; the last cell is the last pixel covered.
     """
 
     def __init__(self, stride: int, cells: str = "blocks"):

@@ -1,6 +1,6 @@
 """FCN-32s, FCN-16s, FCN-8s: a classifier turned into a network for images of any size, and skips for finer scores.
 
-Trained in stages, each net from the coarser one's weights (sec. 4.2); what is new starts so that nothing changes:
+Each network is trained from the coarser one's weights (sec. 4.2). What is new in it starts at 0 and changes nothing:
 
     python -m scripts.train --model fcn32s_small --run-dir runs/fcn32s
     python -m scripts.train --model fcn16s_small --pretrained runs/fcn32s --run-dir runs/fcn16s
@@ -10,23 +10,24 @@ Reference: Long, Shelhamer and Darrell 2015, Fully convolutional networks for se
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from nn import Conv2d, Dropout, MaxPool2d, ReLU, Sequential
 from nn.layer import Layer, positive
 from vision.backbones.vgg import VGG
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.registry import Tiny, register
 from vision.segmentation.encoder_decoder import freeze_cancelled, of_plain_vgg, widened
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelOptions
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
 
 SKIPS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}  # stride: whose scores are added, from the coarsest
-AROUND = 99  # zeros on each side of the image; with conv1_1's own padding of 1 the authors' pad: 100
-HALF_A_CELL = 16  # of stride 32: the outermost cells have their middle on the border, so that no pixel has but one
+AROUND = 99  # zeros around the image; with conv1_1's own padding of 1 this is the authors' pad: 100
+HALF_A_CELL = 16  # of stride 32: the outermost cells are centred on the border, so every pixel lies between two cells
 # Where the authors' crops begin: in the scores of pool4 and of pool3, and in the last map, by stride. Caffe looks for
-# the place whose window has the same middle.
+# the position whose window has the same centre.
 STARTS = {"pool4": 5, "pool3": 9, 32: 19, 16: 27, 8: 31}
 UPS = ("upscore2", "upscore_pool4")
 
@@ -34,17 +35,18 @@ UPS = ("upscore2", "upscore_pool4")
 class FCN(SkipNet):
     """images (N, 3, H, W) to logits (N, classes, H, W): scores at a stride of 32, 16 or 8 pixels, interpolated.
 
-    VGG-16's layers stand in `features` and `classifier` under torchvision's numbers; fc6 is a 7x7 and fc7 a 1x1
-    convolution, with dropout (fig. 2), and classifier.6 a 1x1 convolution to the scores, which are enlarged twice by
-    upscore2 and added to score_pool4's, these by upscore_pool4 and added to score_pool3's (fig. 3); at last
+    `features` and `classifier` hold VGG-16's layers under torchvision's indices. fc6 is a 7x7 and fc7 a 1x1
+    convolution, with dropout (fig. 2); classifier.6 is a 1x1 convolution to the scores. upscore2 enlarges these twice,
+    and score_pool4's are added; upscore_pool4 enlarges the sum, and score_pool3's are added (fig. 3). At last
     upscore32, upscore16 or upscore8 goes to the size of the images. Transposed convolutions start as bilinear
-    interpolation; upscore2 and upscore_pool4 learn, the last one stays unless learn_last (sec. 4.3; 3.3). Score layers
-    start at score_std times normal numbers, 0 in the paper.
+    interpolation; upscore2 and upscore_pool4 learn, the last one is fixed unless learn_last (sec. 4.3; 3.3). Score
+    layers start at score_std times standard normal values, 0 in the paper.
 
-    padding: "published" puts 99 zeros round the image, so that fc6, which has none, always sees 7x7 cells, and cuts all
-    maps to fit (the authors' net.py); "same" puts 16 there, pads fc6 by 3 and saves the work on the other zeros.
-    Poolings round odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm: before
-    each ReLU of `features` (vgg16_bn's numbers), for training from random weights: "not feasible", says the paper.
+    padding: "published" puts 99 zeros around the image, so that fc6, which has none, always sees 7x7 cells, and cuts
+    all maps to fit (the authors' net.py); "same" puts 16 zeros there, pads fc6 by 3 and saves the work on the other
+    zeros. Poolings round odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm:
+    before each ReLU of `features` (vgg16_bn's indices), for training from random weights: "not feasible", says the
+    paper.
     """
 
     def __init__(
@@ -83,26 +85,26 @@ class FCN(SkipNet):
         return [self.features[: ends[2]], self.features[ends[2] : ends[3]], self.features[ends[3] :]]
 
     def children(self):
-        """By the names of the authors' net.py, but for `features` and `classifier`, which have torchvision's."""
+        """By the names of the authors' net.py; `features` and `classifier` have torchvision's."""
         yield from (("features", self.features), ("classifier", self.classifier))
         yield from zip(self.names, (*self.skips, *self.ups, self.final))
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Weights of a VGG-16, with batch normalisation or without, as this net takes them: see convolutional."""
+        """Weights of a VGG-16, with batch normalisation or without, as this network takes them: see convolutional."""
         return convolutional(of_plain_vgg(arrays, self.features))
 
 
 def rounding_up(layer: Layer) -> Layer:
-    """The layer, a 2x2 pooling as one that rounds odd sizes up, which is Caffe's way."""
+    """The layer; a 2x2 pooling as one that rounds odd sizes up, which is Caffe's way."""
     return MaxPool2d(2, ceil_mode=True) if isinstance(layer, MaxPool2d) else layer
 
 
 def convolutional(arrays: Mapping[str, np.ndarray], kernel: int = 7) -> dict[str, np.ndarray]:
-    """The weights of a classifier, fully connected ones turned into convolutions; all else as it is.
+    """The weights of a classifier, fully connected ones turned into convolutions; all others as they are.
 
-    (O, C kernel^2) of classifier.0 becomes (O, C, kernel, kernel), (O, I) of the other layers (O, I, 1, 1): the same
-    numbers in the same order, since the cells that a fully connected layer sees come channel by channel (fig. 2). One
-    whose inputs kernel^2 does not divide, of another net, stays as it is.
+    (O, C kernel^2) of classifier.0 becomes (O, C, kernel, kernel), (O, I) of the other layers (O, I, 1, 1). The
+    elements keep their order, since a fully connected layer sees its cells channel by channel (fig. 2). A weight whose
+    inputs kernel^2 does not divide belongs to another network and stays as it is.
     """
 
     def turned(name, array):
@@ -115,71 +117,87 @@ def convolutional(arrays: Mapping[str, np.ndarray], kernel: int = 7) -> dict[str
 
 
 def _score(channels, classes, std, rng):
-    """A 1x1 convolution to the scores of the classes; its weights start at std times normal numbers."""
+    """A 1x1 convolution to the scores of the classes; its weights start at std times standard normal values."""
     layer = Conv2d(channels, classes, 1, rng=rng)
     layer.weight.value[...] = std * rng.standard_normal(layer.weight.value.shape)
     return layer
 
 
-# Sec. 4.3: batches of 20, rate 1e-4, no class balancing; sec. 4.1: at least 175 epochs. Biases learn twice as fast
-# there; FCN-16s and FCN-8s start with a hundredth of the rate.
+@dataclass(frozen=True)
+class Options(PixelOptions):
+    """The published networks. mean and std are those of torchvision's VGG-16; the paper's std is 1."""
+
+    short_side: int = 375
+    max_side: int = 500
+    width: int = 64  # channels of the first convolution
+    hidden: int = 4096  # channels of fc6 and fc7
+    dropout: float = 0.5  # behind fc6 and fc7
+    padding: Literal["published", "same"] = "published"  # zeros around the image: 99, or 16 with 3 in fc6
+    batch_norm: bool = False  # before each ReLU of the features
+    score_std: float = 0.0  # score layers start at this times standard normal values
+    learn_last: bool = False  # whether the last interpolation learns
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """Scenes are shown four times as large: a cell of FCN-32s is then 8 of their pixels, and things have 14 to 30."""
+
+    short_side: int = 256
+    max_side: int = 320
+    width: int = 8
+    hidden: int = 64
+    dropout: float = 0.1
+    padding: Literal["published", "same"] = "same"
+    batch_norm: bool = True
+
+
+# Sec. 4.3: batches of 20, rate 1e-4, no class balancing; sec. 4.1: at least 175 epochs. There biases learn twice as
+# fast, and FCN-16s and FCN-8s start with a hundredth of the rate.
 RECIPE = {
     "data": "voc", "epochs": 175, "batch_size": 20, "lr": 1e-4, "weight_decay": 0.0005, "schedule": "constant",
     "warm_up": 0, "clip_norm": 0.0,
 }  # fmt: skip
 FINER = RECIPE | {"lr": 1e-6}
-# From random weights and with batch normalisation, a run of minutes, shorter for the finer nets. Scenes are shown to
-# them four times as large: a cell of FCN-32s is then 8 of their pixels, and things have 14 to 30.
+# From random weights and with batch normalisation: a run of minutes, shorter for the finer networks.
 SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
 SMALL_FINER = SMALL | {"epochs": 1, "shapes_train": 4000, "lr": 0.001}
-# mean and std, of all models in OPTIONS, are those of torchvision's VGG-16; the paper's std is 1.
-OWN = {
-    "width": 64, "hidden": 4096, "dropout": 0.5, "padding": "published", "batch_norm": False, "score_std": 0.0,
-    "learn_last": False, "short_side": 375, "max_side": 500,
-}  # fmt: skip
-OWN_SMALL = OWN | {
-    "width": 8, "hidden": 64, "dropout": 0.1, "padding": "same", "batch_norm": True, "short_side": 256, "max_side": 320,
-}  # fmt: skip
+TABLE = {"system": "FCN", "paper": "Long et al. 2015, arXiv:1411.4038"}
+TINY = Tiny({"width": 1, "hidden": 3, "padding": "same", "score_std": 0.3}, scenes=1, size=(32, 32))
+TINY_8 = Tiny({"width": 1, "hidden": 3, "batch_norm": True, "score_std": 0.3}, scenes=1, size=(32, 32))
+TINY_SMALL = Tiny({"width": 2, "hidden": 3, "score_std": 0.3}, scenes=1, size=(32, 32))
 
 
-def _made(name, stride, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | own)
-    words = ("width", "hidden", "dropout", "padding", "batch_norm", "score_std", "learn_last")
-    network = FCN(len(classes), stride, **{word: options[word] for word in words}, rng=rng)
+def _made(stride, classes, options, rng):
+    o = options
+    network = FCN(
+        len(classes), stride, width=o.width, hidden=o.hidden, dropout=o.dropout, padding=o.padding,
+        batch_norm=o.batch_norm, score_std=o.score_std, learn_last=o.learn_last, rng=rng,
+    )  # fmt: skip
     return PixelClassifier(network, classes, options)
 
 
-@register("fcn32s", "segmentation", recipe=RECIPE)
-def fcn32s(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """FCN-32s on VGG-16: 134,346,581 parameters for VOC's 21 classes."""
-    return _made("fcn32s", 32, classes, rng, options, OWN)
+@register("fcn32s_small", "segmentation", SMALL, options=SmallOptions, tiny=TINY_SMALL, **TABLE)
+@register("fcn32s", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
+def fcn32s(classes, options: Options, rng: np.random.Generator) -> PixelClassifier:
+    """FCN-32s on VGG-16: 134,346,581 parameters for VOC's 21 classes. Small: narrow, with batch normalisation."""
+    return _made(32, classes, options, rng)
 
 
-@register("fcn16s", "segmentation", recipe=FINER | {"after": "fcn32s"})
-def fcn16s(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """FCN-16s on VGG-16; start from an FCN-32s."""
-    return _made("fcn16s", 16, classes, rng, options, OWN)
+@register(
+    "fcn16s_small", "segmentation", SMALL_FINER | {"after": "fcn32s_small"}, options=SmallOptions, tiny=TINY_SMALL,
+    **TABLE,
+)  # fmt: skip
+@register("fcn16s", "segmentation", FINER | {"after": "fcn32s"}, options=Options, tiny=TINY, **TABLE)
+def fcn16s(classes, options: Options, rng: np.random.Generator) -> PixelClassifier:
+    """The same with a skip from pool4; start from an FCN-32s."""
+    return _made(16, classes, options, rng)
 
 
-@register("fcn8s", "segmentation", recipe=FINER | {"after": "fcn16s"})
-def fcn8s(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """FCN-8s on VGG-16; start from an FCN-16s."""
-    return _made("fcn8s", 8, classes, rng, options, OWN)
-
-
-@register("fcn32s_small", "segmentation", recipe=SMALL)
-def fcn32s_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """A narrow FCN-32s with batch normalisation, for generated scenes and CPUs."""
-    return _made("fcn32s_small", 32, classes, rng, options, OWN_SMALL)
-
-
-@register("fcn16s_small", "segmentation", recipe=SMALL_FINER | {"after": "fcn32s_small"})
-def fcn16s_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """The same with a skip from pool4."""
-    return _made("fcn16s_small", 16, classes, rng, options, OWN_SMALL)
-
-
-@register("fcn8s_small", "segmentation", recipe=SMALL_FINER | {"after": "fcn16s_small"})
-def fcn8s_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """The same with skips from pool4 and from pool3."""
-    return _made("fcn8s_small", 8, classes, rng, options, OWN_SMALL)
+@register(
+    "fcn8s_small", "segmentation", SMALL_FINER | {"after": "fcn16s_small"}, options=SmallOptions, tiny=TINY_SMALL,
+    figures="mIoU 0.928 on generated scenes", **TABLE,
+)  # fmt: skip
+@register("fcn8s", "segmentation", FINER | {"after": "fcn16s"}, options=Options, tiny=TINY_8, **TABLE)
+def fcn8s(classes, options: Options, rng: np.random.Generator) -> PixelClassifier:
+    """The same with skips from pool4 and from pool3; start from an FCN-16s."""
+    return _made(8, classes, options, rng)

@@ -4,22 +4,22 @@ Reference: Long et al. 2015, arXiv:1411.4038 (the idea); torchvision.models.segm
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential, Upsample2d
-from nn.layer import Layer, check_shape
+from nn.layer import check_shape
 from vision.backbones.resnet import BLOCKS, ResNet
-from vision.classification.classifier import complete
-from vision.registry import register
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.registry import Tiny, register
+from vision.segmentation.pixel_classifier import PixelClassifier, PixelNetwork, PixelOptions
 
-OF_AUXILIARY = 0.5  # the weight of its loss, as in torchvision's references/segmentation
+AUXILIARY_WEIGHT = 0.5  # of the auxiliary loss, as in torchvision's references/segmentation
 
 
 class Cache(NamedTuple):
-    """The caches of the layers, and the sizes of the scores before interpolation."""
+    """The caches of the layers; up and auxiliary_up are each a layer and its cache."""
 
     backbone: Any
     head: Any
@@ -28,12 +28,12 @@ class Cache(NamedTuple):
     auxiliary_up: Any
 
 
-class FCNResNet(Layer):
+class FCNResNet(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W); `scores` gives those of the auxiliary head, too.
 
-    backbone: a ResNet whose last two stages have dilations for strides; classifier: 3x3 to a quarter of the channels,
-    batch normalisation, ReLU, dropout 0.1, 1x1 to the scores; auxiliary: whether there is a second one on layer3, for
-    the loss alone. Names and numbers are torchvision's (aux_classifier.0.weight, ...), so that its checkpoints fit.
+    backbone: a ResNet whose last two stages have dilations for strides. classifier: 3x3 to a quarter of the channels,
+    batch normalisation, ReLU, dropout 0.1, 1x1 to the scores. auxiliary: whether there is a second one on layer3, for
+    the loss alone. Names are torchvision's (aux_classifier.0.weight, ...), so that its checkpoints fit.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FCNResNet(Layer):
         self.aux_classifier = head(16 * width) if auxiliary else None
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Weights of torchvision's ResNet classifiers under the backbone's names; those of a whole net as they are."""
+        """Weights of torchvision's ResNet classifiers under the backbone's names; those of a whole network as are."""
         whole = any(name.startswith("backbone.") for name in arrays)
         return {name if whole else f"backbone.{name}": array for name, array in arrays.items()}
 
@@ -97,23 +97,34 @@ class AuxiliaryCache(NamedTuple):
 class AuxiliaryClassifier(PixelClassifier):
     """A network with two `scores` (N, C, H, W): {pixels, auxiliary}, the latter's cross-entropy times 0.5."""
 
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled=None):
         images, labels, *weights = batch
         (logits, auxiliary), c_network = self.network.scores(images)
         pixels, dlogits = self.pixel_loss(logits, labels, *weights)
         if auxiliary is None:
             return {"pixels": pixels}, AuxiliaryCache(c_network, (dlogits, None))
         value, dauxiliary = self.pixel_loss(auxiliary, labels, *weights)
-        losses = {"pixels": pixels, "auxiliary": OF_AUXILIARY * value}
-        return losses, AuxiliaryCache(c_network, (dlogits, OF_AUXILIARY * dauxiliary))
+        losses = {"pixels": pixels, "auxiliary": AUXILIARY_WEIGHT * value}
+        return losses, AuxiliaryCache(c_network, (dlogits, AUXILIARY_WEIGHT * dauxiliary))
 
     def backward(self, cache: AuxiliaryCache):
         return self.network.scores_backward(cache.dscores, cache.network)
 
 
+@dataclass(frozen=True)
+class Options(PixelOptions):
+    """torchvision's network."""
+
+    short_side: int = 520
+    max_side: int = 1040
+    width: int = 64  # channels of the backbone's first convolution
+    blocks: tuple[int, ...] = BLOCKS["resnet50"]  # bottlenecks in each of its four stages
+    auxiliary: bool = True  # whether a second classifier on layer3 has a loss, too
+
+
 # torchvision's references/segmentation/train.py: 30 epochs, batches of 4 on each of 8 GPUs, rate 0.02, 480 x 480 pixels
 # cut from pictures whose shorter side is 520 times 0.5 to 2. The auxiliary head has ten times the rate there, here the
-# same. Those are epochs of COCO's 118,287 pictures, less the ones without VOC's classes, dozens of times VOC's 1,464:
+# same. Those are epochs of COCO's 118,287 pictures, without those that lack VOC's classes, dozens of times VOC's 1,464:
 # as many batches of VOC take as many times the epochs.
 RECIPE = {
     "data": "voc", "epochs": 30, "batch_size": 32, "lr": 0.02, "weight_decay": 1e-4, "schedule": "polynomial",
@@ -121,10 +132,11 @@ RECIPE = {
 }  # fmt: skip
 
 
-@register("fcn_resnet50", "segmentation", recipe=RECIPE)
-def fcn_resnet50(classes, rng: np.random.Generator, **options) -> AuxiliaryClassifier:
+@register(
+    "fcn_resnet50", "segmentation", RECIPE, options=Options, tiny=Tiny({"width": 1, "blocks": [1] * 4}, size=(32, 32)),
+    system="FCN", paper="Long et al. 2015, arXiv:1411.4038",
+)  # fmt: skip
+def fcn_resnet50(classes, options: Options, rng: np.random.Generator) -> AuxiliaryClassifier:
     """torchvision's fcn_resnet50: 35,322,218 parameters for 21 classes; its checkpoints load with --pretrained."""
-    own = {"width": 64, "blocks": list(BLOCKS["resnet50"]), "auxiliary": True, "short_side": 520, "max_side": 1040}
-    options = complete("fcn_resnet50", options, **OPTIONS | own)
-    sizes = {name: options[name] for name in ("width", "blocks", "auxiliary")}
-    return AuxiliaryClassifier(FCNResNet(len(classes), **sizes, rng=rng), classes, options)
+    network = FCNResNet(len(classes), options.width, options.blocks, options.auxiliary, rng=rng)
+    return AuxiliaryClassifier(network, classes, options)

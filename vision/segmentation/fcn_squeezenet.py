@@ -4,28 +4,29 @@ Reference: Long et al. 2015, arXiv:1411.4038, sec. 4.1 (any classifier can be tu
 GoogLeNet); Iandola et al. 2016, arXiv:1602.07360.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, Dropout, Sequential
 from nn.layer import positive
-from vision.classification.classifier import complete
 from vision.classification.squeezenet import SqueezeNet
-from vision.registry import register
-from vision.segmentation.pixel_classifier import OPTIONS, PixelClassifier
+from vision.registry import Tiny, register
+from vision.segmentation.pixel_classifier import PixelClassifier, PixelOptions
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
 
-AROUND = 16  # zeros on each side of the image: no interpolation inside lacks a neighbour
-# Pixel 4 i + 5 is the middle of what a cell i of stride 4 sees, 8 i + 9 and 16 i + 17 those of stride 8 and 16; between
-# them go kernels of 3 without padding, in which output 2 i + 1 is the middle of input i, and the last one, of 7, has it
-# at 4 i + 3: output o is pixel o + 2.
+AROUND = 16  # zeros around the image: no interpolation inside it lacks a neighbour
+# Pixel 4 i + 5 is the centre of what a cell i of stride 4 sees, 8 i + 9 and 16 i + 17 are those of stride 8 and 16.
+# Between them lie kernels of 3 without padding, in which output 2 i + 1 is the centre of input i; the last kernel, of
+# 7, has it at 4 i + 3: output o is pixel o + 2.
 START = AROUND - 2
 
 
 class FCNSqueezeNet(SkipNet):
     """images (N, 3, H, W) to logits (N, classes, H, W): scores at strides of 16, 8 and 4, added, and interpolated.
 
-    SqueezeNet's layers, all but its last convolution, stand in `features` under torchvision's numbers, so that weights
-    of its squeezenet1_0 fit. Scores are 1x1 convolutions of fire9 (with dropout), fire8 and fire4 after batch
+    `features` holds SqueezeNet's layers, all but its last convolution, under torchvision's indices, so that weights of
+    its squeezenet1_0 fit. Scores are 1x1 convolutions of fire9 (with dropout), fire8 and fire4 after batch
     normalisation, which brings the three, some tens with the published weights, to one scale. width: see SqueezeNet.
     """
 
@@ -51,6 +52,18 @@ class FCNSqueezeNet(SkipNet):
         yield from zip(names, (*self.skips, *self.ups))
 
 
+@dataclass(frozen=True)
+class Options(PixelOptions):
+    """Colours are those of the published SqueezeNet: pixels only lose their mean."""
+
+    short_side: int = 180
+    max_side: int = 240
+    mean: float | tuple[float, float, float] = (123, 117, 104)
+    std: float | tuple[float, float, float] = (1, 1, 1)
+    width: int = 16  # squeeze channels of the first Fire module
+    dropout: float = 0.5  # before the scores of fire9
+
+
 # Published weights need a low rate; from random ones --lr 0.002 learns faster.
 RECIPE = {
     "data": "camvid", "epochs": 60, "batch_size": 4, "optimiser": "adam", "lr": 0.0005, "weight_decay": 0.0,
@@ -58,13 +71,11 @@ RECIPE = {
 }  # fmt: skip
 
 
-@register("fcn_squeezenet", "segmentation", recipe=RECIPE)
-def fcn_squeezenet(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+@register(
+    "fcn_squeezenet", "segmentation", RECIPE, options=Options, tiny=Tiny({"width": 2}, scenes=1, size=(32, 32)),
+    system="FCN", paper="Long et al. 2015, arXiv:1411.4038",
+)  # fmt: skip
+def fcn_squeezenet(classes, options: Options, rng: np.random.Generator) -> PixelClassifier:
     """FCN-4s on SqueezeNet 1.0; give its published weights with --pretrained."""
-    options = complete(
-        "fcn_squeezenet", options, **OPTIONS | {
-            "width": 16, "dropout": 0.5, "short_side": 180, "max_side": 240, "mean": (123, 117, 104), "std": (1, 1, 1),
-        }
-    )  # fmt: skip
-    network = FCNSqueezeNet(len(classes), options["width"], options["dropout"], rng=rng)
+    network = FCNSqueezeNet(len(classes), options.width, options.dropout, rng=rng)
     return PixelClassifier(network, classes, options)

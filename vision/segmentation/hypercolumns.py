@@ -4,23 +4,24 @@ Reference: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
-from nn.layer import Layer, check_shape, positive
+from nn.layer import check_shape, positive
 from vision.backbones.vgg import VGG
-from vision.classification.classifier import complete
-from vision.registry import register
+from vision.preprocess import IMAGENET_STD
+from vision.registry import Tiny, register
 from vision.segmentation.encoder_decoder import freeze_cancelled, widened
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.fcn import convolutional, rounding_up
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
-from vision.segmentation.refinement import REFINEMENT, RefinedClassifier
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
+from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 
-PUBLISHED = ("pool2", "conv4", "fc7")  # of AlexNet in the paper; here what has these names in VGG-16
+PUBLISHED = ("pool2", "conv4", "fc7")  # of AlexNet in the paper; here the layers of these names in VGG-16
 
 
 class Cache(NamedTuple):
@@ -31,19 +32,19 @@ class Cache(NamedTuple):
     enlarge: list
 
 
-class Hypercolumns(Layer):
+class Hypercolumns(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W): linear in the stacked, interpolated outputs of `taps`.
 
         logits = b + W [up(h_1); up(h_2); ...] = sum over taps of up(W_t h_t + b_t)
 
-    Interpolation and a 1x1 convolution commute, as one works on places and the other on channels; so only the few
-    channels of the scores are enlarged, and the stack, thousands of channels at every pixel, is never built (sec. 3).
-    There is one classifier for all places: those of the paper, in a grid over a box, are for objects in boxes.
+    Interpolation and a 1x1 convolution commute, as one mixes positions and the other channels. So only the few channels
+    of the scores are enlarged, and the stack, thousands of channels at every pixel, is never built (sec. 3). All
+    positions have one classifier; the paper's grid of classifiers over a box is for objects in boxes.
 
     taps: names in the order of the network, conv1 .. conv5 (the last ReLU of a block of VGG-16), pool1 .. pool5, fc6
-    and fc7 (7x7, then 1x1, `hidden` channels, dropout). `features` and `classifier` have torchvision's numbers. What
-    lies above the last tap is left out. width: channels of the first convolution. batch_norm: before each ReLU, and of
-    each tap, so that all depths are of one scale. Raises ValueError for other taps, or in another order.
+    and fc7 (7x7, then 1x1, `hidden` channels, dropout). `features` and `classifier` have torchvision's indices. Layers
+    above the last tap are left out. width: channels of the first convolution. batch_norm: before each ReLU, and of
+    each tap, so that all depths have one scale. Raises ValueError for other taps, or another order.
 
     Reference: Hariharan et al. 2015, arXiv:1411.5752, sec. 3.
     """
@@ -76,7 +77,7 @@ class Hypercolumns(Layer):
         self.enlarge = [Enlarge(_stride(name)) for name in taps]
 
     def children(self):
-        """features and classifier by torchvision's numbers, scores by the names of the taps."""
+        """features and classifier by torchvision's indices, scores by the names of the taps."""
         yield from (("features", self.features), ("classifier", self.classifier))
         yield from ((f"score_{name}", score) for name, score in zip(self.taps, self.scores))
 
@@ -101,7 +102,7 @@ class Hypercolumns(Layer):
         return dx
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A classifier's weights as this net takes them."""
+        """A classifier's weights as this network takes them."""
         return convolutional(arrays)
 
 
@@ -117,36 +118,53 @@ def _stride(name):
     return 2 ** (5 if name.startswith("fc") else int(name[-1]) - name.startswith("conv"))
 
 
+@dataclass(frozen=True)
+class Options(RefinedOptions):
+    """VGG-16's pool2, conv4_3 and fc7."""
+
+    short_side: int = 375
+    max_side: int = 500
+    std: float | tuple[float, float, float] = (1.0, 1.0, 1.0)
+    taps: tuple[str, ...] = PUBLISHED  # layers that are classified: conv1 .. conv5, pool1 .. pool5, fc6, fc7
+    width: int = 64  # channels of the first convolution
+    hidden: int = 4096  # channels of fc6 and fc7
+    dropout: float = 0.5  # behind fc6 and fc7
+    batch_norm: bool = False  # before each ReLU, and of each tap
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """One map of every size, narrow, with batch normalisation, for generated scenes and CPUs."""
+
+    short_side: int = 64
+    max_side: int = 80
+    std: float | tuple[float, float, float] = IMAGENET_STD
+    taps: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc7")
+    width: int = 8
+    hidden: int = 64
+    dropout: float = 0.1
+    batch_norm: bool = True
+
+
 # For a start from the weights of a classifier (--pretrained); the paper fine-tunes a detector's, on boxes.
 RECIPE = {
     "data": "voc", "epochs": 50, "batch_size": 10, "lr": 0.001, "weight_decay": 0.0005, "schedule": "polynomial",
     "warm_up": 0, "crop": [321, 321],
 }  # fmt: skip
-SMALL = ON_SHAPES
-OWN = {
-    "taps": PUBLISHED, "width": 64, "hidden": 4096, "dropout": 0.5, "batch_norm": False, "short_side": 375,
-    "max_side": 500, "std": (1.0, 1.0, 1.0),
-}  # fmt: skip
+TABLE = {"system": "Hypercolumns", "paper": "Hariharan et al. 2015, arXiv:1411.5752"}
+TINY = Tiny({"width": 1, "hidden": 3}, scenes=1)
+TINY_SMALL = Tiny({"width": 1, "hidden": 3, "taps": ["conv1", "pool2", "conv4"]}, scenes=1)
 
 
-def _made(name, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | REFINEMENT | own)
-    words = ("taps", "width", "hidden", "dropout", "batch_norm")
-    network = Hypercolumns(len(classes), **{word: options[word] for word in words}, rng=rng)
+@register(
+    "hypercolumns_small", "segmentation", ON_SHAPES, options=SmallOptions, tiny=TINY_SMALL,
+    figures="mIoU 0.913 on generated scenes", **TABLE,
+)  # fmt: skip
+@register("hypercolumns", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
+def hypercolumns(classes, options: Options, rng: np.random.Generator) -> RefinedClassifier:
+    """Hypercolumns of VGG-16."""
+    o = options
+    network = Hypercolumns(
+        len(classes), o.taps, width=o.width, hidden=o.hidden, dropout=o.dropout, batch_norm=o.batch_norm, rng=rng
+    )  # fmt: skip
     return RefinedClassifier(network, classes, options)
-
-
-@register("hypercolumns", "segmentation", recipe=RECIPE)
-def hypercolumns(classes, rng: np.random.Generator, **options) -> RefinedClassifier:
-    """Hypercolumns of VGG-16's pool2, conv4_3 and fc7."""
-    return _made("hypercolumns", classes, rng, options, OWN)
-
-
-@register("hypercolumns_small", "segmentation", recipe=SMALL)
-def hypercolumns_small(classes, rng: np.random.Generator, **options) -> RefinedClassifier:
-    """Narrow ones of one map of every size, with batch normalisation, for generated scenes and CPUs."""
-    own = {
-        "taps": ("conv1", "conv2", "conv3", "conv4", "conv5", "fc7"), "width": 8, "hidden": 64, "dropout": 0.1,
-        "batch_norm": True, "short_side": 64, "max_side": 80, "std": OPTIONS["std"],
-    }  # fmt: skip
-    return _made("hypercolumns_small", classes, rng, options, OWN | own)

@@ -1,4 +1,4 @@
-"""What a multi-scale network sees: bands of a Laplacian pyramid, each pixel measured against those around it."""
+"""The input of a multi-scale network: bands of a Laplacian pyramid, each pixel normalised by those around it."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from vision.segmentation.enlarge import Enlarge
 
 
 class LaplacianPyramid(Layer):
-    """[band 0, band 1, ...]: what each level of a Gaussian pyramid has more than the next one enlarged; last, its top.
+    """[band 0, band 1, ...]: each level of a Gaussian pyramid minus the next one enlarged; the last band is its top.
 
-    x (N, C, H, W), band s (N, C, ceil(H / 2^s), ceil(W / 2^s)). g_0 = x, g_{s+1} = every second place of g_s blurred by
+    x (N, C, H, W), band s (N, C, ceil(H / 2^s), ceil(W / 2^s)). g_0 = x, g_{s+1} = every second pixel of g_s blurred by
     (1, 3, 3, 1) / 8 along both axes, band s = g_s - enlarged(g_{s+1}). The kernel is even, so a pixel of g_{s+1} lies
     in the middle of 2 x 2 of g_s, as behind a 2x2 pooling. backward takes the list of the bands' gradients.
 
@@ -52,7 +52,7 @@ def halving(n: int) -> np.ndarray:
 class LocalContrastNorm(Layer):
     """y = (x - m) / sqrt(v + eps), m and v the mean and the variance of x around each pixel.    x, y (N, C, H, W).
 
-    They are taken over the size x size pixels around, as many as lie inside, each channel by itself.
+    Both are over the size x size pixels around, as many as lie inside, in each channel by itself.
 
     Reference: Farabet et al. 2013, sec. 5 (zero mean and unit standard deviation in 15 x 15 patches).
     """
@@ -80,6 +80,6 @@ class LocalContrastNorm(Layer):
         return dy * scale + resample(dm, rows, cols) + 2 * x * resample(dv, rows, cols)
 
     def _means(self, n):
-        """(n, n): row i takes the mean of the places around i."""
+        """(n, n): row i takes the mean of the positions around i."""
         near = abs(np.arange(n)[:, None] - np.arange(n)) <= self.size // 2
         return near / near.sum(axis=1, keepdims=True)

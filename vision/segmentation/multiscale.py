@@ -4,20 +4,20 @@ Reference: Farabet, Couprie, Najman and LeCun 2013, Learning hierarchical featur
 on Pattern Analysis and Machine Intelligence 35 (8), doi:10.1109/TPAMI.2012.231.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nn import Conv2d, MaxPool2d, Sequential, Tanh
 from nn.dispatch import array_module
-from nn.layer import Layer, check_shape, positive
-from vision.classification.classifier import complete
-from vision.registry import register
+from nn.layer import check_shape, positive
+from vision.registry import Tiny, register
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.laplacian_pyramid import LaplacianPyramid, LocalContrastNorm
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
-from vision.segmentation.refinement import REFINEMENT, RefinedClassifier
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
+from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 
 
 class Cache(NamedTuple):
@@ -31,21 +31,21 @@ class Cache(NamedTuple):
     last: Any
 
 
-class MultiScaleNet(Layer):
+class MultiScaleNet(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W).
 
-    Each band of a Laplacian pyramid of `scales` levels is normalised locally and goes through one and the same network:
-    k x k to `width` channels, tanh, 2x2 max pooling, k x k to 4 width, tanh, 2x2 max pooling, k x k to 16 width; k =
-    kernel_size, zeros around. The maps of the coarser bands are enlarged to the finest one's size and stand beside it:
-    16 width scales numbers for every 4 x 4 pixels; where k = 7 those of the coarsest band depend on a square of the
-    image with sides of 46 2^(scales - 1) pixels. Two 1x1 convolutions with `hidden` channels and tanh between classify
-    them; the scores are enlarged to the image's size.
+    Each band of a Laplacian pyramid of `scales` levels is normalised locally and goes through the same network: k x k
+    to `width` channels, tanh, 2x2 max pooling, k x k to 4 width, tanh, 2x2 max pooling, k x k to 16 width; k =
+    kernel_size, zeros around. The maps of the coarser bands are enlarged to the finest one's size and stacked on it:
+    16 width scales channels for every 4 x 4 pixels. With k = 7 those of the coarsest band depend on 46 2^(scales - 1)
+    pixels of the image along each axis. Two 1x1 convolutions with `hidden` channels and tanh between classify them; the
+    scores are enlarged to the image's size.
 
-    Other than in the paper (width 16: 16, 64 and 256 channels, 3 scales, 768 numbers): there images are YUV, and of the
-    first filters 10 see Y, 6 U and V; the second convolution sees 8, the third 32 of its input's channels, drawn by
-    chance; here images are RGB, and all see all. There the features are learned first, under a linear classifier, then
-    the two-layer one on them, and images are mirrored, turned by up to 8 degrees and scaled by 0.9 to 1.1; here all is
-    learned at once, and images are changed as scripts.train is told to.
+    Differences to the paper (width 16: 16, 64 and 256 channels, 3 scales, 768 channels): there images are YUV, 10 of
+    the first filters see Y, 6 see U and V, the second convolution sees 8 and the third 32 channels of its input, drawn
+    at random; here images are RGB, and all filters see all channels. There the features are learned first, under a
+    linear classifier, then the two-layer one on them, and images are mirrored, rotated by up to 8 degrees and scaled by
+    0.9 to 1.1; here everything is learned at once, and images are changed as scripts.train is told to.
 
     Reference: Farabet et al. 2013, sec. 3.1, 5.
     """
@@ -92,34 +92,51 @@ class MultiScaleNet(Layer):
         return self.pyramid.backward(dbands, cache.pyramid)
 
 
-# Sec. 5: stochastic gradient descent, one sample a step, weight decay 1e-5; rate, schedule and length are ours. Labels
-# by the optimal cover are what the paper reports best.
+@dataclass(frozen=True)
+class Options(RefinedOptions):
+    """The paper's channels, and labels by the optimal cover, which the paper reports to be best."""
+
+    short_side: int = 240
+    max_side: int = 320
+    superpixels: Literal["majority", "cover"] | None = "cover"
+    width: int = 16  # channels of the first convolution
+    kernel_size: int = 7  # odd
+    scales: int = 3  # levels of the pyramid
+    hidden: int = 1024  # channels of the classifier's first layer
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """Narrow, without superpixels, for generated scenes and CPUs."""
+
+    short_side: int = 128
+    max_side: int = 160
+    superpixels: Literal["majority", "cover"] | None = None
+    width: int = 6
+    kernel_size: int = 5
+    hidden: int = 64
+
+
+# Sec. 5: stochastic gradient descent, one sample a step, weight decay 1e-5; rate, schedule and length are ours.
 RECIPE = {
     "data": "camvid", "epochs": 100, "batch_size": 1, "lr": 0.01, "momentum": 0.0, "weight_decay": 1e-5,
     "schedule": "polynomial", "warm_up": 0,
 }  # fmt: skip
 SMALL = ON_SHAPES | {"epochs": 5}
+TABLE = {"system": "Multi-scale network", "paper": "Farabet et al. 2013, doi:10.1109/TPAMI.2012.231"}
+TINY = Tiny({"width": 1, "hidden": 3, "kernel_size": 3}, scenes=1)
+TINY_SMALL = Tiny({"width": 1, "hidden": 3, "scales": 2}, scenes=1)
 
 
-def _made(name, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | REFINEMENT | own)
-    words = ("width", "kernel_size", "scales", "hidden")
-    network = MultiScaleNet(len(classes), **{word: options[word] for word in words}, rng=rng)
+@register(
+    "multiscale_small", "segmentation", SMALL, options=SmallOptions, tiny=TINY_SMALL,
+    figures="mIoU 0.875 on generated scenes", **TABLE,
+)  # fmt: skip
+@register("multiscale", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
+def multiscale(classes, options: Options, rng: np.random.Generator) -> RefinedClassifier:
+    """The multi-scale network."""
+    o = options
+    network = MultiScaleNet(
+        len(classes), width=o.width, kernel_size=o.kernel_size, scales=o.scales, hidden=o.hidden, rng=rng
+    )  # fmt: skip
     return RefinedClassifier(network, classes, options)
-
-
-@register("multiscale", "segmentation", recipe=RECIPE)
-def multiscale(classes, rng: np.random.Generator, **options) -> RefinedClassifier:
-    """The multi-scale network of the paper's channels, its labels by the optimal cover."""
-    own = {
-        "width": 16, "kernel_size": 7, "scales": 3, "hidden": 1024, "superpixels": "cover", "short_side": 240,
-        "max_side": 320,
-    }  # fmt: skip
-    return _made("multiscale", classes, rng, options, own)
-
-
-@register("multiscale_small", "segmentation", recipe=SMALL)
-def multiscale_small(classes, rng: np.random.Generator, **options) -> RefinedClassifier:
-    """A narrow one, for generated scenes and CPUs."""
-    own = {"width": 6, "kernel_size": 5, "scales": 3, "hidden": 64, "short_side": 128, "max_side": 160}
-    return _made("multiscale_small", classes, rng, options, own)

@@ -3,17 +3,22 @@
 Reference: Ronneberger et al. 2015, arXiv:1505.04597, sec. 2, fig. 2: the overlap-tile strategy.
 """
 
-from typing import Any, NamedTuple
+from __future__ import annotations  # UNet only annotates: its file imports this one
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.layer import Layer, check_shape, positive
-from vision.segmentation.unet import UNet
+from nn.layer import check_shape, positive
+from vision.segmentation.pixel_classifier import PixelNetwork
+
+if TYPE_CHECKING:
+    from vision.segmentation.unet import UNet
 
 
 class Cache(NamedTuple):
-    """The network's cache, the rows and columns of x that it was shown, and the shapes of x and of its output."""
+    """The network's cache, the rows and columns of x that it has seen, and the shapes of x and of its output."""
 
     network: Any
     rows: np.ndarray
@@ -22,12 +27,12 @@ class Cache(NamedTuple):
     output: tuple[int, ...]
 
 
-class OverlapTile(Layer):
-    """images (N, I, H, W) to logits (N, C, H, W): beyond its edges, an image goes on as in a mirror.
+class OverlapTile(PixelNetwork):
+    """images (N, I, H, W) to logits (N, C, H, W): beyond its borders, an image goes on as in a mirror.
 
-    Training takes the whole image at once. Inference goes tile by tile where the output is larger than `tile`, so that
+    Training takes the whole image at once. Inference goes tile by tile if the output is larger than `tile`, so that
     memory does not grow with the image: each tile's input overlaps its neighbours' by the border that the network
-    loses. Tiles begin where the network's poolings begin, so together they are what the whole image at once would give.
+    loses. Tiles begin where the network's poolings begin, so together they equal the logits of the whole image at once.
     Parameters have the network's names. Raises ValueError for a network that pads: its tiles would not fit together.
     """
 
@@ -63,7 +68,7 @@ class OverlapTile(Layer):
         dshown = self.network.backward(doutput, cache.network)
         # shown = x[rows, columns], that is R x C.T with a single one in each row of R and C
         of_rows, of_columns = (
-            (places[:, None] == xp.arange(n)).astype(dy.dtype) for places, n in ((cache.rows, h), (cache.columns, w))
+            (indices[:, None] == xp.arange(n)).astype(dy.dtype) for indices, n in ((cache.rows, h), (cache.columns, w))
         )
         return of_rows.T @ dshown @ of_columns
 
@@ -82,6 +87,6 @@ class OverlapTile(Layer):
 
 
 def mirrored(start: int, size: int, n: int, xp=np) -> np.ndarray:
-    """(size,): the places start, start + 1, ... of a row of n pixels that is mirrored at its first and last ones."""
+    """(size,): the indices start, start + 1, ... in a row of n pixels that is mirrored at its first and last pixel."""
     period = max(2 * (n - 1), 1)
     return abs((xp.arange(start, start + size) + n - 1) % period - (n - 1))

@@ -1,12 +1,13 @@
-"""Recurrent refinement: one network, applied to the image and to what it said of it the time before.
+"""Recurrent refinement: one network, applied to the image and to its own scores of the application before.
 
-A map of scores has one cell where the image had 4 x 4 pixels. The next application gets it with the image as small as
-that: its windows, of as many cells, see four times as far, with not a weight more. Or it gets it enlarged, with the
-image as it is, and sees further by a window.
+A map of scores has one cell for 4 x 4 pixels of the image. The next application sees it together with the image scaled
+down to its size: its windows have as many cells as before and see four times as far, without a further weight. Or it
+sees the map enlarged, together with the image in its own size, and sees further by a window.
 
 Reference: Pinheiro and Collobert 2014, Recurrent convolutional neural networks for scene labeling, arXiv:1306.2795.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,14 +15,13 @@ import numpy as np
 
 from nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
 from nn.dispatch import array_module
-from nn.layer import Layer, check_shape, positive
-from vision.classification.classifier import complete
-from vision.registry import register
+from nn.layer import check_shape, positive
+from vision.registry import Tiny, register
+from vision.segmentation.cropping import cut_to, uncut_to
 from vision.segmentation.encoder_decoder import freeze_cancelled
 from vision.segmentation.enlarge import Enlarge
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS
-from vision.segmentation.refinement import REFINEMENT, RefinedClassifier
-from vision.segmentation.unpooling import cut_to, uncut_to
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
+from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 
 
 class SameConv2d(Conv2d):
@@ -40,7 +40,7 @@ class SameConv2d(Conv2d):
 
 
 class Cache(NamedTuple):
-    """Of one application: the caches of what makes its input (None where nothing does), net and enlarge."""
+    """Of one application: the caches of the layers that make its input (None for the first), of net and of enlarge."""
 
     softmax: Any
     smaller: Any
@@ -48,20 +48,20 @@ class Cache(NamedTuple):
     enlarge: Any
 
 
-class RecurrentRefinement(Layer):
+class RecurrentRefinement(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W), those of the last of `applications`; `scores` gives all.
 
         scores_1 = f(image, 0);  scores_t = f(image, softmax(scores_{t-1}));  logits_t = scores_t enlarged
 
-    f, the same weights each time, on 3 + classes planes: kernel_size x kernel_size to `width` channels, 2x2 max
+    f has the same weights each time and sees 3 + classes planes: kernel_size x kernel_size to `width` channels, 2x2 max
     pooling, tanh, the same to 2 width channels, 1x1 to the classes. `layers`: how many such convolutions there are, 2
-    in the paper; each halves the sides. shrink: the image is scaled to the size of the scores, as in the paper, here by
-    the means of 4 x 4 pixels; otherwise these are enlarged, before the softmax, to the size of the image, for finer
-    labels.
+    in the paper; each halves height and width. shrink: the image is scaled to the size of the scores, as in the paper,
+    here by the means of 4 x 4 pixels; otherwise the scores are enlarged, before the softmax, to the size of the image,
+    for finer labels.
 
-    batch_norm: one behind each convolution, for training from random weights in minutes; each application has its own,
-    since what they see differs (as Cooijmans et al. 2016, arXiv:1603.09025, have it at each step of an LSTM). The paper
-    has none.
+    batch_norm: one behind each convolution, for training from random weights in minutes. Each application has its own,
+    since their inputs differ (as in Cooijmans et al. 2016, arXiv:1603.09025, at each step of an LSTM). The paper has
+    none.
 
     Here all scores of an image are learned at once: zeros around keep the sizes, and scores are interpolated to the
     image's size. In the paper patches are as large as the windows, 25 pixels for one application, 121 for two, and a
@@ -87,14 +87,14 @@ class RecurrentRefinement(Layer):
         self.enlarge = [Enlarge(2 ** (layers * (t if shrink else 1))) for t in range(1, applications + 1)]
 
     def _behind_convolutions(self, norms):
-        """self.net, its own layers, with these in between."""
+        """The layers of self.net, the same objects, with these normalisations in between."""
         layers = list(self.net)
         for i, norm in enumerate(norms):
             layers.insert(4 * i + 1, norm)
         return freeze_cancelled(Sequential(*layers))
 
     def children(self):
-        """net, whose convolutions all applications share, and norms.0, norms.1, ..., those of each."""
+        """net, whose convolutions all applications share, and norms.0, norms.1, ..., one for each."""
         yield "net", self.net
         yield from ((f"norms.{t}", norms) for t, norms in enumerate(self.norms))
 
@@ -124,8 +124,8 @@ class RecurrentRefinement(Layer):
         return logits, caches
 
     def scores_backward(self, dlogits, caches):
-        """The gradient of the images from those of all logits, None for those that nothing else depends on."""
-        dscores, dx = None, 0  # from the later application: of its scores, small or enlarged, and of its image
+        """The gradient of the images from those of all logits, None for logits on which nothing else depends."""
+        dscores, dx = None, 0  # from the later application: of the scores that it sees, small or enlarged; of its image
         steps = list(zip(dlogits, self.nets, self.enlarge, caches))
         for dy, net, enlarge, cache in reversed(steps):
             if not self.smaller:
@@ -141,14 +141,14 @@ class RecurrentRefinement(Layer):
 
 
 def added(a, b):
-    """a + b of two gradients; None is that of what nothing depends on."""
+    """a + b of two gradients; None where nothing depends on the value."""
     return b if a is None else a if b is None else a + b
 
 
 class RecurrentClassifier(RefinedClassifier):
     """Trained on all applications: {pixels} of the last one, {pixels_1}, ... of those before, added up (sec. 3.2)."""
 
-    def loss(self, batch, rng: np.random.Generator):
+    def loss(self, batch, rng: np.random.Generator, sampled=None):
         images, labels, *weights = batch
         logits, c_network = self.network.scores(images)
         values, dlogits = zip(*(self.pixel_loss(y, labels, *weights) for y in logits))
@@ -160,36 +160,54 @@ class RecurrentClassifier(RefinedClassifier):
         return self.network.scores_backward(dlogits, c_network)
 
 
-# The paper descends plainly, too, on patches round single pixels; all numbers here, for whole images, are ours.
+@dataclass(frozen=True)
+class Options(RefinedOptions):
+    """Two applications and the paper's channels."""
+
+    short_side: int = 180
+    max_side: int = 240
+    applications: int = 2  # of the same network
+    width: int = 25  # channels of the first convolution
+    kernel_size: int = 8  # of all convolutions
+    layers: int = 2  # convolutions before the scores, each with a pooling
+    shrink: bool = True  # whether the image is scaled to the size of the scores, or else the scores to the image's
+    batch_norm: bool = False  # behind each convolution
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """A narrow network that keeps the image's size, for generated scenes and CPUs."""
+
+    short_side: int = 96
+    max_side: int = 120
+    width: int = 12
+    kernel_size: int = 7
+    layers: int = 3
+    shrink: bool = False
+    batch_norm: bool = True
+
+
+# The paper has plain gradient descent, too, on patches around single pixels; all values here, for whole images, are
+# ours.
 RECIPE = {
     "data": "camvid", "epochs": 200, "batch_size": 4, "lr": 0.01, "momentum": 0.0, "weight_decay": 0.0,
     "schedule": "polynomial", "warm_up": 0,
 }  # fmt: skip
-SMALL = ON_SHAPES
+TABLE = {"system": "Recurrent refinement", "paper": "Pinheiro and Collobert 2014, arXiv:1306.2795"}
+TINY = Tiny({"width": 2}, scenes=1, size=(32, 32))
+TINY_SMALL = Tiny({"width": 1, "kernel_size": 3}, scenes=1)
 
 
-def _made(name, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | REFINEMENT | own)
-    words = ("applications", "width", "kernel_size", "layers", "shrink", "batch_norm")
-    network = RecurrentRefinement(len(classes), **{word: options[word] for word in words}, rng=rng)
+@register(
+    "recurrent_refinement_small", "segmentation", ON_SHAPES, options=SmallOptions, tiny=TINY_SMALL,
+    figures="mIoU 0.850 on generated scenes", **TABLE,
+)  # fmt: skip
+@register("recurrent_refinement", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
+def recurrent_refinement(classes, options: Options, rng: np.random.Generator) -> RecurrentClassifier:
+    """The recurrent network."""
+    o = options
+    network = RecurrentRefinement(
+        len(classes), o.applications, width=o.width, kernel_size=o.kernel_size, layers=o.layers, shrink=o.shrink,
+        batch_norm=o.batch_norm, rng=rng,
+    )  # fmt: skip
     return RecurrentClassifier(network, classes, options)
-
-
-@register("recurrent_refinement", "segmentation", recipe=RECIPE)
-def recurrent_refinement(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
-    """The recurrent network with two applications and the paper's channels."""
-    own = {
-        "applications": 2, "width": 25, "kernel_size": 8, "layers": 2, "shrink": True, "batch_norm": False,
-        "short_side": 180, "max_side": 240,
-    }  # fmt: skip
-    return _made("recurrent_refinement", classes, rng, options, own)
-
-
-@register("recurrent_refinement_small", "segmentation", recipe=SMALL)
-def recurrent_refinement_small(classes, rng: np.random.Generator, **options) -> RecurrentClassifier:
-    """Two applications of a narrow network that keep the image's size, for generated scenes and CPUs."""
-    own = {
-        "applications": 2, "width": 12, "kernel_size": 7, "layers": 3, "shrink": False, "batch_norm": True,
-        "short_side": 96, "max_side": 120,
-    }  # fmt: skip
-    return _made("recurrent_refinement_small", classes, rng, options, own)

@@ -1,51 +1,55 @@
-"""What is done to a network's probabilities by looking at the picture once more: a CRF, or superpixels.
+"""A second look at the photograph after the network: a fully connected CRF, or superpixels.
 
-Options of the model. Nothing of this is trained: a model built with other ones takes the same weights.
+Nothing of this is trained: a model with other options of these takes the same weights.
 """
+
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from nn.layer import positive
 from vision.segmentation.dense_crf import check_parameters, dense_crf
-from vision.segmentation.pixel_classifier import PixelClassifier
+from vision.segmentation.pixel_classifier import PixelClassifier, PixelOptions
 from vision.segmentation.segment_tree import majority, optimal_cover, superpixels
 
-# crf: whether there is one. Weight and standard deviation in pixels of its Gaussian kernel; weight and standard
-# deviations in pixels and in grey levels of its bilateral one: those that Chen et al. 2015's authors first used (their
-# vgg128_noup, "not optimized well"); deeplab.py has those that they found for LargeFOV and for v2.
-REFINEMENT = {
-    "crf": False, "crf_gaussian": (3.0, 3.0), "crf_bilateral": (5.0, 50.0, 10.0), "crf_iterations": 10,
-    "superpixels": None, "superpixel_size": 100,
-}  # fmt: skip
-SUPERPIXELS = (None, "majority", "cover")
+
+@dataclass(frozen=True)
+class RefinedOptions(PixelOptions):
+    """Options of a CRF (see dense_crf.py) and of superpixels (see segment_tree.py), which come after it.
+
+    The kernels are those that Chen et al. 2015's authors used first (vgg128_noup, "not optimized well"); deeplab.py has
+    those that they found for LargeFOV and for v2. Raises ValueError for values that dense_crf does not take.
+    """
+
+    crf: bool = False  # whether a CRF follows the network
+    crf_gaussian: tuple[float, float] = (3.0, 3.0)  # its Gaussian kernel: weight, standard deviation in pixels
+    crf_bilateral: tuple[float, float, float] = (5.0, 50.0, 10.0)  # bilateral kernel: weight, pixels, grey levels
+    crf_iterations: int = 10  # its steps of mean field
+    superpixels: Literal["majority", "cover"] | None = None  # mean of a superpixel, or votes in the optimal cover
+    superpixel_size: int = 100  # pixels that a superpixel has at least
+
+    def __post_init__(self):
+        super().__post_init__()
+        positive(self, superpixel_size=self.superpixel_size)
+        check_parameters(**self.of_crf())
+
+    def of_crf(self) -> dict[str, Any]:
+        """The arguments of dense_crf."""
+        gaussian, bilateral = self.crf_gaussian, self.crf_bilateral
+        return {"gaussian": gaussian, "bilateral": bilateral, "iterations": self.crf_iterations}
 
 
 class RefinedClassifier(PixelClassifier):
-    """A PixelClassifier with the options of REFINEMENT.
-
-    crf: mean field in a fully connected CRF, see dense_crf.py. superpixels: None, "majority" (each superpixel gets the
-    mean of its pixels' probabilities) or "cover" (each segment of the optimal cover of a tree of superpixels gets the
-    shares of the classes in its pixels' votes), see segment_tree.py; superpixel_size: pixels a superpixel, at least.
-    Superpixels come after the CRF if both are wanted. Raises ValueError for options that are none of this.
-    """
-
-    def __init__(self, network, classes=(), options: dict | None = None):
-        super().__init__(network, classes, REFINEMENT | (options or {}))
-        positive(self, superpixel_size=self.hyperparameters["superpixel_size"])
-        check_parameters(**self._crf_parameters())
-        if (wanted := self.hyperparameters["superpixels"]) not in SUPERPIXELS:
-            raise ValueError(f"RefinedClassifier: superpixels must be none, 'majority' or 'cover', got {wanted!r}")
+    """A PixelClassifier whose options are RefinedOptions."""
 
     def refine(self, image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities (C, H, W) after the CRF and the superpixels, of a picture (H, W, 3) uint8."""
-        options = self.hyperparameters
-        if options["crf"]:
-            probabilities = dense_crf(image, probabilities, **self._crf_parameters())
-        if options["superpixels"]:
-            labels = superpixels(image, options["superpixel_size"])
-            means = majority if options["superpixels"] == "majority" else optimal_cover
+        """Probabilities (C, H, W) after the CRF and the superpixels of a photograph (H, W, 3) uint8."""
+        options = self.options
+        if options.crf:
+            probabilities = dense_crf(image, probabilities, **options.of_crf())
+        if options.superpixels:
+            labels = superpixels(image, options.superpixel_size)
+            means = majority if options.superpixels == "majority" else optimal_cover
             probabilities = means(image, labels, probabilities)
         return probabilities
-
-    def _crf_parameters(self):
-        return {name: self.hyperparameters[f"crf_{name}"] for name in ("gaussian", "bilateral", "iterations")}

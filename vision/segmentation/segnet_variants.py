@@ -1,25 +1,27 @@
-"""SegNet-Basic, and the decoders that the SegNet paper compares, over one and the same encoder.
+"""SegNet-Basic, and the decoders that the SegNet paper compares, all behind the same encoder.
 
 Reference: Badrinarayanan, Kendall and Cipolla 2017, arXiv:1511.00561, sec. 3.1 and table 1.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, LocalResponseNorm, MaxPool2d, ReLU, Sequential
-from nn.layer import Layer, check_shape, positive
-from vision.classification.classifier import complete
-from vision.registry import register
-from vision.segmentation.pixel_classifier import ON_SHAPES, OPTIONS, PixelClassifier
-from vision.segmentation.unpooling import MODES, BilinearDeconv2d, Unpool2d
+from nn.layer import check_shape, positive
+from vision.preprocess import IMAGENET_MEAN
+from vision.registry import Tiny, register
+from vision.segmentation.pixel_classifier import ON_SHAPES, ClassWeights, PixelClassifier, PixelNetwork, PixelOptions
+from vision.segmentation.segnet import TABLE
+from vision.segmentation.unpooling import MODES, BilinearDeconv2d, Mode, Unpool2d
 
 
 class Variant(NamedTuple):
     """What a decoder is made of."""
 
-    upsampling: str  # "unpool": by the maxima's places; "bilinear": fixed; "deconv": learned from bilinear kernels on
-    filters: str | None  # that follow: "multi-channel" convolutions, "single-channel" ones, None
+    upsampling: str  # "unpool": to the maxima's positions; "bilinear": fixed; "deconv": learned, bilinear at first
+    filters: str | None  # convolutions that follow: "multi-channel", "single-channel" or None
     addition: bool  # of the encoder's pooled map of the same size
     reduction: bool  # of the encoder's maps to one channel a class, by 1x1 convolutions
 
@@ -48,29 +50,29 @@ class Cache(NamedTuple):
     classifier: Any
 
 
-class SegNetBasic(Layer):
-    """images (N, 3, H, W) to logits (N, classes, H, W): four encoders, and four decoders of the kind `decoder` names.
+class SegNetBasic(PixelNetwork):
+    """images (N, 3, H, W) to logits (N, classes, H, W): four encoders, and four decoders of one of the DECODERS.
 
     Encoder: 7x7 convolution to `width` channels, batch normalisation, ReLU, 2x2 max pooling (odd sizes round up).
     Decoder: upsampling by 2, then the variant's filters, no ReLU, then the addition of the pooled map of that size,
-    where the variant has them (the last decoder meets the image's size, at which nothing was pooled). Convolutions,
-    reductions and transposed ones too, are without bias and batch-normalised, but for the 1x1 classifier. At the input
-    stands local response normalisation, as in the authors' code (the paper: local contrast normalisation), for pixels
+    if the variant has these (the last decoder gives the image's size, at which nothing was pooled). All convolutions,
+    reductions and transposed ones too, are batch-normalised and without bias; only the 1x1 classifier is not. Local
+    response normalisation comes first, as in the authors' code (the paper: local contrast normalisation), for pixels
     of 0 .. 255.
 
-    The variants of table 1 are DECODERS: "segnet" is SegNet-Basic, with "_addition" its EncoderAddition, with
-    "_single_channel" its SingleChannelDecoder; "bilinear"; "fcn" is FCN-Basic, 8x8 transposed convolutions, and the
-    same without addition, without reduction (of the encoder's channels to the classes), without both. Where the maps
-    are reduced, the last one is the scores; else a 1x1 convolution follows. The paper leaves open what the bilinear
-    variant interpolates: here scores, four times by 2, as its forward pass takes as long as FCN-Basic's.
+    The variants are those of table 1: "segnet" is SegNet-Basic, "_addition" its EncoderAddition, "_single_channel" its
+    SingleChannelDecoder; "bilinear"; "fcn" is FCN-Basic, with 8x8 transposed convolutions, also without addition,
+    without reduction (of the encoder's channels to the classes), without both. If the maps are reduced, the last one
+    is the scores; else a 1x1 convolution follows. The paper does not tell what the bilinear variant interpolates: here
+    it is scores, four times by 2, as its forward pass takes as long as FCN-Basic's.
 
-    unpool: how the "segnet" decoders upsample, see Unpool2d: "max" is the paper's, "nearest" and "bed_of_nails" are
-    those it says "performed quite poorly". kernel_size: odd.
+    unpool: how the "segnet" decoders upsample, see Unpool2d: "max" is the paper's; of "nearest" and "bed_of_nails" it
+    says that they "performed quite poorly". kernel_size: odd.
     """
 
     def __init__(
         self, classes: int, decoder: str = "segnet", width: int = 64, kernel_size: int = 7, depth: int = 4,
-        unpool: str = "max", *, rng: np.random.Generator,
+        unpool: Mode = "max", *, rng: np.random.Generator,
     ):  # fmt: skip
         positive(self, classes=classes, width=width, kernel_size=kernel_size, depth=depth)
         if decoder not in DECODERS:
@@ -149,38 +151,53 @@ class SegNetBasic(Layer):
         return self.norm.backward(dx, cache.norm)
 
 
+@dataclass(frozen=True)
+class Options(PixelOptions):
+    """SegNet-Basic as published, on CamVid. Pixels are left as they are, for local response normalisation to divide."""
+
+    short_side: int = 360
+    max_side: int = 480
+    mean: float | tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: float | tuple[float, float, float] = (1.0, 1.0, 1.0)
+    class_weights: ClassWeights = "median"
+    decoder: Literal[tuple(DECODERS)] = "segnet"  # a row of table 1
+    width: int = 64  # channels of all convolutions
+    kernel_size: int = 7  # odd
+    depth: int = 4  # poolings
+    unpool: Mode = "max"  # how the "segnet" decoders upsample, see Unpool2d
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """Narrow, for generated scenes and CPUs.
+
+    Images are centred, as the paper's local contrast normalisation does it: pixels above 0, which local response
+    normalisation leaves so, were learned far more slowly.
+    """
+
+    short_side: int = 64
+    max_side: int = 80
+    mean: float | tuple[float, float, float] = IMAGENET_MEAN
+    class_weights: ClassWeights = None
+    width: int = 24
+    kernel_size: int = 5
+    depth: int = 3
+
+
 # Sec. 3.2: batches of 12, a fixed rate of 0.1; the authors' segnet_basic_solver.prototxt has weight decay 0.0005 and
 # 10,000 batches, 322 epochs of CamVid's 367 images.
 RECIPE = {
     "data": "camvid", "epochs": 322, "batch_size": 12, "lr": 0.1, "weight_decay": 0.0005, "schedule": "constant",
     "warm_up": 0, "clip_norm": 0.0,
 }  # fmt: skip
-SMALL = ON_SHAPES
-OWN = {
-    "decoder": "segnet", "width": 64, "kernel_size": 7, "depth": 4, "unpool": "max", "short_side": 360, "max_side": 480,
-    "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "class_weights": "median",
-}  # fmt: skip
+TINY = Tiny({"width": 2, "kernel_size": 3, "class_weights": None}, scenes=1, size=(32, 32))
+TINY_SMALL = Tiny({"width": 2, "decoder": "fcn"}, scenes=1, size=(32, 32))
 
 
-@register("segnet_basic", "segmentation", recipe=RECIPE)
-def segnet_basic(classes, rng: np.random.Generator, **options) -> PixelClassifier:
+@register("segnet_basic_small", "segmentation", ON_SHAPES, options=SmallOptions, tiny=TINY_SMALL, **TABLE)
+@register("segnet_basic", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
+def segnet_basic(classes, options: Options, rng: np.random.Generator) -> PixelClassifier:
     """SegNet-Basic and its variants by `decoder`; in the paper 0.625 to 1.625 million parameters."""
-    return _made("segnet_basic", classes, rng, options, OWN)
-
-
-@register("segnet_basic_small", "segmentation", recipe=SMALL)
-def segnet_basic_small(classes, rng: np.random.Generator, **options) -> PixelClassifier:
-    """The same, narrow, for generated scenes and CPUs.
-
-    Images are centred, as the paper's local contrast normalisation does: all-positive pixels, which local response
-    normalisation leaves, were learned far more slowly.
-    """
-    own = {"width": 24, "kernel_size": 5, "depth": 3, "short_side": 64, "max_side": 80, "class_weights": None}
-    own = OWN | own | {"mean": OPTIONS["mean"]}
-    return _made("segnet_basic_small", classes, rng, options, own)
-
-
-def _made(name, classes, rng, options, own):
-    options = complete(name, options, **OPTIONS | own)
-    sizes = {name: options[name] for name in ("decoder", "width", "kernel_size", "depth", "unpool")}
-    return PixelClassifier(SegNetBasic(len(classes), **sizes, rng=rng), classes, options)
+    o = options
+    network = SegNetBasic(len(classes), o.decoder, o.width, o.kernel_size, o.depth, o.unpool, rng=rng)
+    return PixelClassifier(network, classes, options)

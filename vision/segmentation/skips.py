@@ -1,4 +1,7 @@
-"""Scores of several depths of one network, added up from the coarsest to the finest: the skips of FCN."""
+"""Scores from several depths of one network, added up from the coarsest to the finest: the skips of FCN.
+
+Reference: Long et al. 2015, arXiv:1411.4038, fig. 3.
+"""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +12,12 @@ from nn.init import bilinear_kernel
 from nn.layer import Layer, check_shape, pair, positive
 from nn.layers.separable import resample
 from nn.layers.windows import pad
-from vision.segmentation.unpooling import cut_to, uncut_to
+from vision.segmentation.cropping import cut_to, uncut_to
+from vision.segmentation.pixel_classifier import PixelNetwork
 
 
 class Cache(NamedTuple):
-    """The caches of the layers in the order of the forward pass; with those of ups and skips what shape was cut."""
+    """The caches of the layers in the order of the forward pass; ups and skips hold the shape that was cut, too."""
 
     parts: list
     classifier: Any
@@ -23,15 +27,15 @@ class Cache(NamedTuple):
     final_shape: tuple[int, ...]
 
 
-class SkipNet(Layer):
+class SkipNet(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W).
 
         maps = one part of the network after the other;  x = classifier(last map)
         for each skip, from the last map but one upwards:  x = up(x) + skip(map)
         logits = final(x)
 
-    The image gets `around` zeros on each side. Sizes and places need not agree: of a skip's scores those from starts[i]
-    on are added, as many as both have, and of final's output those from final_start on are the logits.
+    The image gets `around` zeros at each border. Sizes and positions may differ: a skip's scores are added from row and
+    column starts[i] on, as far as both maps reach, and the logits are final's output from final_start on.
 
     A subclass sets parts, classifier, skips, ups, starts (the last three are lists of one length), final, final_start
     and around, and names the parameters in `children`.
@@ -73,11 +77,11 @@ class SkipNet(Layer):
 
 
 class BilinearInterpolation(Layer):
-    """What a transposed convolution with fixed bilinear kernels gives, channel by channel, as two small matrices.
+    """A transposed convolution with fixed bilinear kernels, channel by channel, as the product with two small matrices.
 
     x (N, C, H, W), y (N, C, oh, ow) = rows @ x @ cols.T, oh = (H - 1) stride - 2 padding + kernel_size, ow likewise;
     rows[o, i] = f(o + padding - i stride) with f(j) = 1 - |j - (k - 1) / 2| / ceil(k / 2) for 0 <= j < k, else 0.
-    FCN-32s' last layer would put 64 x 64 products of every score on its output; here it is 64 along each axis.
+    FCN-32s' last layer would take 64 x 64 products for every score; here it takes 64 along each axis.
 
     Reference: Long et al. 2015, arXiv:1411.4038, sec. 3.3 and 4.3.
     """
@@ -112,7 +116,7 @@ def learned_interpolation(classes: int, kernel_size: int, stride: int, padding: 
     """A transposed convolution without bias that starts as bilinear interpolation, each channel by itself.
 
     x (N, classes, H, W), weight (classes, classes, k, k), y (N, classes, oh, ow), oh as BilinearInterpolation's. Raises
-    ValueError for sizes that are not whole numbers, of at least 1, padding 0.
+    ValueError for sizes that are not whole numbers of at least 1; padding may be 0.
     """
     layer = ConvTranspose2d(classes, classes, kernel_size, stride, padding, bias=False)
     layer.weight.value[...] = bilinear_kernel(layer.weight.value.shape)

@@ -1,31 +1,34 @@
-"""Upsampling by two, as decoders do it where their encoder pooled: by one of four rules, or by what is learned."""
+"""Upsampling by two, as decoders do it where their encoder pooled: by one of four rules, or by learned kernels."""
+
+from typing import Literal, get_args
 
 from nn import ConvTranspose2d, MaxUnpool2d, Upsample2d
-from nn.dispatch import array_module
 from nn.init import bilinear_kernel
-from nn.layer import Layer, check_shape
+from nn.layer import Layer
+from vision.segmentation.cropping import cut_to, uncut_to
 
-MODES = ("max", "nearest", "bed_of_nails", "bilinear")
+Mode = Literal["max", "nearest", "bed_of_nails", "bilinear"]
+MODES = get_args(Mode)
 
 
 class Unpool2d(Layer):
     """y: x in the size it had before a 2x2 pooling.    x, indices (N, C, H, W), y (N, C, *output_size).
 
-    By `mode`, none of them with parameters:
+    The modes, all without parameters:
 
-    - "max": each value at the place its maximum came from, zeros elsewhere. indices are MaxPool2d's;
-    - "bed_of_nails": at the top left of its window, zeros elsewhere;
-    - "nearest": at all four places of its window;
-    - "bilinear": at the middle of its window, linear between two middles.
+    - "max": each value goes to the position its maximum came from, zeros elsewhere. indices are MaxPool2d's;
+    - "bed_of_nails": to the top left of its window, zeros elsewhere;
+    - "nearest": to all four positions of its window;
+    - "bilinear": to the centre of its window, linear between two centres.
 
-    output_size: (h, w), 2H or 2H - 1 and so for W: what pooling in ceil_mode came from. Default: (2H, 2W). The indices
-    count in mode "max" alone. backward returns (dx, None). Raises ValueError for an unknown mode or another size.
+    output_size: (h, w), 2H or 2H - 1 and so for W: the size before pooling in ceil_mode. Default: (2H, 2W). Only mode
+    "max" uses the indices. backward returns (dx, None). Raises ValueError for an unknown mode or another size.
 
     Reference: Zeiler and Fergus 2013, arXiv:1311.2901, sec. 2.1 ("max"); Dosovitskiy et al. 2015, arXiv:1411.5928,
     sec. 3.2 ("bed_of_nails").
     """
 
-    def __init__(self, mode: str = "max"):
+    def __init__(self, mode: Mode = "max"):
         if mode not in MODES:
             raise ValueError(f"Unpool2d: mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.mode = mode
@@ -45,11 +48,11 @@ class Unpool2d(Layer):
 
 
 class BilinearDeconv2d(ConvTranspose2d):
-    """y: x transposed-convolved with stride 2 to twice its size: interpolation at first, then whatever is learned.
+    """y: x transposed-convolved with stride 2 to twice its size; it starts as interpolation and learns.
 
-    x (N, C, H, W), weight (C, C, k, k), y (N, C, *output_size): called as Unpool2d, whose place it takes; no bias.
-    kernel_size: even. Each channel starts as a triangle along both axes, k wide, divided by (k / 4)^2, so that far from
-    the border a constant stays what it is; the channels start apart. For k = 4 this is bilinear interpolation; for
+    x (N, C, H, W), weight (C, C, k, k), y (N, C, *output_size), no bias. It is called as Unpool2d is. kernel_size:
+    even. Each channel starts as a triangle along both axes, k wide, divided by (k / 4)^2, so that a constant stays the
+    same far from the border; the channels are separate at the start. For k = 4 this is bilinear interpolation; for
     k = 8, as in Badrinarayanan et al. 2017, sec. 3.1, it is smoother.
 
     Reference: Long et al. 2015, arXiv:1411.4038, sec. 3.3.
@@ -71,7 +74,7 @@ class BilinearDeconv2d(ConvTranspose2d):
 
 
 def _twice(owner, x, wanted):
-    """The size to give x, checked."""
+    """The output size for x, checked."""
     full = [2 * n for n in x.shape[2:]]
     if wanted is None or all(n - 1 <= want <= n for n, want in zip(full, wanted)):
         return tuple(wanted or full)
@@ -79,24 +82,3 @@ def _twice(owner, x, wanted):
         f"{type(owner).__name__}: output_size must be in {tuple(n - 1 for n in full)} .. {tuple(full)} for input "
         f"{x.shape[2:]}, got {tuple(wanted)}"
     )
-
-
-def cut_to(x, size: tuple[int, int], start: int = 0):
-    """The part (..., h, w) of an array (..., H, W) whose top left corner is at (start, start), a view.
-
-    Raises ValueError where it reaches over the array's end.
-    """
-    (h, w), (height, width) = size, x.shape[-2:]
-    if start + h > height or start + w > width:
-        raise ValueError(f"cut_to: {tuple(size)} from ({start}, {start}) on cannot be cut out of {x.shape}")
-    return x[..., start : start + h, start : start + w]
-
-
-def uncut_to(dy, shape: tuple[int, ...], start: int = 0):
-    """The gradient of cut_to's x, of this shape: zeros where it was cut off."""
-    check_shape("uncut_to", dy=(dy, (*shape[:-2], None, None)))
-    if dy.shape == tuple(shape):
-        return dy
-    dx = array_module(dy).zeros(shape, dy.dtype)
-    cut_to(dx, dy.shape[-2:], start)[...] = dy  # y = cut_to(x)
-    return dx

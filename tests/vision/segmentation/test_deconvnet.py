@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import vision
 from nn import BatchNorm2d, ConvTranspose2d
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
@@ -16,6 +17,7 @@ from tests.vision.segmentation.systems import (
 )  # fmt: skip
 from vision.segmentation import DeconvNet
 from vision.segmentation.deconvnet import grid_windows
+from vision.training.trainer import Trainer
 
 
 def tiny(**options):
@@ -89,11 +91,11 @@ def test_windows():
     assert grid_windows(60, 90, [1]) == [(slice(0, 60), slice(0, 90))]
     rows = [(r.start, r.stop) for r, c in grid_windows(60, 90, [2])[::2]]
     assert rows == [(0, 40), (20, 60)]
-    for numbers in ([1], [2], [1, 3], [4]):
+    for counts in ([1], [2], [1, 3], [4]):
         reached = np.zeros((37, 51), int)
-        for rows, columns in grid_windows(37, 51, numbers):
+        for rows, columns in grid_windows(37, 51, counts):
             reached[rows, columns] += 1
-        assert reached.min() >= len(numbers)
+        assert reached.min() >= len(counts)
 
 
 def test_one_window_of_the_network_s_size_changes_nothing():
@@ -137,10 +139,33 @@ def test_a_batch_of_one_is_too_small_to_normalise_fc6():
         model.network.forward(normal(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize("windows", [[0], [2, -1], [1.5]])
-def test_windows_that_are_none(windows):
-    with pytest.raises(ValueError, match="ProposalClassifier: windows must be a list of whole numbers >= 1, got "):
+@pytest.mark.parametrize("windows, least", [([0], " >= 1"), ([2, -1], " >= 1"), ([1.5], "")])
+def test_windows_that_are_none(windows, least):
+    with pytest.raises(ValueError, match=f": windows must be a list of whole numbers{least}, got "):
         tiny(windows=windows)
+
+
+def test_stages_of_training(tmp_path):
+    """Sec. 4.2: crops of objects, then around proposals. A run's loader is told which; the small one has one stage."""
+    assert [stage.recipe for stage in tiny().stages()] == [{}]
+    model = tiny(two_stages=True, short_side=16)
+    assert [stage.name for stage in model.stages()] == ["objects", "proposals"]
+    published = vision.MODELS["deconvnet"].recipe
+    epochs = [published | dict(stage.recipe) for stage in model.stages()]
+    assert [recipe["epochs"] * 1464 // recipe["batch_size"] for recipe in epochs] == [19901, 39802]  # of 20,000, 40,000
+    asked = []
+
+    class Batches(list):
+        def epoch(self, number, start=0):
+            return iter(self[start:])
+
+    def loader(recipe):
+        asked.append((recipe["crop_objects"], recipe["epochs"]))
+        return Batches([(normal(2, 3, 16, 16).astype(np.float32), np.zeros((2, 16, 16), int))])
+
+    recipe = vision.MODELS["deconvnet_small"].recipe | {"epochs": 2, "crop_objects": "none"}
+    Trainer(model, loader, recipe, tmp_path, fixed=("epochs",)).run()
+    assert asked == [("objects", 2), ("proposals", 2)]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_parameters_of_the_published_net(monkeypatch, rates, millions):
 
 
 def test_holes_see_what_the_original_layers_see():
-    """At every second place of the map the convolutions of conv5 and their poolings give what VGG's would after a
+    """At every second position of the map the convolutions of conv5 and their poolings give what VGG's would after a
     pooling of stride 2: holes leave a net unchanged but denser (sec. 3.1)."""
     network = tiny(batch_norm=False, average=False, dropout=0.0).network.astype(np.float64)
     after = [i for i, layer in enumerate(network.features) if type(layer).__name__ == "MaxPool2d"][3] + 1
@@ -67,20 +67,20 @@ def test_the_end_of_the_network_by_hand():
 
 
 def test_score_layers_start_small():
-    """At 0.01 times normal numbers, as in the authors' train.prototxt."""
+    """At 0.01 times standard normal values, as in the authors' train.prototxt."""
     network = DeepLab(30, (1, 2), width=2, hidden=100, rng=np.random.default_rng(0))
     for branch in network.branches:
         assert branch[len(branch) - 1].weight.value.std() == pytest.approx(0.01, rel=0.05)
 
 
-def test_numbers_of_the_published_nets(monkeypatch):
-    """Rates of LargeFOV and ASPP-L; the CRF's numbers in the authors' scripts of the two nets."""
+def test_values_of_the_published_networks(monkeypatch):
+    """Rates of LargeFOV and ASPP-L; the CRF's values in the authors' scripts of the two networks."""
     without_drawing(monkeypatch)
-    wanted = {1: ([12], [3, 3], [4, 121, 5]), 2: ([6, 12, 18, 24], [2, 2], [4, 65, 3])}
-    for version, numbers in wanted.items():
-        options = vision.build(f"deeplab_v{version}", CLASSES).hyperparameters
-        assert tuple(options[name] for name in ("rates", "crf_gaussian", "crf_bilateral")) == numbers
-        assert options["crf"] and options["average"] == (version == 1)
+    wanted = {1: ((12,), (3, 3), (4, 121, 5)), 2: ((6, 12, 18, 24), (2, 2), (4, 65, 3))}
+    for version, values in wanted.items():
+        options = vision.build(f"deeplab_v{version}", CLASSES).options
+        assert (options.rates, options.crf_gaussian, options.crf_bilateral) == values
+        assert options.crf and options.average == (version == 1)
 
 
 def test_cell_i_lies_at_pixel_8_i():
@@ -169,4 +169,4 @@ def test_mistakes_are_named(make, message):
 
 
 def test_classes_of_the_registered_model():
-    assert tiny().classes == CLASSES and tiny().hyperparameters["rates"] == [12]
+    assert tiny().classes == CLASSES and tiny().options.rates == (12,)

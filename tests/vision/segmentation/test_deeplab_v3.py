@@ -67,7 +67,7 @@ def test_multi_grid(output_stride, dilations):
 
 
 def test_the_whole_image_is_one_part_of_the_pyramid():
-    """Image pooling is the same at every place, and changes when the far end of the image does."""
+    """Image pooling is the same at every position, and changes when the far end of the image does."""
     pooling = tiny().network.classifier[0].convs.branches[-1].astype(np.float64)
     x = normal(2, 32, 3, 4)
     y = pooling(x)
@@ -96,8 +96,10 @@ def test_overfits_two_images():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="DeepLabV3: output_stride must be 16 or 8, got 4"):
+    with pytest.raises(ValueError, match="deeplabv3_small: output_stride must be 16 or 8, got 4"):
         tiny(output_stride=4)
+    with pytest.raises(ValueError, match="DeepLabV3: output_stride must be 16 or 8, got 4"):
+        DeepLabV3(3, output_stride=4, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="DeepLabV3: width must be a whole number >= 1, got 0"):
         tiny(width=0)
     with pytest.raises(ValueError, match=r"images must have shape \(N, 3, H, W\)"):

@@ -1,4 +1,4 @@
-"""FCN: the authors' net.py in numbers, its crops derived anew, the classifier turned, the stages, gradients."""
+"""FCN: the counts of the authors' net.py, its crops derived anew, the classifier turned, the stages, gradients."""
 
 import numpy as np
 import pytest
@@ -285,7 +285,8 @@ def test_coarse_nets_overfit_images_of_coarse_squares(stride):
     "make, message",
     [
         (lambda: FCN(3, 4, rng=np.random.default_rng(0)), "FCN: stride must be one of 32, 16, 8, got 4"),
-        (lambda: tiny(8, padding="valid"), "FCN: padding must be 'published' or 'same', got 'valid'"),
+        (lambda: tiny(8, padding="valid"), "fcn8s_small: padding must be 'published' or 'same', got 'valid'"),
+        (lambda: FCN(3, padding="valid", rng=None), "FCN: padding must be 'published' or 'same', got 'valid'"),
         (lambda: BilinearInterpolation(4, 2, -1), "BilinearInterpolation: padding must be a whole number >= 0"),
         (lambda: BilinearInterpolation(4, 2, 3)(normal(1, 1, 2, 2)), "2 pixels give 0 with kernel_size 4, stride 2"),
         (lambda: tiny(8, hidden=0), "FCN: hidden must be a whole number >= 1, got 0"),

@@ -23,7 +23,7 @@ def tiny(**options):
 
 
 def test_parameters():
-    """Three 7x7 convolutions to 16, 64 and 256 channels, once for all scales, and 768 numbers a place (sec. 3.1)."""
+    """Three 7x7 convolutions to 16, 64 and 256 channels, once for all scales, and 768 values a position (sec. 3.1)."""
     network = MultiScaleNet(8, rng=np.random.default_rng(0))
     net = (49 * 3 * 16 + 16) + (49 * 16 * 64 + 64) + (49 * 64 * 256 + 256)
     assert count(network.net) == net == 855_680
@@ -102,7 +102,7 @@ def normalised(x):
 
 
 def test_the_network_by_hand():
-    """The layers one after the other, by the numbers of the paper: windows of 15, tanh, 2x2 pooling."""
+    """The layers one after the other, with the paper's sizes: windows of 15, tanh, 2x2 pooling."""
     network = tiny().network.astype(np.float64)
     a, b, c = (network.net[i] for i in (0, 3, 6))
     d, e = (network.classifier[i] for i in (0, 2))

@@ -92,9 +92,9 @@ def test_what_is_drawn(balanced):
     labels[0, 2, 3:9] = 1  # 6 of 60
     labels[1, 7:, 4:] = 2
     model = tiny(patches=2000, balanced=balanced)
-    places = model.draw(labels, np.random.default_rng(0))
-    assert np.bincount(places[:, 0]).tolist() == [2000, 2000]  # none from the image without labels
-    own = labels[tuple(places.T)]
+    pixels = model.draw(labels, np.random.default_rng(0))
+    assert np.bincount(pixels[:, 0]).tolist() == [2000, 2000]  # none from the image without labels
+    own = labels[tuple(pixels.T)]
     assert (own[:2000] == 1).mean() == pytest.approx(0.5 if balanced else 0.1, abs=0.04)
     assert (own[2000:] == 2).all()
 
@@ -107,9 +107,9 @@ def test_all_patches_at_once_are_those_of_every_pixel():
     model.backward(cache)
     gradients = {name: parameter.grad.copy() for name, parameter in model.parameters().items()}
     model.zero_grad()
-    places = np.argwhere(labels >= 0)
-    logits, cache = model.network.classify(images, places)
-    value, dlogits = model.pixel_loss(logits, labels[tuple(places.T)][:, None, None])
+    pixels = np.argwhere(labels >= 0)
+    logits, cache = model.network.classify(images, pixels)
+    value, dlogits = model.pixel_loss(logits, labels[tuple(pixels.T)][:, None, None])
     model.network.layers_of_window.backward(dlogits, cache)
     assert losses["pixels"] == pytest.approx(value, rel=1e-12)
     for name, parameter in model.parameters().items():
@@ -145,7 +145,7 @@ def test_overfits_two_images():
         (lambda: network(kernels=(4, 0)), r"PatchNetwork: kernels must be a list of whole numbers >= 1, got \(4, 0\)"),
         (lambda: network(kernels=4), "PatchNetwork: kernels must be a list of whole numbers >= 1, got 4"),
         (lambda: tiny(patches=0), "PatchClassifier: patches must be a whole number >= 1, got 0"),
-        (lambda: tiny(patches=None, balanced=True), "PatchClassifier: balanced needs patches, a number to draw"),
+        (lambda: tiny(patches=None, balanced=True), "PatchClassifier: balanced needs patches, how many to draw"),
         (lambda: tiny(border_weights=[10, 5]), "PatchClassifier: border_weights must be none"),
         (lambda: network(last=0), "PatchNetwork: last must be a whole number >= 1, got 0"),
         (lambda: network()(normal(1, 1, 8, 8)), r"PatchNetwork: images must have shape \(N, 3, H, W\)"),

@@ -1,20 +1,32 @@
-"""Weights of classes and pixels in the loss, options, and pretrained weights under other names."""
+"""Weights of classes and pixels in the loss, options, the door, and pretrained weights under other names."""
 
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vision
 from nn import Conv2d, Sequential, save_state, softmax_cross_entropy
 from nn.gradcheck import check_model
-from vision.segmentation import PixelClassifier, median_frequency, weighted_cross_entropy
+from vision.options import complete
+from vision.segmentation import (
+    PixelClassifier,
+    PixelNetwork,
+    PixelOptions,
+    median_frequency,
+    weighted_cross_entropy,
+)
 from vision.training.saving import load_pretrained
 
 CLASSES = ("sky", "tree", "road")
 
 
-class Net(Sequential):
+class Plain(PixelNetwork, Sequential):
+    """Layers one after the other."""
+
+
+class Net(Plain):
     """A 1x1 convolution that others call `head`."""
 
     def pretrained_names(self, arrays):
@@ -24,7 +36,7 @@ class Net(Sequential):
 def make(**options):
     layer = Conv2d(3, 3, 1, rng=np.random.default_rng(0))
     layer.bias.value[...] = np.random.default_rng(1).standard_normal(3)
-    return PixelClassifier(Net(layer), CLASSES, options)
+    return PixelClassifier(Net(layer), CLASSES, complete("net", PixelOptions, options))
 
 
 def batch(weights=False):
@@ -50,30 +62,33 @@ def test_gradients_with_class_weights(weights):
     check_model(make(class_weights=[0.5, 1, 4]), batch(weights), complex_step=True, tolerance=1e-9)
 
 
-def test_options_make_preprocess_and_hyperparameters():
-    model = make(short_side=90, mean=(1, 2, 3))
-    assert model.preprocess["short_side"] == 90 and model.preprocess["mean"] == [1, 2, 3]
-    assert model.preprocess["multiple"] == 1 and "class_weights" not in model.preprocess
-    assert model.hyperparameters["class_weights"] is None
+def test_options_make_preprocess():
+    model = make(short_side=90, mean=[1, 2, 3])
+    assert (model.preprocess.short_side, model.preprocess.mean, model.preprocess.multiple) == (90, (1, 2, 3), 1)
+    assert make(multiple=8).preprocess.multiple == 8
+    assert model.options.class_weights is None and PixelClassifier(Plain()).options == PixelOptions()
     p = np.random.default_rng(0).random((3, 4, 5))
     assert model.refine(np.zeros((4, 5, 3), np.uint8), p) is p
 
 
 def test_a_model_with_class_weights_is_built_again_from_its_config():
     model = vision.build("unet_small", CLASSES, depth=2, width=2, class_weights=[1, 2.5, 3])
-    assert model.hyperparameters["multiple"] == model.preprocess["multiple"] == 4
-    again = vision.build(**model.config)
+    assert model.config["multiple"] == model.preprocess.multiple == 4
+    again = vision.build(**json.loads(json.dumps(model.config)))
     assert again.config == model.config
     np.testing.assert_array_equal(again.class_weights, np.array([1, 2.5, 3], np.float32))
 
 
-def test_class_weights_as_an_array():
-    """As median_frequency gives them; the config stays JSON."""
+def test_class_weights_of_median_frequency():
+    """As a list; the config stays JSON."""
     weights = median_frequency([np.array([[0, 0, 1], [2, 2, 2]])], 3)
-    model = vision.build("unet_small", CLASSES, depth=2, width=2, class_weights=weights)
-    np.testing.assert_array_equal(model.class_weights, weights.astype(np.float32))
-    assert json.loads(json.dumps(model.config)) == model.config
-    assert model.hyperparameters["class_weights"] == weights.tolist()
+    for given in (weights.tolist(), tuple(weights)):
+        model = vision.build("unet_small", CLASSES, depth=2, width=2, class_weights=given)
+        np.testing.assert_array_equal(model.class_weights, weights.astype(np.float32))
+        assert json.loads(json.dumps(model.config)) == model.config
+        assert model.config["class_weights"] == weights.tolist()
+    with pytest.raises(ValueError, match="class_weights must be 'median' or a list of numbers or none, got array"):
+        make(class_weights=weights)
 
 
 @pytest.mark.parametrize("wrong", [np.full((2, 4, 5), 3), np.full((2, 4, 5), -2), np.zeros((2, 4, 5))])
@@ -83,10 +98,18 @@ def test_wrong_labels_with_weights_of_classes_and_pixels(wrong):
         make(class_weights=[0.5, 1, 4]).loss((images, wrong, weights), None)
 
 
-@pytest.mark.parametrize("weights", [[1, 2], [1, 2, -3], [1, 2, np.nan], "mean", [1, [2, 3], 4]])
+@pytest.mark.parametrize("weights", [[1, 2], [1, 2, -3], [1, 2, 3, 4]])
 def test_bad_class_weights(weights):
-    message = "class_weights must be none, 'median' or 3 numbers of at least 0, one for each class, got "
+    message = "PixelClassifier: class_weights must be 3 values of at least 0, one for each class, got "
     with pytest.raises(ValueError, match=message):
+        make(class_weights=weights)
+    with pytest.raises(ValueError, match=message):
+        PixelClassifier(Plain(), CLASSES, PixelOptions(class_weights=(1, 2, np.nan)))
+
+
+@pytest.mark.parametrize("weights", [[1, 2, np.nan], "mean", [1, [2, 3], 4], 1])
+def test_class_weights_of_another_kind(weights):
+    with pytest.raises(ValueError, match="net: class_weights must be 'median' or a list of numbers or none, got "):
         make(class_weights=weights)
 
 
@@ -96,35 +119,63 @@ def test_median_weights_have_to_be_counted_before_training():
     assert make(class_weights="median").predict(batch()[0]).shape == (2, 3, 4, 5)
 
 
+def test_a_photograph_by_path_picture_and_array(tmp_path):
+    """Labels, scores and names in its own pixels; a picture turned by its EXIF data is turned upright."""
+    photograph = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
+    picture = Image.fromarray(photograph)
+    picture.save(tmp_path / "a.png")
+    model = make(short_side=15, max_side=20, multiple=8)
+    found = model.segment(photograph)
+    assert found["labels"].shape == found["scores"].shape == (30, 41) and found["names"] == CLASSES
+    assert found["labels"].dtype == np.int64 and 1 / 3 <= found["scores"].min() <= found["scores"].max() <= 1
+    for other in (picture, tmp_path / "a.png", str(tmp_path / "a.png")):
+        for key in ("labels", "scores"):
+            np.testing.assert_array_equal(model.segment(other)[key], found[key])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    picture.save(tmp_path / "turned.png", exif=exif)
+    assert model.segment(tmp_path / "turned.png")["labels"].shape == (41, 30)
+    with pytest.raises(ValueError, match=r"a photograph must be .* of uint8, got float64 \(1, 3, 4, 5\): .* predict"):
+        model.segment(np.zeros((1, 3, 4, 5)))
+
+
 def test_published_weights_are_renamed_by_the_network(tmp_path):
     save_state({"head.weight": np.ones((3, 3, 1, 1)), "head.bias": np.ones(5)}, tmp_path / "a.npz")
     model = make()
     assert load_pretrained(tmp_path / "a.npz", model) == ["0.weight"]  # their bias is of another size
     np.testing.assert_array_equal(model.network[0].weight.value, np.ones((3, 3, 1, 1)))
     assert model.network[0].bias.value[0] != 1
-    other = PixelClassifier(Sequential(Conv2d(3, 3, 1, rng=np.random.default_rng(0))), CLASSES)
+    other = PixelClassifier(Plain(Conv2d(3, 3, 1, rng=np.random.default_rng(0))), CLASSES)
     with pytest.raises(
         ValueError, match=r"a\.npz: none of its arrays \(head.weight, head.bias, ...\) fits the model's"
     ):
         load_pretrained(tmp_path / "a.npz", other)
 
 
+COLOURS = "must be a number or a list of 3 numbers, got "
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"multiple": 0}, "PixelClassifier: multiple must be a whole number >= 1, got 0"),
-        ({"short_side": 0}, "PixelClassifier: short_side must be a whole number >= 1, got 0"),
-        ({"max_side": 80.0}, "PixelClassifier: max_side must be a whole number >= 1, got 80.0"),
-        ({"short_side": 9, "max_side": 8}, "PixelClassifier: short_side must not be above max_side, got 9 and 8"),
+        ({"multiple": 0}, "Preprocess: multiple must be a whole number >= 1, got 0"),
+        ({"short_side": 0}, "Preprocess: short_side must be a whole number >= 1, got 0"),
+        ({"max_side": 80.0}, "net: max_side must be a whole number, got 80.0"),
+        ({"short_side": 9, "max_side": 8}, "Preprocess: short_side must not be above max_side, got 9 and 8"),
         *(
-            ({name: wrong}, f"PixelClassifier: {name} must be three numbers")
+            ({name: wrong}, f"net: {name} {COLOURS}")
             for name in ("mean", "std")
-            for wrong in (1, [1, 2], [1, 2, np.nan], [1, 2, "3"], "abc", None)
+            for wrong in ([1, 2], [1, 2, np.nan], [1, 2, "3"], "abc", None)
         ),
-        ({"std": [1, 0, 1]}, r"PixelClassifier: std must be three numbers above 0, for red, green and blue, got \[1"),
+        ({"std": [1, 0, 1]}, r"Preprocess: std must be finite and above 0, got \(1, 0, 1\)"),
+        ({"std": 0}, "Preprocess: std must be finite and above 0, got 0"),
         *(
-            ({"border_weights": wrong}, r"PixelClassifier: border_weights must be none or \[w0, sigma\], w0 >= 0 and ")
-            for wrong in (10, [10], [10, 5, 1], [-1, 5], [10, 0], [10, "5"], [np.nan, 5], [10, np.inf])
+            ({"border_weights": wrong}, "net: border_weights must be a list of 2 numbers or none, got ")
+            for wrong in (10, [10], [10, 5, 1], [10, "5"], [np.nan, 5], [10, np.inf])
+        ),
+        *(
+            ({"border_weights": wrong}, "PixelOptions: border_weights must be w0 >= 0 and sigma > 0 pixels, got ")
+            for wrong in ([-1, 5], [10, 0])
         ),
     ],
 )

@@ -70,8 +70,8 @@ def test_as_published():
 def test_pixels_go_in_as_they_are():
     """0 .. 255, for local response normalisation to divide; the small one's are centred."""
     model = vision.build("segnet_basic", "ab", width=2)
-    assert (model.preprocess["mean"], model.preprocess["std"]) == ([0, 0, 0], [1, 1, 1])
-    assert vision.build("segnet_basic_small", "ab", width=2).preprocess["std"] == [1, 1, 1]
+    assert (model.preprocess.mean, model.preprocess.std) == ((0, 0, 0), (1, 1, 1))
+    assert vision.build("segnet_basic_small", "ab", width=2).preprocess.std == (1, 1, 1)
 
 
 def test_context_of_106_pixels():
@@ -158,8 +158,10 @@ def test_without_addition_the_first_maps_do_not_reach_the_scores():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: basic("unet"), "SegNetBasic: decoder must be one of bilinear, segnet, .*, got 'unet'"),
-        (lambda: basic("fcn", unpool="rubbish"), "SegNetBasic: unpool must be one of max, nearest, .*, got 'rubbish'"),
+        (lambda: basic("unet"), "segnet_basic_small: decoder must be 'bilinear' or 'segnet' or .*, got 'unet'"),
+        (lambda: SegNetBasic(3, "unet", rng=None), "SegNetBasic: decoder must be one of bilinear, segnet, .* 'unet'"),
+        (lambda: basic("fcn", unpool="rubbish"), "unpool must be 'max' or 'nearest' or .*, got 'rubbish'"),
+        (lambda: SegNetBasic(3, unpool="x", rng=None), "SegNetBasic: unpool must be one of max, nearest, .*, got 'x'"),
         (lambda: basic("segnet", kernel_size=4), "SegNetBasic: kernel_size must be odd, got 4"),
         (lambda: basic("segnet", width=0), "SegNetBasic: width must be a whole number >= 1, got 0"),
         (lambda: basic("segnet")(normal(1, 1, 8, 8)), r"SegNetBasic: images must have shape \(N, 3, H, W\)"),

@@ -1,13 +1,12 @@
-"""U-Net: the paper's sizes and numbers, gradients as a whole, what goes over the bridges, the weighted loss."""
+"""U-Net: the paper's sizes and counts, gradients as a whole, what goes over the bridges, the weighted loss."""
 
 import numpy as np
 import pytest
 
 import vision
-from nn import Adam, Conv2d, Dropout, softmax_cross_entropy
-from nn.gradcheck import check_contract, check_loss, check_model
-from vision.segmentation import PixelClassifier, UNet, weighted_cross_entropy
-from vision.segmentation.pixel_classifier import centre, uncut
+from nn import Adam, Conv2d, Dropout
+from nn.gradcheck import check_contract, check_model
+from vision.segmentation import PixelClassifier, UNet
 
 
 def normal(*shape, seed=1):
@@ -73,7 +72,9 @@ def test_the_registered_net_is_the_published_one_for_three_channels():
     assert sum(p.value.size for p in model.parameters().values()) == 31_030_658 + 2 * 64 * 9
     small = vision.build("unet", ("background", "nucleus"), width=2, depth=2, tile=16)
     assert small.predict(normal(1, 3, 21, 30)).shape == (1, 2, 21, 30)
-    with pytest.raises(ValueError, match="unet_small: there is no option 'widht', choose from short_side"):
+    with pytest.raises(
+        ValueError, match="unet_small: there is no option 'widht'; did you mean 'width'\\? All: short_side"
+    ):
         vision.build("unet_small", "ab", widht=3)
 
 
@@ -158,42 +159,6 @@ def test_predict_gives_probabilities():
     np.testing.assert_allclose(np.log(p[:, 0] / p[:, 1]), model(images)[:, 0] - model(images)[:, 1], rtol=1e-9)
 
 
-def test_weighted_cross_entropy_is_equation_1():
-    logits, labels, weights = (
-        normal(2, 3, 4, 5),
-        np.random.default_rng(1).integers(-1, 3, (2, 4, 5)),
-        normal(2, 4, 5) ** 2,
-    )
-    total = norm = 0.0
-    for n, r, c in np.ndindex(labels.shape):
-        if labels[n, r, c] >= 0:
-            z = logits[n, :, r, c]
-            total -= weights[n, r, c] * np.log(np.exp(z[labels[n, r, c]]) / np.exp(z).sum())
-            norm += weights[n, r, c]
-    assert weighted_cross_entropy(logits, labels, weights)[0] == pytest.approx(total / norm, rel=1e-12)
-    even, gradient = weighted_cross_entropy(logits, labels, np.full(labels.shape, 3.0))
-    value, wanted = softmax_cross_entropy(logits, labels)
-    assert even == pytest.approx(value, rel=1e-12)
-    np.testing.assert_allclose(gradient, wanted, atol=1e-15)
-    assert weighted_cross_entropy(logits, labels, 0 * weights)[0] == 0
-    assert weighted_cross_entropy(logits.astype(np.float32), labels, weights)[1].dtype == np.float32
-    check_loss(weighted_cross_entropy, logits, labels, weights)
-    check_loss(weighted_cross_entropy, logits, labels, weights, complex_step=True, tolerance=1e-12)
-
-
-def test_centre():
-    x = np.arange(30).reshape(1, 5, 6)
-    np.testing.assert_array_equal(centre(x, (2, 3)), x[:, 1:3, 1:4])
-    assert centre(x, (5, 6)).shape == x.shape and np.shares_memory(centre(x, (1, 1)), x)
-
-
-def test_uncut_is_the_transpose_of_centre():
-    """sum(centre(x) * dy) = sum(x * uncut(dy)) for all x and dy."""
-    x, dy = normal(2, 3, 5, 6), normal(2, 3, 2, 3, seed=2)
-    assert (centre(x, (2, 3)) * dy).sum() == pytest.approx((x * uncut(dy, x.shape)).sum(), rel=1e-12)
-    assert uncut(x, x.shape) is x
-
-
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -205,23 +170,11 @@ def test_uncut_is_the_transpose_of_centre():
         (lambda: small(padding="same")(normal(1, 2, 10, 12)), "H=10 does not fit .* 'same'; near are 8 and 12"),
         (lambda: small()(normal(1, 3, 44, 52)), r"UNet: images must have shape \(N, 2, H, W\), got \(1, 3, 44, 52\)"),
         (lambda: small().loss(batch(1, (44, 52), (2, 9)), None), r"centre: \(4, 12\) cannot be cut out of \(1, 2, 9\)"),
-        (lambda: loss(labels=np.full((1, 2, 2), 3)), r"labels must lie in -1 .. 2, got 3"),
-        (
-            lambda: loss(labels=np.zeros((1, 2, 3), int)),
-            r"labels must be whole numbers of shape \(1, 2, 2\), got int64",
-        ),
-        (lambda: loss(weights=np.full((1, 2, 2), -1.0)), "weights must be finite and not negative"),
-        (lambda: loss(weights=np.ones((1, 2, 3))), r"weights must have shape \(1, 2, 2\), got \(1, 2, 3\)"),
     ],
 )
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def loss(labels=None, weights=None):
-    labels = np.zeros((1, 2, 2), int) if labels is None else labels
-    return weighted_cross_entropy(normal(1, 3, 2, 2), labels, np.ones((1, 2, 2)) if weights is None else weights)
 
 
 def test_overfits_two_images():
@@ -252,5 +205,5 @@ def test_specks_become_the_first_class():
     np.testing.assert_array_equal(refined.argmax(axis=0), kept)
     np.testing.assert_array_equal(refined[0], p[0])
     assert vision.build("unet_small", "abc", width=1, depth=1).refine(None, p) is p
-    with pytest.raises(ValueError, match="ObjectClassifier: smallest_object must be at least 0 pixels, got -1"):
+    with pytest.raises(ValueError, match="UNet: smallest_object must be at least 0 pixels, got -1"):
         vision.build("unet_small", "abc", smallest_object=-1)

@@ -1,0 +1,159 @@
+"""The task of segmentation: batches, predictions, metrics and pictures of labelled pixels."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vision.segmentation.boundary import boundary_f1
+from vision.segmentation.class_weights import median_frequency
+from vision.segmentation.draw import draw_labels, write_labels
+from vision.segmentation.metrics import class_accuracy, confusion_matrix, global_accuracy, iou, mean
+from vision.segmentation.objects import components, match_objects
+from vision.segmentation.pixel_classifier import PixelClassifier
+from vision.segmentation.weight_map import weight_map
+from vision.task import TASKS, Task, known, shown, watched
+
+
+def segmentation_batch(model: PixelClassifier, samples: list[dict]) -> tuple[np.ndarray, ...]:
+    """(images (N, 3, H, W) float32, labels (N, H, W) int64), and weights (N, H, W) float32 if the model wants them.
+
+    All are padded at the right and the bottom to the size of the largest image: labels with -1, weights with 0. The
+    option border_weights (w0, sigma of weight_map) needs samples that hold `instances`.
+    """
+    images = model.preprocess.batch([sample["image"] for sample in samples])
+    size, borders = images.shape[2:], model.options.border_weights
+    labels = _stacked([sample.get("segmentation") for sample in samples], size, np.int64, outside=-1)
+    if not borders or not all("instances" in sample for sample in samples):
+        return images, labels
+    weights = [weight_map(np.maximum(sample["instances"], 0), *borders) for sample in samples]
+    return images, labels, _stacked(weights, size, np.float32, outside=0)
+
+
+def _stacked(maps, size, dtype, outside):
+    """Maps (H_i, W_i) as one array (N, *size), `outside` where a map does not reach, or there is none."""
+    stack = np.full((len(maps), *size), outside, dtype)
+    for into, each in zip(stack, maps):
+        if each is not None:
+            into[: each.shape[0], : each.shape[1]] = each
+    return stack
+
+
+def segment(model: PixelClassifier, sample: dict) -> dict[str, Any]:
+    """labels (H, W) int64 and scores (H, W), the best class at each pixel of the image and its probability; names."""
+    return model.segment(sample["image"])
+
+
+def evaluate_segmenter(model: PixelClassifier, dataset) -> dict[str, Any]:
+    """Metrics of all pixels that have a label, in the images' own size, and the speed, reading included.
+
+    boundary_f1 of a class is the mean over the images that have it, or in which it was found. Samples with `instances`
+    give the metrics of `objects`, too: the connected components of all classes but 0.
+    """
+    started, classes = time.monotonic(), len(dataset.classes)
+    n, borders, objects = np.zeros((classes, classes), np.int64), [], []
+    for sample in watched(dataset, "evaluating"):
+        labels, truth = segment(model, sample)["labels"], sample["segmentation"]
+        n += confusion_matrix(labels, truth, classes)
+        borders.append(boundary_f1(labels, truth, classes))
+        if "instances" in sample:
+            objects.append(match_objects(components(labels > 0), np.where(truth < 0, -1, sample["instances"])))
+    seconds = time.monotonic() - started
+    columns = {
+        "accuracy": class_accuracy(n),
+        "IoU": iou(n),
+        "boundary_f1": np.array([mean(f1) for f1 in np.transpose(borders)]),
+    }
+    per_class = {
+        name: {"pixels": int(n[c].sum())} | {key: known(values[c]) for key, values in columns.items()}
+        for c, name in enumerate(dataset.classes)
+    }
+    return {
+        "mIoU": known(mean(columns["IoU"])),
+        "global_accuracy": known(global_accuracy(n)),
+        "class_accuracy": known(mean(columns["accuracy"])),
+        "boundary_f1": known(mean(columns["boundary_f1"])),
+        **({"objects": _object_scores(objects)} if objects else {}),
+        "classes": per_class,
+        "images": len(dataset),
+        "images_per_second": round(len(dataset) / seconds, 2),
+    }
+
+
+def _object_scores(counts):
+    """F1, precision and recall at IoU 0.5 of all objects of all images, from (tp, fp, fn) of each image."""
+    right, wrong, missed = np.sum(counts, axis=0).tolist()
+    found, there = right + wrong, right + missed
+    return {
+        "f1": 2 * right / (found + there) if found + there else None,
+        "precision": right / found if found else None,
+        "recall": right / there if there else None,
+        "objects": there,
+        "found": found,
+    }
+
+
+def segmentation_table(metrics: dict) -> str:
+    """The metrics of evaluate_segmenter, a line per class and one for their mean."""
+    width = max(len("class"), *map(len, metrics["classes"]))
+    rows = [f"{'class':{width}}     pixels  accuracy    IoU  boundary F1"]
+    pixels = sum(row["pixels"] for row in metrics["classes"].values())
+    means = {"pixels": pixels, "accuracy": metrics["class_accuracy"], "IoU": metrics["mIoU"]}
+    for name, row in [*metrics["classes"].items(), ("mean", means | {"boundary_f1": metrics["boundary_f1"]})]:
+        columns = f"{shown(row['accuracy']):>8}  {shown(row['IoU']):>5}  {shown(row['boundary_f1']):>11}"
+        rows.append(f"{name:{width}}  {row['pixels']:9d}  {columns}")
+    if objects := metrics.get("objects"):
+        f1, precision, recall = (shown(objects[key]) for key in ("f1", "precision", "recall"))
+        rows.append(f"{objects['objects']} objects: F1 at IoU 0.5 {f1} (precision {precision}, recall {recall})")
+    rows.append(f"global accuracy {shown(metrics['global_accuracy'])}")
+    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+
+
+def describe_areas(prediction: dict, classes: Sequence[str]) -> list[dict]:
+    """[{class, label, pixels, share}] of the classes found, the largest first."""
+    labels = prediction["labels"]
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    return [
+        {"class": classes[c], "label": int(c), "pixels": int(counts[c]), "share": round(counts[c] / labels.size, 4)}
+        for c in np.argsort(-counts, kind="stable")
+        if counts[c]
+    ]
+
+
+def select_pixels(prediction: dict, threshold: float) -> dict:
+    """Label -1 for the pixels that score less than `threshold`."""
+    return prediction | {"labels": np.where(prediction["scores"] >= threshold, prediction["labels"], -1)}
+
+
+def draw_areas(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
+    """The image under its labels, beside it the true ones if a sample is given; and a legend of the colours."""
+    return draw_labels(image, prediction["labels"], classes, None if sample is None else sample["segmentation"])
+
+
+def save_labels(prediction: dict, folder: Path, name: str) -> str:
+    """Write the labels as a palette PNG, 255 for -1; returns its name."""
+    write_labels(folder / f"{name}.png", prediction["labels"], prediction["names"])
+    return f"{name}.png"
+
+
+def weights_of_classes(model: PixelClassifier, dataset) -> dict[str, Any]:
+    """{class_weights}, counted in the training data, for a model whose option is "median"; else {}."""
+    if model.options.class_weights != "median":
+        return {}
+    return {"class_weights": median_frequency(dataset.label_maps(), len(dataset.classes)).round(6).tolist()}
+
+
+TASKS["segmentation"] = Task(
+    metric="mIoU",
+    collate=segmentation_batch,
+    predict=segment,
+    evaluate=evaluate_segmenter,
+    table=segmentation_table,
+    describe=describe_areas,
+    select=select_pixels,
+    draw=draw_areas,
+    save=save_labels,
+    derive=weights_of_classes,
+)
