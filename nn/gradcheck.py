@@ -128,8 +128,8 @@ def check_model(
 ) -> dict[str, float]:
     """Compare model.backward with the derivative of the total loss along a random direction, parameter by parameter.
 
-    What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has a field `sampled`,
-    it is handed back as loss(batch, rng, sampled=cache.sampled). The error is relative to the larger of the two
+    What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has `sampled`, it is
+    handed back as loss(batch, rng, sampled=cache.sampled). The error is relative to the larger of the two
     derivatives, or to 1e-6 of the largest derivative of all parameters where a parameter's own is smaller (the bias
     before a batch normalisation has none); for central differences, to what the last bit of the loss allows. Parameters
     that are not trainable are left out. Returns {parameter: relative error}; raises GradientError.

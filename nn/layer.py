@@ -190,7 +190,7 @@ def pair(owner, name: str, value, minimum: int) -> tuple[int, int]:
 
 
 def positive(owner, **numbers):
-    """Raise ValueError unless each of the constructor arguments is a whole number >= 1. The owner: a layer or a name."""
+    """Raise ValueError unless each of the constructor arguments is a whole number >= 1. owner: a layer or a name."""
     who = owner if isinstance(owner, str) else type(owner).__name__
     for name, value in numbers.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:

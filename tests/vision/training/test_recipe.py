@@ -1,25 +1,26 @@
 import numpy as np
 import pytest
 
-from nn import SGD, Adam, Linear
-from vision.training.recipe import build_optimiser, build_schedule, complete
+from nn import SGD, AdaGrad, Adam, AdamW, Linear, RMSProp
+from vision.training.recipe import build_average, build_optimiser, build_schedule, with_defaults
 
 
 def test_weights_decay_and_biases_do_not():
     layer = Linear(2, 3, rng=np.random.default_rng(0))
     layer.bias.value[...] = 1
     before = layer.weight.value.copy()
-    build_optimiser(layer, complete({"lr": 0.5, "weight_decay": 0.1, "momentum": 0.9})).step()
+    build_optimiser(layer, with_defaults({"lr": 0.5, "weight_decay": 0.1, "momentum": 0.9})).step()
     np.testing.assert_allclose(layer.weight.value, before * (1 - 0.5 * 0.1), rtol=1e-6)
     np.testing.assert_array_equal(layer.bias.value, 1)
 
 
 def test_the_optimiser_is_the_one_named():
     layer = Linear(2, 3, rng=np.random.default_rng(0))
-    assert isinstance(build_optimiser(layer, complete({})), SGD)
-    assert isinstance(build_optimiser(layer, complete({"optimiser": "adam", "lr": 1e-3})), Adam)
-    with pytest.raises(ValueError, match="optimiser must be 'sgd' or 'adam', got 'lbfgs'"):
-        build_optimiser(layer, complete({"optimiser": "lbfgs"}))
+    assert isinstance(build_optimiser(layer, with_defaults({})), SGD)
+    for name, kind in {"adam": Adam, "adamw": AdamW, "rmsprop": RMSProp, "adagrad": AdaGrad}.items():
+        assert type(build_optimiser(layer, with_defaults({"optimiser": name, "lr": 1e-3}))) is kind
+    with pytest.raises(ValueError, match="optimiser must be one of 'sgd', 'adam', 'adamw', .*, got 'lbfgs'"):
+        build_optimiser(layer, with_defaults({"optimiser": "lbfgs"}))
 
 
 @pytest.mark.parametrize(
@@ -28,19 +29,32 @@ def test_the_optimiser_is_the_one_named():
         ({"schedule": "step", "milestones": [0.5, 0.75]}, {0: 1, 9: 1, 10: 0.1, 14: 0.1, 15: 0.01, 19: 0.01}),
         ({"schedule": "constant"}, {0: 1, 19: 1}),
         ({"schedule": "polynomial"}, {0: 1, 10: 0.5**0.9, 20: 0}),
-        ({"schedule": "constant", "warm_up": 10}, {0: 0.001, 5: 0.5005, 10: 1, 19: 1}),
+        ({"schedule": "cosine"}, {0: 1, 10: 0.5, 20: 0}),
+        ({"schedule": "constant", "warm_up": 10}, {0: 0.001, 1: 0.5005, 2: 1, 19: 1}),  # a tenth of the run at most
     ],
 )
 def test_schedules_over_20_steps(recipe, factors):
-    schedule = build_schedule(complete({"warm_up": 0} | recipe), 20)
+    schedule = build_schedule(with_defaults({"warm_up": 0} | recipe), 20)
     for step, factor in factors.items():
         assert schedule(step) == pytest.approx(factor)
 
 
 def test_milestones_that_meet_in_a_short_run():
-    assert build_schedule(complete({"warm_up": 0}), 2)(1) == pytest.approx(0.1)
+    assert build_schedule(with_defaults({"warm_up": 0}), 2)(1) == pytest.approx(0.1)
 
 
 def test_unknown_schedule_is_named():
-    with pytest.raises(ValueError, match=r"schedule must be .*, got 'cosine'"):
-        build_schedule(complete({"schedule": "cosine"}), 20)
+    with pytest.raises(ValueError, match=r"schedule must be .*, got 'linear'"):
+        build_schedule(with_defaults({"schedule": "linear"}), 20)
+
+
+def test_the_warm_up_is_a_tenth_of_the_run_at_most():
+    schedule = build_schedule(with_defaults({"schedule": "constant", "warm_up": 100}), 40)
+    assert [schedule(step) for step in (0, 4, 39)] == [0.001, 1, 1]
+    assert build_schedule(with_defaults({"schedule": "constant", "warm_up": 100}), 2000)(50) == pytest.approx(0.5005)
+
+
+def test_an_average_of_the_weights_on_request():
+    layer = Linear(2, 3, rng=np.random.default_rng(0))
+    assert build_average(layer, with_defaults({})) is None
+    assert build_average(layer, with_defaults({"ema": 0.99})).decay == 0.99

@@ -1,19 +1,34 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import vision
 from nn import Linear
 from nn.io.checkpoint import write_checkpoint
-from vision.registry import Entry
+from vision.model import Model
 from vision.training.saving import load_model, load_state, prefixed, unprefixed
+
+
+@dataclass(frozen=True)
+class Options:
+    size: int = 3
+
+
+class Line(Model):
+    """The parameters of a Linear."""
+
+    def __init__(self, classes, options, rng):
+        super().__init__(classes, options)
+        linear = Linear(options.size, len(classes), rng=rng)
+        self.weight, self.bias = linear.weight, linear.bias
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    def make(classes, rng, size=3):
-        return Linear(size, len(classes), rng=rng)
-
-    monkeypatch.setitem(vision.MODELS, "line", Entry("regression", make, {}))
+    monkeypatch.setitem(vision.MODELS, "line", None)
+    del vision.MODELS["line"]
+    vision.register("line", "regression", {}, options=Options)(Line)
 
 
 def saved(path, **options):

@@ -2,14 +2,15 @@ import json
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from nn import Dropout, Linear, Sequential
 from nn.io.checkpoint import read_checkpoint
-from nn.layer import Layer
 from nn.losses.regression import l2
+from vision.model import Model
 from vision.training.progress import RunningMean
 from vision.training.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
 
@@ -24,16 +25,21 @@ RECIPE = {
 }
 
 
-class Regression(Layer):
+@dataclass(frozen=True)
+class Sizes:
+    sizes: tuple[int, ...] = (3, 5, 2)
+
+
+class Regression(Model):
     """Has all that a checkpoint must hold: weights, a buffer, a layer with a generator, and it samples in loss."""
 
     buffers = ("running_mean",)
 
     def __init__(self):
-        rng = np.random.default_rng(7)
+        super().__init__(["a"], Sizes())
+        rng, self.name = np.random.default_rng(7), "regression"
         self.net = Sequential(Linear(3, 5, rng=rng), Dropout(0.3, rng=rng.spawn(1)[0]), Linear(5, 2, rng=rng))
         self.running_mean = np.zeros(3, np.float32)
-        self.config = {"model": "regression", "classes": ["a"], "sizes": (3, 5, 2)}
 
     def loss(self, batch, rng):
         x, target = batch
@@ -121,7 +127,7 @@ def test_a_run_is_the_plain_loop_written_out(tmp_path):
             parameters = model.parameters()
             norm = np.sqrt(sum((p.grad.astype(np.float64) ** 2).sum() for p in parameters.values()))
             rate = 0.1 * 0.1 ** ((step >= int(0.7 * 12)) + (step >= int(0.9 * 12)))
-            rate *= min(1, 0.001 + 0.999 * step / 3)
+            rate *= min(1, 0.001 + 0.999 * step)  # a warm-up of 3 steps, but a tenth of 12 at most
             for name, p in parameters.items():
                 g = p.grad * min(1, 1 / norm) + (0.01 * p.value if p.value.ndim > 1 else 0)
                 velocity[name] = 0.9 * velocity[name] + g if name in velocity else g
@@ -322,7 +328,7 @@ def test_resuming_names_what_does_not_fit(tmp_path):
     with pytest.raises(ValueError, match="the run had 4 batches in an epoch, now there are 5"):
         trainer(tmp_path, Batches(n=5)).resume()
     other = trainer(tmp_path)
-    other.model.config = {"model": "regression", "classes": ["b"], "sizes": (3, 5, 2)}
+    other.model.classes = ("b",)
     with pytest.raises(ValueError, match=r"checkpoint of another model: classes \['a'\], not \['b'\]"):
         other.resume()
     os.replace(tmp_path / BEST, tmp_path / LAST)
