@@ -6,6 +6,7 @@
 import importlib
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +16,36 @@ if __name__ == "__main__":
 
 import vision
 from nn import Dropout, Linear, ReLU, Sequential
-from nn.layer import Layer
 from nn.losses.classification import softmax_cross_entropy
 from nn.losses.regression import l2
-from vision.registry import Entry
+from vision.detection import Detector
+from vision.options import ImageOptions
+from vision.registry import Entry, Tiny
 
 
-class StandIn(Layer):
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    short_side: int = 32  # pixels of the shorter side
+    max_side: int = 64  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = (120, 120, 120)  # subtracted
+    std: float | tuple[float, float, float] = (60, 60, 60)  # divided by
+    hidden: int = 8  # units
+    nan_at: int | None = None  # step from which on the loss is NaN
+    pause: float = 0.0  # seconds that a loss takes
+
+
+class StandIn(Detector):
     """Everything that a checkpoint must hold is here: weights, a buffer, a layer with a generator, sampling in loss."""
 
     buffers = ("running_mean", "steps")
 
-    def __init__(self, classes, rng, hidden=8, nan_at=None, pause=0.0):
-        self.classes, self.nan_at, self.pause = classes, nan_at, pause
+    def __init__(self, classes, options, rng):
+        super().__init__(classes, options, options.preprocess())
+        hidden = options.hidden
         self.body = Sequential(Linear(48, hidden, rng=rng), ReLU(), Dropout(0.2, rng=rng.spawn(1)[0]))
         self.box, self.label = Linear(hidden, 4, rng=rng), Linear(hidden, len(classes), rng=rng)
         self.running_mean = np.zeros(48, np.float32)
         self.steps = np.zeros((), np.int64)
-        self.preprocess = {"short_side": 32, "max_side": 64, "mean": (120, 120, 120), "std": (60, 60, 60)}
 
     def forward(self, x, training=True):
         n, _, h, w = x.shape
@@ -48,9 +61,9 @@ class StandIn(Layer):
         (dbox, dlogits), (c_body, c_box, c_label) = cache
         return self.body.backward(self.box.backward(dbox, c_box) + self.label.backward(dlogits, c_label), c_body)
 
-    def loss(self, batch, rng):
+    def loss(self, batch, rng, sampled=None):
         images, targets = batch
-        time.sleep(self.pause)
+        time.sleep(self.options.pause)
         (box, logits), cache = self.forward(images)
         wanted, labels, (h, w) = box.copy(), np.full(len(images), -1), images.shape[2:]
         for i, target in enumerate(targets):
@@ -60,11 +73,11 @@ class StandIn(Layer):
         box_loss, dbox = l2(box, wanted)
         label_loss, dlogits = softmax_cross_entropy(logits, labels)
         self.steps += 1
-        if self.nan_at is not None and self.steps >= self.nan_at:
+        if self.options.nan_at is not None and self.steps >= self.options.nan_at:
             label_loss = np.float32("nan")
         return {"box": box_loss, "label": label_loss}, ((dbox, dlogits), cache)
 
-    def predict(self, images):
+    def predict(self, images, image_sizes=None):
         (box, logits), _ = self.forward(images, training=False)
         box = np.sort(box.reshape(-1, 2, 2), axis=1).reshape(-1, 4)  # x1 <= x2, y1 <= y2
         h, w = images.shape[2:]
@@ -80,7 +93,10 @@ class StandIn(Layer):
 
 
 RECIPE = {"epochs": 2, "batch_size": 4, "lr": 0.02, "warm_up": 2, "zoom": [0.8, 1.2]}
-ENTRIES = {name: Entry("detection", StandIn, RECIPE) for name in ("stand_in", "other_stand_in")}
+ENTRIES = {
+    name: Entry(name, "detection", StandIn, Options, RECIPE, Tiny(), name, "", "")
+    for name in ("stand_in", "other_stand_in")
+}
 
 if __name__ == "__main__":
     vision.MODELS.update(ENTRIES)

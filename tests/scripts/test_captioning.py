@@ -11,14 +11,14 @@ import vision
 from datasets import Shapes
 from nn.io.state import save_state
 from scripts import evaluate, predict, train
-from scripts.tasks.captioning import (
-    CAPTIONING,
-    attention_on_objects,
+from scripts.readers.captioning import attention_on_objects, open_captioned_shapes
+from vision import TASKS, Preprocess
+from vision.captioning import Captioner
+from vision.captioning.task import (
     caption_batch,
     caption_table,
     draw_captioned,
     evaluate_captioner,
-    open_captioned_shapes,
     predict_caption,
 )
 from vision.classification import SqueezeNet
@@ -38,12 +38,12 @@ def small(name="show_attend_tell_soft", **options):
     return vision.build(name, scenes().classes, np.random.default_rng(0), **options)
 
 
-class Oracle:
+class Oracle(Captioner):
     """Says the first caption of each scene, word for word, looking at the largest object all the time."""
 
     def __init__(self, data, caption=None):
-        self.vocabulary = Vocabulary(data.classes)
-        self.preprocess = {"short_side": 32, "max_side": 64, "mean": 0, "std": 1, "square": False, "features": None}
+        self.vocabulary, self.features = Vocabulary(data.classes), None
+        self.preprocess = Preprocess(short_side=32, max_side=64, mean=0, std=1)
         self.samples, self.caption, self.next = [data[i] for i in range(len(data))], caption, 0
 
     def predict(self, images, beam_size):
@@ -148,9 +148,9 @@ def test_a_frozen_encoder_is_fed_with_features():
     data = scenes(2)
     samples = [data[0], data[1]]
     frozen = small(fine_tune=False)
-    features, captions = caption_batch(samples, frozen.preprocess)
+    features, captions = caption_batch(frozen, samples)
     assert features.shape == (2, 8, 4, 5)
-    images, _ = caption_batch(samples, small().preprocess)
+    images, _ = caption_batch(small(), samples)
     np.testing.assert_allclose(features, frozen.encoder(images), rtol=1e-5)
     assert captions == [sample["caption"] for sample in samples]
     frozen.loss((features, captions), np.random.default_rng(0))
@@ -168,7 +168,7 @@ def test_images_of_any_size_get_a_caption_without_one_of_their_own():
 def test_an_image_without_caption_is_named():
     data, model = scenes(1), small()
     with pytest.raises(ValueError, match="SoftAttention: each image needs a list of captions, got \\[\\]"):
-        model.loss(caption_batch([{"image": data[0]["image"]}], model.preprocess), np.random.default_rng(0))
+        model.loss(caption_batch(model, [{"image": data[0]["image"]}]), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("beam_size", [0, -1, 1.5, "two"])
@@ -179,10 +179,10 @@ def test_beam_sizes_that_are_none_are_refused(beam_size):
 
 def test_a_beam_wider_than_the_vocabulary_finds_a_caption_at_least_as_probable():
     model, sample = small(), scenes(1)[0]
-    assert CAPTIONING.options == {"beam_size": 1}
+    assert TASKS["captioning"].options == {"beam_size": 1}
     narrow, wide = (predict_caption(model, sample, beam_size) for beam_size in (1, 2 * len(model.vocabulary)))
     assert len(wide["attention"]) == len(wide["ids"])
-    images, _ = caption_batch([sample], model.preprocess)
+    images, _ = caption_batch(model, [sample])
 
     def log_p(ids):
         state, last, total = model.first_state(model.encoder(images)), [model.vocabulary.start], 0

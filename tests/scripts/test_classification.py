@@ -6,22 +6,23 @@ from argparse import Namespace
 import numpy as np
 import pytest
 from PIL import Image
-from scripts.tasks.classification import (
-    CLASSIFICATION,
-    classification_batch,
-    classification_table,
-    classify,
-    describe_label,
-    evaluate_classifier,
-    open_largest_shape,
-    probabilities,
-    select_labels,
-)
 
 from datasets import Shapes
 from nn.io.checkpoint import write_checkpoint
 from scripts import evaluate, predict, train
+from scripts.readers.classification import open_largest_shape
+from vision import Preprocess
+from vision.classification import ImageClassifier
 from vision.classification.draw import RIGHT, WRONG, draw_label
+from vision.classification.task import (
+    classification_batch,
+    classification_table,
+    classify,
+    describe_label,
+    draw_classified,
+    evaluate_classifier,
+    select_labels,
+)
 from vision.training.saving import load_model
 
 MODEL = ("--model", "resnet20_cifar", "--set", "n=1", "width=2", "--batch-size", 8, "--pictures", 2)
@@ -89,12 +90,11 @@ def test_mistakes(cifar, tmp_path, error_of):
     assert "there is no option 'widht'" in error
 
 
-class Bright:
+class Bright(ImageClassifier):
     """Says class 0 of dark images and class 1 of bright ones."""
 
-    preprocess = {"short_side": 16, "max_side": 64, "mean": (128, 128, 128), "std": (1, 1, 1)}  # noqa: RUF012
-
     def __init__(self):
+        super().__init__(Two.classes[:2], None, Preprocess(short_side=16, max_side=64, mean=128, std=1))
         self.seen = []
 
     def predict(self, images):
@@ -133,16 +133,20 @@ def test_evaluation():
 
 def test_images_of_one_size_are_seen_together_and_none_is_padded():
     model = Bright()
-    assert probabilities(model, [flat(0, (32, 32)), flat(255, (16, 16))]).argmax(axis=1).tolist() == [0, 1]
+    assert model.probabilities([flat(0, (32, 32))["image"], flat(255, (16, 16))["image"]]).argmax(axis=1).tolist() == [
+        0,
+        1,
+    ]
     assert model.seen == [(2, 3, 16, 16)]
     model = Bright()
-    probabilities(model, [flat(0, (16, 16)), flat(255, (16, 24))])
+    model.probabilities([flat(0, (16, 16))["image"], flat(255, (16, 24))["image"]])
     assert model.seen == [(1, 3, 16, 16), (1, 3, 16, 24)]
 
 
 def test_a_batch():
-    preprocess = {"mean": (10, 10, 10), "std": (2, 2, 2)}
-    images, labels = classification_batch([flat(10, label=2), flat(20, (16, 18), label=1)], preprocess)
+    model = Bright()
+    model.preprocess = Preprocess(mean=10, std=2)
+    images, labels = classification_batch(model, [flat(10, label=2), flat(20, (16, 18), label=1)])
     assert images.shape == (2, 3, 16, 18)
     assert images[1].min() == images[1].max() == 5
     assert labels.dtype == np.int64
@@ -167,12 +171,12 @@ def test_prediction_selection_and_description():
 def test_pictures():
     image, found = flat(255)["image"], classify(Bright(), flat(255))
     for sample, colour in ((flat(255, label=1), RIGHT), (flat(255, label=0), WRONG)):
-        picture = CLASSIFICATION.draw(image, found, Two.classes, sample)
+        picture = draw_classified(image, found, Two.classes, sample)
         assert picture[:240].min() == 255
         assert (picture == colour).all(axis=2).any()
-    unsure = CLASSIFICATION.draw(image, select_labels(found, 0.9), Two.classes, flat(255, label=1))
+    unsure = draw_classified(image, select_labels(found, 0.9), Two.classes, flat(255, label=1))
     assert (unsure == WRONG).all(axis=2).any()
-    assert CLASSIFICATION.draw(image, found, Two.classes).shape[0] < picture.shape[0]
+    assert draw_classified(image, found, Two.classes).shape[0] < picture.shape[0]
     long = draw_label(image, "a name that is wider than the picture")
     assert long[:, -4:].min() == 255
     assert draw_label(np.zeros((900, 1000, 3), np.uint8), "x").shape[1] == 1000

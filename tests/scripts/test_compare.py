@@ -10,7 +10,8 @@ from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.summary import multiply_adds
 from scripts import compare, train
 from scripts.data import DEFAULTS
-from scripts.tasks.segmentation import evaluate_segmenter, open_labelled_shapes
+from scripts.readers.segmentation import open_labelled_shapes
+from vision.segmentation.task import evaluate_segmenter
 from vision.training.saving import load_model
 
 SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)

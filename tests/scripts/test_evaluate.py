@@ -2,7 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from scripts.tasks.detection import (
+
+from datasets import Shapes
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
+from scripts.evaluate import main
+from scripts.train import main as train
+from vision import Preprocess
+from vision.detection import Detector
+from vision.detection.task import (
     describe_detections,
     detect,
     detection_table,
@@ -10,23 +17,17 @@ from scripts.tasks.detection import (
     select_detections,
 )
 
-from datasets import Shapes
-from nn.io.checkpoint import read_checkpoint, write_checkpoint
-from scripts.evaluate import main
-from scripts.train import main as train
-
-PREPROCESS = {"short_side": 60, "max_side": 1000, "mean": (0, 0, 0), "std": (1, 1, 1)}
+PREPROCESS = Preprocess(short_side=60, max_side=1000, mean=0, std=1)
 
 
-class Perfect:
+class Perfect(Detector):
     """Says of each image what is in it, in the pixels of the network's input; sees the samples in their order."""
 
-    preprocess = PREPROCESS
-
     def __init__(self, data):
+        super().__init__(data.classes, None, PREPROCESS)
         self.samples = iter([data[i] for i in range(len(data))])
 
-    def predict(self, images):
+    def predict(self, images, image_sizes):
         sample = next(self.samples)
         (h, w), (network_h, network_w) = sample["image"].shape[:2], images.shape[2:]
         assert min(network_h, network_w) == 60
@@ -46,14 +47,12 @@ def test_boxes_come_back_in_the_pixels_of_the_original_image():
 
 
 def test_boxes_that_stick_out_are_clipped_to_the_image():
-    class Wild:
-        preprocess = PREPROCESS
-
-        def predict(self, images):
+    class Wild(Detector):
+        def predict(self, images, image_sizes):
             return [{"boxes": np.array([[-10, -20, 1e4, 1e4]]), "labels": np.array([1]), "scores": np.array([1.0])}]
 
     sample = Shapes(1, (40, 80))[0]
-    np.testing.assert_allclose(detect(Wild(), sample)["boxes"], [[0, 0, 80, 40]])
+    np.testing.assert_allclose(detect(Wild("abc", None, PREPROCESS), sample)["boxes"], [[0, 0, 80, 40]])
 
 
 def test_a_perfect_detector_has_ap_1_and_a_blind_one_0():
@@ -65,13 +64,11 @@ def test_a_perfect_detector_has_ap_1_and_a_blind_one_0():
     labels = np.concatenate([data[i]["labels"][~data[i]["difficult"]] for i in range(6)])
     assert [row["objects"] for row in metrics["classes"].values()] == [(labels == k).sum() for k in (1, 2, 3)]
 
-    class Blind:
-        preprocess = PREPROCESS
-
-        def predict(self, images):
+    class Blind(Detector):
+        def predict(self, images, image_sizes):
             return [{"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int), "scores": np.zeros(0)}]
 
-    assert evaluate_detector(Blind(), data)["AP50"] == 0
+    assert evaluate_detector(Blind(data.classes, None, PREPROCESS), data)["AP50"] == 0
 
 
 def test_a_class_without_objects_is_null_in_json_and_a_dash_in_the_table():

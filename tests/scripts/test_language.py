@@ -8,10 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import vision
 from nn.io.checkpoint import read_checkpoint
 from scripts import evaluate, gradcheck, predict, profile, train
 from scripts.data import training_loader
-from scripts.tasks.language import LANGUAGE, Streams, Text, open_captions, open_text
+from scripts.readers.language import Text, open_captions, open_text
+from vision import TASKS
+from vision.sequence.language_task import Streams
 from vision.training.saving import load_model
 from vision.training.trainer import Trainer
 
@@ -68,7 +71,7 @@ def test_captions_of_scenes_are_a_text():
 
 def test_chunks_follow_one_another_in_each_piece():
     text = Text("abcdefghijklmnopqrstuvwxyz"[:24], None)  # 23 guesses: 3 pieces of 7
-    streams = Streams(text, 3, {"chunk": 3})
+    streams = Streams(vision.build("char_lstm", text.classes, chunk=3), text, 3)
     assert len(streams) == 3 * 3
     letter = np.array(text.classes)
     pieces = ["".join(letter[streams[i]["ids"]]) for i in range(9)]
@@ -78,7 +81,8 @@ def test_chunks_follow_one_another_in_each_piece():
 
 def test_the_loader_keeps_the_order_in_every_epoch(prose):
     args = settings(prose, batch_size=4, seed=0, workers=0)
-    loader = training_loader(LANGUAGE, open_text(args, "train"), {"chunk": 100}, args)
+    text = open_text(args, "train")
+    loader = training_loader(vision.build("char_lstm", text.classes, chunk=100), TASKS["language"], text, args)
     first, second = ([x.tolist() for x, _, _ in loader.epoch(number)] for number in (0, 1))
     assert first == second
     batches = list(loader.epoch(0))

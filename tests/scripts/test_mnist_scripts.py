@@ -10,8 +10,9 @@ from PIL import Image
 
 import vision
 from scripts import evaluate, predict, train
-from scripts.tasks.classification import CLASSIFICATION, classify, draw_classified, select_labels
+from scripts.readers import READERS
 from scripts.train_arguments import parse
+from vision.classification.task import classify, draw_classified, select_labels
 
 TINY = ("--set", "glimpses=2", "glimpse_size=4", "hidden=8", "episodes=2", "--batch-size", 8, "--pictures", 2)
 
@@ -55,12 +56,12 @@ def test_recipes_leave_digits_as_they_are(tmp_path):
 
 
 def test_test_digits_have_one_place_and_other_ones_than_training_digits(root):
-    arguments = Namespace(data="mnist_translated", root=root)
-    one, again, training = (CLASSIFICATION.data["mnist_translated"](arguments, s) for s in ("test", "test", "train"))
+    arguments, readers = Namespace(data="mnist_translated", root=root), READERS["classification"]
+    one, again, training = (readers["mnist_translated"].open(arguments, s) for s in ("test", "test", "train"))
     assert (len(one), len(training)) == (10, 200)
     assert [one[i]["corner"] for i in range(10)] == [again[i]["corner"] for i in range(10)]
     assert [one[i]["corner"] for i in range(10)] != [training[i]["corner"] for i in range(10)]
-    cluttered = CLASSIFICATION.data["mnist_cluttered"](arguments, "test")
+    cluttered = readers["mnist_cluttered"].open(arguments, "test")
     assert cluttered[3]["corner"] == one[3]["corner"]
     assert cluttered[3]["image"].sum() > one[3]["image"].sum()
 

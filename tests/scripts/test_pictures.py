@@ -8,7 +8,8 @@ from PIL import Image
 
 from datasets import Shapes
 from scripts.pictures import by_epoch, contact_sheet, draw_curve
-from scripts.tasks import DETECTION
+from vision import TASKS, Preprocess
+from vision.detection import Detector
 
 RECORDS = [
     {"epoch": 1, "step": 1, "losses": {"a": 1.0, "b": 0.5}},
@@ -36,19 +37,18 @@ def test_curve_of_a_log(tmp_path):
 def test_contact_sheet_shows_images_spread_over_the_set():
     seen = []
 
-    class Model:
-        preprocess = {"short_side": 40, "max_side": 80, "mean": (0, 0, 0), "std": (1, 1, 1)}  # noqa: RUF012
-
-        def predict(self, images):
+    class Model(Detector):
+        def predict(self, images, image_sizes):
             seen.append(images)
             return [{"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int), "scores": np.zeros(0)}]
 
-    data = Shapes(9, (40, 80))
-    sheet = contact_sheet(Model(), DETECTION, data, 3)
+    data, task = Shapes(9, (40, 80)), TASKS["detection"]
+    model = Model(data.classes, None, Preprocess(short_side=40, max_side=80, mean=0, std=1))
+    sheet = contact_sheet(model, task, data, 3)
     assert sheet.dtype == np.uint8
     assert [np.array_equal(x[0].transpose(1, 2, 0), data[i]["image"]) for x, i in zip(seen, (0, 4, 8))] == [True] * 3
     assert len(seen) == 3
-    assert contact_sheet(Model(), DETECTION, Shapes(2, (40, 80)), 6).shape  # fewer images than asked for
+    assert contact_sheet(model, task, Shapes(2, (40, 80)), 6).shape  # fewer images than asked for
 
 
 def test_matplotlib_is_imported_for_the_curve_alone():

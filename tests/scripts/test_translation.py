@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vision
 from scripts import evaluate, predict, train
-from scripts.tasks.translation import (
-    Sentences,
-    evaluate_translation,
-    open_captions,
-    open_dates,
-    open_reversal,
-    translation_batch,
-)
+from scripts.readers.translation import Sentences, open_captions, open_dates, open_reversal
+from vision.sequence.translation_task import evaluate_translation, translation_batch
 from vision.sequence.vocabulary import Vocabulary
 
 NUMBERS = {"one": "un", "two": "deux", "three": "trois", "four": "quatre"}
@@ -65,9 +60,9 @@ def test_generated_data():
 
 def test_a_batch():
     data = Sentences([{"text": "b a", "target": "c"}, {"text": "a", "target": "c a c"}], "word")
-    preprocess = {"vocabulary": Vocabulary(data.classes)}
-    source, source_lengths, target, lengths = translation_batch([data[0], data[1]], preprocess)
-    ids = preprocess["vocabulary"].ids
+    model = vision.build("seq2seq", data.classes)
+    source, source_lengths, target, lengths = translation_batch(model, [data[0], data[1]])
+    ids = model.vocabulary.ids
     assert source.tolist() == [[ids["b"], ids["a"]], [ids["a"], 0]]
     assert target[:, 0].tolist() == [1, ids["c"], 2, 0, 0]
     assert target[:, 1].tolist() == [1, ids["c"], ids["a"], ids["c"], 2]
@@ -77,7 +72,6 @@ def test_a_batch():
 def test_what_an_evaluation_counts():
     class Model:
         vocabulary = Vocabulary.build(["a b c"])
-        preprocess = {"vocabulary": vocabulary}  # noqa: RUF012
 
         def predict(self, source, lengths, max_steps):
             """Says the source, whatever it is asked."""

@@ -10,13 +10,14 @@ from PIL import Image
 import vision
 from datasets import Shapes
 from scripts import evaluate, predict, train
-from scripts.tasks.vqa import (
-    VQA,
+from scripts.readers.vqa import open_questions
+from vision import TASKS, Preprocess
+from vision.vqa import StackedAttentionVQA
+from vision.vqa.task import (
     answer,
     describe_answers,
     draw_answers,
     evaluate_vqa,
-    open_questions,
     select_answers,
     vqa_batch,
     vqa_table,
@@ -35,11 +36,11 @@ def small():
     return vision.build("stacked_attention_vqa", questions().classes, np.random.default_rng(0), **options)
 
 
-class Oracle:
+class Oracle(StackedAttentionVQA):
     """Knows the answers of a data set; says "nothing" to the questions of one type."""
 
     def __init__(self, data, fails):
-        self.preprocess = {"short_side": 32, "max_side": 64, "mean": 0, "std": 1}
+        self.preprocess = Preprocess(short_side=32, max_side=64, mean=0, std=1)
         self.answers = data.questions.answers
         self.samples, self.fails, self.next = [data[i] for i in range(len(data))], fails, 0
 
@@ -120,7 +121,9 @@ def test_accuracy_is_by_type():
 
 def test_batches():
     data = questions()
-    images, asked, answers = vqa_batch([data[0], data[1]], {"mean": 100, "std": 50})
+    model = small()
+    model.preprocess = Preprocess(mean=100, std=50)
+    images, asked, answers = vqa_batch(model, [data[0], data[1]])
     assert images.shape == (2, 3, 32, 40)
     assert images.dtype == np.float32
     np.testing.assert_allclose(images[1], (data[1]["image"].transpose(2, 0, 1) - 100.0) / 50, rtol=1e-6)
@@ -147,5 +150,5 @@ def test_answers_are_described_selected_and_drawn():
 
 
 def test_the_task_is_complete():
-    assert VQA.options == {"question": ""}
-    assert VQA.metric in evaluate_vqa(Oracle(questions(), None), questions())
+    assert TASKS["vqa"].options == {"question": ""}
+    assert TASKS["vqa"].metric in evaluate_vqa(Oracle(questions(), None), questions())
