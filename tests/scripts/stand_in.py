@@ -93,10 +93,8 @@ class StandIn(Detector):
 
 
 RECIPE = {"epochs": 2, "batch_size": 4, "lr": 0.02, "warm_up": 2, "zoom": [0.8, 1.2]}
-ENTRIES = {
-    name: Entry(name, "detection", StandIn, Options, RECIPE, Tiny(), name, "", "")
-    for name in ("stand_in", "other_stand_in")
-}
+NAMES = ("stand_in", "other_stand_in")
+ENTRIES = {name: Entry(name, "detection", StandIn, Options, RECIPE, Tiny(), name, "", "") for name in NAMES}
 
 if __name__ == "__main__":
     vision.MODELS.update(ENTRIES)

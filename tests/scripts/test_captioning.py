@@ -11,6 +11,7 @@ import vision
 from datasets import Shapes
 from nn.io.state import save_state
 from scripts import evaluate, predict, train
+from scripts.readers import readers_of
 from scripts.readers.captioning import attention_on_objects, open_captioned_shapes
 from vision import TASKS, Preprocess
 from vision.captioning import Captioner
@@ -228,7 +229,7 @@ def test_the_layouts_of_coco_and_flickr8k(tmp_path):
     (tmp_path / "Flickr8k.token.txt").write_text("".join(f"a.png#{i}\ta cat\n" for i in range(5)))
     (tmp_path / "Flickr_8k.devImages.txt").write_text("a.png\n")
     coco, flickr = (
-        CAPTIONING.data[name](Namespace(data=name, root=tmp_path), CAPTIONING.splits[name][1])
+        readers_of("captioning")[name].open(Namespace(data=name, root=tmp_path), readers_of("captioning")[name].val)
         for name in ("coco_captions", "flickr8k")
     )
     assert (coco.classes[4:], coco[0]["caption"]) == (("a", "dog"), ["a dog"] * 5)
