@@ -3,8 +3,9 @@
 import numpy as np
 
 import vision
-from datasets import Shapes, detection_batch
+from datasets import Shapes
 from scripts.benchmarks.work import StepWork, normal
+from vision.detection.task import detector_batch
 from vision.segmentation import FullResolution, PixelClassifier, SegNetBasic, UNet
 from vision.sequence.vocabulary import SPECIAL
 
@@ -52,8 +53,7 @@ def faster_rcnn(o):
     """On generated scenes."""
     scenes = Shapes(o.n, (o.height, o.width), seed=1)
     model = vision.build("faster_rcnn_small", scenes.classes, **o.options)
-    batch = detection_batch([scenes[i] for i in range(o.n)], model.preprocess["mean"], model.preprocess["std"])
-    return StepWork(model, batch)
+    return StepWork(model, detector_batch(model, [scenes[i] for i in range(o.n)]))
 
 
 def language_model(o):

@@ -17,8 +17,8 @@ class Detector(nn.Module):
     def __init__(self, model: FasterRCNN):
         super().__init__()
         self.options = o = model.options
-        self.classes, self.stride, k = len(model.classes), model.backbone.stride, len(model.base_anchors)
-        self.base_anchors = torch.tensor(model.base_anchors)
+        self.classes, self.stride, k = len(model.classes), model.backbone.stride, len(model.rpn.base_anchors)
+        self.base_anchors = torch.tensor(model.rpn.base_anchors)
         features = [counterpart(layer) for _, layer in model.backbone.features.children()]
         self.backbone = nn.ModuleDict({"features": nn.Sequential(*features)})
         channels = model.backbone.out_channels

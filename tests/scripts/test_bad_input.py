@@ -89,7 +89,7 @@ def test_training_data_at_fault_is_named_before_anything_is_written(case, voc, t
     [
         ([], "the following arguments are required: --run-dir"),
         (["--run-dir", "x"], "--model is needed: one of "),
-        (["--run-dir", "x", "--model", "nope"], "argument --model: invalid choice: 'nope' (choose from "),
+        (["--run-dir", "x", "--model", "nope"], "argument --model: there is no model 'nope': choose from "),
         (["--lr", "0"], "argument --lr: must be a number above 0, got 0"),
         (["--lr", "nan"], "argument --lr: must be a number above 0, got nan"),
         (["--epochs", "0"], "argument --epochs: must be a whole number from 1, got 0"),
@@ -223,7 +223,7 @@ def test_checkpoint_of_another_version_of_the_model(use, trained, tmp_path):
     ("arguments", "message"),
     [
         (["--model", "other_stand_in"], "model 'stand_in', not 'other_stand_in'"),
-        (["--set", "hidden=5"], "hidden None, not 5"),
+        (["--set", "hidden=5"], "hidden 8, not 5"),
         (["--classes", "star"], r"classes \['circle', 'square', 'triangle'\], not \['star'\]"),
     ],
 )

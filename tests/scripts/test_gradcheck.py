@@ -8,8 +8,8 @@ import scripts.gradcheck
 import vision
 from nn.cases import LAYERS, LOSSES, LayerCase, LossCase
 from nn.layer import Layer
-from scripts.gradcheck import SMALL, choose, main
-from vision.registry import Entry
+from scripts.gradcheck import choose, main, tiny_data
+from vision.options import complete
 
 X = np.array([[0.5, -1.5, 2.0], [1.0, 0.25, -0.75]])
 
@@ -93,8 +93,11 @@ def test_without_names_it_is_everything_once():
     assert names == [*layers, *losses, *vision.MODELS]
 
 
-def test_every_model_has_a_small_version(entries):
-    assert SMALL.keys() == vision.MODELS.keys() - entries.keys(), "give the new model its options in scripts.gradcheck"
+def test_every_model_has_a_tiny_version(entries):
+    for name in vision.MODELS.keys() - entries.keys():
+        entry = vision.MODELS[name]
+        assert complete(name, entry.options, entry.tiny.options) != entry.options(), f"{name}: give it a tiny version"
+        assert len(tiny_data(name, entry.tiny)) > 0
 
 
 @pytest.mark.parametrize(
@@ -161,15 +164,17 @@ def test_a_wrong_loss_fails(monkeypatch, capsys):
 
 
 def test_a_wrong_model_fails(monkeypatch, capsys):
-    def make(classes, rng, **options):
-        model = vision.MODELS["resnet20_cifar"].make(classes, rng, n=1, width=2, **options)
+    right = vision.MODELS["resnet20_cifar"]
+
+    def make(classes, options, rng):
+        model = right.make(classes, options, rng)
         backward = model.backward
         model.backward = lambda cache: backward(cache._replace(dlogits=2 * cache.dlogits))
         return model
 
-    monkeypatch.setitem(vision.MODELS, "wrong_model", Entry("classification", make, {}))
+    monkeypatch.setitem(vision.MODELS, "wrong_model", right._replace(name="wrong_model", make=make))
     assert main(["wrong_model"]) == 1
-    assert "small version, complex step: Classifier: the derivative along a random direction" in capsys.readouterr().out
+    assert "tiny version, complex step: Classifier: the derivative along a random direction" in capsys.readouterr().out
 
 
 def test_help(capsys):

@@ -166,7 +166,7 @@ def test_predicting_with_wrong_options(run, trained, voc, tmp_path, error_of):
     assert "predicting has no option 'size'; choose from length, temperature, seed" in error
     assert "temperature must be a number >= 0" in error_of(predict.main, *arguments, "--set", "temperature=-1")
     images = (trained, voc / "JPEGImages/0.jpg", "--out", tmp_path / "out")
-    assert "no option 'size'; this model has none" in error_of(predict.main, *images, "--set", "size=3")
+    assert "no option 'size'; choose from short_side" in error_of(predict.main, *images, "--set", "size=3")
 
 
 def test_gradcheck_and_profile_know_language_models(capsys):
@@ -190,7 +190,7 @@ def test_bad_input(arguments, tmp_path, error_of):
     assert "latin.txt: no UTF-8 text (byte 0xe9 at 3)" in error(*file("latin.txt", b"caf\xe9"))
     assert "a.txt, split train: a text must have at least 2 characters" in error(*file("a.txt", b"a"))
     few = error(*file("few.txt", b"20 characters, a few"), "--batch-size", 50)
-    assert few.startswith("error: --batch-size 50: the text has 18 characters, too few to read 50 pieces of it")
+    assert few.startswith("error: --batch-size 50: the text has 18 characters, too few to read 50 parts of it")
     assert "the splits train, val, all; there is no 'test'" in error("--val-split", "test")
     assert "words must begin with <pad>" in error("--classes", "a", "b")
 

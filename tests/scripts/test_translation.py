@@ -60,7 +60,7 @@ def test_generated_data():
 
 def test_a_batch():
     data = Sentences([{"text": "b a", "target": "c"}, {"text": "a", "target": "c a c"}], "word")
-    model = vision.build("seq2seq", data.classes)
+    model = vision.build("seq2seq", data.classes, level="word")
     source, source_lengths, target, lengths = translation_batch(model, [data[0], data[1]])
     ids = model.vocabulary.ids
     assert source.tolist() == [[ids["b"], ids["a"]], [ids["a"], 0]]
