@@ -1,30 +1,36 @@
 """Switches for the whole library."""
 
+import os
 import sys
-
-import numpy as np
 
 
 class _Switches(type):
-    """The class of `config`: tells CuPy where a switch is its own."""
+    """The class of `config`, for the switch that is not ours: tf32 is CuPy's environment variable CUPY_TF32."""
 
-    def __setattr__(cls, name, value):
-        super().__setattr__(name, value)
-        if name == "tf32" and "cupy" in sys.modules:
-            set_tf32(sys.modules["cupy"], value)
+    @property
+    def tf32(cls) -> bool:
+        """Whether matrix products of float32 on the GPU may round their factors to 10 bits, which is faster."""
+        return int(os.environ.get("CUPY_TF32", "0")) > 0
+
+    @tf32.setter
+    def tf32(cls, wanted: bool):
+        if bool(wanted) == cls.tf32:
+            return
+        if "cupy" in sys.modules:
+            raise ValueError(
+                "config.tf32: CuPy is imported already, and reads CUPY_TF32 once, at its first product of float32 "
+                "matrices: set nn.config.tf32 before CuPy is imported, or CUPY_TF32=1 in the environment"
+            )
+        os.environ["CUPY_TF32"] = "1" if wanted else "0"
 
 
 class config(metaclass=_Switches):  # noqa: N801  (a namespace, not something to make instances of)
-    """Switches for the whole library, such as `nn.config.plain = True`."""
+    """Switches for the whole library, such as `nn.config.plain = True`.
 
-    plain = False  # True: the plain version of every algorithm, to step through
+    tf32 (the environment's CUPY_TF32, False where that is not set): set it before CuPy is imported, that is before
+    anything goes to the GPU; afterwards a change is a ValueError. GPUs before Ampere do not have it: CuPy warns there.
+    """
+
+    plain = False  # True: the textbook's version of every algorithm, to step through
     winograd = True  # False: no Winograd convolutions, which round more: see nn.cpu.winograd
     deterministic = True  # False: kernels may add up in any order where that is faster; then two runs may differ
-    tf32 = False  # True: matrix products of float32 on the GPU round their factors to 10 bits, and are faster
-
-
-def set_tf32(cupy, wanted: bool):
-    """Whether CuPy multiplies float32 matrices in tensor-float-32, which GPUs before Ampere lack: CuPy warns there."""
-    linalg = cupy._core._routines_linalg  # where CuPy has this switch; the environment's CUPY_TF32 sets it, too
-    kind = linalg.COMPUTE_TYPE_TF32 if wanted else linalg.COMPUTE_TYPE_DEFAULT
-    linalg.set_compute_type(np.float32, kind)

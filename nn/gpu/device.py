@@ -1,4 +1,4 @@
-"""The CPU and the GPU: moving whatever holds arrays from one to the other, and what to say where there is no GPU."""
+"""The CPU and the GPU: moving whatever holds arrays from one to the other, and errors where there is no GPU."""
 
 import sys
 from collections.abc import Callable
@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nn.config import config, set_tf32
 from nn.dispatch import array_module
 
 DEVICES = ("cpu", "gpu")
 
 
 def to_device(tree: Any, device: str) -> Any:
-    """The same nest of lists, tuples, NamedTuples and dicts with all arrays of numbers on "cpu" or "gpu".
+    """The same nest of lists, tuples, NamedTuples and dicts with all numeric arrays on "cpu" or "gpu".
 
-    Everything else, text and plain numbers too, stays as it is, and so does an array that is there already.
+    Everything else, text and Python's numbers too, stays as it is, and so does an array that is there already.
     Raises ValueError for another device, and where "gpu" cannot be had: without CuPy, or without a CUDA device.
     """
     if device not in DEVICES:
@@ -31,7 +30,7 @@ def _to_host(array):
 
 
 def is_count(array) -> bool:
-    """Whether it is an array of one whole number, such as a number of steps: these stay on the CPU."""
+    """Whether it is an array of one integer, such as a count of steps: these stay on the CPU."""
     return getattr(array, "shape", None) == () and array.dtype.kind in "iu"
 
 
@@ -60,7 +59,7 @@ def _first(tree):
 
 
 def import_cupy():
-    """CuPy, where it can be used. ValueError where there is none, or no CUDA device, naming what to do."""
+    """CuPy, where it can be used. ValueError where there is none, or no CUDA device, saying what to do."""
     if (cupy := _ready.get("cupy")) is not None and cupy is sys.modules.get("cupy"):
         return cupy
     extras = 'pip install --editable ".[cuda12]", or cuda13, as the CUDA version that nvidia-smi shows'
@@ -76,15 +75,14 @@ def import_cupy():
         raise ValueError(f"device gpu needs a CUDA device: {error}; use device cpu") from error
     if count == 0:
         raise ValueError("device gpu needs a CUDA device, there is none; use device cpu")
-    set_tf32(cupy, config.tf32)
     _ready["cupy"] = cupy
     return cupy
 
 
 def synchronise(device: str):
-    """Wait until the GPU has done all that it was told to do, as before looking at the clock; not on the CPU."""
+    """Wait until the GPU has finished all its work, as before reading a clock; nothing on the CPU."""
     if device == "gpu":
         import_cupy().cuda.Device().synchronize()
 
 
-_ready = {}  # the module that has been found to work
+_ready = {}  # CuPy, once it has been found to work

@@ -1,8 +1,8 @@
-// Max pooling. One thread for each element of the output, neighbours on neighbouring positions of a plane, so that reads
-// and writes are coalesced; the cache holds what windows share. There is a comparison or two for each element read, so
-// memory is the limit: the floor is one reading of the input and one writing of the output and the taps.
+// Max pooling. One thread for each element of the output, neighbours on neighbouring positions of a plane, so that
+// reads and writes are coalesced; the cache holds what windows share. There is a comparison or two for each element
+// read, so memory is the limit: the floor is one reading of the input and one writing of the output and the taps.
 //
-// Shapes: x, dx (planes, h, w), y, dy, taps (planes, oh, ow); planes = images * channels; count: elements of the output.
+// Shapes: x, dx (planes, h, w), y, dy, taps (planes, oh, ow); planes = images * channels; count: elements of y or dx.
 // All gather, in a fixed order: the same bits in each run. Indices are ints, since dividing long longs takes several
 // times as long; offsets are long long.
 

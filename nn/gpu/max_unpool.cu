@@ -1,6 +1,6 @@
-// Max unpooling: y[indices] = x, (planes, oh ow) from (planes, size). First, kept[position] = the last of the elements of
-// x that go there, where kept began as -1; then each position takes its element. An index outside its plane, for which
-// waiting to report it would cost more than all the rest, is kept as OUTSIDE at position 0, which becomes NaN.
+// Max unpooling: y[indices] = x, (planes, oh ow) from (planes, size). First, kept[position] = the last of the elements
+// of x that go there, where kept began as -1; then each position takes its element. An index outside its plane, for
+// which waiting to report it would cost more than all the rest, is kept as OUTSIDE at position 0, which becomes NaN.
 //
 // planes = images * channels; count: the threads, one for each element of x (keep_last, backward) or y (forward). The
 // one atomic, atomicMax of whole numbers, has a result that no order changes. Indices are ints; offsets are long long.

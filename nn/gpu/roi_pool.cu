@@ -64,7 +64,7 @@ extern "C" __global__ void roi_pool_forward(
         for (int r = rows[0]; r < rows[1]; r++)
             for (int s = columns[0]; s < columns[1]; s++) {
                 T value = plane[r * w + s];
-                if (position < 0 || (!(value <= best) && best == best)) {  // not "value > best": so a NaN wins, and stays
+                if (position < 0 || (!(value <= best) && best == best)) {  // so a NaN wins, and stays
                     best = value;
                     position = r * w + s;
                 }

@@ -1,13 +1,13 @@
-// The kernels of Upsample2d in nn/layers/upsample.py, modes "nearest" and "bilinear". x (N, C, H, W), y (N, C, oh, ow).
+// The kernels of nn/gpu/upsample.py, modes "nearest" and "bilinear". x (N, C, H, W), y (N, C, oh, ow).
 
 enum { NEAREST, BILINEAR, CORNERS };
 
-// Where places 0 .. count - 1 of an axis of y lie among the n points of x; scale as in Upsample2d._scales.
+// Where positions 0 .. count - 1 of an axis of y lie among the n points of x; scale as in nn.layers.upsample.
 struct Axis {
     int n, count, mode;
     T scale;
 
-    __device__ T place(int r) const
+    __device__ T at(int r) const
     {
         if (mode == NEAREST)  // in whole numbers where the scale is a ratio of such
             return scale == T(count) / n ? T(r * (long long)n / count) : floor(r / scale);
@@ -16,9 +16,10 @@ struct Axis {
     }
 };
 
-// For each of the oh rows and then ow columns of y the row or column of x at or before its place, low (oh + ow), and
-// how far the place is beyond, fraction (oh + ow). And for each row i of x the first one of y with low >= i, starts
-// (H + 1 + W + 1), oh where there is none; then for columns. T is double, whatever the type of x. One thread per place.
+// For each of the oh rows and then ow columns of y the row or column of x at or before its position, low (oh + ow), and
+// how far the position is beyond, fraction (oh + ow). And for each row i of x the first one of y with low >= i, starts
+// (H + 1 + W + 1), oh where there is none; then for columns. T is double, whatever the type of x. One thread per
+// position.
 extern "C" __global__ void upsample_axes(
     int* low, T* fraction, int* starts, int count, int h, int w, int out_h, int out_w, T scale_h, T scale_w, int mode)
 {
@@ -26,9 +27,9 @@ extern "C" __global__ void upsample_axes(
     if (t >= count) return;
     bool is_row = t < out_h;
     Axis axis = is_row ? Axis{h, out_h, mode, scale_h} : Axis{w, out_w, mode, scale_w};
-    int r = is_row ? t : t - out_h, own = axis.place(r), before = r ? (int)axis.place(r - 1) : -1;
+    int r = is_row ? t : t - out_h, own = axis.at(r), before = r ? (int)axis.at(r - 1) : -1;
     low[t] = own;
-    fraction[t] = axis.place(r) - own;
+    fraction[t] = axis.at(r) - own;
     if (!is_row) starts += h + 1;
     for (int i = before + 1; i <= own; i++) starts[i] = r;
     for (int i = own + 1; r == axis.count - 1 && i <= axis.n; i++) starts[i] = axis.count;
@@ -50,8 +51,8 @@ extern "C" __global__ void upsample_forward(
     y[t] = f == 0 ? upper : (1 - f) * upper + f * lower;
 }
 
-// dx[.., i, j] = sum of weight weight dy[.., r, c] over the rows r of y with i = low[r], weight 1 - f, or i = low[r] + 1,
-// weight f, and columns likewise; if nearest, where f is 0, the former alone. One thread per element of dx.
+// dx[.., i, j] = sum of weight weight dy[.., r, c] over the rows r of y with i = low[r], weight 1 - f, or i = low[r] +
+// 1, weight f, and columns likewise; if nearest, where f is 0, the former alone. One thread per element of dx.
 extern "C" __global__ void upsample_backward(
     T* dx, const T* dy, const int* low, const T* fraction, const int* starts,
     int count, int h, int w, int out_h, int out_w, int nearest)

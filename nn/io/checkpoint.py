@@ -49,7 +49,7 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
         raise ValueError(f"{path}: an .npz, but not a checkpoint of this library (no entry {META})")
     try:
         return arrays, json.loads(arrays.pop(META).tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged, its entry {META} is no JSON ({error}); take another copy") from error
 
 
@@ -102,6 +102,6 @@ def _parse(data):
 
 def _check_array(path, name, array):
     if not isinstance(array, np.ndarray | np.generic) or array.dtype.hasobject:
-        raise ValueError(f"write_checkpoint: {name!r} of {path} must be a NumPy array of numbers, got {array!r:.60}")
+        raise ValueError(f"write_checkpoint: {name!r} of {path} must be a numeric NumPy array, got {array!r:.60}")
     if name == META:
         raise ValueError(f"write_checkpoint: no array of {path} may be called {META!r}, the name of its meta entry")

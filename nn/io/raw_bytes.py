@@ -1,4 +1,4 @@
-"""Numbers as files hold them: the bytes of an array, and PyTorch's bfloat16, which NumPy does not have."""
+"""Elements as files hold them: the bytes of an array, and PyTorch's bfloat16, which NumPy does not have."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ def item_size(dtype: str) -> int:
 
 
 def from_bytes(data: bytes, dtype: str, order: str = "<") -> np.ndarray:
-    """A new flat array of the numbers in `data`; order: "<" little-endian, ">" big-endian.
+    """A new flat array of the elements in `data`; order: "<" little-endian, ">" big-endian.
 
     bfloat16, the upper half of a float32, becomes float32; of a bool any byte but 0 is True.
-    Raises ValueError for bytes that are no whole number of elements.
+    Raises ValueError for bytes that end within an element.
     """
     if dtype == "bfloat16":
         return (np.frombuffer(data, f"{order}u2").astype(np.uint32) << 16).view(np.float32)

@@ -1,4 +1,4 @@
-"""The safetensors format: a JSON header with name, dtype, shape and place of each tensor, then their bytes.
+"""The safetensors format: a JSON header with name, dtype, shape and position of each tensor, then their bytes.
 
     8 bytes        length of the header, little-endian
     header         {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ..., "__metadata__": {...}}
@@ -52,7 +52,7 @@ def write_safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata
 def read_safetensors(file: BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(arrays by name, metadata); bfloat16 becomes float32. ValueError for whatever is not just as the format says."""
     tensors, metadata, start, size = _read_header(file)
-    _check_places(tensors, size)
+    _check_positions(tensors, size)
     arrays = {}
     for name, (dtype, shape, (begin, end)) in tensors.items():
         file.seek(start + begin)
@@ -92,7 +92,7 @@ def _entry(name, entry):
         shown = dtype[:100] if type(dtype) is str else type(dtype).__name__
         raise ValueError(f"{name[:100]} has the dtype {shown}; read are {', '.join(DTYPES)}")
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"{name[:100]} must have a shape and two data_offsets, whole numbers from 0 on")
+        raise ValueError(f"{name[:100]} must have a shape and two data_offsets, integers from 0 on")
     begin, end = offsets
     size = math.prod(shape) * item_size(DTYPES[dtype])
     if end - begin != size:
@@ -105,8 +105,8 @@ def _are_sizes(values):
     return few and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
-def _check_places(tensors, size):
-    """ValueError unless the tensors, in the order of their places, fill the data from the first byte to the last."""
+def _check_positions(tensors, size):
+    """ValueError unless the tensors, in the order of their positions, fill the data from the first byte to the last."""
     at = 0
     for name, (_, _, (begin, end)) in sorted(tensors.items(), key=lambda item: item[1][2]):
         if begin != at:

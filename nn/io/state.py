@@ -70,14 +70,14 @@ def load_state(layer: Layer, path: str | os.PathLike, strict: bool = True, key: 
 
 
 def read_state(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarray]:
-    """{name: array} of a file in any of the formats; bfloat16 becomes float32, big-endian numbers native ones.
+    """{name: array} of a file in any of the formats; bfloat16 becomes float32, big-endian elements native ones.
 
     key: in a PyTorch file that holds several things, such as {"epoch": 3, "state_dict": {...}}, the one to take. In
     the other formats, this library's checkpoints among them, key="model" takes the names that begin with "model/" or
     "model.", without that beginning.
 
     Raises ValueError naming the file, and what is wrong, for a file that is missing, damaged, cut short, of another
-    kind than its ending says, or holds anything but arrays of numbers: a name outside the few that PyTorch's tensors
+    kind than its ending says, or holds anything but numeric arrays: a name outside the few that PyTorch's tensors
     need (os.system, say) is refused before anything has been done with it.
     """
     arrays, _ = _read(path, key)
@@ -128,7 +128,7 @@ def _read_npz(file: BinaryIO):
                 array = np.lib.format.read_array(entry, allow_pickle=False)
                 if entry.read(1) or array.dtype.kind not in "biufc":
                     raise ValueError(
-                        f"its entry {name[:100]} is {array.dtype}, wanted numbers, and nothing behind them"
+                        f"its entry {name[:100]} is {array.dtype}, wanted a numeric array, and nothing behind it"
                     )
             arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
     return arrays, json.loads(arrays.pop(META).tobytes()) if META in arrays else {}
@@ -151,7 +151,7 @@ def _check_writable(path, arrays, metadata):
         if not isinstance(name, str) or name in (META, METADATA):
             raise ValueError(f"save_state: {path}: {name!r} cannot be the name of an array")
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in "biufc":
-            raise ValueError(f"save_state: {path}: {name} must be an array of numbers, got {array!r:.60}")
+            raise ValueError(f"save_state: {path}: {name} must be a numeric array, got {array!r:.60}")
     if any(not isinstance(text, str) for item in metadata.items() for text in item):
         raise ValueError(f"save_state: {path}: metadata must be text by name, got {metadata!r:.100}")
 

@@ -1,4 +1,4 @@
-"""PyTorch's .pth and .pt files, read without PyTorch and without running any code from them: see nn.io.unpickle.
+"""PyTorch's .pth and .pt files, read without PyTorch, and without a call of anything they name: see nn.io.unpickle.
 
 torch.save pickles the object with each storage (flat array) left out, under a key. Two containers:
 
@@ -50,7 +50,7 @@ def read_pth(file: BinaryIO, key: str | None = None) -> dict[str, np.ndarray]:
 
 
 def _state_dict(content, key):
-    """The dict of Tensors that is meant."""
+    """The dict of Tensors: the content itself, or its entry `key`."""
     inside = [name for name, value in content.items() if _has_tensors(value)] if type(content) is dict else []
     if key is not None:
         if key not in inside:
@@ -118,21 +118,22 @@ def _open_legacy(file):
         return found
 
     content = unpickle(file, KNOWN, noted)
-    places = _legacy_places(file, unpickle(file, {}, storage), storages)
+    positions = _legacy_positions(file, unpickle(file, {}, storage), storages)
 
     def storage_bytes(key):
-        start, size = places[key]
+        start, size = positions[key]
         file.seek(start)
         return file.read(size)
 
     return Saved(content, storage_bytes, "<")
 
 
-def _legacy_places(file, keys, storages):
-    """{key: (first byte, number of bytes)} of the storages that stand one behind the other from here on."""
+def _legacy_positions(file, keys, storages):
+    """{key: (first byte, count of bytes)} of the storages, which follow one another from here on."""
     start = file.tell()
-    places, end = {}, file.seek(0, io.SEEK_END)
-    if type(keys) is not list or sorted(keys) != sorted(storages):
+    positions, end = {}, file.seek(0, io.SEEK_END)
+    are_text = type(keys) is list and all(type(key) is str for key in keys)  # shared tuples take for ever to sort
+    if not are_text or sorted(keys) != sorted(storages):
         raise ValueError("its list of storages does not name those of its tensors: damaged")
     for key in keys:
         file.seek(start)
@@ -140,6 +141,6 @@ def _legacy_places(file, keys, storages):
         size = storages[key].length * item_size(storages[key].dtype)
         if length != storages[key].length or start + 8 + size > end:
             raise ValueError(f"its storage {key[:100]} should have {size} bytes from byte {start + 8} on: cut short")
-        places[key] = start + 8, size
+        positions[key] = start + 8, size
         start += 8 + size
-    return places
+    return positions

@@ -20,14 +20,14 @@ STORAGES = {
     "torch.BoolStorage": "bool",
     "torch.ComplexDoubleStorage": "complex128",
     "torch.ComplexFloatStorage": "complex64",
-    "torch.storage.UntypedStorage": "uint8",  # bytes; the dtype stands in the tensor
+    "torch.storage.UntypedStorage": "uint8",  # bytes; the tensor has the dtype
 }
 DTYPES = {f"torch.{name}": name for name in (*STORAGES.values(), "uint16", "uint32", "uint64")}
 FOREIGN = ("complex32", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
 
 
 class Storage(NamedTuple):
-    """`length` numbers that the file holds under `key`; tensors count from number `start` on."""
+    """`length` elements that the file holds under `key`; tensors count from element `start` on."""
 
     key: str
     dtype: str
@@ -48,7 +48,7 @@ class Tensor(NamedTuple):
         """The whole storage as a flat array, from its bytes, which are little-endian ("<") or big-endian (">")."""
         key, dtype, length, _ = self.storage
         if len(data) != length * item_size(dtype):
-            raise ValueError(f"its storage {key[:100]} has {len(data)} bytes, wanted {length} numbers of type {dtype}")
+            raise ValueError(f"its storage {key[:100]} has {len(data)} bytes, wanted {length} elements of {dtype}")
         return from_bytes(data, self.dtype, order)
 
     def array(self, elements: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def _checked(storage, offset, size, strides, dtype, metadata):
     if type(storage) is not Storage or not (type(size) is type(strides) is tuple) or len(size) != len(strides):
         raise ValueError("it holds a tensor without storage, size and strides: damaged")
     if not _are_sizes(offset, *size, *strides):
-        raise ValueError("it holds a tensor whose offset, size or strides are no numbers from 0 on: damaged")
+        raise ValueError("it holds a tensor whose offset, size or strides are not integers from 0 on: damaged")
     return Tensor(storage, offset, size, strides, dtype)
 
 
@@ -118,7 +118,7 @@ def _size(values=()):
     return tuple(values)
 
 
-KNOWN = {  # all that a file may name, and what stands in for it: see unpickle
+KNOWN = {  # all that a file may name, and the function to call for it: see unpickle
     **dict.fromkeys([*STORAGES, *DTYPES, *(f"torch.{name}" for name in FOREIGN)]),
     "collections.OrderedDict": _ordered_dict,
     "torch.Size": _size,

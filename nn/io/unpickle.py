@@ -1,9 +1,17 @@
-"""Reads a pickle without running anything: numbers, text, lists, dicts, and a few named things that the caller knows.
+"""Reads a pickle without running anything: scalars, text, lists, dicts, and a few names that the caller knows.
 
-A pickle is a program for a small stack machine. Python's own `pickle` lets that program import and call whatever it
-names, and a few bytes of it can claim all memory. This machine has the opcodes that plain data needs and no others; a
+A pickle is a program for a small stack machine. This machine has the opcodes that plain data needs and no others. A
 name (GLOBAL) is looked up in the caller's table and nowhere else, so no module is imported and nothing outside that
 table is called.
+
+pickle.Unpickler with a find_class that knows the same table would not be enough. These files name nothing, and the
+standard library's Unpickler (CPython 3.11) does not survive them:
+
+    11 bytes     ]  LONG_BINPUT 2**28           the memo is an array: 4 GiB and 14 s, up to 64 GiB for 2**32 - 1
+    148 bytes    }  (), 28 times (x, x)  1  s   a key of shared tuples: each level doubles the time of its hash, 3 s
+    1 MB         }  ((((...))))  1  s           a key of nested tuples: its hash overflows the C stack, a crash
+
+Here the memo is a dict, and a key that is no scalar and no text is refused before it is hashed.
 
 Reference: the opcodes are described in Python's `pickletools`, which also cuts the stream into them.
 """
@@ -12,7 +20,8 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
-KEYS = (str, int, float, bool, type(None))  # no others in a dict: hashing nested tuples can overflow the C stack
+KEYS = (str, int, float, bool, type(None))  # the types of keys in a dict: none that holds others
+LONGEST = 1 << 24  # bytes of a pickle; a tensor takes about 200, its elements are elsewhere
 
 
 class Name(NamedTuple):
@@ -24,18 +33,21 @@ class Name(NamedTuple):
 def unpickle(file: BinaryIO, known: Mapping[str, Callable | None], persistent: Callable[[Any], Any]) -> Any:
     """The next pickled value in `file`, which is left behind its end.
 
-    known: for each name that may occur, "module.attribute", the function to call in its place, or None where it is
-        never called and stays a Name. It gets what stands in the file, so it has to check its arguments.
+    known: for each name that may occur, "module.attribute", the function to call for it, or None where it is never
+        called and stays a Name. Its arguments come from the file, so it has to check them.
     persistent: makes a value of a persistent id, the pickler's way to refer to what is stored elsewhere.
 
-    Raises ValueError for a name that is not known and an opcode that data does not need, IndexError, KeyError or
-    TypeError where the stream is nonsense. Values that refer to each other many times over are cheap to hold and can
-    be endless to print: messages about what was read name types, not values.
+    Raises ValueError for a name that is not known, an opcode that data does not need and a pickle beyond LONGEST bytes,
+    IndexError, KeyError or TypeError where the stream is nonsense. Values that share others many times over are cheap
+    to hold, but endless to print, hash or compare: messages name types, not values, and whoever compares values has to
+    check their types first.
     """
-    machine = _Machine(known, persistent)
-    for opcode, argument, _ in pickletools.genops(file):
+    machine, start = _Machine(known, persistent), file.tell()
+    for opcode, argument, position in pickletools.genops(file):
         if opcode.name == "STOP":
             break
+        if position - start > LONGEST:
+            raise ValueError(f"it holds a pickle of more than {LONGEST} bytes, much more than weights need: refused")
         machine.step(opcode.name, argument)
     if len(machine.stack) != 1 or machine.below:
         raise ValueError(f"a pickle that ends with {len(machine.stack)} values on its stack, wanted 1")
@@ -106,7 +118,7 @@ class _Machine:
             case "REDUCE":
                 arguments, function = pop(), pop()
                 push(self.call(function, arguments))
-            case "BUILD":  # attributes: of what is known only OrderedDict has any, PyTorch's version numbers
+            case "BUILD":  # attributes: of the known types only OrderedDict has any, PyTorch's versions
                 pop()
                 self.top(dict)
             case "BINPERSID":
@@ -142,9 +154,9 @@ class _Machine:
         return Name(f"{module}.{attribute}")
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """What the caller has put in place of a call."""
-        stands_in = self.known[function.text] if type(function) is Name else None
-        if stands_in is None or type(arguments) is not tuple:
+        """The caller's function of that name, called."""
+        known = self.known[function.text] if type(function) is Name else None
+        if known is None or type(arguments) is not tuple:
             what = function.text if type(function) is Name else f"a {type(function).__name__}"
             raise ValueError(f"it calls {what}, which is not known here: refused, and nothing of it was run")
-        return stands_in(*arguments)
+        return known(*arguments)

@@ -1,6 +1,6 @@
-"""Pooling into a given number of bins whatever the size of the image, and the pyramid made of it.
+"""Pooling into a given grid of bins whatever the size of the image, and the pyramid made of it.
 
-On a GPU by the kernels of nn/gpu/adaptive_pool.cu.
+nn/cpu/adaptive_pool.py and nn/gpu/adaptive_pool.py hold the same functions, faster.
 """
 
 import math
@@ -9,22 +9,73 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.cpu.parallel import parallel_for
-from nn.dispatch import array_module
-from nn.gpu.kernels import launch, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair, positive
 from nn.layers.avg_pool import check_pixels
-from nn.layers.separable import resample
 
 
 def bins(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(first, last + 1) place of each of `count` bins over 0 .. size - 1: floor(i size / count), ceil((i + 1) ...).
+    """(first, last + 1) position of each of `count` bins over 0 .. size - 1: floor(i size / count), ceil((i + 1) ...).
 
-    Neighbours share a place where count does not divide size: 5 places in 2 bins are [0, 3) and [2, 5). Where count
-    is larger than size, places are repeated. No bin is empty.
+    Neighbours share a position where count does not divide size: 5 positions in 2 bins are [0, 3) and [2, 5). Where
+    count is larger than size, positions are repeated. No bin is empty.
     """
     i = np.arange(count)
     return i * size // count, -(-(i + 1) * size // count)
+
+
+def grid_of_bins(in_size, out_size):
+    """(i, j, rows, columns) for each bin of the grid: where it is in y, and the two slices of x that it covers."""
+    for i, (top, bottom) in enumerate(zip(*bins(in_size[0], out_size[0]))):
+        for j, (left, right) in enumerate(zip(*bins(in_size[1], out_size[1]))):
+            yield i, j, slice(int(top), int(bottom)), slice(int(left), int(right))
+
+
+def adaptive_avg_pool(x, out_size):
+    """y (N, C, oh, ow) = mean of x (N, C, H, W) over each of oh x ow bins."""
+    y = array_module(x).empty((*x.shape[:2], *out_size), x.dtype)
+    for i, j, rows, columns in grid_of_bins(x.shape[2:], out_size):
+        y[:, :, i, j] = x[:, :, rows, columns].mean(axis=(2, 3))
+    return y
+
+
+def adaptive_avg_pool_backward(dy, in_shape):
+    """dx, of in_shape (N, C, H, W), for dy (N, C, oh, ow)."""
+    dx = array_module(dy).zeros(in_shape, dy.dtype)
+    for i, j, rows, columns in grid_of_bins(in_shape[2:], dy.shape[2:]):
+        pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+        dx[:, :, rows, columns] += dy[:, :, i, j, None, None] / pixels  # y[i, j] = mean of the bin; bins overlap: +=
+    return dx
+
+
+def adaptive_max_pool(x, out_size):
+    """y (N, C, oh, ow) = max of x (N, C, H, W) over each of oh x ow bins, and source, its flat position in the H*W."""
+    xp, (n, c, _, w) = array_module(x), x.shape
+    y, source = xp.empty((n, c, *out_size), x.dtype), xp.empty((n, c, *out_size), np.int64)
+    for i, j, rows, columns in grid_of_bins(x.shape[2:], out_size):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        values = x[:, :, rows, columns].reshape(n, c, height * width)
+        best = values.real.argmax(axis=2)  # (N, C): the first in reading order of equal ones, and of NaNs
+        y[:, :, i, j] = xp.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0]
+        row, column = xp.divmod(best, width)
+        source[:, :, i, j] = (rows.start + row) * w + columns.start + column
+    return y, source
+
+
+def adaptive_max_pool_backward(dy, source, in_shape):
+    """dx, of in_shape (N, C, H, W), for dy (N, C, oh, ow): each dy goes to where its maximum came from."""
+    xp, (n, c, h, w) = array_module(dy), in_shape
+    dx, image, channel = xp.zeros((n, c, h * w), dy.dtype), xp.arange(n)[:, None], xp.arange(c)
+    for i, j in np.ndindex(dy.shape[2:]):
+        dx[image, channel, source[:, :, i, j]] += dy[:, :, i, j]  # y = x[source]; bins overlap: gradients add up
+    return dx.reshape(in_shape)
+
+
+def mean_matrix(size: int, count: int):
+    """(count, size): row i takes the mean over bin i, so that adaptive_avg_pool(x) = rows @ x @ cols.T."""
+    start, end = (edge[:, None] for edge in bins(size, count))
+    position = np.arange(size)
+    return ((start <= position) & (position < end)) / (end - start)
 
 
 class _AdaptivePool2d(Layer):
@@ -38,51 +89,28 @@ class _AdaptivePool2d(Layer):
     def _output_size(self, in_size):
         return tuple(own if size is None else size for size, own in zip(self.output_size, in_size))
 
-    def _launch(self, name, out, in_shape, *arrays):
-        """Fill `out` by the kernel of this name, which takes these arrays after it."""
-        arrays, size = [array_module(out).ascontiguousarray(a) for a in arrays], in_shape[2:]
-        launch("adaptive_pool", name, out.size, out.dtype, out, *arrays, out.size, *size, *self._output_size(size))
-        return out
-
 
 class AdaptiveAvgPool2d(_AdaptivePool2d):
     """y = mean over each of oh x ow bins.    x (N, C, H, W), y (N, C, oh, ow).
 
     output_size is a whole number or a (vertical, horizontal) pair; None, or a None in it, keeps the size of the input.
     Bin i has rows floor(i H / oh) up to, not including, ceil((i + 1) H / oh); see `bins`. Columns likewise.
-    Computed as rows @ x @ cols.T, where row i of `rows` has 1 / length in the places of bin i, 0 elsewhere.
 
     Raises ValueError for an image without pixels.
     """
 
     def forward(self, x, training=True):
         check_pixels(self, x)
-        if use_kernels(x):
-            y = array_module(x).empty((*x.shape[:2], *self._output_size(x.shape[2:])), x.dtype)
-            return self._launch("adaptive_avg_forward", y, x.shape, x), x.shape
-        return resample(x, *self._matrices(x.shape[2:])), x.shape
+        return functions(__name__, x).adaptive_avg_pool(x, self._output_size(x.shape[2:])), x.shape
 
     def backward(self, dy, cache):
-        n, c, h, w = cache
-        check_shape(self, dy=(dy, (n, c, *self._output_size((h, w)))))
-        if use_kernels(dy):
-            return self._launch("adaptive_avg_backward", array_module(dy).empty(cache, dy.dtype), cache, dy)
-        rows, cols = self._matrices((h, w))
-        return resample(dy, rows.T, cols.T)  # y = rows @ x @ cols.T
-
-    def _matrices(self, in_size):
-        return [mean_matrix(size, count) for size, count in zip(in_size, self._output_size(in_size))]
-
-
-def mean_matrix(size: int, count: int):
-    """(count, size): row i takes the mean over bin i."""
-    start, end = (edge[:, None] for edge in bins(size, count))
-    place = np.arange(size)
-    return ((start <= place) & (place < end)) / (end - start)
+        n, c, *in_size = cache
+        check_shape(self, dy=(dy, (n, c, *self._output_size(in_size))))
+        return functions(__name__, dy).adaptive_avg_pool_backward(dy, cache)
 
 
 class AdaptiveMaxPoolCache(NamedTuple):
-    """The flat place in its plane that each output came from, and the input's shape."""
+    """The flat position in its plane that each output came from (N, C, oh, ow), and the shape of x."""
 
     source: np.ndarray
     in_shape: tuple[int, ...]
@@ -92,8 +120,8 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
     """y = max over each of oh x ow bins.    x (N, C, H, W), y (N, C, oh, ow).
 
     output_size and bins as in AdaptiveAvgPool2d. Of equal values the first in reading order gets the gradient. NaN wins
-    over numbers. return_indices=True gives two outputs (y, indices): indices (N, C, oh, ow) int64, each maximum's flat
-    place in the H*W of its input plane; backward then takes dy alone, for indices have no gradient.
+    over every other value. return_indices=True gives two outputs (y, indices): indices (N, C, oh, ow) int64, the flat
+    position of each maximum in the H*W of its input plane; backward then takes dy alone, for indices have no gradient.
 
     Raises ValueError for an image without pixels.
     """
@@ -104,47 +132,12 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
 
     def forward(self, x, training=True):
         check_pixels(self, x)
-        xp, (n, c, h, w), out_size = array_module(x), x.shape, self._output_size(x.shape[2:])
-        if use_kernels(x):
-            source = xp.empty((n, c, *out_size), np.int64)
-            y = self._launch("adaptive_max_forward", xp.empty(source.shape, x.dtype), x.shape, source, x)
-            return (y, source) if self.return_indices else y, AdaptiveMaxPoolCache(source, x.shape)
-        places = xp.asarray(bin_places((h, w), out_size))
-        bin_number = xp.arange(len(places))
-        y, source = xp.empty((n, c, len(places)), x.dtype), xp.empty((n, c, len(places)), np.int64)
-
-        def image(i):
-            plane = x[i].reshape(c, h * w)
-            best = plane[:, places].argmax(axis=2)  # the first in reading order of equals, and of NaNs
-            source[i] = places[bin_number, best]
-            y[i] = xp.take_along_axis(plane, source[i], axis=1)
-
-        parallel_for(image, n, xp)
-        y, source = y.reshape(n, c, *out_size), source.reshape(n, c, *out_size)
+        y, source = functions(__name__, x).adaptive_max_pool(x, self._output_size(x.shape[2:]))
         return (y, source) if self.return_indices else y, AdaptiveMaxPoolCache(source, x.shape)
 
     def backward(self, dy, cache):
-        source, (n, c, h, w) = cache
-        check_shape(self, dy=(dy, source.shape))
-        xp = array_module(dy)
-        if use_kernels(dy):
-            return self._launch("adaptive_max_backward", xp.empty(cache.in_shape, dy.dtype), cache.in_shape, dy, source)
-        # y = x[source]: dy goes to where the maximum came from; bins may share it, so it adds up there
-        place = xp.arange(n * c).reshape(n, c, 1, 1) * (h * w) + source
-        dx = xp.bincount(place.ravel(), dy.ravel(), minlength=n * c * h * w)
-        return dx.astype(dy.dtype).reshape(n, c, h, w)
-
-
-def bin_places(in_size, out_size):
-    """(oh*ow, L): the flat places of each bin in reading order, shorter bins filled up with repetitions."""
-    rows, cols = (places_along(size, count) for size, count in zip(in_size, out_size))
-    return (rows[:, None, :, None] * in_size[1] + cols[:, None, :]).reshape(len(rows) * len(cols), -1)
-
-
-def places_along(size: int, count: int):
-    """(count, length of the longest): the places of each bin along one axis, the last one repeated in shorter bins."""
-    start, end = (edge[:, None] for edge in bins(size, count))
-    return np.minimum(start + np.arange((end - start).max()), end - 1)
+        check_shape(self, dy=(dy, cache.source.shape))
+        return functions(__name__, dy).adaptive_max_pool_backward(dy, cache.source, cache.in_shape)
 
 
 class SpatialPyramidPool(Layer):

@@ -1,16 +1,51 @@
-"""Average pooling: over windows, and over the whole plane.
+"""Average pooling: the mean of each window, and of the whole plane.
 
-On a GPU windows are summed by the kernels of nn/gpu/avg_pool.cu; the mean of a plane is one reduction.
+nn/cpu/avg_pool.py and nn/gpu/avg_pool.py hold the same functions of windows, faster.
 """
 
 import numpy as np
 
-from nn.dispatch import array_module
-from nn.gpu.kernels import launch, use_kernels
-from nn.layer import Layer, check_shape, pair, positive
-from nn.layers.max_pool import pooled_size
-from nn.layers.separable import spread_windows, window_sums
+from nn.dispatch import array_module, functions
+from nn.layer import Layer, check_shape, positive
+from nn.layers.max_pool import pool_geometry, pooled_size, window_positions
 from nn.layers.windows import Geometry
+
+
+def avg_pool(x, g: Geometry, out_size, count_include_pad=True, divisor_override=None):
+    """y (N, C, oh, ow) for x (N, C, H, W): the sum over each window, zeros outside of x, / its divisor.
+
+    y[n, c, r, q] = sum over i < kh, j < kw of x[n, c, r*s + i - p, q*s + j - p] / divisor[r, q]
+    """
+    xp, (kh, kw), (ph, pw) = array_module(x), g.kernel, g.padding
+    padded = xp.pad(x, ((0, 0), (0, 0), (ph, kh - 1), (pw, kw - 1)))  # no window reaches further
+    y = 0
+    for position in window_positions(g, out_size):
+        y = y + padded[position]
+    return y / xp.asarray(divisors(g, x.shape[2:], out_size, count_include_pad, divisor_override), x.dtype)
+
+
+def avg_pool_backward(dy, g: Geometry, in_shape, count_include_pad=True, divisor_override=None):
+    """dx, of in_shape (N, C, H, W), for dy (N, C, oh, ow)."""
+    xp, (n, c, h, w), (kh, kw), (ph, pw) = array_module(dy), in_shape, g.kernel, g.padding
+    share = dy / xp.asarray(divisors(g, (h, w), dy.shape[2:], count_include_pad, divisor_override), dy.dtype)
+    dx = xp.zeros((n, c, ph + h + kh - 1, pw + w + kw - 1), dy.dtype)  # of the padded x
+    for position in window_positions(g, dy.shape[2:]):
+        dx[position] += share  # y = y + padded[position]; windows overlap: gradients add up
+    return dx[:, :, ph : ph + h, pw : pw + w]
+
+
+def divisors(g: Geometry, in_size, out_size, count_include_pad, divisor_override):
+    """(oh, ow): how many positions of each window count, rows times columns; divisor_override where one is given."""
+    if divisor_override is not None:
+        return divisor_override
+    counts = []
+    for n, out, k, s, p in zip(in_size, out_size, g.kernel, g.stride, g.padding):
+        start = np.arange(out) * s - p
+        end = np.minimum(start + k, n + p)  # what ceil_mode reaches beyond the padding never counts
+        if not count_include_pad:
+            start, end = np.maximum(start, 0), np.minimum(end, n)
+        counts.append(end - start)
+    return np.outer(*counts)
 
 
 class AvgPool2d(Layer):
@@ -20,7 +55,7 @@ class AvgPool2d(Layer):
     with zeros, at most half the kernel. oh = floor((H + 2 padding - kh) / stride) + 1; with ceil_mode it is ceil, but
     the last window starts inside the image or its top padding: MaxPool2d's rule.
 
-    The divisor is the number of places of the window within the padded image; places that ceil_mode reaches beyond the
+    The divisor counts the positions of the window within the padded image; positions that ceil_mode reaches beyond the
     padding never count. With count_include_pad=False only those within the image count. A divisor_override is used
     instead of either.
 
@@ -36,60 +71,23 @@ class AvgPool2d(Layer):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ):
-        kernel = pair(self, "kernel_size", kernel_size, 1)
-        padding = pair(self, "padding", padding, 0)
-        if any(2 * p > k for p, k in zip(padding, kernel)):
-            raise ValueError(f"AvgPool2d: padding {padding} must be at most half the kernel_size {kernel}")
         if divisor_override is not None:
             positive(self, divisor_override=divisor_override)
-        self.geometry = Geometry(kernel, kernel if stride is None else pair(self, "stride", stride, 1), padding)
+        self.geometry = pool_geometry(self, kernel_size, stride, padding)
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
         self.divisor_override = divisor_override
 
     def forward(self, x, training=True):
         check_pixels(self, x)
-        out_size = self._output_size(*x.shape[2:])
-        if use_kernels(x):
-            y = array_module(x).empty((*x.shape[:2], *out_size), x.dtype)
-            self._launch("avg_pool_forward", y, x, x.shape, out_size)
-            return y, x.shape
-        y = window_sums(x, self.geometry, out_size)
-        y /= self._divisor(x, x.shape[2:], out_size)
-        return y, x.shape
+        g, options = self.geometry, (self.count_include_pad, self.divisor_override)
+        out_size = pooled_size(self, g, x.shape[2:], self.ceil_mode)
+        return functions(__name__, x).avg_pool(x, g, out_size, *options), x.shape
 
     def backward(self, dy, cache):
-        n, c, h, w = cache
-        out_size = self._output_size(h, w)
-        check_shape(self, dy=(dy, (n, c, *out_size)))
-        if use_kernels(dy):
-            dx = array_module(dy).empty(cache, dy.dtype)
-            self._launch("avg_pool_backward", dx, dy, cache, out_size)
-            return dx
-        # y = sum / divisor: each pixel of a window gets dy / divisor, the more often the more windows it is in
-        return spread_windows(dy / self._divisor(dy, (h, w), out_size), self.geometry, (h, w))
-
-    def _output_size(self, *in_size):
-        return pooled_size(self, self.geometry, in_size, self.ceil_mode)
-
-    def _launch(self, name, out, given, in_shape, out_size):
-        arrays, sizes = (out, array_module(given).ascontiguousarray(given)), (out.size, *in_shape[2:], *out_size)
-        windows = [number for both in self.geometry[:3] for number in both]
-        options = self.count_include_pad, self.divisor_override or 0
-        launch("avg_pool", name, out.size, out.dtype, *arrays, *sizes, *windows, *options)
-
-    def _divisor(self, like, in_size, out_size):
-        """(oh, ow) divisors, as an array of the kind of `like`."""
-        if self.divisor_override is not None:
-            return self.divisor_override
-        height, width = (self._places(i, size, out_size[i]) for i, size in enumerate(in_size))
-        return array_module(like).asarray(np.outer(height, width).astype(like.dtype))
-
-    def _places(self, axis, size, out_size):
-        """How many places of each window count along one axis."""
-        k, s, p = (pair[axis] for pair in self.geometry[:3])
-        start = np.arange(out_size) * s - p
-        end = np.minimum(start + k, size + p)
-        return end - start if self.count_include_pad else np.minimum(end, size) - np.maximum(start, 0)
+        n, c, *in_size = cache
+        g, options = self.geometry, (self.count_include_pad, self.divisor_override)
+        check_shape(self, dy=(dy, (n, c, *pooled_size(self, g, in_size, self.ceil_mode))))
+        return functions(__name__, dy).avg_pool_backward(dy, g, cache, *options)
 
 
 class GlobalAvgPool2d(Layer):
@@ -107,9 +105,8 @@ class GlobalAvgPool2d(Layer):
     def backward(self, dy, cache):
         n, c, h, w = cache
         check_shape(self, dy=(dy, (n, c)))
-        dx = array_module(dy).empty(cache, dy.dtype)
-        dx[...] = (dy / (h * w))[:, :, None, None]  # y = sum / (H W): every pixel has the same share
-        return dx
+        share = (dy / (h * w))[:, :, None, None]  # y = sum / (H W): every pixel has the same share
+        return array_module(dy).broadcast_to(share, cache).copy()
 
 
 def check_pixels(owner, x):

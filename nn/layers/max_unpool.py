@@ -1,20 +1,45 @@
-"""Unpooling: values back to the places that MaxPool2d took them from; on a GPU by the kernels of nn/gpu/max_pool.cu."""
+"""Max unpooling: values back to the positions that MaxPool2d took them from.
+
+nn/cpu/max_unpool.py and nn/gpu/max_unpool.py hold the same functions, faster.
+"""
 
 import numpy as np
 
-from nn.cpu.chunks import in_slices
-from nn.cpu.parallel import parallel_for
-from nn.dispatch import array_module
-from nn.gpu.kernels import launch, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
 from nn.layers.avg_pool import check_pixels
 from nn.layers.windows import Geometry
 
 
+def max_unpool(x, indices, out_size):
+    """y (N, C, oh, ow) = x (N, C, H, W) at its indices (N, C, H, W) in the oh*ow of each plane, zeros elsewhere."""
+    xp, (n, c, h, w) = array_module(x), x.shape
+    y = xp.zeros((n, c, out_size[0] * out_size[1]), x.dtype)
+    xp.put_along_axis(y, indices.reshape(n, c, h * w), x.reshape(n, c, h * w), axis=2)  # of equal ones the last stays
+    return y.reshape(n, c, *out_size)
+
+
+def max_unpool_backward(dy, indices):
+    """dx (N, C, H, W) for dy (N, C, oh, ow): what flowed to the position of each element that was kept there."""
+    xp, (n, c, h, w), (out_h, out_w) = array_module(dy), indices.shape, dy.shape[2:]
+    indices, dy = indices.reshape(n, c, h * w), dy.reshape(n, c, out_h * out_w)
+    element = xp.broadcast_to(xp.arange(h * w), indices.shape)
+    kept = xp.zeros(dy.shape, element.dtype)
+    xp.put_along_axis(kept, indices, element, axis=2)  # as in the forward: which element each position of y has
+    is_kept = xp.take_along_axis(kept, indices, axis=2) == element
+    dx = xp.where(is_kept, xp.take_along_axis(dy, indices, axis=2), 0)  # y[indices] = x
+    return dx.reshape(n, c, h, w)
+
+
+def index_range(indices) -> tuple[int, int]:
+    """The smallest and the largest of the indices; (0, 0) where there are none."""
+    return (int(indices.min()), int(indices.max())) if indices.size else (0, 0)
+
+
 class MaxUnpool2d(Layer):
     """y[indices] = x, zero elsewhere.    x, indices (N, C, H, W), y (N, C, oh, ow): a partial inverse of MaxPool2d.
 
-    indices are MaxPool2d's: flat places in the oh*ow of the output plane. kernel_size, stride (default: kernel_size)
+    indices are MaxPool2d's: flat positions in the oh*ow of the output plane. kernel_size, stride (default: kernel_size)
     and padding are those of that pooling; they only determine the size, oh = (H - 1) stride - 2 padding + kh, which
     several sizes are pooled to: output_size, (oh, ow) or a whole shape, picks another one, less than a stride away.
 
@@ -22,8 +47,8 @@ class MaxUnpool2d(Layer):
     backward returns (dx, None).
 
     Raises ValueError for indices of another shape or outside the output plane, an output_size out of reach, an image
-    without pixels; TypeError for indices that are not whole numbers. On a GPU, where looking at indices would mean to
-    wait for them, one outside the output plane makes the plane's first number NaN.
+    without pixels; TypeError for indices that are not whole numbers. On a GPU, where the host would have to wait for
+    the indices, one outside the output plane makes the first element of the plane NaN.
 
     Reference: Zeiler and Fergus 2013, Visualizing and understanding convolutional networks, arXiv:1311.2901, sec. 2.1.
     """
@@ -35,64 +60,19 @@ class MaxUnpool2d(Layer):
 
     def forward(self, x, indices, output_size=None, training=True):
         check_pixels(self, x)
-        out_size = self._output_size(x.shape[2:], output_size)
+        out_size, ops = self._output_size(x.shape[2:], output_size), functions(__name__, x)
         self._check_indices(x, indices)
-        if use_kernels(x):
-            return self._forward_by_kernels(x, indices, out_size), (indices, out_size)
-        self._check_places(indices, out_size)
-        xp = array_module(x)
-        y = xp.empty((*x.shape[:2], out_size[0] * out_size[1]), x.dtype)
-
-        def image(i):
-            y[i] = 0
-            y[i].reshape(-1)[places(indices[i], y.shape[2])] = x[i].ravel()
-
-        parallel_for(image, len(x), xp)
-        return y.reshape(*x.shape[:2], *out_size), (indices, out_size)
+        if array_module(indices) is np:
+            last, (low, high) = out_size[0] * out_size[1] - 1, ops.index_range(indices)
+            if low < 0 or high > last:
+                wanted = f"in 0 .. {last} for output {out_size}"
+                raise ValueError(f"MaxUnpool2d: indices must be {wanted}, got {low} .. {high}")
+        return ops.max_unpool(x, indices, out_size), (indices, out_size)
 
     def backward(self, dy, cache):
         indices, out_size = cache
         check_shape(self, dy=(dy, (*indices.shape[:2], *out_size)))
-        if use_kernels(dy):
-            return self._backward_by_kernels(dy, indices, out_size), None
-        xp = array_module(dy)
-        dx = xp.empty(indices.shape, dy.dtype)
-
-        def image(i):
-            place = places(indices[i], out_size[0] * out_size[1])
-            dx[i] = dy[i].reshape(-1)[place].reshape(dx[i].shape)  # y[place] = x
-            filled = xp.zeros(dy[i].size, bool)
-            filled[place] = True
-            if xp.count_nonzero(filled) < place.size:  # of equal places the last is kept, the others get nothing
-                number = xp.arange(place.size, dtype=np.int32)
-                kept = xp.empty(dy[i].size, number.dtype)
-                kept[place] = number
-                dx[i] *= (kept[place] == number).reshape(dx[i].shape)
-
-        parallel_for(image, len(dx), xp)
-        return dx, None
-
-    def _forward_by_kernels(self, x, indices, out_size):
-        xp = array_module(x)
-        y, x = xp.empty((*x.shape[:2], *out_size), x.dtype), xp.ascontiguousarray(x)
-        kept, _, sizes = self._kept(indices, x.dtype, out_size)
-        launch("max_unpool", "unpool_forward", y.size, y.dtype, y, kept, x, y.size, *sizes)
-        return y
-
-    def _backward_by_kernels(self, dy, indices, out_size):
-        xp = array_module(dy)
-        dx, dy = xp.empty(indices.shape, dy.dtype), xp.ascontiguousarray(dy)
-        kept, indices, sizes = self._kept(indices, dy.dtype, out_size)
-        launch("max_unpool", "unpool_backward", dx.size, dx.dtype, dx, kept, indices, dy, dx.size, *sizes)
-        return dx
-
-    def _kept(self, indices, dtype, out_size):
-        """Which number of its plane of x each place of y (N C, oh ow) takes, -1 for none; indices; sizes of planes."""
-        xp, (n, c, h, w) = array_module(indices), indices.shape
-        indices, sizes = xp.ascontiguousarray(indices, np.int64), (h * w, out_size[0] * out_size[1])
-        kept = xp.full((n * c, sizes[1]), -1, np.int32)
-        launch("max_unpool", "keep_last", indices.size, dtype, kept, indices, indices.size, *sizes)
-        return kept, indices, sizes
+        return functions(__name__, dy).max_unpool_backward(dy, indices), None
 
     def _output_size(self, in_size, wanted):
         g = self.geometry
@@ -116,16 +96,3 @@ class MaxUnpool2d(Layer):
             raise TypeError(f"MaxUnpool2d: indices must be an array of whole numbers, got {got}")
         if indices.shape != x.shape:
             raise ValueError(f"MaxUnpool2d: indices must have shape {x.shape}, got {indices.shape}")
-
-    def _check_places(self, indices, out_size):
-        last, xp = out_size[0] * out_size[1] - 1, array_module(indices)
-        ends = in_slices(lambda n: (int(indices[n].min()), int(indices[n].max())), len(indices), indices.size, xp)
-        low, high = min((end[0] for end in ends), default=0), max((end[1] for end in ends), default=0)
-        if low < 0 or high > last:
-            raise ValueError(f"MaxUnpool2d: indices must be in 0 .. {last} for output {out_size}, got {low} .. {high}")
-
-
-def places(indices, plane: int):
-    """Flat places in an image (C, plane) of the indices (C, H, W) into its planes, in reading order."""
-    xp = array_module(indices)
-    return (xp.arange(len(indices))[:, None, None] * plane + indices).ravel()

@@ -42,7 +42,7 @@ def roi_pool(x, regions: Regions):
                 right = max(x1 + (j + 1) * width // pw, left + 1)
             top, bottom, left, right = max(top, 0), min(bottom, h), max(left, 0), min(right, w)
             if top < bottom and left < right:
-                values = x[image, :, top:bottom, left:right].reshape(c, -1)
+                values = x[image, :, top:bottom, left:right].reshape(c, (bottom - top) * (right - left))
                 best = values.real.argmax(axis=1)  # (C,): the first in reading order of equal ones, and of NaNs
                 y[k, :, i, j] = values[xp.arange(c), best]
                 row, column = xp.divmod(best, right - left)

@@ -1,20 +1,65 @@
 """Larger images: nearest and bilinear interpolation, bed of nails.
 
-Interpolation on a GPU is by the kernels of nn/gpu/upsample.cu.
+nn/cpu/upsample.py and nn/gpu/upsample.py hold the same functions for the two interpolations, faster.
 """
 
 import numpy as np
 
-from nn.dispatch import array_module
-from nn.gpu.kernels import launch, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
 from nn.layers.avg_pool import check_pixels
-from nn.layers.separable import resample, window_sums
-from nn.layers.windows import Geometry
 
 # A scale_factor that comes to exactly this many times the input's size is taken as that, as PyTorch does.
 TAKEN_AS = {"nearest": (1, 2), "bilinear": (1,), "bed_of_nails": ()}
 MODES = "nearest", "bilinear", "bed_of_nails"
+
+
+def upsample(x, out_size, scales, mode, align_corners=False):
+    """y (N, C, oh, ow) for x (N, C, H, W), as Upsample2d defines it; scales: those of the rows and of the columns."""
+    xp, in_size = array_module(x), x.shape[2:]
+    if mode == "bed_of_nails":
+        y, (sh, sw) = xp.zeros((*x.shape[:2], *out_size), x.dtype), map(int, scales)
+        y[:, :, ::sh, ::sw] = x
+        return y
+    if mode == "nearest":
+        rows, cols = (xp.asarray(nearest(*axis)) for axis in zip(in_size, out_size, scales))
+        return x.take(rows, axis=2).take(cols, axis=3)
+    rows, cols = (xp.asarray(m, x.dtype) for m in matrices(in_size, out_size, scales, mode, align_corners))
+    return rows @ x @ cols.T
+
+
+def upsample_backward(dy, in_size, scales, mode, align_corners=False):
+    """dx (N, C, H, W) for dy (N, C, oh, ow)."""
+    xp, out_size = array_module(dy), dy.shape[2:]
+    if mode == "bed_of_nails":
+        sh, sw = map(int, scales)
+        return dy[:, :, ::sh, ::sw].copy()  # y[:, :, ::sh, ::sw] = x
+    rows, cols = (xp.asarray(m, dy.dtype) for m in matrices(in_size, out_size, scales, mode, align_corners))
+    return rows.T @ dy @ cols  # y = rows @ x @ cols.T
+
+
+def matrices(in_size, out_size, scales, mode, align_corners):
+    """rows (oh, H) and cols (ow, W): the weight of each row (column) of x in each one of y: y = rows @ x @ cols.T."""
+    axes = zip(in_size, out_size, scales)
+    if mode == "nearest":
+        return [nearest(n, count, scale)[:, None] == np.arange(n) for n, count, scale in axes]
+    return [linear_matrix(*axis, align_corners) for axis in axes]
+
+
+def nearest(n: int, count: int, scale: float):
+    """(count,): which of the n rows (columns) of x each one of y is."""
+    r = np.arange(count)
+    if scale == count / n:  # a ratio of whole numbers: so is the division, without rounding
+        return r * n // count
+    return (r / scale).astype(np.int64)
+
+
+def linear_matrix(n: int, count: int, scale: float, align_corners: bool):
+    """(count, n): linear interpolation between n points at the `count` positions that Upsample2d names."""
+    r = np.arange(count)
+    position = r * (n - 1) / max(count - 1, 1) if align_corners else (r + 0.5) / scale - 0.5
+    distance = abs(np.clip(position, 0, n - 1)[:, None] - np.arange(n))
+    return np.maximum(1 - distance, 0)  # the hat function: the two neighbours share the weight, the others have none
 
 
 class Upsample2d(Layer):
@@ -24,8 +69,8 @@ class Upsample2d(Layer):
     oh = floor(H scale). With scale = oh / H for a given size, row r of y is, by `mode`:
 
     - "nearest": row floor(r / scale) of x;
-    - "bilinear": x at the height (r + 0.5) / scale - 0.5: pixels are squares whose centres keep their place in the
-      picture; with align_corners=True at r (H - 1) / (oh - 1): the centres of the corner pixels keep theirs. Linear
+    - "bilinear": x at the height (r + 0.5) / scale - 0.5: pixels are squares whose centres stay where they are in the
+      picture; with align_corners=True at r (H - 1) / (oh - 1): the centres of the corner pixels stay. Linear
       between two rows; above the first and below the last row x is as there. y = rows @ x @ cols.T, two small matrices;
     - "bed_of_nails": row r / scale where that is whole, else zeros; whole-numbered scales only.
 
@@ -53,49 +98,16 @@ class Upsample2d(Layer):
 
     def forward(self, x, training=True):
         check_pixels(self, x)
-        in_size, xp = x.shape[2:], array_module(x)
-        out_size = self._output_size(in_size)
-        if self.mode != "bed_of_nails" and use_kernels(x):
-            y = xp.empty((*x.shape[:2], *out_size), x.dtype)
-            low, fraction, _ = self._axes(x, in_size, out_size)
-            arrays, sizes = (y, xp.ascontiguousarray(x), low, fraction), (y.size, *in_size, *out_size)
-            launch("upsample", "upsample_forward", y.size, y.dtype, *arrays, *sizes)
-        elif self.mode == "bilinear":
-            y = resample(x, *self._matrices(in_size, out_size))
-        elif self.mode == "nearest":
-            rows, cols = (xp.asarray(source) for source in self._sources(in_size, out_size))
-            y = xp.take(xp.take(x, rows, axis=2), cols, axis=3)
-        else:
-            (sh, sw), y = self._factors(in_size, out_size), xp.zeros((*x.shape[:2], *out_size), x.dtype)
-            y[:, :, ::sh, ::sw] = x
-        return y, x.shape
+        in_size, out_size = x.shape[2:], self._output_size(x.shape[2:])
+        ops, scales = functions(__name__, x, mode=self.mode), self._scales(in_size, out_size)
+        return ops.upsample(x, out_size, scales, self.mode, self.align_corners), x.shape
 
     def backward(self, dy, cache):
         n, c, *in_size = cache
         out_size = self._output_size(in_size)
         check_shape(self, dy=(dy, (n, c, *out_size)))
-        if self.mode != "bed_of_nails" and use_kernels(dy):
-            xp = array_module(dy)
-            dx, dy = xp.empty((n, c, *in_size), dy.dtype), xp.ascontiguousarray(dy)
-            axes, sizes = self._axes(dy, in_size, out_size), (dx.size, *in_size, *out_size, self.mode == "nearest")
-            launch("upsample", "upsample_backward", dx.size, dx.dtype, dx, dy, *axes, *sizes)
-            return dx
-        factors = self._factors(in_size, out_size)
-        if self.mode == "bed_of_nails":
-            return dy[:, :, :: factors[0], :: factors[1]].copy()  # y[::s, ::s] = x
-        if self.mode == "nearest" and factors:
-            return window_sums(dy, Geometry(factors, factors), in_size)  # each pixel of x has become a block of y
-        rows, cols = self._matrices(in_size, out_size)
-        return resample(dy, rows.T, cols.T)  # y = rows @ x @ cols.T
-
-    def _axes(self, x, in_size, out_size):
-        """What upsample_axes finds out about both axes; places are computed in double, as on the CPU."""
-        xp, mode, count = array_module(x), MODES.index(self.mode) + self.align_corners, sum(out_size)
-        low, starts = xp.empty(count, np.int32), xp.empty(sum(in_size) + 2, np.int32)
-        fraction, scales = xp.empty(count, np.float64), map(float, self._scales(in_size, out_size))
-        arrays, sizes = (low, fraction, starts), (count, *in_size, *out_size)
-        launch("upsample", "upsample_axes", count, np.float64, *arrays, *sizes, *scales, mode)
-        return low, fraction.astype(x.dtype, copy=False), starts
+        ops, scales = functions(__name__, dy, mode=self.mode), self._scales(in_size, out_size)
+        return ops.upsample_backward(dy, in_size, scales, self.mode, self.align_corners)
 
     def _output_size(self, in_size):
         size = self.size or tuple(int(n * scale) for n, scale in zip(in_size, self.scale_factor))
@@ -103,7 +115,7 @@ class Upsample2d(Layer):
             raise ValueError(
                 f"Upsample2d: output size {size} for input {tuple(in_size)}, scale_factor {self.scale_factor}"
             )
-        if self.mode == "bed_of_nails" and not self._factors(in_size, size):
+        if self.mode == "bed_of_nails" and any(scale % 1 for scale in self._scales(in_size, size)):
             raise ValueError(
                 f"Upsample2d: bed of nails takes whole-numbered scales, got input {tuple(in_size)}, output {size}"
             )
@@ -115,33 +127,6 @@ class Upsample2d(Layer):
         if self.size:
             return ratios
         return [r if r in TAKEN_AS[self.mode] else given for r, given in zip(ratios, self.scale_factor)]
-
-    def _factors(self, in_size, out_size):
-        """The two scales where both are whole numbers, else None."""
-        scales = self._scales(in_size, out_size)
-        return tuple(int(s) for s in scales) if all(s == int(s) for s in scales) else None
-
-    def _matrices(self, in_size, out_size):
-        """rows (oh, H) and cols (ow, W): the weight of each row (column) of x in each one of y."""
-        if self.mode == "nearest":
-            return [s[:, None] == np.arange(n) for s, n in zip(self._sources(in_size, out_size), in_size)]
-        scales = self._scales(in_size, out_size)
-        return [linear_matrix(n, o, s, self.align_corners) for n, o, s in zip(in_size, out_size, scales)]
-
-    def _sources(self, in_size, out_size):
-        """Which row (column) of x each one of y is, in mode "nearest"."""
-        axes = zip(in_size, out_size, self._scales(in_size, out_size))
-        return [  # in whole numbers where the scale is a ratio of such
-            np.arange(o) * n // o if scale == o / n else (np.arange(o) / scale).astype(np.int64) for n, o, scale in axes
-        ]
-
-
-def linear_matrix(n: int, count: int, scale: float, align_corners: bool):
-    """(count, n): linear interpolation between n points at the `count` places that Upsample2d names."""
-    r = np.arange(count)
-    place = r * (n - 1) / max(count - 1, 1) if align_corners else (r + 0.5) / scale - 0.5
-    distance = abs(np.clip(place, 0, n - 1)[:, None] - np.arange(n))
-    return np.maximum(1 - distance, 0)  # the hat function: the two neighbours share the weight, the others have none
 
 
 def positive_pair(value) -> tuple[float, float]:

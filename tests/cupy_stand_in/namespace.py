@@ -60,11 +60,3 @@ cupy.cuda = SimpleNamespace(
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(getDeviceCount=lambda: 1),
 )
-compute_types = {}  # as set by set_compute_type
-cupy._core = SimpleNamespace(
-    _routines_linalg=SimpleNamespace(
-        COMPUTE_TYPE_DEFAULT=1,
-        COMPUTE_TYPE_TF32=7,
-        set_compute_type=lambda dtype, compute_type: compute_types.update({np.dtype(dtype).name: compute_type}),
-    )
-)

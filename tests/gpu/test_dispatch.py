@@ -1,5 +1,6 @@
 """Moving arrays, layers, optimisers and averages; switches; and what is said where there is no GPU."""
 
+import os
 import sys
 from typing import NamedTuple
 
@@ -183,14 +184,21 @@ def test_without_a_cuda_device(device, monkeypatch):
         import_cupy()
 
 
-def test_tensor_float_32_is_off_unless_asked_for(device, monkeypatch):
-    linalg, asked = device._core._routines_linalg, []
-    monkeypatch.setattr("nn.gpu.device._ready", {})
-    monkeypatch.setattr(linalg, "set_compute_type", lambda dtype, kind: asked.append((np.dtype(dtype).name, kind)))
-    import_cupy()
-    try:
+def test_tensor_float_32_is_cupys_environment_variable(monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "0")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    assert not nn.config.tf32
+    nn.config.tf32 = True
+    assert nn.config.tf32 and os.environ["CUPY_TF32"] == "1"
+    nn.config.tf32 = False
+    assert not nn.config.tf32 and os.environ["CUPY_TF32"] == "0"
+    monkeypatch.setenv("CUPY_TF32", "1")
+    assert nn.config.tf32
+
+
+def test_tensor_float_32_cannot_change_once_cupy_is_imported(device, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "0")
+    nn.config.tf32 = False  # what it is
+    with pytest.raises(ValueError, match=r"set nn.config.tf32 before CuPy is imported, or CUPY_TF32=1 in the env"):
         nn.config.tf32 = True
-    finally:
-        nn.config.tf32 = False
-    off, on = linalg.COMPUTE_TYPE_DEFAULT, linalg.COMPUTE_TYPE_TF32
-    assert asked == [("float32", off), ("float32", on), ("float32", off)]
+    assert not nn.config.tf32 and os.environ["CUPY_TF32"] == "0"

@@ -113,8 +113,8 @@ def test_a_pickle_is_not_opened(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "meta", "message"),
     [
-        ({"x": np.array([{}], dtype=object)}, {}, "'x' of .* must be a NumPy array of numbers"),
-        ({"x": [1, 2]}, {}, r"'x' of .* must be a NumPy array of numbers, got \[1, 2\]"),
+        ({"x": np.array([{}], dtype=object)}, {}, "'x' of .* must be a numeric NumPy array"),
+        ({"x": [1, 2]}, {}, r"'x' of .* must be a numeric NumPy array, got \[1, 2\]"),
         ({"__meta__": np.zeros(1)}, {}, "may be called '__meta__'"),
         ({}, {"x": np.zeros(1)}, "meta of .* must be JSON-able"),
     ],

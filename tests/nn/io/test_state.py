@@ -209,9 +209,9 @@ def test_writing_is_all_or_nothing(path, monkeypatch):
 @pytest.mark.parametrize(
     "state, metadata, message",
     [
-        ({"x": np.array([{}], dtype=object)}, None, r"x must be an array of numbers, got array\(\[\{\}\]"),
-        ({"x": [1, 2]}, None, r"x must be an array of numbers, got \[1, 2\]"),
-        ({"x": np.array(["a"])}, None, "x must be an array of numbers"),
+        ({"x": np.array([{}], dtype=object)}, None, r"x must be a numeric array, got array\(\[\{\}\]"),
+        ({"x": [1, 2]}, None, r"x must be a numeric array, got \[1, 2\]"),
+        ({"x": np.array(["a"])}, None, "x must be a numeric array"),
         ({3: np.ones(1)}, None, "3 cannot be the name of an array"),
         ({"__meta__": np.ones(1)}, None, "'__meta__' cannot be the name of an array"),
         ({"__metadata__": np.ones(1)}, None, "'__metadata__' cannot be the name of an array"),
@@ -254,14 +254,16 @@ def test_npz_files_of_another_kind(tmp_path):
     with pytest.raises(ValueError, match=r"pickle\.npz: not readable as \.npz: .*allow_pickle"):
         read_state(tmp_path / "pickle.npz")
     np.savez(tmp_path / "text.npz", x=np.array(["a"]))
-    with pytest.raises(ValueError, match=r"text\.npz: not readable as \.npz: its entry x is <U1, wanted numbers"):
+    with pytest.raises(
+        ValueError, match=r"text\.npz: not readable as \.npz: its entry x is <U1, wanted a numeric array"
+    ):
         read_state(tmp_path / "text.npz")
     array = io.BytesIO()
     np.save(array, np.ones(2))
     with zipfile.ZipFile(tmp_path / "more.npz", "w") as archive:
         archive.writestr("x.npy", array.getvalue() + b"y")
     with pytest.raises(
-        ValueError, match=r"more\.npz: .*its entry x is float64, wanted numbers, and nothing behind them"
+        ValueError, match=r"more\.npz: .*its entry x is float64, wanted a numeric array, and nothing behind it"
     ):
         read_state(tmp_path / "more.npz")
     with zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive:

@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import pytest
 
+from nn.io import unpickle
 from nn.io.state import read_state
 from tests.nn.pth_bytes import (
     Call,
@@ -303,15 +304,47 @@ def test_names_are_called_only_where_something_stands_in_for_them(refuses):
 
 
 def test_little_pickles_that_claim_much(refuses):
-    """Bombs: places in the memo, lengths, nested tuples as keys, shapes. None may take memory or time, or crash."""
+    """Bombs: indices of the memo, lengths, nested and shared tuples as keys. None may take memory or time, or crash.
+
+    The first, the fourth and the fifth are more than the standard library's Unpickler survives: see nn/io/unpickle.py.
+    """
     refuses(zip_file(b"\x80\x02]r\xff\xff\xff\xffh\x00.", {}), "KeyError")
     refuses(zip_file(b"\x80\x02B" + struct.pack("<I", 0xFFFFFFF0) + b"x.", {}), "expected 4294967280 bytes")
     refuses(zip_file(b"\x80\x02\x8e" + struct.pack("<Q", 1 << 62) + b"x.", {}), "expected")
-    refuses(zip_file(b"\x80\x02})" + b"\x85" * 100_000 + b"K\x01s.", {}), "a tuple for a key")
+    refuses(zip_file(b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.", {}), "a tuple for a key")
+    refuses(zip_file(b"\x80\x02})" + b"q\x00h\x00\x86" * 200 + b"K\x01s.", {}), "a tuple for a key")
     doubled = b"\x80\x02]" + b"q\x00h\x00\x86" * 5000 + b"."  # prints as 2**5000 brackets
     refuses(zip_file(doubled, {}), "a value of type tuple")
     refuses(zip_file(b"\x80\x02}" + opcodes("x") + doubled[2:-1] + b"s.", {}), "its entry x is of type tuple")
     refuses(zip_file(doubled[:-1] + opcodes("x") + b"\x93.", {}), r"it names tuple\.x")
+
+
+def test_values_that_share_others_many_times_over_are_not_compared(refuses):
+    """Two equal tuples that are each 2**150 brackets, for the keys of storages and for a key of one."""
+    deep = b")" + b"q\x00h\x00\x86" * 150
+    keys = b"](" + deep + deep + b"e"
+    value = {"x": tensor(storage("0"), (6,), (1,)), "y": tensor(storage("1"), (6,), (1,))}
+    data = legacy_file(value, {"0": (6, RAW), "1": (6, RAW)}, keys=keys)
+    refuses(data, "its list of storages does not name those of its tensors")
+    for where in (0, 1, 2, 3, 4):
+        identifier = ["storage", Named("torch", "FloatStorage"), "0", "cpu", 6]
+        identifier[where] = deep
+        found = {"x": tensor(Stored(tuple(identifier)), (6,), (1,))}
+        if where != 3:  # the device is not looked at
+            refuses(both(found)[0], "no storage|without a type, key and length")
+    refuses(both({"x": tensor(storage("0"), (6,), (deep,))})[0], "not integers from 0 on")
+
+
+def test_nothing_is_recursive_about_a_list_that_holds_itself_and_about_deep_lists(refuses):
+    refuses(zip_file(b"\x80\x02]q\x00h\x00a.", {}), "it holds a value of type list")
+    refuses(zip_file(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".", {}), "it holds a value of type list")
+
+
+def test_a_pickle_that_is_too_long_for_weights(refuses, monkeypatch):
+    monkeypatch.setattr(unpickle, "LONGEST", 1000)
+    value = {f"x{i}": tensor(storage("0"), (6,), (1,)) for i in range(20)}
+    for data in both(value):
+        refuses(data, "it holds a pickle of more than 1000 bytes")
 
 
 def test_tensors_stay_inside_their_storage(refuses, read):
@@ -333,11 +366,11 @@ def test_tensors_stay_inside_their_storage(refuses, read):
 @pytest.mark.parametrize(
     "value, message",
     [
-        ({"x": tensor(storage("0"), (-6,), (1,))}, "no numbers from 0 on"),
-        ({"x": tensor(storage("0"), (6,), (-1,))}, "no numbers from 0 on"),
-        ({"x": tensor(storage("0"), (6,), (True,))}, "no numbers from 0 on"),
-        ({"x": tensor(storage("0"), (6,), ("1",))}, "no numbers from 0 on"),
-        ({"x": tensor(storage("0"), (6,), (1,), 1 << 70)}, "no numbers from 0 on"),
+        ({"x": tensor(storage("0"), (-6,), (1,))}, "not integers from 0 on"),
+        ({"x": tensor(storage("0"), (6,), (-1,))}, "not integers from 0 on"),
+        ({"x": tensor(storage("0"), (6,), (True,))}, "not integers from 0 on"),
+        ({"x": tensor(storage("0"), (6,), ("1",))}, "not integers from 0 on"),
+        ({"x": tensor(storage("0"), (6,), (1,), 1 << 70)}, "not integers from 0 on"),
         ({"x": tensor(storage("0"), (6, 1), (1,))}, "without storage, size and strides"),
         ({"x": tensor(5, (6,), (1,))}, "without storage, size and strides"),
         ({"x": tensor(storage("0", length=-1), (6,), (1,))}, "without a type, key and length"),
@@ -372,7 +405,7 @@ def test_zip_archives_of_another_kind(refuses):
     value, raw = {"x": tensor(storage("0"), (6,), (1,))}, SIX.tobytes()
     refuses(zip_file(value, {"0": raw}, compression=zipfile.ZIP_DEFLATED), "compressed, which torch.save never does")
     refuses(zip_file(value, {"0": raw}, byteorder="middle"), "byteorder is b'middle', wanted little or big")
-    refuses(zip_file(value, {"0": raw[:-4]}), "its storage 0 has 20 bytes, wanted 6 numbers of type float32")
+    refuses(zip_file(value, {"0": raw[:-4]}), "its storage 0 has 20 bytes, wanted 6 elements of float32")
     refuses(zip_file(value, {"1": raw}), "KeyError: .*a/data/0")
     refuses(zip_file(value, {"0": raw}, **{"constants.pkl": b""}), "a TorchScript program, not weights")
     refuses(zip_file(value, {}, **{"b/data.pkl": b""}), "it must have one data.pkl, and no name twice")

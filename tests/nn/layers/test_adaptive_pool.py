@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool, bin_places, bins
+from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool, bins
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 SHAPES = [  # (N, C, H, W), output_size
     ((2, 3, 4, 6), 2),
     ((2, 3, 5, 7), 2),
@@ -93,18 +94,6 @@ def test_bin_rule():
         for count in range(1, 30):
             assert list(zip(*(e.tolist() for e in bins(size, count)))) == edges(size, count)
     assert [e.tolist() for e in bins(5, 2)] == [[0, 2], [3, 5]]  # the docstring's [0, 3) and [2, 5)
-
-
-def test_places_of_the_bins_are_no_more_than_the_longest_has():
-    assert bin_places((5, 7), (2, 2)).shape == (4, 3 * 4) and bin_places((4, 6), (2, 3)).shape == (6, 4)
-    assert bin_places((3, 4), (2, 3)).tolist() == [  # shorter bins repeat their last place
-        [0, 1, 4, 5],
-        [1, 2, 5, 6],
-        [2, 3, 6, 7],
-        [4, 5, 8, 9],
-        [5, 6, 9, 10],
-        [6, 7, 10, 11],
-    ]
 
 
 @pytest.mark.parametrize("place", range(4))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from nn.layers.avg_pool import AvgPool2d, GlobalAvgPool2d
-from nn.layers.separable import spread_windows, taps, window_sums
-from nn.layers.windows import Geometry
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 SHAPES = [  # (N, C, H, W), constructor arguments
     ((2, 3, 4, 6), {"kernel_size": 2}),
     ((2, 3, 5, 7), {"kernel_size": 2}),  # a row and a column left over
@@ -118,31 +117,11 @@ def test_dtype_and_cache():
         assert cache == x.shape  # the values are not needed
 
 
-def test_taps_are_clipped_to_the_image():
-    g = Geometry((3, 3), (2, 2), (1, 1))
-    assert list(taps(g, 0, 5, 3)) == [
-        (slice(1, 3), slice(1, 4, 2)),
-        (slice(0, 3), slice(0, 5, 2)),
-        (slice(0, 2), slice(1, 4, 2)),
-    ]
-    assert list(taps(Geometry((4, 4), padding=(2, 2)), 1, 1, 2)) == [  # two taps meet nothing but padding
-        (slice(1, 2), slice(0, 1, 1)),
-        (slice(0, 1), slice(0, 1, 1)),
-    ]
-
-
 def test_a_window_s_sum_does_not_overflow_into_its_neighbours():
     x = np.zeros((1, 1, 4, 4))
     x[0, 0, 0, 0], x[0, 0, 3, 3] = np.inf, np.nan
     y = AvgPool2d(2)(x)
     assert y[0, 0, 0, 0] == np.inf and np.isnan(y[0, 0, 1, 1]) and y[0, 0, 0, 1] == y[0, 0, 1, 0] == 0
-
-
-def test_sums_and_their_spreading_by_hand():
-    g = Geometry((1, 3), (1, 2), (0, 1))
-    x = np.array([1.0, 10, 100, 1000]).reshape(1, 1, 1, 4)
-    assert window_sums(x, g, (1, 2)).tolist() == [[[[11, 1110]]]]
-    assert spread_windows(np.array([[[[1.0, 10]]]]), g, (1, 4)).tolist() == [[[[1, 11, 10, 10]]]]
 
 
 def test_global_average():

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-import nn
 from nn import MaxPool2d
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 SHAPES = [  # (N, C, H, W), constructor arguments
     ((2, 3, 4, 6), {"kernel_size": 2}),
     ((2, 3, 5, 7), {"kernel_size": 2}),  # a row and a column left over
@@ -74,11 +74,9 @@ def dy_of(shape):
     return np.random.default_rng(61).normal(size=shape)
 
 
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("levels", [10_000, 4])  # hardly any ties, and many
 @pytest.mark.parametrize("shape, options", SHAPES)
-def test_equals_the_loop_over_windows(shape, options, levels, plain, monkeypatch):
-    monkeypatch.setattr(nn.config, "plain", plain)
+def test_equals_the_loop_over_windows(shape, options, levels):
     x = np.random.default_rng(62).integers(-levels, 0, shape) / levels
     y, indices, dx, dy = naive(x, dy_of, **options)
     layer = MaxPool2d(**options, return_indices=True)
@@ -117,27 +115,21 @@ def test_worked_example():
     assert dx.tolist() == [[[[0, 11, 0], [0, 0, 0], [100, 0, 1000]]]]
 
 
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("place", range(4))
-def test_nan_wins(place, plain, monkeypatch):
-    monkeypatch.setattr(nn.config, "plain", plain)
+def test_nan_wins(place):
     x = np.array([1.0, 4, 3, 2])
     x[place] = np.nan
     y, indices = MaxPool2d(2, return_indices=True)(x.reshape(1, 1, 2, 2))
     assert np.isnan(y).all() and indices.item() == place
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_padding_never_wins(plain, monkeypatch):
-    monkeypatch.setattr(nn.config, "plain", plain)
+def test_padding_never_wins():
     assert (MaxPool2d(3, 2, 1)(np.full((1, 2, 5, 4), -1e300)) == -1e300).all()
     assert (MaxPool2d(3, 2, 1)(np.full((1, 2, 5, 4), -3e38, np.float32)) == np.float32(-3e38)).all()
 
 
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
-def test_dtype(dtype, plain, monkeypatch):
-    monkeypatch.setattr(nn.config, "plain", plain)
+def test_dtype(dtype):
     y, cache = MaxPool2d(2).forward(np.random.default_rng(63).normal(size=(2, 3, 6, 4)).astype(dtype))
     assert y.dtype == MaxPool2d(2).backward(y, cache).dtype == dtype
 

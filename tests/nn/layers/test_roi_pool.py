@@ -5,16 +5,10 @@ import math
 import numpy as np
 import pytest
 
-import nn
 from nn import RoIPool
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 ROUNDINGS = ["caffe", "split"]
-
-
-@pytest.fixture(params=[False, True], ids=["fast", "plain"], autouse=True)
-def plain(request, monkeypatch):
-    """Each test runs on the fast version and on the textbook."""
-    monkeypatch.setattr(nn.config, "plain", request.param)
 
 
 def bins(low, high, scale, count, size, rounding):

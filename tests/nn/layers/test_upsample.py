@@ -10,6 +10,7 @@ from nn.gradcheck import check_layer
 from nn.layers.max_unpool import MaxUnpool2d
 from nn.layers.upsample import Upsample2d, linear_matrix
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 MODES = [("nearest", False), ("bilinear", False), ("bilinear", True)]
 SHAPES = [  # (N, C, H, W), constructor arguments
     ((2, 3, 4, 5), {"scale_factor": 2}),
