@@ -69,14 +69,6 @@ def in_blocks(task, shape, xp=np, piece: int = PIECE) -> list:
     return in_slices(lambda s: task(np.s_[s, :, :]), n, n * k * m, xp, piece)
 
 
-def channel_sums(x):
-    """(C,): the sum of x (N, C, H, W) over images and places; taken image by image, on all threads."""
-    if array_module(x) is not np:
-        return x.sum(axis=(2, 3)).sum(axis=0)
-    sums = in_slices(lambda images: x[images].sum(axis=(2, 3)), len(x), x.size)
-    return sum((part.sum(axis=0) for part in sums), np.zeros(x.shape[1], x.dtype))
-
-
 def add_product(total, a, b):
     """total += a @ b for matrices: rows of the total shared among threads, no second array of its size."""
 

@@ -22,13 +22,14 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
     of output channels o sees its own group of input channels k.
     """
     n, (o, c, kh, kw) = len(x), weight.shape
-    kernel = weight.reshape(g.groups, o // g.groups, c, kh, kw)
+    kernel = weight.reshape(g.groups, o // g.groups, c, kh, kw)  # O is (groups, O/groups)
     x = pad(x, g.padding)
     y = 0
     for i, j in np.ndindex(kh, kw):
-        seen = x[tap(g, i, j, out_size)].reshape(n, g.groups, c, out_size[0] * out_size[1])
+        seen = x[tap(g, i, j, out_size)]  # (N, C, oh, ow)
+        seen = seen.reshape(n, g.groups, c, out_size[0] * out_size[1])  # (N, groups, C/groups, oh*ow)
         y = y + kernel[..., i, j] @ seen  # (groups, O/groups, C/groups) @ (N, groups, C/groups, oh*ow)
-    y = y.reshape(n, o, *out_size)  # (N, groups, O/groups, oh*ow): groups and O/groups are the O channels
+    y = y.reshape(n, o, *out_size)  # (N, groups, O/groups, oh*ow) to (N, O, oh, ow)
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -39,14 +40,18 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """
     (n, o, *out_size), (_, c, kh, kw) = dy.shape, weight.shape
     (h, w), (ph, pw) = in_size, g.padding
-    kernel = weight.reshape(g.groups, o // g.groups, c, kh, kw)
-    dy = dy.reshape(n, g.groups, o // g.groups, out_size[0] * out_size[1])
+    kernel = weight.reshape(g.groups, o // g.groups, c, kh, kw)  # O is (groups, O/groups)
+    dy = dy.reshape(n, g.groups, o // g.groups, out_size[0] * out_size[1])  # (N, groups, O/groups, oh*ow)
     xp = array_module(dy)
     dx = xp.zeros((n, g.groups * c, h + 2 * ph, w + 2 * pw), xp.result_type(dy, weight))  # of the padded x
     for i, j in np.ndindex(kh, kw):
-        dseen = kernel[..., i, j].swapaxes(1, 2) @ dy  # y = y + kernel[..., i, j] @ seen
-        dx[tap(g, i, j, out_size)] += dseen.reshape(n, g.groups * c, *out_size)  # windows overlap: gradients add up
-    dx = dx[:, :, ph : ph + h, pw : pw + w]  # x = pad(x, padding)
+        # y = y + kernel[..., i, j] @ seen
+        dseen = kernel[..., i, j].swapaxes(1, 2) @ dy
+        dseen = dseen.reshape(n, g.groups * c, *out_size)  # (N, groups, C/groups, oh*ow) to (N, C, oh, ow)
+        # seen = x[tap(g, i, j, out_size)]: windows overlap, so gradients add up
+        dx[tap(g, i, j, out_size)] += dseen
+    # x = pad(x, g.padding)
+    dx = dx[:, :, ph : ph + h, pw : pw + w]
     return dx if bias is None else dx + bias[:, None, None]
 
 
@@ -56,15 +61,16 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     dweight[o, k, i, j] = sum over (n, r, c) of dy[n, o, r, c] * x[n, k, r*s + i*d - p, c*s + j*d - p]
     """
     (n, o, *out_size), (_, c, kh, kw) = dy.shape, weight_shape
-    dy = dy.reshape(n, g.groups, o // g.groups, out_size[0] * out_size[1])
+    dy = dy.reshape(n, g.groups, o // g.groups, out_size[0] * out_size[1])  # (N, groups, O/groups, oh*ow)
     x = pad(x, g.padding)
     xp = array_module(x)
     dkernel = xp.zeros((g.groups, o // g.groups, c, kh, kw), xp.result_type(dy, x))
     for i, j in np.ndindex(kh, kw):
-        seen = x[tap(g, i, j, out_size)].reshape(n, g.groups, c, out_size[0] * out_size[1])
-        products = dy @ seen.swapaxes(2, 3)  # y = y + kernel[..., i, j] @ seen: (N, groups, O/groups, C/groups)
-        dkernel[..., i, j] = products.sum(axis=0)  # all images have the same weight
-    return dkernel.reshape(weight_shape)  # (groups, O/groups, ...): groups and O/groups are the O channels
+        seen = x[tap(g, i, j, out_size)]  # (N, C, oh, ow)
+        seen = seen.reshape(n, g.groups, c, out_size[0] * out_size[1])  # (N, groups, C/groups, oh*ow)
+        # y = y + kernel[..., i, j] @ seen, the same kernel for all images
+        dkernel[..., i, j] = (dy @ seen.swapaxes(2, 3)).sum(axis=0)
+    return dkernel.reshape(weight_shape)  # (groups, O/groups, C/groups, kh, kw) to (O, C/groups, kh, kw)
 
 
 def conv2d_bias_gradient(dy):
