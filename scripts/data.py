@@ -93,7 +93,13 @@ def open_data(task: Task, arguments: Namespace, split: str, classes: Sequence[st
 
 
 def training_loader(task: Task, dataset, preprocess: dict, arguments: Namespace) -> Loader:
-    """Batches for model.loss, made as the model's `preprocess` says; images are sized and augmented."""
+    """Batches for model.loss, made as the model's `preprocess` says; images are sized and augmented.
+
+    ValueError where the data set holds no object that counts.
+    """
+    counts = getattr(dataset, "counts", None)
+    if counts is not None and not any(counts.values()):
+        raise ValueError("the training split holds no object that counts (see the notes above): nothing to learn from")
     if task.input == "image" and arguments.crop_objects != "none":
         _check_objects(task, dataset)
     return Loader(

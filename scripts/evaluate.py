@@ -15,6 +15,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from datasets.voc import NoObjectError
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, open_data, task_of
@@ -64,7 +65,10 @@ def open_as_known(path: Path, known: list[str], task: Task, args: Namespace):
     """
     if not task.closed:
         return open_data(task, args, args.split, known)
-    data = open_data(task, args, args.split, args.classes)
+    try:
+        data = open_data(task, args, args.split, args.classes)
+    except NoObjectError:  # nothing to find, and so no class that the model does not know
+        return open_data(task, args, args.split, known)
     unknown = [name for name in data.classes if name not in known]
     if unknown:
         raise ValueError(
