@@ -22,7 +22,6 @@ from .camvid import CAMVID_CLASSES, CamVid
 from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
 from .cifar import CIFAR10Lossless
 from .elastic import elastic_deformation
-from .images import image_size, read_image
 from .label_maps import LabelMap, read_label_map
 from .labelled_images import LabelledImages, LabelledObjects
 from .loader import Loader, detection_batch
@@ -30,10 +29,12 @@ from .mnist import MNIST
 from .mnist_cluttered import TranslatedMNIST
 from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
+from .pictures import image_size, read_image
 from .segmentation_folders import LabelledFolders, Nuclei, Pets, VOCSegmentation
 from .shapes import Shapes, mask_boxes
 from .shapes_questions import ShapesQuestions
-from .texts import read_pairs, read_text, read_texts
+from .text import read_text
+from .texts import read_pairs, read_texts
 from .transforms import (
     colour_jitter,
     compose,

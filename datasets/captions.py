@@ -1,12 +1,15 @@
 """Readers for photographs with captions: COCO's annotation file, a list of images in JSON, Flickr8k's token file."""
 
-import json
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from .images import image_size, read_image
+from .files import Folder, composed
+from .json_checks import entries, kind
+from .lists import read_list, split_line
+from .pictures import notes_on, read_header, read_image
+from .text import read_json, read_lines
 
 
 class Captioned(NamedTuple):
@@ -20,12 +23,12 @@ class Captioned(NamedTuple):
 class CaptionedImages:
     """Photographs, each with one or more captions.
 
-    Sample: image (H, W, 3) uint8; caption list of str; id str. `captions` (a list for each image) has them all without
-    reading an image: for a vocabulary.
+    Sample: image (H, W, 3) uint8; caption list of str, in NFC; id str. `captions` (a list for each image) has them all
+    without reading an image: for a vocabulary.
 
     source: the file that all this stands in, for the messages. Raises ValueError, before anything is trained: for no
-    image at all, an image file that is missing or damaged, an image that is listed twice or has no caption, an empty
-    caption. Of each image file the header is read, about 0.1 ms.
+    image at all, an image file that is missing or damaged, an image that is listed twice or has no caption, a caption
+    without letters or digits. Of each image file the header is read, about 0.1 ms. `problems` says what looks wrong.
     """
 
     def __init__(self, source: str | PathLike, records: Iterable[Captioned]):
@@ -37,9 +40,9 @@ class CaptionedImages:
             self.records.append(record._replace(captions=_checked(source, record)))
         if not self.records:
             raise ValueError(f"{source}: lists no image")
-        for record in self.records:
-            image_size(record.path)
+        headers = {record.path: read_header(record.path) for record in self.records}
         self.captions = [record.captions for record in self.records]
+        self.problems = [f"{source}: {note}" for note in notes_on(headers, annotated=False)] + self._unspaced()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -47,6 +50,16 @@ class CaptionedImages:
     def __getitem__(self, index: int) -> dict:
         record = self.records[index]
         return {"id": record.id, "image": read_image(record.path), "caption": list(record.captions)}
+
+    def _unspaced(self) -> list[str]:
+        """A line for captions in scripts that are written without spaces between the words."""
+        found = [caption for captions in self.captions for caption in captions if any(map(_is_unspaced, caption))]
+        if not found:
+            return []
+        return [
+            f"{self.source}: {len(found)} captions are written without spaces between words (first: {found[0]:.30}): "
+            "a run of such characters is read as one word"
+        ]
 
 
 class COCOCaptions(CaptionedImages):
@@ -62,12 +75,12 @@ class COCOCaptions(CaptionedImages):
     """
 
     def __init__(self, annotations: str | PathLike, images: str | PathLike):
-        path, folder = Path(annotations), _folder(images)
-        content = _read_json(path)
+        path, folder = Path(annotations), Folder(images)
+        content = read_json(path)
         if not isinstance(content, dict):
-            raise ValueError(f"{path}: must hold an object with 'images' and 'annotations', is a {_kind(content)}")
-        listed = _entries(path, content.get("images"), "images", id=int, file_name=str)
-        written = _entries(path, content.get("annotations"), "annotations", id=int, image_id=int, caption=str)
+            raise ValueError(f"{path}: must hold an object with 'images' and 'annotations', is a {kind(content)}")
+        listed = entries(path, content.get("images"), "images", id=int, file_name=str)
+        written = entries(path, content.get("annotations"), "annotations", id=int, image_id=int, caption=str)
         captions, seen = {image["id"]: [] for image in listed}, set()
         for i, annotation in enumerate(written):
             if annotation["id"] in seen:
@@ -77,7 +90,7 @@ class COCOCaptions(CaptionedImages):
             seen.add(annotation["id"])
             captions[annotation["image_id"]].append(annotation["caption"])
         super().__init__(
-            path, (Captioned(str(v["id"]), folder / v["file_name"], captions[v["id"]]) for v in listed)
+            path, (Captioned(str(v["id"]), folder.find(v["file_name"]), captions[v["id"]]) for v in listed)
         )  # fmt: skip
 
 
@@ -91,13 +104,13 @@ class ListedCaptions(CaptionedImages):
     """
 
     def __init__(self, root: str | PathLike, split: str = "train"):
-        path, folder = Path(root) / "captions.json", _folder(Path(root) / "images")
-        entries = _entries(path, _read_json(path), "the list", id=int, file=str, split=str, captions=list)
-        self.split, splits = split, sorted({entry["split"] for entry in entries})
+        path, folder = Path(root) / "captions.json", Folder(Path(root) / "images")
+        listed = entries(path, read_json(path), "the list", id=int, file=str, split=str, captions=list)
+        self.split, splits = split, sorted({entry["split"] for entry in listed})
         if split not in splits:
             raise ValueError(f"{path}: has no split {split!r}, but {', '.join(splits) or 'no image at all'}")
-        chosen = [entry for entry in entries if entry["split"] == split]
-        super().__init__(path, (Captioned(str(e["id"]), folder / e["file"], e["captions"]) for e in chosen))
+        chosen = [entry for entry in listed if entry["split"] == split]
+        super().__init__(path, (Captioned(str(e["id"]), folder.find(e["file"]), e["captions"]) for e in chosen))
 
 
 class Flickr8kCaptions(CaptionedImages):
@@ -106,41 +119,50 @@ class Flickr8kCaptions(CaptionedImages):
         Flickr8k.token.txt           name.jpg#0, a tab, the caption; #0 to #4 for the five of an image
         Flickr_8k.trainImages.txt    the names of the split, one a line; None: all images of the token file
 
-    Raises ValueError as CaptionedImages does, for a line of another form, a caption's number that comes twice, and a
+    Raises ValueError as CaptionedImages does, for a line of another form, a caption whose number comes twice, and a
     name in the list that has no caption. (The published token file names an image, 2258277193_586949ec62.jpg.1, that
-    there is not: no list of a split has it.)
+    does not exist: no list of a split has it.)
 
     Reference: Hodosh et al. 2013, Framing image description as a ranking task, sec. 2.
     """
 
     def __init__(self, tokens: str | PathLike, images: str | PathLike, split_list: str | PathLike | None = None):
-        path, folder = Path(tokens), _folder(images)
+        path, folder = Path(tokens), Folder(images)
         captions = _read_tokens(path)
         if split_list is None:
             names, source = list(captions), path
         else:
-            names, source = _read_text(Path(split_list)).split(), Path(split_list)
-            if unknown := [name for name in names if name not in captions]:
-                raise ValueError(f"{split_list}: {unknown[0]} has no caption in {path}; remove it from the list")
-        super().__init__(source, (Captioned(name, folder / name, captions[name]) for name in names))
+            names, source = _names_in(Path(split_list), path, captions), Path(split_list)
+        super().__init__(source, (Captioned(name, folder.find(name), captions[name]) for name in names))
+
+
+def _names_in(split_list: Path, tokens: Path, captions: dict) -> list[str]:
+    """The names in the list of a split, in order; several on a line are several names."""
+    names = []
+    for where, line in read_list(split_list):
+        names += [line] if line in captions else split_line(line)
+        if unknown := [name for name in names if name not in captions]:
+            raise ValueError(f"{where}: {unknown[0]} has no caption in {tokens}; remove it from the list")
+    return names
 
 
 def _checked(source, record):
-    """The captions of a record, white space tidied up. ValueError where there is none, or an empty one."""
+    """The captions of a record, white space tidied up. ValueError where there is none, or one without words."""
     if not record.captions:
         raise ValueError(
             f"{source}: image {record.id} ({record.path.name}) has no caption; add one or remove the image"
         )
     for number, caption in enumerate(record.captions, 1):
-        if not isinstance(caption, str) or not caption.strip():
-            raise ValueError(f"{source}: image {record.id}: caption {number} is empty; got {caption!r}, wanted words")
-    return [" ".join(caption.split()) for caption in record.captions]
+        if not isinstance(caption, str) or not any(map(str.isalnum, caption)):
+            what = "is empty" if not isinstance(caption, str) or not caption.strip() else "has no words"
+            raise ValueError(f"{source}: image {record.id}: caption {number} {what}; got {caption!r}, wanted words")
+    return [" ".join(composed(caption).split()) for caption in record.captions]
 
 
 def _read_tokens(path):
     """{name: [caption, ...]} of a token file, the captions in the order of their numbers."""
     captions = {}
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         place, tab, caption = line.partition("\t")
         name, mark, k = place.rpartition("#")
         if not line.strip():
@@ -150,44 +172,17 @@ def _read_tokens(path):
         if int(k) in captions.setdefault(name, {}):
             raise ValueError(f"{path}: line {number}: {place} comes twice; remove one")
         captions[name][int(k)] = caption
-    return {name: [numbered[k] for k in sorted(numbered)] for name, numbered in captions.items()}
+    return {name: [by_number[k] for k in sorted(by_number)] for name, by_number in captions.items()}
 
 
-def _read_text(path):
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as UTF-8 text ({error}); copy it again") from error
-
-
-def _read_json(path):
-    try:
-        return json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); copy it again") from error
-
-
-def _entries(path, value, name, **fields):
-    """`value` if it is a list of objects, each with all the fields in the given types."""
-    if not isinstance(value, list):
-        raise ValueError(f"{path}: {name} must be a list, got {_kind(value)}")
-    for i, entry in enumerate(value):
-        for field, kind in fields.items():
-            got = entry.get(field) if isinstance(entry, dict) else None
-            if type(got) is not kind:
-                raise ValueError(f"{path}: {name}[{i}] must have {field!r}, {_kind(kind())}, got {_kind(got)}")
-    return value
-
-
-def _kind(value):
-    """What a JSON value is, in words."""
-    kinds = {dict: "object", list: "list", str: "text", int: "whole number", float: "number", bool: "true or false"}
-    return kinds.get(type(value), "nothing")
-
-
-def _folder(path):
-    if not Path(path).is_dir():
-        raise ValueError(f"{path}: there is no such folder; give the one that holds the images")
-    return Path(path)
+def _is_unspaced(character: str) -> bool:
+    """Whether a character is of a script without spaces: Thai, Lao, Myanmar, Khmer, kana, Chinese."""
+    code = ord(character)
+    return (
+        0x0E00 <= code < 0x0F00
+        or 0x1000 <= code < 0x10A0
+        or 0x1780 <= code < 0x1800
+        or 0x3040 <= code < 0x3100
+        or 0x3400 <= code < 0xA000
+        or 0x20000 <= code < 0x32000
+    )

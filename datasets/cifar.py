@@ -6,13 +6,14 @@
 Reference: Krizhevsky 2009, Learning multiple layers of features from tiny images.
 """
 
-import json
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from .images import read_image
+from .files import missing
+from .pictures import read_image
+from .text import read_json
 
 BATCHES = {"train": ("cifar10_batch_0", "cifar10_batch_1"), "test": ("cifar10_batch_50",)}
 SIDE = 32
@@ -32,7 +33,7 @@ class CIFAR10Lossless:
             raise ValueError(f"CIFAR10Lossless: split must be one of {', '.join(BATCHES)}, got {split!r}")
         self.root, self.split = Path(root), split
         if not self.root.is_dir():
-            raise ValueError(f"{root}: there is no such folder; give the one that holds labels.json")
+            raise missing(root, "folder", "give the one that holds labels.json")
         self.classes, labels = _read_labels(self.root / "labels.json", BATCHES[split])
         images = [_read_batch(self.root / f"{name}.png", len(labels[name])) for name in BATCHES[split]]
         self._images = np.concatenate(images)
@@ -48,12 +49,7 @@ class CIFAR10Lossless:
 
 def _read_labels(path, batches):
     """(classes, {batch: [label, ...]}), checked."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; give the folder that holds it") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); copy it again") from error
+    content = read_json(path)
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"{path}: must hold a list of names under 'classes'")

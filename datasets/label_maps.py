@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .files import composed
 from .palette import read_label_picture
+from .text import lines_of, read_text
 
 IGNORED = ("ignore", "void", "unlabelled")
 
@@ -91,12 +93,9 @@ def _check_once(classes):
 def read_label_map(path: str | PathLike) -> LabelMap:
     """The class list in a file, text or JSON. ValueError naming the file, and what is wrong."""
     path = Path(path)
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        entries = list(_from_json(text) if path.suffix.lower() == ".json" else _from_text(text))
-        return _joined(entries)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason}); save it as one") from error
+        return _joined(list(_from_json(text) if path.suffix.lower() == ".json" else _from_text(text)))
     except RecursionError as error:
         raise ValueError(f"{path}: is nested too deeply for a class list") from error
     except ValueError as error:
@@ -105,7 +104,7 @@ def read_label_map(path: str | PathLike) -> LabelMap:
 
 def _from_text(text):
     """(name, [numbers]) of each line, the lines counted where they have none."""
-    for line in filter(str.strip, text.splitlines()):
+    for line in filter(str.strip, lines_of(text)):
         words, numbers = line.split(), []
         if "," in line or words[0].isdecimal():
             raise ValueError(f"{line.strip()!r} must be a name, then its number or colour if there is one, no commas")
@@ -122,7 +121,7 @@ def _from_json(text):
     for name, value in content.items():
         several = isinstance(value, list) and value and isinstance(value[0], list)
         for each in value if several else [value]:
-            yield name, each if isinstance(each, list) else [each]
+            yield composed(name), each if isinstance(each, list) else [each]
 
 
 def _without_repetition(items):

@@ -1,16 +1,17 @@
 """Reader for MNIST in its own IDX format, plain or gzipped.
 
-    root/train-images-idx3-ubyte   magic 00 00 08 03, the numbers 60000, 28, 28, then a byte for each pixel
-    root/train-labels-idx1-ubyte   magic 00 00 08 01, the number 60000, then a byte for each label
+    root/train-images-idx3-ubyte   magic 00 00 08 03, the sizes 60000, 28, 28, then a byte for each pixel
+    root/train-labels-idx1-ubyte   magic 00 00 08 01, the size 60000, then a byte for each label
     root/t10k-...                  the same for the 10,000 test images; each file may also end in .gz
 
 The third byte of the magic is the type of the values (08: unsigned bytes), the fourth how many sizes follow, each a
-big-endian 32-bit number.
+big-endian 32-bit integer.
 
 Reference: LeCun et al. 1998, Gradient-based learning applied to document recognition, sec. III A.
 """
 
 import gzip
+import io
 import math
 import zlib
 from os import PathLike
@@ -18,19 +19,22 @@ from pathlib import Path
 
 import numpy as np
 
+from .files import missing
+
 FILES = {"train": "train", "test": "t10k"}
 SIDE = 28
 UNSIGNED_BYTE = 8
+GZIP = b"\x1f\x8b"
 
 
 class MNIST:
     """The 60,000 training images or the 10,000 test images of handwritten digits, in the official order.
 
-    Sample: image (28, 28, 3) uint8, its channels equal, white on black; label int, 0 .. 9; id str (split and number).
+    Sample: image (28, 28, 3) uint8, its channels equal, white on black; label int, 0 .. 9; id str (split and index).
     `digits` (N, 28, 28) uint8 and `labels` (N,) int64 are all of them, read here.
 
     Raises ValueError for another split, and with the path at fault: a missing or damaged file, a header that is not
-    that of such a file, images and labels that differ in number.
+    that of such a file, unequal counts of images and labels.
     """
 
     classes = tuple("0123456789")
@@ -40,7 +44,7 @@ class MNIST:
             raise ValueError(f"MNIST: split must be one of {', '.join(FILES)}, got {split!r}")
         self.root, self.split = Path(root), split
         if not self.root.is_dir():
-            raise ValueError(f"{root}: there is no such folder; give the one that holds train-images-idx3-ubyte(.gz)")
+            raise missing(root, "folder", "give the one that holds train-images-idx3-ubyte(.gz)")
         ends = "images-idx3-ubyte", "labels-idx1-ubyte"
         images, labels = (_find(self.root / f"{FILES[split]}-{end}") for end in ends)
         self.digits, self.labels = read_idx(images), read_idx(labels).astype(np.int64)
@@ -66,24 +70,24 @@ def rgb(grey: np.ndarray) -> np.ndarray:
 
 
 def read_idx(path: str | PathLike) -> np.ndarray:
-    """The array of unsigned bytes in an IDX file, gzipped if its name ends in .gz; read-only.
+    """The array of unsigned bytes in an IDX file, gzipped or not, whatever its name says; read-only.
 
     Raises ValueError with the path: a damaged file, another type of values, more or fewer values than the header says.
     """
     path = Path(path)
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            sizes = _read_header(path, file)
-            content = file.read()
+        content = path.read_bytes()
+        file = io.BytesIO(gzip.decompress(content) if content.startswith(GZIP) else content)
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; give the folder that holds it") from None
+        raise missing(path, advice="give the folder that holds it") from None
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read ({error}); copy it again") from error
-    count = math.prod(sizes)
-    if len(content) != count:
+    sizes = _read_header(path, file)
+    values, count = file.read(), math.prod(sizes)
+    if len(values) != count:
         says = f"{' x '.join(map(str, sizes))} = {count} values"
-        raise ValueError(f"{path}: its header says {says}, it holds {len(content)}; copy it again")
-    return np.frombuffer(content, np.uint8).reshape(sizes)
+        raise ValueError(f"{path}: its header says {says}, it holds {len(values)}; copy it again")
+    return np.frombuffer(values, np.uint8).reshape(sizes)
 
 
 def _read_header(path, file):
@@ -102,5 +106,9 @@ def _read_header(path, file):
 
 
 def _find(path):
-    """The path as it is or, if there is no such file, with .gz."""
-    return path if path.is_file() else path.with_name(f"{path.name}.gz")
+    """The path as it is, or with .gz; a dot for the hyphen, as some copies have it (train-images.idx3-ubyte)."""
+    dotted = path.with_name(path.name.replace("-idx", ".idx"))
+    for each in (path, path.with_name(f"{path.name}.gz"), dotted, dotted.with_name(f"{dotted.name}.gz")):
+        if each.is_file():
+            return each
+    raise missing(path, "file", "give the folder that holds it, plain or with .gz")

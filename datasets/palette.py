@@ -5,7 +5,7 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
-from .images import opened
+from .pictures import opened
 
 IGNORE = 255  # VOC's value of pixels that do not count
 

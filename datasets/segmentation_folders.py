@@ -1,13 +1,17 @@
 """Labelled photographs in folders: one's own, Pascal VOC's, and two small public sets, cell nuclei and pets."""
 
 import csv
+import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from .files import meant, missing
 from .label_maps import LabelMap, numbered, read_label_map
-from .labelled_images import LabelledImages, LabelledObjects, pair_up, read_names
+from .labelled_images import LabelledImages, LabelledObjects, pair_up
+from .lists import Line, read_list
 from .palette import IGNORE
+from .text import read_text
 from .voc import VOC_CLASSES
 
 EVERY = 5  # without lists, every so-many-th photograph is for validation
@@ -33,7 +37,7 @@ class LabelledFolders(LabelledImages):
         images, labels = (_folder(root, name) for name in ("images", "labels"))
         note = []
         if any((root / name).is_file() for name in (f"{split}.txt", *LISTS)):
-            pairs = pair_up(images, labels, read_names(root / f"{split}.txt"), root / f"{split}.txt")
+            pairs = pair_up(images, labels, read_list(root / f"{split}.txt", root))
         else:
             pairs = _every_fifth(pair_up(images, labels), split)
             note = [f"{root}: has no train.txt and val.txt; {len(pairs)} photographs, chosen by name, are {split}"]
@@ -52,15 +56,15 @@ class VOCSegmentation(LabelledImages):
 
     def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
         root, listed, own = Path(root), Path(root) / "classes.txt", ("background", *VOC_CLASSES)
+        folders = _folder(root, "JPEGImages"), _folder(root, "SegmentationClass")
         if listed.is_file():
             label_map = read_label_map(listed).renumbered(classes)
         elif not classes or set(own) <= set(classes):
             label_map = numbered(own, ignore=[IGNORE]).renumbered(classes)
         else:
             label_map = numbered(classes, ignore=[IGNORE])
-        lists = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-        folders = _folder(root, "JPEGImages"), _folder(root, "SegmentationClass")
-        super().__init__(pair_up(*folders, read_names(lists), lists), label_map)
+        lines = read_list(root / "ImageSets" / "Segmentation" / f"{split}.txt", root)
+        super().__init__(pair_up(*folders, lines), label_map)
 
 
 class Pets(LabelledImages):
@@ -74,8 +78,8 @@ class Pets(LabelledImages):
 
     def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
         root, trimap = Path(root), LabelMap(("background", "pet"), {1: 1, 2: 0, 3: -1})
-        names = _names_of_split(root / "index.csv", split)
-        pairs = pair_up(_folder(root, "images"), _folder(root, "trimaps"), names, root / "index.csv")
+        lines = _lines_of_split(root / "index.csv", split)
+        pairs = pair_up(_folder(root, "images"), _folder(root, "trimaps"), lines)
         super().__init__(pairs, trimap.renumbered(classes))
 
 
@@ -92,23 +96,24 @@ class Nuclei(LabelledObjects):
         if classes and tuple(classes) != own:
             raise ValueError(f"Nuclei: the classes are {' '.join(own)}, got {' '.join(classes)}; leave them out")
         root = Path(root)
-        names = _names_of_split(root / "index.csv", split)
-        pairs = pair_up(_folder(root, "images"), _folder(root, "masks"), names, root / "index.csv")
+        lines = _lines_of_split(root / "index.csv", split)
+        pairs = pair_up(_folder(root, "images"), _folder(root, "masks"), lines)
         super().__init__(pairs, own)
 
 
 def _class_list(root: Path) -> LabelMap:
     if not root.is_dir():
-        raise ValueError(f"{root}: there is no such folder; give the one that holds images, labels and classes.txt")
+        raise missing(root, "folder", "give the one that holds images, labels and classes.txt")
     for name in ("classes.txt", "classes.json"):
         if (root / name).is_file():
             return read_label_map(root / name)
-    raise ValueError(f"{root}: has no classes.txt or classes.json; write the class names there, one a line")
+    advice = meant(root / "classes.txt", "write the class names there, one a line")
+    raise ValueError(f"{root}: has no classes.txt or classes.json; {advice}")
 
 
 def _folder(root: Path, name: str) -> Path:
     if not (root / name).is_dir():
-        raise ValueError(f"{root}: has no folder {name}; --root is the folder that holds it")
+        raise ValueError(f"{root}: has no folder {name}; {meant(root / name, '--root is the folder that holds it')}")
     return root / name
 
 
@@ -119,8 +124,8 @@ def _every_fifth(items, split):
     return [item for i, item in enumerate(items) if (i % EVERY == EVERY - 1) == (split == "val")]
 
 
-def _names_of_split(path: Path, split: str) -> list[str]:
-    """The names of a split in the index: those of its column `split`; trainval: all but test's.
+def _lines_of_split(path: Path, split: str) -> list[Line]:
+    """(path, name) of a split in the index: those of its column `split`; trainval: all but test's.
 
     Where no line is of val, train and val are trainval's: every fifth of them, by name, is val.
     """
@@ -135,28 +140,27 @@ def _names_of_split(path: Path, split: str) -> list[str]:
     if not names:
         known = ", ".join(sorted({each or "(none)" for each in splits.values()}))
         raise ValueError(f"{path}: has no photographs of the split {split!r}, only of {known}")
-    return names
+    return [(str(path), name) for name in names]
 
 
 def _read_index(path: Path) -> dict[str, str]:
     """{name: split} of a CSV file with these columns. ValueError naming the file, and the line where there is one."""
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; --root is the folder that holds it")
-    splits = {}
+        raise missing(path, "file", "--root is the folder that holds it")
+    splits, file = {}, io.StringIO(read_text(path), newline="\n")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if not {"name", "split"} <= set(rows.fieldnames or ()):
-                raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
-            for row in rows:
-                if None in row or None in row.values():
-                    columns = f"{len(rows.fieldnames)} columns, as the first line has"
-                    raise ValueError(f"{path}, line {rows.line_num}: must have {columns}")
-                if row["name"] in splits:
-                    raise ValueError(f"{path}, line {rows.line_num}: {row['name']} has a line already; remove one")
-                splits[row["name"]] = row["split"]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
+        rows = csv.DictReader(file, strict=True)
+        if not {"name", "split"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
+        for row in rows:
+            if None in row or None in row.values():
+                columns = f"{len(rows.fieldnames)} columns, as the first line has"
+                raise ValueError(f"{path}, line {rows.line_num}: must have {columns}")
+            if row["name"] in splits:
+                raise ValueError(f"{path}, line {rows.line_num}: {row['name']} has a line already; remove one")
+            splits[row["name"]] = row["split"]
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a CSV file ({error}); save it as one") from error
     if not splits:
         raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
     return splits

@@ -1,33 +1,21 @@
-"""Plain texts from files."""
+"""Texts for models of language and of translation: from a file, or all of a folder."""
 
 import os
 from pathlib import Path
 
-
-def read_text(path: str | os.PathLike) -> str:
-    """The text of a UTF-8 file, lines ended by newlines alone, without a byte order mark.
-
-    Raises ValueError naming the file, and the place, where it is missing or no UTF-8.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a text file")
-    try:
-        return path.read_text(encoding="utf-8-sig")  # universal newlines: \r\n becomes \n
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise ValueError(f"{path}: no UTF-8 text (byte {byte:#04x} at {error.start}); convert it to UTF-8") from error
+from .files import files_in, missing
+from .text import lines_of, read_text
 
 
 def read_texts(root: str | os.PathLike) -> str:
     """The text of a file, or of all .txt files of a folder in the order of their names, one after another.
 
-    Raises ValueError naming what is missing, no UTF-8, or empty.
+    Hidden files are left out. Raises ValueError naming what is missing, no text, or empty.
     """
     root = Path(root)
     if not root.exists():
-        raise ValueError(f"{root}: no such file or folder; give a text file, or a folder of .txt files")
-    files = sorted(root.glob("*.txt")) if root.is_dir() else [root]
+        raise missing(root, "file or folder", "give a text file, or a folder of .txt files")
+    files = files_in(root, (".txt",)) if root.is_dir() else [root]
     if not files:
         raise ValueError(f"{root}: this folder holds no .txt files; give another, or a text file")
     text = "\n".join(read_text(file) for file in files)
@@ -42,7 +30,7 @@ def read_pairs(path: str | os.PathLike) -> list[dict]:
     Raises ValueError naming the file and the line that is no pair, or where there is none.
     """
     pairs = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if line.strip():
             parts = [part.strip() for part in line.split("\t")]
             if len(parts) != 2 or not all(parts):

@@ -96,7 +96,13 @@ def default_splits(task: str, data: str) -> tuple[str | None, str | None]:
 
 
 def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> Loader:
-    """Batches for model.loss; images are sized as the model's `preprocess` says, and augmented."""
+    """Batches for model.loss; images are sized as the model's `preprocess` says, and augmented.
+
+    Raises ValueError where the data set holds no object that counts.
+    """
+    counts = getattr(dataset, "counts", None)
+    if counts is not None and not any(counts.values()):
+        raise ValueError("the training split holds no object that counts (see the notes above): nothing to learn from")
     if task.input == "image" and arguments.crop_objects != "none":
         _check_objects(model, dataset)
     return Loader(

@@ -15,6 +15,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from datasets.voc import NoObjectError
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
@@ -69,7 +70,10 @@ def open_as_known(path: Path, model: Model, args: Namespace):
     task, known = find(model.name).task, list(model.classes)
     if not task_of(model.name).closed:
         return open_data(task, args, args.split, known)
-    data = open_data(task, args, args.split, args.classes)
+    try:
+        data = open_data(task, args, args.split, args.classes)
+    except NoObjectError:  # nothing to find, and so no class that the model does not know
+        return open_data(task, args, args.split, known)
     unknown = [name for name in data.classes if name not in known]
     if unknown:
         raise ValueError(

@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets import image_size, read_image, read_text
+from datasets.files import PICTURES, files_in
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
 from scripts.imports import add_import, import_files
@@ -30,10 +31,7 @@ from vision.options import as_json
 from vision.task import task_of
 from vision.training.saving import find_checkpoint, load_model
 
-SUFFIXES = {
-    "image": {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"},
-    "text": {".txt"},
-}
+SUFFIXES = {"image": PICTURES, "text": (".txt",)}
 READERS = {"image": read_image, "text": read_text}
 CHECKS = {"image": image_size, "text": read_text}  # image_size looks at the beginning and the end of the file
 RESULT, LABELS = "predictions.json", "labels"
@@ -108,7 +106,7 @@ def find_inputs(paths: list[Path], kind: str) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise ValueError(f"{path}: no such file or folder; give {word}, or folders that hold some")
-        inside = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+        inside = [path] if path.is_file() else files_in(path, suffixes)
         if not inside:
             raise ValueError(f"{path}: this folder holds no {word} ({', '.join(sorted(suffixes))}); give another")
         inputs += inside

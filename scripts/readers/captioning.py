@@ -31,6 +31,7 @@ class CaptionedPhotographs:
 
     def __init__(self, images: CaptionedImages, classes: Sequence[str] | None = None):
         self.images, texts = images, (caption for captions in images.captions for caption in captions)
+        self.problems = images.problems
         self.classes = (Vocabulary(classes) if classes else Vocabulary.build(texts, MIN_COUNT)).words
 
     def __len__(self) -> int:

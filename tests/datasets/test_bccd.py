@@ -45,7 +45,8 @@ def test_boxes(splits):
     for split in ("trainval", "test"):
         for i in (0, 100, -1) if split == "trainval" else (0, -1):  # some, as decoding takes time
             assert splits[split][i]["image"].shape == (480, 640, 3)
-        for _, boxes, labels, difficult in splits[split]._items:
+        for arrays in (item.arrays for item in splits[split].items):
+            boxes, labels, difficult = arrays["boxes"], arrays["labels"], arrays["difficult"]
             assert (boxes[:, :2] >= 0).all()
             assert (boxes[:, 2:] <= (640, 480)).all()
             assert (boxes[:, 2:] - boxes[:, :2] > 1).all()
@@ -57,7 +58,7 @@ def test_boxes(splits):
 
 def test_corners_count_from_one(splits):
     """Corners of 1 and of the full width occur, and nothing beyond: so does the published format say."""
-    boxes = np.concatenate([item[1] for item in splits["trainval"]._items])
+    boxes = np.concatenate([item.arrays["boxes"] for item in splits["trainval"].items])
     assert boxes.min() == 0
     assert boxes[:, 2].max() == 640
     assert boxes[:, 3].max() == 480

@@ -82,6 +82,29 @@ def test_flickr_samples(images):
     assert len(flickr(images, "9.jpg#0\tA\n7.jpg#3\tB\n", names=None)) == 2
 
 
+def test_text_is_composed_and_read_whatever_its_encoding(images):
+    content = [{"id": 5, "file": "e\u0301.jpg", "split": "train", "captions": ["un e\u0301le\u0300ve \u2028 la\x0c"]}]
+    (images / "5.jpg").rename(images / "\xe9.jpg")
+    for encoding, ascii_only in (("utf-8-sig", True), ("utf-16", False)):
+        (images.parent / "captions.json").write_text(json.dumps(content, ensure_ascii=ascii_only), encoding=encoding)
+        data = ListedCaptions(images.parent)
+        assert data.captions == [["un \xe9l\xe8ve la"]] and data.problems == []
+        assert data[0]["image"].shape == (8, 10, 3)
+
+
+def test_names_with_spaces_and_folders(images):
+    (images / "my dogs").mkdir()
+    (images / "5.jpg").rename(images / "my dogs" / "a dog.jpg")
+    data = flickr(images, "my dogs/a dog.jpg#0\tA dog\u2028 runs .\n", "my dogs/a dog.jpg\n")
+    assert data.captions == [["A dog runs ."]]
+    assert data[0]["id"] == "my dogs/a dog.jpg"
+
+
+def test_captions_without_spaces_are_a_note(images):
+    (note,) = listed(images, ONE | {"captions": ["\u72d7\u5728\u8dd1\u3002"]}).problems
+    assert "1 captions are written without spaces between words (first: \u72d7" in note
+
+
 ONE = {"id": 9, "file": "9.jpg", "split": "train", "captions": ["A"]}
 
 
@@ -118,6 +141,9 @@ ONE = {"id": 9, "file": "9.jpg", "split": "train", "captions": ["A"]}
         (lambda f: listed(f, split="val"), r"captions\.json: has no split 'val', but test, train"),
         (lambda f: listed(f, ONE | {"captions": []}), r"image 9 \(9\.jpg\) has no caption; add one or remove"),
         (lambda f: listed(f, ONE | {"captions": ["A", ""]}), r"image 9: caption 2 is empty"),
+        (lambda f: listed(f, ONE | {"captions": ["A", " . "]}), r"image 9: caption 2 has no words; got ' \. ', wanted"),
+        (lambda f: listed(f, ONE | {"file": "../9.jpg"}), r"'\.\./9\.jpg' leads out of .*images"),
+        (lambda f: listed(f, ONE | {"file": "9.png"}), r"9\.png: .* did you mean .*9\.jpg \(with another ending\)\?"),
         (lambda f: listed(f, ONE | {"captions": ["A", 3]}), r"image 9: caption 2 is empty; got 3, wanted words"),
         (lambda f: listed(f, ONE | {"captions": "A"}), r"the list\[2\] must have 'captions', list, got text"),
         (lambda f: listed(f, ONE, ONE), r"image 9 \(9\.jpg\) is listed twice"),
@@ -130,13 +156,13 @@ ONE = {"id": 9, "file": "9.jpg", "split": "train", "captions": ["A"]}
         (lambda f: flickr(f, "7.jpg#0\tA\n5.jpg#0 A bear\n"), "line 2: must be name.jpg#0"),
         (lambda f: flickr(f, "5.jpg#0\tA\n5.jpg#0\tB\n"), r"line 2: 5\.jpg#0 comes twice"),
         (lambda f: flickr(f, "5.jpg#0\t\n", "5.jpg"), r"list\.txt: image 5\.jpg: caption 1 is empty"),
-        (lambda f: flickr(f, names="9.jpg"), r"list\.txt: 9\.jpg has no caption in .*tokens\.txt"),
+        (lambda f: flickr(f, names="9.jpg"), r"list\.txt, line 1: 9\.jpg has no caption in .*tokens\.txt"),
         (lambda f: flickr(f, names="5.jpg 5.jpg"), r"image 5\.jpg .* is listed twice"),
-        (lambda f: flickr(f, names=" "), r"list\.txt: lists no image"),
+        (lambda f: flickr(f, names=" "), r"list\.txt: the list is empty"),
         (lambda f: flickr(f, names=None), r"gone\.jpg\.1: there is no such image file"),
         (lambda f: Flickr8kCaptions(f / "no.txt", f), r"no\.txt: there is no such file"),
-        (lambda f: Flickr8kCaptions(f / "5.jpg", f), r"5\.jpg: not readable as UTF-8 text"),
-        (lambda f: Flickr8kCaptions(f, f), "images: not readable as UTF-8 text"),
+        (lambda f: Flickr8kCaptions(f / "5.jpg", f), r"5\.jpg, line 1: not a text file in UTF-8 \(byte 0xff at 0\)"),
+        (lambda f: Flickr8kCaptions(f, f), "images: is a folder; give a text file"),
         (lambda f: COCOCaptions(f / "no.json", f), r"no\.json: there is no such file"),
         (lambda f: COCOCaptions(f / "no.json", f / "none"), "none: there is no such folder"),
         (lambda f: ListedCaptions(f), "images.images: there is no such folder"),

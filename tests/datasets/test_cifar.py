@@ -51,7 +51,7 @@ def change_labels(root, **changes):
     [
         (lambda root: (root / "labels.json").unlink(), r"labels\.json: there is no such file"),
         (lambda root: (root / "labels.json").write_text("{"), r"labels\.json: not readable as JSON"),
-        (lambda root: (root / "labels.json").write_bytes(b"\xff"), r"labels\.json: not readable as JSON"),
+        (lambda root: (root / "labels.json").write_bytes(b"\xff"), r"labels\.json, line 1: not a text file in UTF-8"),
         (
             lambda root: (root / "labels.json").write_text("[]"),
             r"labels\.json: must hold a list of names under 'classes'",

@@ -65,8 +65,8 @@ def test_a_bad_class_list_is_named(tmp_path, name, text, message):
 
 
 def test_a_class_list_that_is_no_text(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00s")
-    with pytest.raises(ValueError, match=r"a\.txt: not a text file in UTF-8"):
+    (tmp_path / "a.txt").write_bytes(b"sky\n\xff")
+    with pytest.raises(ValueError, match=r"a\.txt, line 2: not a text file in UTF-8 \(byte 0xff at 4\)"):
         read_label_map(tmp_path / "a.txt")
 
 

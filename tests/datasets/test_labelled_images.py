@@ -167,7 +167,8 @@ def test_validation_without_the_test_set(tmp_path):
         (b"name,split\na,train\nb\n", "line 3: must have 2 columns, as the first line has"),
         (b"name,split\na,train,x\n", "line 2: must have 2 columns"),
         (b"name,split\na,train\nb,train\na,test\n", "line 4: a has a line already; remove one"),
-        (b"name,split\n\xff,train\n", r"not a CSV file in UTF-8 \("),
+        (b"name,split\n\xff,train\n", r"line 2: not a text file in UTF-8 \("),
+        (b'name,split\n"a,train\n', r"not a CSV file \("),
     ],
 )
 def test_a_bad_index_is_named(tmp_path, content, message):
@@ -190,9 +191,15 @@ def test_lines_of_lists(tmp_path, line):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("images/a.png labels/b.png", "'images/a.png labels/b.png': a photograph and its label picture must have one"),
-        ("x.png", r"names it; add the picture, or remove the line \(a name a line, without ending\)"),
-        ("a.gif", r"holds no picture a\.gif: .* without ending"),
+        (
+            "x.png",
+            r"images: holds no picture x\.png, named by .*train\.txt, line 1; add the picture, or remove the line$",
+        ),
+        ("A", r"images: holds no picture A, named by .*; did you mean .*a\.png \(in another case\)\?"),
+        ("images/a.png labels/x.png", r"labels: holds no picture labels/x\.png, named by .*train\.txt, line 1; add"),
+        ("other/a.png", r"holds no picture other/a\.png, .*; did you mean .*images/a\.png \(in another folder\)\?"),
+        ("../a", r"train\.txt, line 1: '\.\./a' leads out of .*images; move the file"),
+        ("images/../../../a.png", "leads out of"),
     ],
 )
 def test_bad_lines_of_lists(tmp_path, line, message):
@@ -220,13 +227,13 @@ def colour_outside(root):
 
 def no_label(root):
     (root / "labels" / "b.png").unlink()
-    return r"labels: holds no picture b: .*train\.txt: names it; add the picture, or remove the line"
+    return r"labels: holds no picture b, named by .*train\.txt, line 2; add the picture, or remove the line"
 
 
 def no_photographs(root):
     (root / "images" / "b.png").unlink()
     (root / "images" / "c.png").unlink()
-    return r"images: holds no picture b and 1 more: .*train\.txt: names it"
+    return r"images: holds no picture b and 1 more, named by .*train\.txt, line 2; add"
 
 
 def a_photograph_cut_off(root):
@@ -258,8 +265,8 @@ def no_list(root):
 
 
 def a_list_that_is_no_text(root):
-    (root / "train.txt").write_bytes(b"\xff\xfea")
-    return r"train\.txt: not a text file in UTF-8"
+    (root / "train.txt").write_bytes(b"a\n\xe9")
+    return r"train\.txt, line 2: not a text file in UTF-8"
 
 
 def nothing_counts(root):
@@ -303,7 +310,9 @@ def test_what_is_wrong_is_named_before_training(tmp_path, spoil):
 def test_pairs_without_lists_and_missing_folders(tmp_path):
     folders(tmp_path)
     (tmp_path / "images" / "c.png").unlink()
-    with pytest.raises(ValueError, match="images: holds no picture c: its pair is there; add it"):
+    with pytest.raises(
+        ValueError, match=r"images: holds no picture c, named by .*labels/c\.png; add the picture, or remove that one"
+    ):
         LabelledFolders(tmp_path)
     with pytest.raises(ValueError, match="nowhere: there is no such folder; give the one that holds images"):
         LabelledFolders(tmp_path / "nowhere")
@@ -324,6 +333,59 @@ def test_what_does_not_occur_is_a_note(tmp_path):
         f"{tmp_path / 'labels' / 'b.png'}: no pixel counts",
         f"{tmp_path / 'labels'}: cat does not occur in this split",
     ]
+
+
+@pytest.mark.parametrize("line", ["images/street 1.png", "images/street 1.png  labels/other.png", "street 1.PNG"])
+def test_names_with_spaces_and_pairs_of_two_names(tmp_path, line):
+    made = folders(tmp_path, names=["street 1"])
+    if "other" in line:
+        (tmp_path / "labels" / "street 1.png").rename(tmp_path / "labels" / "other.png")
+    write(tmp_path, train=line)
+    check(LabelledFolders(tmp_path), made, ["street 1"])
+
+
+def test_names_with_folders(tmp_path):
+    made = folders(tmp_path, names=["rome/a", "oslo/a"])
+    write(tmp_path, train="rome/a\nimages\\oslo\\a.png\n")
+    check(LabelledFolders(tmp_path), made, ["rome/a", "oslo/a"])
+
+
+def test_photographs_that_exif_turns_are_a_note(tmp_path):
+    folders(tmp_path, names="ab")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(tmp_path / "images" / "a.png").save(tmp_path / "images" / "a.png", exif=exif)
+    write(tmp_path, train="a\nb\n")
+    (note,) = LabelledFolders(tmp_path).problems
+    assert "images: EXIF turns 1 (a.png) of 2 pictures, which are read upright" in note
+    exif[0x0112] = 6
+    Image.open(tmp_path / "images" / "b.png").save(tmp_path / "images" / "b.png", exif=exif)
+    with pytest.raises(
+        ValueError, match=r"b\.png: is 14x10, but .*b\.png is 10x14; .* one size \(EXIF turns this pict"
+    ):
+        LabelledFolders(tmp_path)
+
+
+def test_classes_that_are_written_alike_are_a_note(tmp_path):
+    folders(tmp_path, names="ab")
+    (tmp_path / "classes.txt").write_text("Cat 0\ncat 1\nignore 255\n")
+    write(tmp_path, train="a\nb\n")
+    (note,) = LabelledFolders(tmp_path).problems
+    assert note.endswith("the classes 'Cat' and 'cat' are written almost alike; are they one?")
+
+
+def test_near_matches_are_named(tmp_path):
+    folders(tmp_path, names="ab")
+    write(tmp_path, train="a\nb\n")
+    (tmp_path / "classes.txt").rename(tmp_path / "Classes.txt")
+    with pytest.raises(
+        ValueError, match=r"has no classes\.txt or .*; did you mean .*Classes\.txt \(in another case\)\?"
+    ):
+        LabelledFolders(tmp_path)
+    (tmp_path / "Classes.txt").rename(tmp_path / "classes.txt")
+    (tmp_path / "labels").rename(tmp_path / "Labels")
+    with pytest.raises(ValueError, match=r"has no folder labels; did you mean .*Labels \(in another case\)\?"):
+        LabelledFolders(tmp_path)
 
 
 @pytest.mark.skipif(not (DATA / "camvid").is_dir(), reason="CamVid is not there")

@@ -54,6 +54,18 @@ def test_the_plain_file_is_taken_before_the_gzipped_one(root):
     assert MNIST(root).digits[0, 0, 0] == 255
 
 
+def test_the_content_says_what_is_gzipped_not_the_name(root):
+    (root / f"{IMAGES}.gz").write_bytes(idx(PIXELS))  # as browsers save it
+    (root / f"{LABELS}.gz").rename(root / LABELS)
+    np.testing.assert_array_equal(MNIST(root).digits, PIXELS)
+
+
+def test_names_with_a_dot(root):
+    (root / f"{IMAGES}.gz").rename(root / "train-images.idx3-ubyte")
+    (root / f"{LABELS}.gz").rename(root / "train-labels.idx1-ubyte.gz")
+    np.testing.assert_array_equal(MNIST(root).labels, DIGITS)
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 5), (2, 3, 4), (0, 28, 28)])
 def test_any_number_of_sizes(tmp_path, shape):
     array = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
@@ -69,7 +81,10 @@ def replace(root, name, content):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda root: (root / f"{IMAGES}.gz").unlink(), rf"{IMAGES}\.gz: there is no such file"),
+        (
+            lambda root: (root / f"{IMAGES}.gz").unlink(),
+            rf"{IMAGES}: there is no such file; give the folder that holds it, plain or with \.gz",
+        ),
         (lambda root: replace(root, IMAGES, b""), rf"{IMAGES}: is no IDX file: .* begins with nothing"),
         (lambda root: replace(root, IMAGES, b"\x89PNG"), "is no IDX file: .* begins with 89 50"),
         (lambda root: replace(root, IMAGES, b"\0\1\x08\3" + bytes(12)), "is no IDX file: .* begins with 00 01"),
@@ -86,7 +101,11 @@ def replace(root, name, content):
             r"4294967295 x 4294967295 x 4294967295 = \d+ values, it holds 9;",
         ),
         (lambda root: os.truncate(root / f"{IMAGES}.gz", 60), rf"{IMAGES}\.gz: cannot be read"),
-        (lambda root: (root / f"{LABELS}.gz").write_bytes(idx(DIGITS)), rf"{LABELS}\.gz: cannot be read"),
+        (lambda root: (root / f"{LABELS}.gz").rename(root / "LABELS.gz"), rf"{LABELS}: there is no such file; give"),
+        (
+            lambda root: (root / f"{LABELS}.gz").rename(root / LABELS.upper()),
+            rf"{LABELS}: there is no such file; did you mean .*TRAIN-LABELS-IDX1-UBYTE \(in another case\)\?",
+        ),
         (lambda root: replace(root, IMAGES, idx(PIXELS[:, 1:])), r"must hold images of 28x28, .* \(12, 27, 28\)"),
         (lambda root: replace(root, IMAGES, idx(DIGITS)), r"must hold images of 28x28, .* \(12,\)"),
         (lambda root: replace(root, LABELS, idx(DIGITS[1:])), r"a label for each of 12 images, .* \(11,\)"),

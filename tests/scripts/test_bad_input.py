@@ -19,7 +19,9 @@ def no_folder(voc):
 
 
 def no_list(voc):
-    return {"train-split": "trainval"}, "trainval.txt: there is no such image list; lists in this folder: train, val"
+    return {
+        "train-split": "trainval"
+    }, "trainval.txt: there is no such list; text files in this folder: train.txt, val.txt"
 
 
 def truncated_jpeg(voc):
@@ -38,18 +40,35 @@ def unknown_class(voc):
 
 def list_names_a_missing_file(voc):
     (voc / "ImageSets/Main/train.txt").write_text("0\n17\n")
-    return {}, "train.txt: names '17', but .*17.* is missing; add the file or remove the line"
+    return {}, "JPEGImages: holds no picture 17, named by .*train.txt, line 2; add the picture, or remove the line"
 
 
 def empty_list(voc):
     (voc / "ImageSets/Main/train.txt").write_text("\n")
-    return {}, "train.txt: the image list is empty"
+    return {}, "train.txt: the list is empty; write a name a line"
 
 
 def no_objects(voc):
     for path in (voc / "Annotations").iterdir():
         path.write_text("<annotation></annotation>")
     return {}, "hold no object at all"
+
+
+def no_objects_of_given_classes(voc):
+    no_objects(voc)
+    return {"classes": ["cat"]}, "the training split holds no object that counts"
+
+
+def all_boxes_dropped(voc):
+    for path in (voc / "Annotations").iterdir():
+        path.write_text(path.read_text().replace("<xmax>", "<xmax>-"))
+    return {}, "train.txt: all 4 boxes are dropped, the first because: .*0.xml: cat .* has no area"
+
+
+def all_objects_difficult(voc):
+    for path in (voc / "Annotations").iterdir():
+        path.write_text(path.read_text().replace("<difficult>0", "<difficult>1"))
+    return {}, "the training split holds no object that counts"
 
 
 def empty_image(voc):
@@ -70,7 +89,8 @@ def text_for_an_image(voc):
 @pytest.mark.parametrize(
     "case",
     [no_folder, no_list, truncated_jpeg, xml_that_is_none, unknown_class, list_names_a_missing_file, empty_list,
-     no_objects, empty_image, image_of_one_pixel, text_for_an_image],
+     no_objects, no_objects_of_given_classes, all_boxes_dropped, all_objects_difficult, empty_image,
+     image_of_one_pixel, text_for_an_image],
 )  # fmt: skip
 def test_training_data_at_fault_is_named_before_anything_is_written(case, voc, tmp_path, error_of):
     changed, message = case(voc)

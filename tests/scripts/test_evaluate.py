@@ -150,6 +150,14 @@ def test_labels_are_numbered_as_the_model_knows_them(on_voc, voc, tmp_path, caps
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:4]] == ["dog", "cat"]
 
 
+def test_a_split_where_nothing_is_to_find(on_voc, voc, tmp_path):
+    for k in (4, 5):
+        (voc / f"Annotations/{k}.xml").write_text("<annotation></annotation>")
+    assert train(list(on_voc)) == 0
+    assert main([tmp_path / "run", "--json", tmp_path / "found.json"]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())["AP50"] is None
+
+
 def test_help(capsys):
     with pytest.raises(SystemExit) as leaving:
         main(["--help"])

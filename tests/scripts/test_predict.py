@@ -31,6 +31,12 @@ def test_pictures_and_json_of_a_folder_and_a_file(trained, voc, tmp_path, capsys
         assert 0 <= y1 <= y2 <= 40
 
 
+def test_hidden_files_are_left_out(voc):
+    for name in ("._0.jpg", ".DS_Store", "Thumbs.db"):
+        (voc / "JPEGImages" / name).write_bytes(b"of another system")
+    assert [path.name for path in find_inputs([voc / "JPEGImages"], "image")] == [f"{k}.jpg" for k in range(6)]
+
+
 def test_a_bad_picture_is_named_before_anything_is_written(trained, voc, tmp_path, error_of):
     (voc / "JPEGImages/5.jpg").write_bytes((voc / "JPEGImages/5.jpg").read_bytes()[:300])
     assert "5.jpg" in error_of(main, trained, voc / "JPEGImages", "--out", tmp_path / "out")

@@ -1,8 +1,10 @@
 """Words and characters by number."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -10,15 +12,31 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 PAD, START, END, UNKNOWN = range(len(SPECIAL))
 LEVELS = ("word", "char")
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+JOINERS = "\u200c\u200d"  # invisible, inside words of Persian and of Indian scripts
 
 
 def tokenise(text: str, level: str = "word") -> list[str]:
-    """The words of a text in lower case, or its characters as they are.
+    """The words of a text in lower case, or its characters as they are; both in NFC, the composed Unicode form.
 
-    A word is a run of letters and digits, of any script, with single apostrophes inside (don't, o'clock; a typographic
-    apostrophe counts as a plain one). Everything else, punctuation and hyphens included, parts words and is left out.
+    A word is a run of letters, digits and the marks on them (accents, vowel signs), of any script, with single
+    apostrophes inside (don't, o'clock; a typographic apostrophe counts as a plain one). Everything else, punctuation
+    and hyphens included, parts words and is left out. Scripts without spaces between words (Chinese, Japanese, Thai)
+    give one word for each run of characters: take level "char" for them.
     """
-    return list(text) if level == "char" else WORD.findall(text.lower().replace("\u2019", "'"))
+    text = unicodedata.normalize("NFC", text)
+    if level == "char":
+        return list(text)
+    text = unicodedata.normalize("NFC", text.lower().replace("\u2019", "'"))
+    return (WORD if text.isascii() else _word_with_marks()).findall(text)
+
+
+@cache
+def _word_with_marks() -> re.Pattern:
+    """WORD with marks: `re` has no class for them. They lie below U+20000, but for the variation selectors."""
+    codes = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
+    marks = "".join(re.escape(chr(code)) for code in codes if unicodedata.category(chr(code))[0] == "M")
+    run = rf"[^\W_](?:[^\W_]|[{marks}{JOINERS}])*"
+    return re.compile(rf"{run}(?:'{run})*")
 
 
 class Vocabulary:

@@ -15,6 +15,14 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
         ("Émile ÜBER 日本", ["émile", "über", "日本"]),
         ("", []),
         (" ... ", []),
+        ("यह एक हिन्दी वाक्य है", "यह एक हिन्दी वाक्य है".split()),
+        ("হাতি ঘাস খায", ["হাতি", "ঘাস", "খায"]),
+        ("நாய் ஓடுகிறது.", ["நாய்", "ஓடுகிறது"]),
+        ("un e\u0301le\u0300ve", ["un", "\xe9l\xe8ve"]),
+        ("U\u0308BER b\u0301", ["\xfcber", "b\u0301"]),
+        ("\u2764\ufe0fdog \u0301", ["dog"]),  # marks on what is no letter
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("狗在跑。猫", ["狗在跑", "猫"]),
     ],
 )
 def test_words(text, words):
@@ -23,6 +31,7 @@ def test_words(text, words):
 
 def test_characters_are_taken_as_they_are():
     assert tokenise("A b\n", "char") == ["A", " ", "b", "\n"]
+    assert tokenise("e\u0301", "char") == ["\xe9"]
 
 
 def test_build_puts_the_frequent_first_and_leaves_out_the_rare():

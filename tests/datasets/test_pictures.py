@@ -1,8 +1,12 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from datasets import image_size, read_image
+from datasets.pictures import notes_on, pictures, read_header, turned_hint
 
 
 def noise(h=12, w=17, seed=0):
@@ -177,3 +181,73 @@ def test_floating_point_pixels_are_refused(tmp_path):
     Image.fromarray(np.random.default_rng(0).random((9, 9), dtype=np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=r"a\.tif.*floating-point.*8-bit"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.TIFF", "a.jpeg", "a.BMP"])
+def test_all_usual_kinds_are_listed(tmp_path, name):
+    Image.fromarray(noise()).save(tmp_path / name)
+    assert pictures(tmp_path) == {"a": tmp_path / name}
+    assert read_image(tmp_path / name).shape == (12, 17, 3)
+
+
+def test_names_keep_spaces_dots_and_folders(tmp_path):
+    for name in ("a 1.v2.jpg", "0--Parade/x.png", "._a.jpg", ".DS_Store", "Thumbs.db", "notes.txt", "e\u0301.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert list(pictures(tmp_path)) == ["0--Parade/x", "a 1.v2", "\xe9"]
+    with pytest.raises(ValueError, match="none: there is no such folder"):
+        pictures(tmp_path / "none")
+
+
+@pytest.mark.parametrize("first, second", [("a.jpg", "a.png"), ("in/a.jpg", "in/a.JPG"), ("\xe9.jpg", "e\u0301.jpg")])
+def test_two_pictures_of_one_name_are_refused(tmp_path, first, second):
+    for name in (first, second):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match="has the same name; keep one of them"):
+        pictures(tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+@pytest.mark.parametrize("side, words", [(13000, "(13000x13000, )?169 million"), (20000, "400 million")])
+def test_a_small_file_of_too_many_pixels_is_refused_undecoded(tmp_path, read, side, words):
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", head), (b"IDAT", b"nothing to decode"), (b"IEND", b""))
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    with pytest.raises(
+        ValueError, match=rf"a\.png: the image is {words} pixels, 120 million are read at most; scale it"
+    ):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_headers_say_what_exif_turns(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise()).save(tmp_path / "a.jpg", exif=exif)
+    header = read_header(tmp_path / "a.jpg")
+    assert header[:2] == read_image(tmp_path / "a.jpg").shape[:2] == ((17, 12) if orientation >= 5 else (12, 17))
+    assert header.turned == (orientation > 1)
+    assert bool(turned_hint(header, (12, 17))) == (orientation >= 5)
+    assert not turned_hint(header, (9, 9))
+
+
+def test_twelve_bits_in_sixteen(tmp_path):
+    for name, top in (("a", 4095), ("b", 4096), ("c", 255)):
+        Image.fromarray(np.linspace(0, top, 80).astype(np.uint16).reshape(8, 10)).save(tmp_path / f"{name}.png")
+    headers = {path: read_header(path) for path in sorted(tmp_path.iterdir())}
+    assert [header.dim for header in headers.values()] == [True, False, False]
+    assert len(np.unique(read_image(tmp_path / "a.png"))) == 17
+    (note,) = notes_on(headers)
+    assert note.startswith("1 (a.png) of 3 pictures have 16 bits, but only values below 4096 (12 bits?)")
+
+
+def test_a_missing_picture_names_what_is_near(tmp_path):
+    Image.fromarray(noise()).save(tmp_path / "a.PNG")
+    with pytest.raises(
+        ValueError, match=r"a\.jpg: there is no such image file; did you mean .*a\.PNG \(with another end"
+    ):
+        read_image(tmp_path / "a.jpg")

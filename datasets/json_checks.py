@@ -1,0 +1,26 @@
+"""Checks of what a JSON file holds."""
+
+from os import PathLike
+
+
+def entries(path: str | PathLike, value: object, name: str, **fields: type | tuple[type, ...]) -> list[dict]:
+    """`value` if it is a list of objects, each with all the fields in the given types.
+
+    Raises ValueError naming the file, the first wrong entry and its field: id=int takes no text, no 1.0 and no true.
+    """
+    if not isinstance(value, list):
+        raise ValueError(f"{path}: {name} must be a list, got {kind(value)}")
+    for i, entry in enumerate(value):
+        for field, types in fields.items():
+            types = types if isinstance(types, tuple) else (types,)
+            got = entry.get(field) if isinstance(entry, dict) else None
+            if type(got) not in types:
+                wanted = " or ".join(kind(each()) for each in types)
+                raise ValueError(f"{path}: {name}[{i}] must have {field!r}, {wanted}, got {kind(got)}")
+    return value
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    kinds = {dict: "object", list: "list", str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return kinds.get(type(value), "nothing")

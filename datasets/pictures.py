@@ -1,0 +1,181 @@
+"""Picture files: which files of a folder are pictures, and how they become arrays.
+
+Whatever a file holds, out comes (H, W, 3) uint8 RGB, upright.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .files import PICTURES, files_below, missing
+
+MIN_SIDE = 8  # a smaller picture holds nothing to learn from: surely a damaged or a wrong file
+MAX_PIXELS = 120_000_000  # a few kilobytes can hold more than the memory; the largest cameras make about 100 million
+END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of every file that was written completely
+ORIENTATION = 0x0112  # EXIF tag: 1 is upright, 3 upside down, 5 to 8 lay the picture on its side
+TWELVE_BITS = 4096
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
+
+
+class Header(NamedTuple):
+    """What the beginning of a picture file says."""
+
+    height: int  # upright, as read_image returns the picture
+    width: int
+    turned: bool  # EXIF turns or mirrors the stored picture
+    dim: bool  # a 16-bit file whose values all lie below 4096: 17 greys after scaling
+
+
+def pictures(folder: Path) -> dict[str, Path]:
+    """{name without ending: file} of the pictures in a folder and below it, in order of the names.
+
+    A name keeps spaces, dots and folders ("0--Parade/street 1"); it is in NFC. Hidden files (._a.jpg, .DS_Store) are
+    left out. Raises ValueError for no folder, and for two pictures of one name: it is not known which is meant.
+    """
+    if not folder.is_dir():
+        raise missing(folder, "folder", "it should hold the pictures")
+    found = {}
+    for name, path in files_below(folder, PICTURES):
+        stem = without_ending(name)
+        if found.setdefault(stem, path) != path:
+            raise ValueError(f"{path}: {found[stem].name} has the same name; keep one of them")
+    return found
+
+
+def without_ending(name: str) -> str:
+    """The name without the ending of a picture, where it has one; other dots stay."""
+    return next((name[: -len(suffix)] for suffix in PICTURES if name.lower().endswith(suffix)), name)
+
+
+def read_image(path: str | PathLike) -> np.ndarray:
+    """The picture in a file as (H, W, 3) uint8 RGB, upright (EXIF orientation applied).
+
+    Grey and palette images become RGB, transparent ones are laid over white, CMYK is converted, 16-bit grey is scaled
+    from 0..65535 to 0..255. Of an animation the first frame is taken.
+
+    Raises ValueError with the path if the file is missing, empty, no image, cut off, smaller than 8x8, or larger than
+    MAX_PIXELS.
+    """
+    with opened(path) as image:
+        if _orientation(image) > 1:
+            image = ImageOps.exif_transpose(image)
+        return np.array(_to_rgb(image))  # a copy: Pillow's own buffer is read-only
+
+
+def image_size(path: str | PathLike) -> tuple[int, int]:
+    """(height, width) as `read_image` will return it, from the header alone: see read_header."""
+    return read_header(path)[:2]
+
+
+def read_header(path: str | PathLike) -> Header:
+    """Size and peculiarities of a picture, in about 0.1 ms: the file's beginning and its last bytes are read.
+
+    A JPEG or PNG without its end mark is decoded to be sure: so a file that was cut off while it was copied is found
+    before training starts. Files of 16 bits are decoded, too. Raises ValueError as `read_image` does.
+    """
+    with opened(path) as image:
+        width, height = image.size
+        orientation = _orientation(image)
+        if END_MARKS.get(image.format, b"") not in _tail(path):
+            image.load()
+        dim = image.mode.startswith("I") and 255 < int(np.asarray(image).max()) < TWELVE_BITS
+    if orientation >= 5:
+        height, width = width, height
+    return Header(height, width, orientation > 1, dim)
+
+
+def notes_on(headers: dict[Path, Header], annotated: bool = True) -> list[str]:
+    """Lines about pictures that look wrong: turned ones if they have boxes or masks (annotated), and dim ones."""
+    turned = [path for path, header in headers.items() if header.turned and annotated]
+    dim = [path for path, header in headers.items() if header.dim]
+    n, notes = len(headers), []
+    if turned:
+        notes.append(
+            f"EXIF turns {_several(turned)} of {n} pictures, which are read upright; annotations drawn on the stored "
+            "orientation lie wrong: look at some"
+        )
+    if dim:
+        notes.append(
+            f"{_several(dim)} of {n} pictures have 16 bits, but only values below {TWELVE_BITS} (12 bits?): at most 17 "
+            "greys are left; scale the values to 0..65535, or save them as 8 bits"
+        )
+    return notes
+
+
+def turned_hint(header: Header, stated: tuple[int, int]) -> str:
+    """Words on the likely cause where a stated size (height, width) is that of the picture before EXIF turned it."""
+    if header.turned and stated == (header.width, header.height):
+        return " (EXIF turns this picture, and the size is that of the stored one: annotate the upright picture)"
+    return ""
+
+
+@contextmanager
+def opened(path: str | PathLike) -> Iterator[Image.Image]:
+    """The file as an open Pillow image; whatever fails inside the block is a ValueError with the path."""
+    path = Path(path)
+    if not path.is_file():
+        raise missing(path, "image file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the image file is empty (0 bytes); copy it again")
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if min(width, height) >= MIN_SIDE and width * height <= MAX_PIXELS:
+                yield image
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not an image, or of a kind unknown to Pillow; save it as JPEG or PNG") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = int(re.search(r"\d+", str(error))[0])  # Pillow's own limits: the size is not known here
+        raise _too_large(path, "", pixels) from error
+    except Exception as error:  # Pillow's decoders raise many types on damaged data, SyntaxError among them
+        raise ValueError(f"{path}: the image cannot be decoded ({error}); copy or save it again") from error
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"{path}: the image is {width}x{height}, need at least {MIN_SIDE}x{MIN_SIDE}; remove it")
+    if width * height > MAX_PIXELS:
+        raise _too_large(path, f" {width}x{height},", width * height)
+
+
+def _too_large(path, size, pixels):
+    limit = f"{MAX_PIXELS / 1e6:.0f} million are read at most"
+    return ValueError(f"{path}: the image is{size} {pixels / 1e6:.0f} million pixels, {limit}; scale it down")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none. Pillow would decode a whole PNG to look for it."""
+    has_exif = image.format != "PNG" or "exif" in image.info
+    value = image.getexif().get(ORIENTATION, 1) if has_exif else 1
+    return value if value in range(1, 9) else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range, save as 8-bit")
+    if image.mode.startswith("I"):  # "I;16" and its byte orders; "I" is how older Pillows open a 16-bit PNG
+        grey = np.clip(np.asarray(image, dtype=np.float64), 0, 65535)
+        return Image.fromarray(np.floor(grey / 257 + 0.5).astype(np.uint8)).convert("RGB")  # 65535 / 257 = 255
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _several(paths: Iterable[Path]) -> str:
+    """How many, and the first by name."""
+    paths = list(paths)
+    return f"{len(paths)} ({paths[0].name}{', ...' if len(paths) > 1 else ''})"
+
+
+def _tail(path: str | PathLike, count: int = 64) -> bytes:
+    """The last bytes of a file; some cameras and tools write a little padding behind the end mark."""
+    with open(path, "rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - count))
+        return file.read()
