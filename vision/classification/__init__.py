@@ -1,7 +1,7 @@
 """Image classification: one label for a whole image."""
 
 from vision.classification.classifier import Classifier
-from vision.classification.mnist_networks import Flatten, Grey
+from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
 from vision.classification.squeezenet import Fire, SqueezeNet
@@ -12,7 +12,6 @@ __all__ = [
     "BasicBlock",
     "Classifier",
     "Fire",
-    "Flatten",
     "GlimpseNetwork",
     "Grey",
     "PaddedShortcut",
