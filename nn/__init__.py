@@ -27,6 +27,7 @@ from nn.layers.conv_transpose import ConvTranspose2d
 from nn.layers.deform_conv import DeformConv2d
 from nn.layers.dropout import Dropout, Dropout2d, DropPath, StochasticDepth
 from nn.layers.embedding import Embedding
+from nn.layers.flatten import Flatten
 from nn.layers.grid_sample import AffineGrid, GridSample
 from nn.layers.gru import GRU, GRUCell
 from nn.layers.layer_norm import LayerNorm
@@ -64,7 +65,7 @@ __all__ = [  # noqa: RUF022  (by subject)
     # layers of layers
     "Concat", "Residual", "Sequential",
     # convolution
-    "Conv2d", "ConvTranspose2d", "DeformConv2d", "Linear",
+    "Conv2d", "ConvTranspose2d", "DeformConv2d", "Flatten", "Linear",
     # pooling and upsampling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "MaxPool2d", "MaxUnpool2d",
     "SpatialPyramidPool", "Upsample2d",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from nn.gpu.device import device_of, is_count, to_device
+from nn.layer import y_and_cache
 
 
 class GradientError(AssertionError):
@@ -57,7 +58,7 @@ def borrowed(layer, dtype, device=None):
 def forward(layer, inputs, training):
     """(list of the floating-point outputs, cache), the layer's buffers and generators left as they were."""
     state = State(layer)
-    y, cache = layer.forward(*inputs, training=training)
+    y, cache = y_and_cache(layer, layer.forward(*inputs, training=training))
     state.restore()
     return floats(y), cache
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.layer import Layer
+from nn.layer import Layer, y_and_cache
 
 
 class Sequential(Layer):
@@ -31,7 +31,7 @@ class Sequential(Layer):
     def forward(self, x, training=True):
         caches = []
         for layer in self._layers:
-            x, cache = layer.forward(x, training)
+            x, cache = y_and_cache(layer, layer.forward(x, training))
             caches.append(cache)
         return x, caches
 

@@ -46,15 +46,18 @@ class Layer:
 
     def __call__(self, *inputs):
         """Inference: forward with training=False, without the cache."""
-        return self.forward(*inputs, training=False)[0]
+        return y_and_cache(self, self.forward(*inputs, training=False))[0]
+
+    def __repr__(self):
+        """The tree of layers with the arguments of their constructors: see nn.summary.tree."""
+        from nn.summary import tree  # imported here: it imports this module
+
+        return tree(self)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        """(name, layer) for each layer held directly, lists of layers by index."""
+        """(name, layer) for each layer held directly, or in nested lists, tuples and dicts: by index, by key."""
         for name, value in vars(self).items():
-            if isinstance(value, Layer):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Layer))
+            yield from _inside(name, value, Layer)
 
     def layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """(dotted name, layer) for this layer and all below it."""
@@ -62,22 +65,22 @@ class Layer:
         for name, child in self.children():
             yield from child.layers(f"{prefix}.{name}" if prefix else name)
 
-    def _walk(self, wanted) -> dict:
-        """{dotted name: attribute} for the attributes of all layers for which wanted(layer, name, attribute) holds."""
-        found = {}
-        for prefix, layer in self.layers():
-            for name, value in vars(layer).items():
-                if wanted(layer, name, value):
-                    found[f"{prefix}.{name}" if prefix else name] = value
-        return found
+    def _walk(self, kind) -> dict:
+        """{dotted name: object} for the objects of this type that all layers hold, in lists, tuples and dicts too."""
+        return {
+            f"{prefix}.{path}" if prefix else path: found
+            for prefix, layer in self.layers()
+            for name, value in vars(layer).items()
+            for path, found in _inside(name, value, kind)
+        }
 
     def parameters(self) -> dict[str, Parameter]:
-        """All parameters by dotted name, in a stable order; a tied one stands there under each of its names."""
-        return self._walk(lambda layer, name, value: isinstance(value, Parameter))
+        """All parameters by dotted name, in a stable order; a tied one is there under each of its names."""
+        return self._walk(Parameter)
 
     def generators(self) -> dict[str, np.random.Generator]:
         """The random generators of stochastic layers: part of a checkpoint, so that resuming is exact."""
-        return self._walk(lambda layer, name, value: isinstance(value, np.random.Generator))
+        return self._walk(np.random.Generator)
 
     def zero_grad(self):
         """Set every gradient to zero, in place."""
@@ -110,7 +113,10 @@ class Layer:
     def state_dict(self) -> dict[str, np.ndarray]:
         """The arrays of all parameters and buffers by dotted name (references, not copies)."""
         state = {name: parameter.value for name, parameter in self.parameters().items()}
-        return state | self._walk(lambda layer, name, value: name in layer.buffers)
+        for prefix, layer in self.layers():
+            own = {name: array for name, array in vars(layer).items() if name in layer.buffers}
+            state |= {f"{prefix}.{name}" if prefix else name: array for name, array in own.items()}
+        return state
 
     def compare_state(self, state: dict[str, np.ndarray]) -> list[str]:
         """What does not fit this layer: names missing from `state`, unexpected in it, and arrays of another shape, or
@@ -137,11 +143,29 @@ class Layer:
         return problems
 
 
+def _inside(name, value, kind):
+    """(dotted name, object) for the objects of a type in a value: itself, or in nested lists, tuples and dicts."""
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, (kind, list, tuple, dict)):
+                yield from _inside(f"{name}.{key}", item, kind)
+
+
 def _misfit(array, own):
     """Why `array` cannot be copied into `own`, or None."""
     if array.shape != own.shape:
         return f"has shape {array.shape}, wanted {own.shape}"
     return f"is {array.dtype}, wanted {own.dtype}" if array.dtype.kind == "c" != own.dtype.kind else None
+
+
+def y_and_cache(layer, result) -> tuple:
+    """What a layer's forward has returned; TypeError unless it is a pair (y, cache)."""
+    if isinstance(result, tuple) and len(result) == 2:
+        return result
+    got = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+    raise TypeError(f"{type(layer).__name__}: forward must return (y, cache), got {got}")
 
 
 def set_to_zero(arrays):

@@ -1,16 +1,63 @@
-"""A table of what a model is made of."""
+"""What a model is made of: its tree of layers, which is their repr, and a table of sizes."""
+
+from inspect import signature
 
 import numpy as np
 
-from nn.layer import Layer
+from nn.layer import Layer, y_and_cache
+
+
+def tree(layer: Layer) -> str:
+    """The layer with the arguments of its constructor, and below it, indented, its children by name.
+
+    Sequential(
+      (0): Conv2d(3, 8, kernel_size=(3, 3), padding=(1, 1))
+      (1): ReLU()
+    )
+    """
+    arguments = ", ".join(_arguments(layer))
+    children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in layer.children()]
+    if not children:
+        return f"{type(layer).__name__}({arguments})"
+    return "\n  ".join([f"{type(layer).__name__}(", *[arguments] * bool(arguments), *children]) + "\n)"
+
+
+def _arguments(layer):
+    """The constructor's arguments as repr shows them: "3", "bias=False", found in the attributes of the same names.
+
+    Sizes that every call has to give come first, without names. Left out are defaults, arrays, layers, generators and
+    what has no attribute.
+    """
+    known = {}
+    for name, value in vars(layer).items():
+        known |= value._asdict() if hasattr(value, "_asdict") else {name: value}  # a convolution holds its Geometry
+    shown, by_position = [], True
+    for p in list(signature(type(layer).__init__).parameters.values())[1:]:
+        value = known.get(p.name, known.get(p.name.removesuffix("_size"), p.default))
+        if isinstance(p.default, bool) and not isinstance(value, bool):
+            value = value is not None  # bias=True makes a Parameter, bias=False None
+        required = p.default is p.empty
+        if not _is_plain(value) or (not required and value in (p.default, (p.default, p.default))):
+            by_position &= not required
+            continue
+        by_position &= required and isinstance(value, int)
+        shown.append(f"{value!r}" if by_position else f"{p.name}={value!r}")
+    return shown
+
+
+def _is_plain(value):
+    """Whether repr shows it: a number, text, None, or a few of them."""
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 6 and all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def summary(model: Layer, input_shape: tuple[int, ...]) -> str:
     """One line a layer, in the order of their first call: name, kind, output shape, parameters, multiply-adds.
 
     input_shape is that of one input with its batch, such as (1, 3, 240, 320). The model is run once on zeros, its
-    `predict` where it has one. A layer called several times counts its multiply-adds each time. Only layers that hold
-    parameters or do arithmetic of their own stand in the table, not those that merely contain others.
+    `predict` where it has one. A layer called several times counts its multiply-adds each time. The table has only
+    layers that hold parameters or do arithmetic of their own, not those that merely contain others.
     """
     calls = _record_calls(model, np.zeros(input_shape, np.float32))
     rows = [("layer", "kind", "output shape", "parameters", "multiply-adds")]
@@ -46,7 +93,7 @@ def _record_calls(model, x):
 
     def recorded(name, layer, forward):
         def call(*args, **kwargs):
-            y, cache = forward(*args, **kwargs)
+            y, cache = y_and_cache(layer, forward(*args, **kwargs))
             shape = (y[0] if isinstance(y, tuple) else y).shape
             calls.append((name, layer, shape, layer.multiply_adds(shape) if hasattr(layer, "multiply_adds") else 0))
             return y, cache

@@ -9,6 +9,7 @@ from nn.layers.activation import LeakyReLU, ReLU
 from nn.layers.batch_norm import BatchNorm2d
 from nn.layers.conv import Conv2d
 from nn.layers.dropout import Dropout
+from nn.layers.flatten import Flatten
 from nn.layers.linear import Linear
 from nn.layers.max_pool import MaxPool2d
 from nn.layers.roi_pool import RoIPool
@@ -139,5 +140,11 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         ),
         "rows": LayerCase(lambda: Concat(Linear(3, 4), Linear(3, 2)), (normal(5, 3),), (normal(2, 3),)),
         "batch of 1, one branch": LayerCase(lambda: Concat(Linear(3, 4)), (normal(1, 3),), (normal(2, 3),)),
+    },
+    Flatten: {
+        "images": LayerCase(Flatten, (normal(2, 3, 4, 5),), (normal(3, 1, 2, 6),)),
+        "rows": LayerCase(Flatten, (normal(3, 4),), (normal(2, 5),)),
+        "one axis": LayerCase(Flatten, (normal(3),), (normal(4),)),
+        "batch of 1": LayerCase(Flatten, (normal(1, 3, 2),), (normal(2, 2, 3),)),
     },
 }

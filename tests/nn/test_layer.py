@@ -3,7 +3,23 @@
 import numpy as np
 import pytest
 
-from nn import BatchNorm2d, Dropout, Layer, Linear, Parameter, ReLU, Sequential, check_shape
+from nn import (
+    LSTM,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Layer,
+    Linear,
+    Parameter,
+    ReLU,
+    Residual,
+    Sequential,
+    check_shape,
+    l2,
+    softmax_cross_entropy,
+    summary,
+)
+from nn.gradcheck import check_layer
 from nn.layer import pair, positive
 
 
@@ -50,6 +66,90 @@ def test_layers_and_children():
     assert [name for name, _ in Block().children()] == ["stem", "heads.0", "heads.1", "norms.0"]
     assert [name for name, _ in Block().layers("model")][:3] == ["model", "model.stem", "model.stem.0"]
     assert list(Block().generators()) == ["stem.2.rng"]
+
+
+class Nested(Layer):
+    """Layers and parameters in nested lists and dicts."""
+
+    def __init__(self):
+        self.heads = {"boxes": Linear(2, 3, bias=False), "more": [[ReLU(), Linear(3, 1)], (Dropout(0.5),)]}
+        self.stages = [("one", Linear(1, 2, bias=False))]
+        self.scales = [Parameter(np.ones(2, np.float32)), {"last": Parameter(np.ones(3, np.float32))}]
+        self.words = {"a": 1, 2: ["b", np.zeros(3)]}
+
+
+def test_layers_and_parameters_in_nested_lists_and_dicts():
+    names = ["heads.boxes", "heads.more.0.0", "heads.more.0.1", "heads.more.1.0", "stages.0.1"]
+    nested = Nested()
+    assert [name for name, _ in nested.children()] == names
+    assert [name for name, _ in nested.layers()] == ["", *names]
+    assert set(nested.parameters()) == {
+        "heads.boxes.weight", "heads.more.0.1.weight", "heads.more.0.1.bias", "stages.0.1.weight", "scales.0",
+        "scales.1.last",
+    }  # fmt: skip
+    assert set(nested.state_dict()) == set(nested.parameters()) and list(nested.generators()) == ["heads.more.1.0.rng"]
+    nested.astype(np.float64)
+    assert {p.value.dtype.name for p in nested.parameters().values()} == {"float64"}
+
+
+def test_repr_is_the_tree_with_the_arguments():
+    model = Sequential(
+        Conv2d(3, 8, 3, padding=1), BatchNorm2d(8), ReLU(), Residual(Linear(4, 4, bias=False)), LSTM(3, 4, num_layers=2)
+    )
+    assert (
+        repr(model)
+        == """\
+Sequential(
+  (0): Conv2d(3, 8, kernel_size=(3, 3), padding=(1, 1))
+  (1): BatchNorm2d(8)
+  (2): ReLU()
+  (3): Residual(
+    (body): Linear(4, 4, bias=False)
+  )
+  (4): LSTM(3, 4, num_layers=2)
+)"""
+    )
+
+
+def test_repr_of_layers_of_ones_own():
+    class Own(Layer):
+        def __init__(self, width, names, table, depth=2, mode="same", *rest, scale=1.0, rng=None, **others):
+            self.width, self.names, self.table, self.depth, self.scale = width, names, table, depth, scale
+            self.mode, self.child = mode, ReLU()
+
+    own = Own(3, ("a", "b"), np.zeros(5), mode="valid")
+    assert repr(own) == "Own(\n  3, names=('a', 'b'), mode='valid'\n  (child): ReLU()\n)"
+    assert repr(Layer()) == "Layer()"
+
+
+@pytest.mark.parametrize(
+    "result, got", [(np.zeros((2, 3)), "ndarray"), (None, "NoneType"), ((1, 2, 3), "a tuple of 3")]
+)
+def test_a_forward_without_a_cache(result, got):
+    class Bare(Layer):
+        def forward(self, x, training=True):
+            return result
+
+    x, message = np.zeros((2, 3)), rf"^Bare: forward must return \(y, cache\), got {got}$"
+    for use in (
+        Bare(),
+        Sequential(Bare()).forward,
+        lambda x: check_layer(Bare(), x),
+        lambda x: summary(Bare(), x.shape),
+    ):
+        with pytest.raises(TypeError, match=message):
+            use(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.int32, bool])
+def test_dtypes_that_layers_and_losses_do_not_take(dtype):
+    x, labels = np.zeros((2, 3), dtype), np.zeros(2, int)
+    got = np.dtype(dtype).name
+    for use in (Linear(3, 4), lambda x: softmax_cross_entropy(x, labels), lambda x: l2(x, x)):
+        with pytest.raises(
+            TypeError, match=rf"must be an array of floats, got {got}: convert with x.astype\(np.float32"
+        ):
+            use(x)
 
 
 def test_a_tied_parameter_stands_under_each_of_its_names():

@@ -2,7 +2,7 @@
 
 from vision.classification import task
 from vision.classification.classifier import Classifier, ImageClassifier
-from vision.classification.mnist_networks import Flatten, Grey
+from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
 from vision.classification.squeezenet import Fire, SqueezeNet
@@ -13,7 +13,6 @@ __all__ = [
     "BasicBlock",
     "Classifier",
     "Fire",
-    "Flatten",
     "GlimpseNetwork",
     "Grey",
     "ImageClassifier",

@@ -5,7 +5,7 @@ Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.62
 
 from dataclasses import dataclass
 
-from nn import Conv2d, Linear, ReLU, Sequential
+from nn import Conv2d, Flatten, Linear, ReLU, Sequential
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 from vision.classification.classifier import Classifier
@@ -27,16 +27,6 @@ class Grey(Layer):
     def backward(self, dy, cache):
         check_shape(self, dy=(dy, ("N", 1, self.size, self.size)))
         return array_module(dy).repeat(dy / 3, 3, axis=1)  # y = (x[0] + x[1] + x[2]) / 3
-
-
-class Flatten(Layer):
-    """y = x with all but the first axis in one.    x (N, ...), y (N, D)."""
-
-    def forward(self, x, training=True):
-        return x.reshape(len(x), -1), x.shape
-
-    def backward(self, dy, cache):
-        return dy.reshape(cache)
 
 
 # The rate falls almost along a line, as the paper's does. A digit that is mirrored or turned is no digit.
