@@ -22,7 +22,7 @@ def pooled(x):
 
 
 def small(name, **options):
-    """A registered model for CLASSES with biases that are not 0, so that no ReLU stands on its kink."""
+    """A registered model for CLASSES with biases that are not 0, so that no ReLU is at its kink."""
     model = vision.build(name, CLASSES, np.random.default_rng(3), **options)
     rng = np.random.default_rng(4)
     for name, parameter in model.parameters().items():
@@ -40,20 +40,20 @@ def check_gradients(model, size, n=1, kinds=((True, 1e-9), (False, 1e-6))):
         assert set(errors) == wanted
 
 
-def check_image_gradient(network, size, places):
+def check_image_gradient(network, size, pixels):
     """By differences at a few pixels (channel, row, column) of an image of a size."""
     network.astype(np.float64)
     x = normal(1, 3, *size)
     y, cache = network.forward(x)
     dy = normal(*y.shape, seed=2)
     dx = network.backward(dy, cache)
-    for place in places:
+    for pixel in pixels:
         sums = []
         for step in (1e-6, -1e-6):
             moved = x.copy()
-            moved[(0, *place)] += step
+            moved[(0, *pixel)] += step
             sums.append((network.forward(moved)[0] * dy).sum())
-        np.testing.assert_allclose(dx[(0, *place)], (sums[0] - sums[1]) / 2e-6, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(dx[(0, *pixel)], (sums[0] - sums[1]) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
 def two_images(size=24):
@@ -102,7 +102,7 @@ class Zeros(np.ndarray):
     def __imul__(self, factor):
         return self
 
-    def __setitem__(self, place, value):
+    def __setitem__(self, index, value):
         """They stay 0."""
 
     @staticmethod

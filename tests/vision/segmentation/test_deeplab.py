@@ -88,7 +88,7 @@ def test_cell_i_lies_at_pixel_8_i():
     network = tiny(batch_norm=False, rates=[1], dropout=0.0).network.astype(np.float64)
     for name, parameter in network.parameters().items():
         parameter.value[...] = 0.1 if name.endswith("weight") else 0.0
-    x = np.ones((1, 3, 1, 321)) + 1e-6 * abs(np.arange(321) - 160)  # no ties but those of mirrored places
+    x = np.ones((1, 3, 1, 321)) + 1e-6 * abs(np.arange(321) - 160)  # no ties but those of mirrored pixels
     scores, cache = network.scores(x)
     assert scores.shape[3] == 41
     dy = np.zeros_like(scores)

@@ -82,9 +82,9 @@ def exact(features, q):
     return (root[:, None] * k * root @ q.reshape(len(q), -1).T).T.reshape(q.shape)
 
 
-def features_of(image, std_place, std_colour):
-    places = np.indices(image.shape[:2]).reshape(2, -1).T / std_place
-    return np.hstack([places, image.reshape(len(places), 3) / std_colour])
+def features_of(image, std_position, std_colour):
+    positions = np.indices(image.shape[:2]).reshape(2, -1).T / std_position
+    return np.hstack([positions, image.reshape(len(positions), 3) / std_colour])
 
 
 def test_bilateral_filter_is_near_the_sum_over_all_pairs():

@@ -152,7 +152,7 @@ def test_the_classifier_turned():
 
 
 def test_plain_weights_fall_on_convolutions():
-    """VGG-16 has its convolutions at 0, 2, 5, ..., 28, with batch normalisation they stand at 0, 3, 7, ..., 40."""
+    """VGG-16 has its convolutions at 0, 2, 5, ..., 28, with batch normalisation at 0, 3, 7, ..., 40."""
     classifier = VGG16(6, width=1, hidden=4, rng=np.random.default_rng(0))
     for batch_norm in (True, False):
         net = FCN(6, 32, width=1, hidden=4, batch_norm=batch_norm, rng=np.random.default_rng(1))

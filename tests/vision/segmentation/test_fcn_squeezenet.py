@@ -1,4 +1,4 @@
-"""FCN on SqueezeNet: places of its maps derived anew, published weights, gradients."""
+"""FCN on SqueezeNet: positions of its maps derived anew, published weights, gradients."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def tiny(**options):
     return small("fcn_squeezenet", **{"width": 1, "dropout": 0.0} | options)
 
 
-def test_places_as_derived_from_the_layers():
+def test_positions_as_derived_from_the_layers():
     """(scale, shift) of each map: cell i has its middle at pixel scale i + shift of the padded image."""
 
     def window(at, kernel, stride):

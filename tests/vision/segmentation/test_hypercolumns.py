@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_stack(batch_norm):
 
 def test_parameters_of_the_published_net(monkeypatch):
     """VGG-16 up to fc7 (Simonyan and Zisserman 2015: 138,357,544 with the 1000 classes of fc8), and one linear
-    classifier on 128 + 512 + 4096 numbers."""
+    classifier on 128 + 512 + 4096 channels."""
     without_drawing(monkeypatch)
     network = Hypercolumns(21, rng=np.random.default_rng(0))
     assert count(network) == 138_357_544 - (4096 * 1000 + 1000) + (128 + 512 + 4096) * 21 + 21

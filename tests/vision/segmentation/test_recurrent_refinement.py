@@ -79,7 +79,7 @@ def test_each_application_sees_four_times_as_far(applications, seen):
 
 
 class AsItIs:
-    """In the place of Enlarge: scores of cells, not of pixels."""
+    """Instead of Enlarge: scores of cells, not of pixels."""
 
     def forward(self, x, size, training=True):
         return x, None

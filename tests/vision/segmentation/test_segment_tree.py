@@ -66,7 +66,7 @@ def test_tree_of_an_example():
 
 
 def test_tree_is_the_minimum_spanning_tree_s():
-    """Two leaves meet at a node whose place in the order is that of the strongest boundary on the weakest path."""
+    """Two leaves meet at a node whose rank is that of the strongest boundary on the weakest path."""
     rng = np.random.default_rng(0)
     n = 9
     pairs = np.array([(a, b) for a in range(n) for b in range(a + 1, n)])

@@ -64,8 +64,8 @@ def test_weights_of_the_plain_vgg16_fall_on_convolutions(name, tmp_path):
     model = small(f"{name}_small", **options)
     before = {key: p.value.copy() for key, p in model.parameters().items()}
     loaded = load_pretrained(tmp_path / "vgg16.npz", model)
-    numbers = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
-    features = [f"features.{i}.{p}" for i in numbers for p in ("weight", "bias")]
+    indices = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
+    features = [f"features.{i}.{p}" for i in indices for p in ("weight", "bias")]
     assert [key for key in loaded if key.startswith("features")] == features
     after = {key: p.value for key, p in model.parameters().items()}
     for wanted, key in zip(plain.features.parameters().values(), features):

@@ -14,7 +14,7 @@ def normal(*shape, seed=1):
 
 
 def off_the_kinks(layer):
-    """Biases that are not 0, so that no ReLU stands on its kink."""
+    """Biases that are not 0, so that no ReLU is at its kink."""
     rng = np.random.default_rng(4)
     for name, parameter in layer.parameters().items():
         if name.endswith("bias"):
@@ -120,17 +120,17 @@ def test_gradient_of_the_images():
     model.astype(np.float64)
     _, cache = model.loss((images, *targets), np.random.default_rng(0))
     dimages = model.backward(cache)
-    for place in [(0, 0, 22, 25), (0, 1, 0, 0), (0, 1, 43, 30)]:
+    for index in [(0, 0, 22, 25), (0, 1, 0, 0), (0, 1, 43, 30)]:
         values = []
         for step in (1e-6, -1e-6):
             moved = images.copy()
-            moved[place] += step
+            moved[index] += step
             values.append(model.loss((moved, *targets), np.random.default_rng(0))[0]["pixels"])
-        assert dimages[place] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-9)
+        assert dimages[index] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-9)
 
 
 def test_a_bridge_carries_the_middle():
-    """With all else silenced, the output at a pixel is that of the first block at the same place of the image."""
+    """With all else silenced, the output at a pixel is that of the first block at the same position of the image."""
     net = UNet(1, 1, width=1, depth=1, dropout=0.0, rng=np.random.default_rng(0))
     for parameter in net.parameters().values():
         parameter.value[...] = 0

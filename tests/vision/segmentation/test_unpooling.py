@@ -1,4 +1,4 @@
-"""Unpooling by four rules and by what is learned, against loops over pixels and worked numbers."""
+"""Unpooling by four rules and by learned kernels, against loops over pixels and worked examples."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def test_the_figure():
 
 
 @pytest.mark.parametrize("h, w", [(6, 8), (5, 8), (6, 7), (5, 7)])
-def test_maxima_go_back_to_their_places(h, w):
-    """In every window of the image its maximum stands where it was, all else is 0; odd sizes come back, too."""
+def test_maxima_go_back_to_their_positions(h, w):
+    """In every window of the image its maximum is where it was, all else is 0; odd sizes come back, too."""
     x, indices, before = pooled(2, 3, h, w)
     assert x.shape[2:] == (-(-h // 2), -(-w // 2))
     y = Unpool2d("max")(x, indices, (h, w))

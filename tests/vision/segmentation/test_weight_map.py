@@ -28,7 +28,7 @@ def test_random_cells(count):
     cells = np.zeros((11, 17), int)
     for k in range(1, count + 1):
         r, c = rng.integers(0, 8), rng.integers(0, 13)
-        cells[r : r + 3, c : c + 4] = 7 * k  # numbers need not be 1, 2, 3
+        cells[r : r + 3, c : c + 4] = 7 * k  # indices need not be 1, 2, 3
     got = weight_map(cells, w0=8.0, sigma=2.5)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, by_loops(cells, 8.0, 2.5), rtol=1e-6)

@@ -84,20 +84,20 @@ def test_mirrored_vgg(name):
     model = small(name, width=2, depth=3, **({"hidden": 5, "bottleneck": 2} if deconvnet else {}))
 
     def theirs(w, x):
-        i, places = 0, []
+        i, pools = 0, []
         for convolutions in (2, 2, 3):
             for _ in range(convolutions):
                 x, i = conv_norm(w, "features", i, x), i + 3
             size = x.shape[2:]
             (x, indices), i = pool(x), i + 1
-            places.append((indices, size))
+            pools.append((indices, size))
         if deconvnet:
             for j, operation in ((0, F.conv2d), (3, F.conv2d), (6, F.conv_transpose2d)):
                 x = operation(x, w[f"classifier.{j}.weight"], w[f"classifier.{j}.bias"])
                 x = norm(w, f"classifier.{j + 1}", x).relu()
         i = 0
         for convolutions in (3, 2, 2 if deconvnet else 1):
-            indices, size = places.pop()
+            indices, size = pools.pop()
             x = F.max_unpool2d(x, indices, 2, output_size=size)
             for _ in range(convolutions):
                 x, i = conv_norm(w, "decoder", i, x, transposed=deconvnet), i + 3
