@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-101 without their classifier: bottlenecks with shortcuts, and strides that can be given up.
+"""ResNet-50 and ResNet-101 without their classifier: bottlenecks with shortcuts, and strides that may be dilations.
 
 Reference: He et al. 2016, Deep residual learning for image recognition, arXiv:1512.03385, sec. 3.4 and 4.1, table 1.
 """
@@ -9,6 +9,7 @@ import numpy as np
 
 from nn import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Residual, Sequential
 from nn.layer import Layer, check_shape, positive
+from vision.backbones.backbone import Backbone, FeatureMap
 
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # bottlenecks in each of the four stages
 
@@ -47,19 +48,19 @@ class Bottleneck(Layer):
         return self.body.backward(dy, cache)
 
 
-class ResNet(Layer):
+class ResNet(Backbone):
     """images (N, 3, H, W) to the outputs of the four stages: (N, 4 width, ...), 8 width, 16 width, 32 width channels.
 
-    blocks: bottlenecks a stage, see BLOCKS. Strides: 4, 8, 16 and 32 pixels. replace_stride_with_dilation: for each of
-    the stages 2 to 4 whether it goes without its stride; all later 3x3 convolutions then take their inputs twice as far
-    apart, and weights of the network with strides fit. Parameters have torchvision's names, conv1.weight ...
-    layer4.2.bn3.bias; new weights are He's.
+    The stages are layer1 to layer4. blocks: bottlenecks of each, see BLOCKS. Strides: 4, 8, 16 and 32 pixels.
+    replace_stride_with_dilation: for each of the stages 2 to 4 whether it has no stride; all later 3x3 convolutions
+    then take their inputs twice as far apart, and weights of the network with strides fit. Parameters have
+    torchvision's names, conv1.weight ... layer4.2.bn3.bias; new weights are He's.
 
     multi_grid: factors of the dilations of layer4's first three blocks: (1, 2, 4) gives 2, 4, 8 at a stride of 16
-    pixels, 4, 8, 16 at 8 (Chen et al. 2017, arXiv:1706.05587, sec. 3.2). With (1, 1, 1) all is as in torchvision, where
-    the first block of a stage without its stride has the dilation of the stage before.
+    pixels, 4, 8, 16 at 8 (Chen et al. 2017, arXiv:1706.05587, sec. 3.2). (1, 1, 1) is as in torchvision, where the
+    first block of a stage without its stride has the dilation of the stage before.
 
-    backward takes the gradients of the four outputs, None for those that nothing depends on.
+    backward takes the gradients of the four outputs, None for outputs on which nothing depends.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class ResNet(Layer):
         positive(self, width=width, blocks=min(blocks), multi_grid=min(multi_grid))
         self.conv1, self.bn1 = Conv2d(3, width, 7, 2, 3, bias=False, rng=rng), BatchNorm2d(width)
         self.stem = Sequential(self.conv1, self.bn1, ReLU(), MaxPool2d(3, 2, padding=1))
-        channels, dilation, self.stages = width, 1, []
+        channels, dilation, total, self.parts, stages = width, 1, 4, [], {}
         for i, (count, replaced) in enumerate(zip(blocks, (False, *replace_stride_with_dilation))):
             stride, before = (1 if i == 0 or replaced else 2), dilation
             dilation *= 2 if replaced else 1
+            total *= stride
             rates = [before] + (count - 1) * [dilation]
             if i == 3 and set(multi_grid) != {1}:
                 rates = [factor * dilation for factor in (*multi_grid, *count * (1,))[:count]]
@@ -85,9 +87,10 @@ class ResNet(Layer):
             for rate in rates:
                 layers.append(Bottleneck(channels, width * 2**i, 1 if layers else stride, rate, rng=rng))
                 channels = 4 * width * 2**i
-            self.stages.append(Sequential(*layers))
-        self.layer1, self.layer2, self.layer3, self.layer4 = self.stages
-        self.out_channels = [4 * width * 2**i for i in range(4)]
+            self.parts.append(Sequential(*layers))
+            stages[f"layer{i + 1}"] = FeatureMap(len(self.stem) + i + 1, channels, total)
+        self.layer1, self.layer2, self.layer3, self.layer4 = self.parts
+        super().__init__(Sequential(*self.stem, *self.parts), stages)
 
     def children(self):
         """By torchvision's names."""
@@ -97,8 +100,8 @@ class ResNet(Layer):
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         x, c_stem = self.stem.forward(x, training)
         outputs, caches = [], []
-        for stage in self.stages:
-            x, c = stage.forward(x, training)
+        for part in self.parts:
+            x, c = part.forward(x, training)
             outputs.append(x)
             caches.append(c)
         return tuple(outputs), (c_stem, caches)
@@ -106,7 +109,7 @@ class ResNet(Layer):
     def backward(self, dy, cache):
         c_stem, caches = cache
         dx = None
-        for stage, c, dout in zip(self.stages[::-1], caches[::-1], dy[::-1]):
+        for part, c, dout in zip(self.parts[::-1], caches[::-1], dy[::-1]):
             dx = dout if dx is None else dx if dout is None else dx + dout  # an output forks: gradients add up
-            dx = None if dx is None else stage.backward(dx, c)
+            dx = None if dx is None else part.backward(dx, c)
         return self.stem.backward(dx, c_stem)

@@ -11,12 +11,16 @@ import numpy as np
 from nn import Concat, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
 from nn.layer import Layer, positive
 from nn.layers.avg_pool import GlobalAvgPool2d
+from vision.backbones.backbone import Backbone, FeatureMap
 from vision.classification.classifier import Classifier
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
 POOL = "pool"
-SQUEEZE = (1, 1, 2, POOL, 2, 3, 3, 4, POOL, 4)  # table 1: s1x1 of fire2 .. fire9, in units of the first one's 16
+SQUEEZE = {  # table 1: s1x1 in units of fire2's 16
+    "fire2": 1, "fire3": 1, "fire4": 2, "pool4": POOL, "fire5": 2, "fire6": 3, "fire7": 3, "fire8": 4, "pool8": POOL,
+    "fire9": 4,
+}  # fmt: skip
 
 
 class Fire(Layer):
@@ -45,23 +49,30 @@ class Fire(Layer):
         return self.body.backward(dy, cache)
 
 
-class SqueezeNet(Layer):
+class SqueezeNet(Backbone):
     """images (N, 3, H, W) to logits (N, classes): a 7x7 convolution, 8 Fire modules, a 1x1 convolution, global average.
 
-    width: the squeeze channels of the first Fire module, 16 in the paper; all channels grow with it. The layers stand
-    in `features` and `classifier` under torchvision's numbers, so that weights of its squeezenet1_0 fit. Pooling is
-    3x3 with stride 2 and ceil_mode; the images are 227x227 in the authors' code, at least 21x21 are needed.
+    width: the squeeze channels of the first Fire module, 16 in the paper; all channels grow with it. `features` and
+    `classifier` hold the layers under torchvision's indices, so that weights of its squeezenet1_0 fit. Pooling is 3x3
+    with stride 2 and ceil_mode; the images are 227x227 in the authors' code, at least 21x21 are needed. Stages: fire2
+    to fire9, and the poolings pool4 and pool8.
     """
 
     def __init__(self, classes: int, width: int = 16, dropout: float = 0.5, *, rng: np.random.Generator):
         positive(self, classes=classes, width=width)
-        layers, channels = [Conv2d(3, 6 * width, 7, stride=2, rng=rng), ReLU(), _pool()], 6 * width
-        for step in SQUEEZE:
-            layers.append(_pool() if step == POOL else Fire(channels, step * width, rng=rng))
-            channels = getattr(layers[-1], "out_channels", channels)
+        layers, stages = [Conv2d(3, 6 * width, 7, stride=2, rng=rng), ReLU(), _pool()], {}
+        channels, stride = 6 * width, 4
+        for name, squeeze in SQUEEZE.items():
+            if squeeze == POOL:
+                layers.append(_pool())
+                stride *= 2
+            else:
+                layers.append(Fire(channels, squeeze * width, rng=rng))
+                channels = layers[-1].out_channels
+            stages[name] = FeatureMap(len(layers), channels, stride)
         conv10 = Conv2d(channels, classes, 1, rng=rng)
         conv10.weight.value[...] = 0.01 * rng.standard_normal(conv10.weight.value.shape)  # as the authors' code
-        self.features = Sequential(*layers)
+        super().__init__(Sequential(*layers), stages)
         self.classifier = Sequential(Dropout(dropout, rng=rng.spawn(1)[0]), conv10, ReLU(), GlobalAvgPool2d())
 
     def forward(self, x, training=True):

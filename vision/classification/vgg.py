@@ -10,7 +10,7 @@ import numpy as np
 
 from nn import AdaptiveAvgPool2d, Dropout, Linear, ReLU, Sequential
 from nn.layer import Layer, positive
-from vision.backbones import vgg
+from vision.backbones.vgg import VGG, vgg16_plan
 from vision.classification.classifier import Classifier
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
@@ -22,17 +22,17 @@ class VGG16(Layer):
     """images (N, 3, H, W) to logits (N, classes): configuration D, 13 convolutions and 3 fully connected layers.
 
     width: channels of the first two convolutions, 64 in the paper; all others grow with it. hidden: units of the two
-    hidden fully connected layers, each followed by ReLU and dropout. The layers stand in `features` and `classifier`
-    under torchvision's numbers, so that weights of its vgg16 fit. As there, other images than 224x224 are averaged to
-    7x7 cells; at least 32x32 pixels are needed. New weights are He's: the paper's were grown from a shallower net's.
+    hidden fully connected layers, each followed by ReLU and dropout. `features` and `classifier` hold the layers under
+    torchvision's indices, so that weights of its vgg16 fit. As there, images of other sizes than 224x224 are averaged
+    to 7x7 cells; at least 32x32 pixels are needed. New weights are He's: the paper's were grown from those of a
+    shallower network.
 
     Reference: Simonyan and Zisserman 2015, sec. 2.1 and table 1, configuration D.
     """
 
     def __init__(self, classes: int, width: int = 64, hidden: int = 4096, dropout: float = 0.5, *, rng):
         positive(self, classes=classes, width=width, hidden=hidden)
-        plan = [step if step == vgg.POOL else step // 64 * width for step in (*vgg.VGG16, vgg.POOL)]
-        self.features = vgg.VGG(plan, rng=rng).features
+        self.features = VGG(vgg16_plan(width), rng=rng).features
         self.pool = AdaptiveAvgPool2d(POOLED)
         self.classifier = Sequential(
             Linear(8 * width * POOLED**2, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),

@@ -22,18 +22,10 @@ import numpy as np
 from nn import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU, Sequential, Upsample2d
 from nn.dispatch import array_module
 from nn.layer import check_shape, positive
-from vision.backbones.vgg import VGG
+from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.model import Stage
 from vision.registry import Tiny, register
-from vision.segmentation.encoder_decoder import (
-    EncoderDecoder,
-    block,
-    blocks,
-    freeze_cancelled,
-    mirrored,
-    of_plain_vgg,
-    widened,
-)
+from vision.segmentation.encoder_decoder import EncoderDecoder, block, mirrored
 from vision.segmentation.fcn import convolutional
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelOptions, probabilities, whole_numbers
 from vision.segmentation.unpooling import Mode
@@ -58,11 +50,11 @@ class DeconvNet(EncoderDecoder):
     ):  # fmt: skip
         positive(self, classes=classes, width=width, hidden=hidden, bottleneck=bottleneck, depth=depth)
         super().__init__(unpool)
-        self.bottleneck, plan = bottleneck, widened(width, depth)
+        self.bottleneck, plan = bottleneck, vgg16_plan(width, depth)
         deepest = plan[-2]
         self.least = 2**depth * (bottleneck - 1) + 1
-        self.features = freeze_cancelled(VGG(plan, batch_norm=True, rng=rng).features)
-        self.encoders = blocks(self.features)
+        self.vgg = VGG(plan, batch_norm=True, rng=rng)
+        self.features, self.encoders = freeze_cancelled(self.vgg.features), self.vgg.blocks
         self.classifier = self.middle = freeze_cancelled(Sequential(
             Conv2d(deepest, hidden, bottleneck, rng=rng), BatchNorm2d(hidden), ReLU(),
             Conv2d(hidden, hidden, 1, rng=rng), BatchNorm2d(hidden), ReLU(),
@@ -87,7 +79,7 @@ class DeconvNet(EncoderDecoder):
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG-16, with batch normalisation or without, as this network takes them: see fcn.py."""
-        return convolutional(of_plain_vgg(arrays, self.features), self.bottleneck)
+        return convolutional(self.vgg.pretrained_names(arrays), self.bottleneck)
 
     def forward(self, x, training=True):
         check_shape(self, images=(x, ("N", 3, "H", "W")))

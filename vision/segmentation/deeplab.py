@@ -11,11 +11,10 @@ import numpy as np
 
 from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
 from nn.layer import Layer, check_shape, positive
-from vision.backbones.vgg import VGG
+from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vision.registry import Tiny, register
 from vision.segmentation.cropping import cut_to, uncut_to
-from vision.segmentation.encoder_decoder import freeze_cancelled, widened
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
 from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
@@ -58,7 +57,7 @@ class DeepLab(PixelNetwork):
             raise ValueError("DeepLab: at least one rate is needed, got none")
         for rate in rates:
             positive(self, rate=rate)
-        layers = freeze_cancelled(VGG(widened(width), batch_norm=batch_norm, rng=rng).features)
+        layers = freeze_cancelled(VGG(vgg16_plan(width), batch_norm=batch_norm, rng=rng).features)
         end = [AvgPool2d(3, stride=1, padding=1)] if average else []
         self.features = Sequential(*with_holes(layers), *end)
 

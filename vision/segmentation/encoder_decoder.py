@@ -1,31 +1,13 @@
 """Encoder and decoder: down through convolutions and poolings, and up again. SegNet and DeconvNet share this."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from nn import BatchNorm2d, MaxPool2d, Sequential
+from nn import MaxPool2d, Sequential
 from nn.layer import Layer, check_shape
-from vision.backbones.vgg import POOL, VGG16
+from vision.backbones.vgg import POOL
 from vision.segmentation.pixel_classifier import PixelNetwork
 from vision.segmentation.unpooling import Mode, Unpool2d
-
-
-def widened(width: int, depth: int = 5) -> list:
-    """The plan of VGG-16 up to its pooling number `depth`, with width channels for 64, all others in proportion."""
-    if not 1 <= depth <= 5:
-        raise ValueError(f"widened: VGG-16 has 5 poolings, depth must be in 1 .. 5, got {depth}")
-    plan = [step if step == POOL else step // 64 * width for step in (*VGG16, POOL)]
-    return plan[: [i for i, step in enumerate(plan) if step == POOL][depth - 1] + 1]
-
-
-def blocks(features: Sequential) -> list[Sequential]:
-    """The layers between the poolings, each block a Sequential of the same layer objects."""
-    ends = [i for i, layer in enumerate(features) if isinstance(layer, MaxPool2d)]
-    return [features[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends)]
 
 
 def mirrored(plan: Sequence) -> list[list[tuple[int, int]]]:
@@ -47,37 +29,6 @@ def mirrored(plan: Sequence) -> list[list[tuple[int, int]]]:
 def block(pairs: Sequence[tuple[int, int]], layers: Callable[[int, int], Sequence[Layer]]) -> Sequential:
     """The layers that layers(inputs, outputs) makes of each pair, one after another."""
     return Sequential(*(layer for pair in pairs for layer in layers(*pair)))
-
-
-def freeze_cancelled(layers: Sequential) -> Sequential:
-    """The layers; biases before a batch normalisation, which subtracts them again, are no longer trained.
-
-    Published weights of such networks have these biases, so the networks here have them, too.
-    """
-    for layer, following in pairwise(layers):
-        if isinstance(following, BatchNorm2d) and layer.bias is not None:
-            layer.bias.trainable = False
-    return layers
-
-
-def of_plain_vgg(arrays: Mapping[str, np.ndarray], features: Sequential) -> dict[str, np.ndarray]:
-    """Weights of a plain VGG by the indices that its layers have in `features`, which may be batch-normalised.
-
-    features.28 of VGG-16, its last convolution, is features.40 of VGG-16 with batch normalisation. Layers that are not
-    in `features` are left out, other names stay. Arrays that have batch normalisation themselves (a vector
-    features.N.weight) come back as they are.
-    """
-    of_features = {name: re.fullmatch(r"features\.(\d+)\.(.+)", name) for name in arrays}
-    if any(found and found[2] == "weight" and arrays[name].ndim == 1 for name, found in of_features.items()):
-        return dict(arrays)
-    indices = [i for i, layer in enumerate(features) if not isinstance(layer, BatchNorm2d)]
-    renamed = {}
-    for name, found in of_features.items():
-        if found is None:
-            renamed[name] = arrays[name]
-        elif int(found[1]) < len(indices):
-            renamed[f"features.{indices[int(found[1])]}.{found[2]}"] = arrays[name]
-    return renamed
 
 
 class Cache(NamedTuple):

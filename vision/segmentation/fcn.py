@@ -15,11 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from nn import Conv2d, Dropout, MaxPool2d, ReLU, Sequential
-from nn.layer import Layer, positive
-from vision.backbones.vgg import VGG
+from nn import Conv2d, Dropout, ReLU, Sequential
+from nn.layer import positive
+from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.registry import Tiny, register
-from vision.segmentation.encoder_decoder import freeze_cancelled, of_plain_vgg, widened
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelOptions
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
 
@@ -44,9 +43,9 @@ class FCN(SkipNet):
 
     padding: "published" puts 99 zeros around the image, so that fc6, which has none, always sees 7x7 cells, and cuts
     all maps to fit (the authors' net.py); "same" puts 16 zeros there, pads fc6 by 3 and saves the work on the other
-    zeros. Poolings round odd sizes up. width: channels of the first convolution; hidden: of fc6 and fc7; batch_norm:
-    before each ReLU of `features` (vgg16_bn's indices), for training from random weights: "not feasible", says the
-    paper.
+    zeros. Poolings round odd sizes up, as in Caffe. width: channels of the first convolution; hidden: of fc6 and fc7;
+    batch_norm: before each ReLU of `features` (vgg16_bn's indices), for training from random weights: "not feasible",
+    says the paper.
     """
 
     def __init__(
@@ -63,26 +62,19 @@ class FCN(SkipNet):
         self.around = AROUND if published else HALF_A_CELL
         self.starts = [STARTS[name] if published else 0 for name in names]
         self.final_start = STARTS[stride] if published else HALF_A_CELL
-        layers = freeze_cancelled(VGG(widened(width), batch_norm=batch_norm, rng=rng).features)
-        self.features = Sequential(*(rounding_up(layer) for layer in layers))
+        self.vgg = vgg = VGG(vgg16_plan(width), batch_norm=batch_norm, ceil_mode=True, rng=rng)
+        self.features, self.parts = freeze_cancelled(vgg.features), vgg.cut("pool3", "pool4", "pool5")
         self.classifier = Sequential(
             Conv2d(8 * width, hidden, 7, padding=0 if published else 3, rng=rng), ReLU(),
             Dropout(dropout, rng=rng.spawn(1)[0]),
             Conv2d(hidden, hidden, 1, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
             _score(hidden, classes, score_std, rng),
         )  # fmt: skip
-        channels = {"pool4": 8 * width, "pool3": 4 * width}
-        self.skips = [_score(channels[name], classes, score_std, rng) for name in names]
+        self.skips = [_score(vgg.stages[name].channels, classes, score_std, rng) for name in names]
         self.ups = [learned_interpolation(classes, 4, 2, 0 if published else 1) for _ in names]
         last = 2 * stride, stride, 0 if published else stride // 2
         self.final = learned_interpolation(classes, *last) if learn_last else BilinearInterpolation(*last)
         self.names = *(f"score_{name}" for name in names), *UPS[: len(names)], f"upscore{stride}"
-
-    @property
-    def parts(self) -> list[Sequential]:
-        """features up to pool3, from there to pool4, and from there to pool5."""
-        ends = [i + 1 for i, layer in enumerate(self.features) if isinstance(layer, MaxPool2d)]
-        return [self.features[: ends[2]], self.features[ends[2] : ends[3]], self.features[ends[3] :]]
 
     def children(self):
         """By the names of the authors' net.py; `features` and `classifier` have torchvision's."""
@@ -91,12 +83,7 @@ class FCN(SkipNet):
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG-16, with batch normalisation or without, as this network takes them: see convolutional."""
-        return convolutional(of_plain_vgg(arrays, self.features))
-
-
-def rounding_up(layer: Layer) -> Layer:
-    """The layer; a 2x2 pooling as one that rounds odd sizes up, which is Caffe's way."""
-    return MaxPool2d(2, ceil_mode=True) if isinstance(layer, MaxPool2d) else layer
+        return convolutional(self.vgg.pretrained_names(arrays))
 
 
 def convolutional(arrays: Mapping[str, np.ndarray], kernel: int = 7) -> dict[str, np.ndarray]:

@@ -48,8 +48,9 @@ class FCNResNet(PixelNetwork):
                 Dropout(0.1, rng=rng.spawn(1)[0]), Conv2d(channels // 4, classes, 1, rng=rng),
             )  # fmt: skip
 
-        self.classifier = head(32 * width)
-        self.aux_classifier = head(16 * width) if auxiliary else None
+        stages = self.backbone.stages
+        self.classifier = head(stages["layer4"].channels)
+        self.aux_classifier = head(stages["layer3"].channels) if auxiliary else None
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of torchvision's ResNet classifiers under the backbone's names; those of a whole network as are."""

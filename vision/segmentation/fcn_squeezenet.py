@@ -34,14 +34,15 @@ class FCNSqueezeNet(SkipNet):
 
     def __init__(self, classes: int, width: int = 16, dropout: float = 0.5, *, rng: np.random.Generator):
         positive(self, classes=classes, width=width)
-        self.features = f = SqueezeNet(1, width, rng=rng).features
-        self.parts = [f[:6], f[6:11], f[11:]]  # to fire4, fire8, fire9
+        squeezenet = SqueezeNet(1, width, rng=rng)
+        self.features, self.parts = squeezenet.features, squeezenet.cut("fire4", "fire8", "fire9")
+        fire4, fire8, fire9 = (squeezenet.stages[name].channels for name in ("fire4", "fire8", "fire9"))
 
         def score(channels, *before):
             return Sequential(*before, BatchNorm2d(channels), Conv2d(channels, classes, 1, rng=rng))
 
-        self.classifier = score(32 * width, Dropout(dropout, rng=rng.spawn(1)[0]))
-        self.skips, self.starts = [score(32 * width), score(16 * width)], [0, 0]
+        self.classifier = score(fire9, Dropout(dropout, rng=rng.spawn(1)[0]))
+        self.skips, self.starts = [score(fire8), score(fire4)], [0, 0]
         self.ups = [learned_interpolation(classes, 3, 2) for _ in self.skips]
         self.final = BilinearInterpolation(7, 4)
 

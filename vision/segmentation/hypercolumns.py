@@ -5,19 +5,17 @@ Reference: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from nn import BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
+from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
 from nn.layer import check_shape, positive
-from vision.backbones.vgg import VGG
+from vision.backbones import VGG, Backbone, FeatureMap, freeze_cancelled, vgg16_plan
 from vision.preprocess import IMAGENET_STD
 from vision.registry import Tiny, register
-from vision.segmentation.encoder_decoder import freeze_cancelled, widened
 from vision.segmentation.enlarge import Enlarge
-from vision.segmentation.fcn import convolutional, rounding_up
+from vision.segmentation.fcn import convolutional
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
 from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 
@@ -54,27 +52,26 @@ class Hypercolumns(PixelNetwork):
         dropout: float = 0.5, batch_norm: bool = False, rng: np.random.Generator,
     ):  # fmt: skip
         positive(self, classes=classes, width=width, hidden=hidden)
-        features = freeze_cancelled(VGG(widened(width), batch_norm=batch_norm, rng=rng).features)
-        layers = [rounding_up(layer) for layer in features]
-        for inputs, kernel_size in ((8 * width, 7), (hidden, 1)):  # fc6, fc7
+        vgg = VGG(vgg16_plan(width), batch_norm=batch_norm, ceil_mode=True, rng=rng)
+        layers, stages = [*freeze_cancelled(vgg.features)], dict(vgg.stages)
+        for name, inputs, kernel_size in (("fc6", 8 * width, 7), ("fc7", hidden, 1)):
             conv = Conv2d(inputs, hidden, kernel_size, padding=kernel_size // 2, rng=rng)
             layers += [conv, ReLU(), Dropout(dropout, rng=rng.spawn(1)[0])]
-        ends = _ends(layers)
-        if not taps or [*taps] != [name for name in ends if name in taps]:
-            raise ValueError(f"Hypercolumns: taps must be some of {', '.join(ends)}, in this order, got {list(taps)}")
-        self.taps, starts = tuple(taps), [0, *(ends[name] for name in taps)]
-        self.parts = [Sequential(*layers[a:b]) for a, b in pairwise(starts)]
-        used, split = layers[: starts[-1]], len(features)
+            stages[name] = FeatureMap(len(layers), hidden, vgg.stride)
+        if not taps or [*taps] != [name for name in stages if name in taps]:
+            raise ValueError(f"Hypercolumns: taps must be some of {', '.join(stages)}, in this order, got {list(taps)}")
+        self.taps, maps = tuple(taps), [stages[name] for name in taps]
+        self.parts = Backbone(Sequential(*layers), stages).cut(*taps)
+        used, split = layers[: maps[-1].end], len(vgg.features)
         self.features, self.classifier = Sequential(*used[:split]), Sequential(*used[split:])
 
-        def score(name):
-            channels = hidden if name.startswith("fc") else min(8, 2 ** (int(name[-1]) - 1)) * width
+        def score(channels):
             return Sequential(*([BatchNorm2d(channels)] if batch_norm else []), Conv2d(channels, classes, 1, rng=rng))
 
-        self.scores = [score(name) for name in taps]
+        self.scores = [score(tap.channels) for tap in maps]
         for layer in self.scores[:-1]:
             layer[len(layer) - 1].bias = None  # one bias is enough: that of the last tap
-        self.enlarge = [Enlarge(_stride(name)) for name in taps]
+        self.enlarge = [Enlarge(tap.stride) for tap in maps]
 
     def children(self):
         """features and classifier by torchvision's indices, scores by the names of the taps."""
@@ -104,18 +101,6 @@ class Hypercolumns(PixelNetwork):
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A classifier's weights as this network takes them."""
         return convolutional(arrays)
-
-
-def _ends(layers) -> dict[str, int]:
-    """{conv1: how many layers there are up to its end, pool1: ..., conv2: ...}, in the order of the network."""
-    pools = [i for i, layer in enumerate(layers) if isinstance(layer, MaxPool2d)]
-    ends = {f"{kind}{n}": i + (kind == "pool") for n, i in enumerate(pools, 1) for kind in ("conv", "pool")}
-    return ends | {"fc6": len(layers) - 3, "fc7": len(layers)}
-
-
-def _stride(name):
-    """Pixels a cell of a tap."""
-    return 2 ** (5 if name.startswith("fc") else int(name[-1]) - name.startswith("conv"))
 
 
 @dataclass(frozen=True)

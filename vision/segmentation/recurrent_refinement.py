@@ -16,9 +16,9 @@ import numpy as np
 from nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
 from nn.dispatch import array_module
 from nn.layer import check_shape, positive
+from vision.backbones import freeze_cancelled
 from vision.registry import Tiny, register
 from vision.segmentation.cropping import cut_to, uncut_to
-from vision.segmentation.encoder_decoder import freeze_cancelled
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
 from vision.segmentation.refinement import RefinedClassifier, RefinedOptions

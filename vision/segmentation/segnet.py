@@ -11,17 +11,9 @@ import numpy as np
 
 from nn import BatchNorm2d, Conv2d, ReLU, Sequential
 from nn.layer import positive
-from vision.backbones.vgg import VGG
+from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.registry import Tiny, register
-from vision.segmentation.encoder_decoder import (
-    EncoderDecoder,
-    block,
-    blocks,
-    freeze_cancelled,
-    mirrored,
-    of_plain_vgg,
-    widened,
-)
+from vision.segmentation.encoder_decoder import EncoderDecoder, block, mirrored
 from vision.segmentation.pixel_classifier import ON_SHAPES, ClassWeights, PixelClassifier, PixelOptions
 from vision.segmentation.unpooling import Mode
 
@@ -44,9 +36,9 @@ class SegNet(EncoderDecoder):
     ):  # fmt: skip
         positive(self, classes=classes, width=width, depth=depth)
         super().__init__(unpool)
-        plan = widened(width, depth)
-        self.features = freeze_cancelled(VGG(plan, batch_norm=True, rng=rng).features)
-        self.encoders = blocks(self.features)
+        plan = vgg16_plan(width, depth)
+        self.vgg = VGG(plan, batch_norm=True, rng=rng)
+        self.features, self.encoders = freeze_cancelled(self.vgg.features), self.vgg.blocks
 
         def layers(inputs, outputs):
             return Conv2d(inputs, outputs, 3, padding=1, rng=rng), BatchNorm2d(outputs), ReLU()
@@ -63,7 +55,7 @@ class SegNet(EncoderDecoder):
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG-16, with batch normalisation or without, as this network takes them."""
-        return of_plain_vgg(arrays, self.features)
+        return self.vgg.pretrained_names(arrays)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def test_parameters_of_torchvision_s_nets(monkeypatch, name, wanted):
     without_drawing(monkeypatch)
     net = ResNet(BLOCKS[name], rng=np.random.default_rng(0))
     assert count(net) == wanted - 2_049_000
-    assert net.out_channels == [256, 512, 1024, 2048]
+    assert [stage.channels for stage in net.stages.values()] == [256, 512, 1024, 2048]
     convolutions = [layer for prefix, layer in net.layers() if "downsample" not in prefix and type(layer) is nn.Conv2d]
     assert len(convolutions) + 1 == int(name.removeprefix("resnet"))
 
@@ -47,7 +47,8 @@ def test_strides_and_dilations(replaced, strides, dilations):
     net = tiny(replace_stride_with_dilation=replaced)
     sizes = [y.shape[2:] for y in net(normal(1, 3, 64, 96))]
     assert sizes == [(64 // s, 96 // s) for s in strides]
-    assert [layer.conv2.geometry.dilation[0] for stage in net.stages for layer in stage] == dilations
+    assert tuple(stage.stride for stage in net.stages.values()) == strides
+    assert [layer.conv2.geometry.dilation[0] for part in net.parts for layer in part] == dilations
 
 
 def test_dilation_gives_what_the_strides_left_out():

@@ -12,7 +12,7 @@ def test_vgg16_is_the_published_one():
     model = vgg16(rng=np.random.default_rng(0))
     parameters = model.parameters()
     assert sum(p.value.size for p in parameters.values()) == 14_714_688  # 138,357,544 less the three linear layers
-    convolutions = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # torchvision's numbers
+    convolutions = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # torchvision's indices
     assert list(parameters) == [f"features.{i}.{name}" for i in convolutions for name in ("weight", "bias")]
     assert (model.out_channels, model.stride) == (512, 16)
 

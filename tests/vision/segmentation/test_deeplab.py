@@ -16,10 +16,9 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )
-from vision.backbones import VGG
+from vision.backbones import VGG, vgg16_plan
 from vision.segmentation import DeepLab
 from vision.segmentation.deeplab import ASPP_L, LARGE_FOV
-from vision.segmentation.encoder_decoder import widened
 from vision.segmentation.enlarge import Enlarge
 
 
@@ -42,7 +41,7 @@ def test_holes_see_what_the_original_layers_see():
     pooling of stride 2: holes leave a net unchanged but denser (sec. 3.1)."""
     network = tiny(batch_norm=False, average=False, dropout=0.0).network.astype(np.float64)
     after = [i for i, layer in enumerate(network.features) if type(layer).__name__ == "MaxPool2d"][3] + 1
-    vgg = VGG(widened(2), rng=np.random.default_rng(9)).astype(np.float64)
+    vgg = VGG(vgg16_plan(2), rng=np.random.default_rng(9)).astype(np.float64)
     vgg.features.load_state_dict(network.features.state_dict())
     x = normal(1, 16, 12, 10)
     dense = network.features[after : len(network.features) - 1](x)

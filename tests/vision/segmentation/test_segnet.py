@@ -15,9 +15,10 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )  # fmt: skip
+from vision.backbones import vgg16_plan
 from vision.classification import VGG16
 from vision.segmentation import SegNet
-from vision.segmentation.encoder_decoder import mirrored, widened
+from vision.segmentation.encoder_decoder import mirrored
 from vision.training.saving import load_pretrained
 
 
@@ -44,7 +45,7 @@ def test_the_decoder_mirrors_the_encoder(monkeypatch):
     net = SegNet(11, rng=np.random.default_rng(0))
     outputs = [[layer.out_channels for layer in decoder if isinstance(layer, Conv2d)] for decoder in net.decoders]
     assert outputs == [[512, 512, 512], [512, 512, 256], [256, 256, 128], [128, 64], [64]]
-    assert mirrored(widened(1, 2)) == [[(2, 2), (2, 1)], [(1, 1)]]
+    assert mirrored(vgg16_plan(1, 2)) == [[(2, 2), (2, 1)], [(1, 1)]]
 
 
 def test_names_are_those_of_vgg16_bn():
