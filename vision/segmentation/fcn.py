@@ -149,7 +149,7 @@ FINER = RECIPE | {"lr": 1e-6}
 SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
 SMALL_FINER = SMALL | {"epochs": 1, "shapes_train": 4000, "lr": 0.001}
 TABLE = {"system": "FCN", "paper": "Long et al. 2015, arXiv:1411.4038"}
-TINY = Tiny({"width": 1, "hidden": 3, "padding": "same", "score_std": 0.3}, scenes=1, size=(32, 32))
+TINY = Tiny({"width": 2, "hidden": 4, "padding": "same", "score_std": 0.3}, scenes=1, size=(32, 32))
 TINY_8 = Tiny({"width": 1, "hidden": 3, "batch_norm": True, "score_std": 0.3}, scenes=1, size=(32, 32))
 TINY_SMALL = Tiny({"width": 2, "hidden": 3, "score_std": 0.3}, scenes=1, size=(32, 32))
 
