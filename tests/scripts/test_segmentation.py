@@ -211,6 +211,23 @@ def test_crop_objects_where_there_are_none(folders, tmp_path, error_of):
     assert not (tmp_path / "run").exists()
 
 
+def test_both_stages_of_deconvnet_in_one_run(tmp_path):
+    """First on crops of objects, then on crops around proposals; then a photograph is labelled."""
+    sizes = ("width=2", "hidden=3", "depth=2", "bottleneck=2", "short_side=32", "max_side=48")
+    arguments = ("--model", "deconvnet_small", "--set", "two_stages=true", *sizes, "--batch-size", 4, *SCENES)
+    run = ("--epochs", 1, "--pictures", 0, "--evaluate-every", 0, "--run-dir", tmp_path / "run")
+    assert train.main([*arguments, *run]) == 0
+    records = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [record["stage"] for record in records if "losses" in record] == 2 * ["objects"] + 2 * ["proposals"]
+    assert predict.main([tmp_path / "run", save_scene(tmp_path), "--out", tmp_path / "out"]) == 0
+
+
+def save_scene(folder):
+    """The path of a picture of 48 x 70 pixels."""
+    Image.fromarray(Shapes(1, (48, 70))[0]["image"]).save(folder / "scene.png")
+    return folder / "scene.png"
+
+
 PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
 SMALLEST = "unet_small:width=2,depth=1,short_side=32,max_side=48"
 
