@@ -21,7 +21,8 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
     arrays, meta = read_checkpoint(path)
     config = _model_config(path, meta) | changes
     if config["model"] not in MODELS:
-        raise ValueError(f"{path}: checkpoint of the model {config['model']!r}; registered are {', '.join(MODELS)}")
+        missing = f"checkpoint of the model {config['model']!r}, which is not registered"
+        raise ValueError(f"{path}: {missing}; a model of your own needs --import FILE, the file that defines it")
     model = build(**config)
     load_state(path, model, arrays, meta | {"model": model.config})  # options that are new have their defaults
     return model, meta
