@@ -213,9 +213,9 @@ def pair(owner, name: str, value, minimum: int) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
-def positive(owner, **numbers):
-    """Raise ValueError unless each of the constructor arguments is a whole number >= 1. owner: a layer or a name."""
+def positive(owner, **arguments):
+    """Raise ValueError unless each of the arguments is an integer of at least 1. owner: a layer or a name."""
     who = owner if isinstance(owner, str) else type(owner).__name__
-    for name, value in numbers.items():
+    for name, value in arguments.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{who}: {name} must be a whole number >= 1, got {value!r}")

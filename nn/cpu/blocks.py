@@ -8,8 +8,7 @@ import numpy as np
 def blocks(*arrays: np.ndarray, size: int = 1 << 16) -> Iterator[tuple[np.ndarray, ...]]:
     """Walk through arrays of one shape side by side, in views of whole rows, about `size` elements each.
 
-    A formula with temporaries then needs small ones, which stay in the cache. None stands for an array that is not
-    there.
+    A formula with temporaries then needs small ones, which stay in the cache. None is an array that is not there.
     """
     first = arrays[0]
     if first.size <= size:

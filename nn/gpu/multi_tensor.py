@@ -19,7 +19,7 @@ THREADS = 256
 def for_kernels(*arrays) -> bool:
     """Whether the kernels take a row of arrays: CuPy's, contiguous, of one size and dtype, float32 or float64.
 
-    None stands for an array that is not there.
+    None is an array that is not there.
     """
     first = arrays[0]
     if isinstance(first, np.ndarray) or not use_kernels(first) or first.dtype.name not in TYPES:
@@ -30,17 +30,17 @@ def for_kernels(*arrays) -> bool:
     )
 
 
-def launch_all(kernel: str, rows: list[tuple], *numbers):
+def launch_all(kernel: str, rows: list[tuple], *options):
     """Run a kernel on each row of arrays, one launch for each dtype; an array that is None is a null pointer.
 
-    All rows are `for_kernels`. numbers: the kernel's arguments behind the tables.
+    All rows are `for_kernels`. options: the kernel's arguments behind the tables.
     """
     by_dtype = {}
     for row in rows:
         by_dtype.setdefault(row[0].dtype, []).append(row)
     for dtype, several in by_dtype.items():
         table, chunks = _tables(several)
-        launch("multi_tensor", kernel, len(chunks) * THREADS, dtype, table, chunks, table.shape[1], *numbers)
+        launch("multi_tensor", kernel, len(chunks) * THREADS, dtype, table, chunks, table.shape[1], *options)
 
 
 def norm(arrays: list) -> float:

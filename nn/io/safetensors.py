@@ -79,7 +79,7 @@ def _read_header(file):
 
 def _without_duplicates(pairs):
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name stands twice in its header")
+        raise ValueError("a name is twice in its header")
     return dict(pairs)
 
 

@@ -123,7 +123,7 @@ def _read_npz(file: BinaryIO):
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name in arrays or name == info.filename:
-                raise ValueError(f"its entry {name[:100]} stands there twice, or does not end in .npy")
+                raise ValueError(f"its entry {name[:100]} is there twice, or does not end in .npy")
             with archive.open(info) as entry:  # whose CRC is compared at the end
                 array = np.lib.format.read_array(entry, allow_pickle=False)
                 if entry.read(1) or array.dtype.kind not in "biufc":

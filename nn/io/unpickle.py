@@ -21,6 +21,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 KEYS = (str, int, float, bool, type(None))  # the types of keys in a dict: none that holds others
+PUSHED = set(  # opcodes that push their argument as it is
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING SHORT_BINBYTES "
+    "BINBYTES BINBYTES8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8".split()
+)
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
 LONGEST = 1 << 24  # bytes of a pickle; a tensor takes about 200, its elements are elsewhere
 
 
@@ -62,24 +68,37 @@ class _Machine:
         self.stack, self.below, self.memo = [], [], {}
 
     def step(self, opcode: str, argument: Any):
-        """Carry out one opcode; `argument` is what stands behind it in the stream."""
+        """Carry out one opcode; `argument` follows it in the stream."""
         push, pop = self.stack.append, self.stack.pop
         match opcode:
             case "PROTO" | "FRAME":
                 pass
-            case "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4" | "FLOAT" | "BINFLOAT":
+            case _ if opcode in PUSHED:
                 push(argument)
-            case "STRING" | "BINSTRING" | "SHORT_BINSTRING" | "SHORT_BINBYTES" | "BINBYTES" | "BINBYTES8":
-                push(argument)
-            case "UNICODE" | "SHORT_BINUNICODE" | "BINUNICODE" | "BINUNICODE8":
-                push(argument)
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                push({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
+            case _ if opcode in CONSTANTS:
+                push(CONSTANTS[opcode])
+            case _ if opcode in EMPTY:
+                push(EMPTY[opcode]())
             case "MARK":
                 self.below.append(self.stack)
                 self.stack = []
-            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                push({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[opcode]())
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self.memo[argument] = self.stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                push(self.memo[argument])
+            case "POP":
+                pop()
+            case "POP_MARK":
+                self.since_mark()
+            case _:
+                self.combine(opcode, argument)
+
+    def combine(self, opcode: str, argument: Any):
+        """Carry out an opcode that makes or fills a container, or one that names or calls something."""
+        push, pop = self.stack.append, self.stack.pop
+        match opcode:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 push(tuple(pop() for _ in range(int(opcode[-1])))[::-1])
             case "TUPLE" | "LIST":
@@ -100,16 +119,6 @@ class _Machine:
                 self.set_items([key, value])
             case "SETITEMS":
                 self.set_items(self.since_mark())
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = self.stack[-1]
-            case "MEMOIZE":
-                self.memo[len(self.memo)] = self.stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                push(self.memo[argument])
-            case "POP":
-                pop()
-            case "POP_MARK":
-                self.since_mark()
             case "GLOBAL":
                 push(self.name(*argument.split(" ", 1)))
             case "STACK_GLOBAL":

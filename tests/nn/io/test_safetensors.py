@@ -88,7 +88,7 @@ def changed(**changes):
         (file_of(b'{"a":'), "JSONDecodeError"),
         (file_of(b"{}x", b""), "JSONDecodeError"),
         (file_of(b'{"\xff":1}'), "UnicodeDecodeError"),
-        (file_of(b'{"x":{},"x":{}}'), "a name stands twice in its header"),
+        (file_of(b'{"x":{},"x":{}}'), "a name is twice in its header"),
         (file_of(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "RecursionError|x must have a dtype"),
         (file_of({"__metadata__": {"a": 3}}, b""), "__metadata__ must be a dict of text to text"),
         (file_of({"__metadata__": [3]}, b""), "__metadata__ must be a dict of text to text"),

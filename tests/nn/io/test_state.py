@@ -270,7 +270,7 @@ def test_npz_files_of_another_kind(tmp_path):
         archive.writestr("x.npy", array.getvalue())
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("x.npy", array.getvalue())
-    with pytest.raises(ValueError, match=r"twice\.npz: not readable as \.npz: its entry x stands there twice"):
+    with pytest.raises(ValueError, match=r"twice\.npz: not readable as \.npz: its entry x is there twice"):
         read_state(tmp_path / "twice.npz")
     (tmp_path / "zip.npz").write_bytes(zip_file({}, {}))
     with pytest.raises(
