@@ -47,10 +47,12 @@ class Options(ImageOptions):
     std: float | tuple[float, float, float] = (255, 255, 255)  # then each channel is divided by this
 
 
+PAPER = {"system": "Plain networks for MNIST", "paper": "Mnih et al. 2014, arXiv:1406.6247"}
+FIGURES = "MNIST translated on 60x60: convolution 4.04 % test error, fully connected 7.79 % after 1 of 3 epochs"
 TINY = Tiny({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32))
 
 
-@register("mnist_fc", "classification", RECIPE, options=Options, tiny=TINY)
+@register("mnist_fc", "classification", RECIPE, options=Options, tiny=TINY, **PAPER)
 def mnist_fc(classes, options: Options, rng) -> Classifier:
     """Two fully connected layers of `hidden` units, each with ReLU, and one for the classes."""
     size, hidden = options.short_side, options.hidden
@@ -58,7 +60,7 @@ def mnist_fc(classes, options: Options, rng) -> Classifier:
     return _classifier(layers, hidden, classes, options, rng)
 
 
-@register("mnist_conv", "classification", RECIPE, options=Options, tiny=TINY)
+@register("mnist_conv", "classification", RECIPE, options=Options, tiny=TINY, **PAPER, figures=FIGURES)
 def mnist_conv(classes, options: Options, rng) -> Classifier:
     """8 filters of 10x10 with stride 5, a fully connected layer of `hidden` units, each with ReLU, and the classes."""
     size = options.short_side
