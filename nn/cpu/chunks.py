@@ -71,11 +71,8 @@ def in_blocks(task, shape, xp=np, piece: int = PIECE) -> list:
 
 def add_product(total, a, b):
     """total += a @ b for matrices: rows of the total shared among threads, no second array of its size."""
-
-    def add(rows):
-        total[rows] += a[rows] @ b
-
-    in_slices(add, len(total), total.size, array_module(total), max(1, min(4 * PIECE, total.size // 8)))
+    xp, piece = array_module(total), max(1, min(4 * PIECE, total.size // 8))
+    in_slices(lambda s: xp.add(total[s], a[s] @ b, out=total[s]), len(total), total.size, xp, piece)
 
 
 def as_rows(x, axes: int):

@@ -3,21 +3,64 @@
 from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
 
 import math
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from nn.cpu.chunks import in_slices
-from nn.cpu.parallel import matmul
-from nn.dispatch import array_module
-from nn.gpu.kernels import TYPES, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, Parameter, check_shape, positive
-from nn.layers.softmax import by_kernel
+
+
+def project(x, weight):
+    """W x for each vector of x (N, K) or (N, L, K); weight (A, K)."""
+    return x @ weight.value.T
+
+
+def project_backward(dy, x, weight):
+    """dx of y = W x; adds to the gradient of weight."""
+    rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N L, K), (N L, A)
+    weight.grad += drows.T @ rows  # y = x @ W.T
+    return dy @ weight.value
+
+
+def attend(asked, projected, keys, score, mask):
+    """(context (N, K), weights (N, L), hidden (N, L, A)) for asked (N, A), projected (N, L, A), keys (N, L, K)."""
+    hidden = array_module(keys).tanh(projected + asked[:, None, :])
+    e = hidden @ score.value  # (N, L)
+    weights = masked_softmax(e, mask)
+    context = (weights[:, None, :] @ keys)[:, 0]
+    return context, weights, hidden
+
+
+def attend_backward(dcontext, dweights, keys, score, weights, hidden):
+    """(dasked, dprojected, dkeys); adds to the gradient of score. dcontext (N, K), dweights (N, L)."""
+    dtotal = dweights + (keys @ dcontext[:, :, None])[:, :, 0]  # term 1: weights are an output; term 2: context
+    dkeys = weights[:, :, None] * dcontext[:, None, :]  # context = sum over l of weights_l key_l
+    de = weights * (dtotal - (weights * dtotal).sum(axis=1, keepdims=True))  # weights = softmax(e)
+    score.grad += de.reshape(-1) @ hidden.reshape(-1, hidden.shape[2])  # e = hidden @ v: (N L) @ (N L, A)
+    dhidden = de[:, :, None] * score.value
+    dprojected = (1 - hidden**2) * dhidden  # hidden = tanh(projected + asked)
+    dasked = dprojected.sum(axis=1)  # the same for all keys
+    return dasked, dprojected, dkeys
+
+
+def masked_softmax(e, mask):
+    """exp(e) / sum of exp(e) along the rows of e (N, L), where the mask is True; 0 elsewhere."""
+    if e.size == 0:
+        return e
+    xp = array_module(e)
+    counts = xp.ones(e.shape, bool) if mask is None else mask
+    largest = xp.where(counts, e.real, np.finfo(e.real.dtype).min).max(axis=1, keepdims=True)
+    e = xp.exp(xp.where(counts, e - largest, 0)) * counts  # at most 1
+    total = e.sum(axis=1, keepdims=True)
+    return e / xp.where(total == 0, 1, total)
 
 
 class AttentionCache(NamedTuple):
-    """The inputs, tanh(.) (N, L, A), the weights, and whether the projected keys were given."""
+    """The module that computed, the inputs, tanh(.) (N, L, A), the weights, and whether projected keys were given."""
 
+    functions: ModuleType
     query: np.ndarray
     keys: np.ndarray
     hidden: np.ndarray
@@ -75,68 +118,35 @@ class AdditiveAttention(Layer):
     def project(self, keys):
         """W_k key_l for all keys, (N, L, A), and the cache for project_backward."""
         check_shape(self, keys=(keys, ("N", "L", self.key_size)))
-        flat = matmul(keys.reshape(-1, self.key_size), self.weight_key.value.T)
-        return flat.reshape(*keys.shape[:2], self.hidden_size), keys
+        return functions(__name__, keys).project(keys, self.weight_key), keys
 
     def project_backward(self, dprojected, cache):
         """dkeys of project."""
         keys = cache
         check_shape(self, dprojected=(dprojected, (*keys.shape[:2], self.hidden_size)))
-        flat = dprojected.reshape(-1, self.hidden_size)
-        self.weight_key.grad += matmul(flat.T, keys.reshape(-1, self.key_size))
-        return matmul(flat, self.weight_key.value).reshape(keys.shape)
+        return functions(__name__, keys).project_backward(dprojected, keys, self.weight_key)
 
     def forward(self, query, keys, mask=None, projected=None, training=True):
         check_shape(self, query=(query, ("N", self.query_size)), keys=(keys, ("N", "L", self.key_size)))
         self._check_options(keys, mask, projected)
-        given, xp = projected is not None, array_module(query)
-        if not given:
-            projected, _ = self.project(keys)
-        asked = matmul(query, self.weight_query.value.T)
+        ops, given = functions(__name__, query, keys, self.weight_score.value), projected is not None
+        projected = projected if given else ops.project(keys, self.weight_key)
+        asked = ops.project(query, self.weight_query)
         if self.bias is not None:
-            asked += self.bias.value
-        hidden = xp.empty(projected.shape, np.result_type(projected.dtype, asked.dtype))
-
-        def score(n):
-            xp.add(projected[n], asked[n, None, :], out=hidden[n])
-            xp.tanh(hidden[n], out=hidden[n])
-
-        in_slices(score, len(query), hidden.size, xp)
-        weights = _softmax(hidden @ self.weight_score.value, mask)
-        context = (weights[:, None, :] @ keys)[:, 0]
-        return (context, weights), AttentionCache(query, keys, hidden, weights, given)
+            asked = asked + self.bias.value
+        context, weights, hidden = ops.attend(asked, projected, keys, self.weight_score, mask)
+        return (context, weights), AttentionCache(ops, query, keys, hidden, weights, given)
 
     def backward(self, dy, cache):
-        query, keys, hidden, weights, given = cache
+        ops, query, keys, hidden, weights, given = cache
         dcontext, dweights = self._check_gradients(dy, query, keys)
-        xp = array_module(keys)
-        # context = sum over l of weights_l key_l; the weights are an output too
-        dtotal = xp.zeros(weights.shape, weights.dtype) if dweights is None else dweights
-        dkeys = xp.zeros(keys.shape, keys.dtype)
-        if dcontext is not None:
-            dtotal = dtotal + (keys @ dcontext[:, :, None])[:, :, 0]
-            dkeys += weights[:, :, None] * dcontext[:, None, :]
-        # weights = softmax(e)
-        de = weights * (dtotal - (weights * dtotal).sum(axis=1, keepdims=True))
-        # e = hidden @ v, hidden = tanh(projected + asked)
-        self.weight_score.grad += de.reshape(-1) @ hidden.reshape(-1, self.hidden_size)
-        dprojected = xp.empty(hidden.shape, hidden.dtype)
-
-        def differentiate(n):
-            xp.multiply(hidden[n], hidden[n], out=dprojected[n])
-            xp.subtract(1, dprojected[n], out=dprojected[n])
-            dprojected[n] *= de[n, :, None] * self.weight_score.value
-
-        in_slices(differentiate, len(query), hidden.size, xp)
-        # asked = query @ W_q.T + b, the same for all keys
-        dasked = dprojected.sum(axis=1)
-        self.weight_query.grad += matmul(dasked.T, query)
+        dasked, dprojected, dkeys = ops.attend_backward(dcontext, dweights, keys, self.weight_score, weights, hidden)
         if self.bias is not None:
-            self.bias.grad += dasked.sum(axis=0)
-        dquery = matmul(dasked, self.weight_query.value)
+            self.bias.grad += dasked.sum(axis=0)  # asked = query @ W_q.T + b
+        dquery = ops.project_backward(dasked, query, self.weight_query)
         if given:
             return dquery, dkeys, None, dprojected
-        return dquery, dkeys + self.project_backward(dprojected, keys), None, None
+        return dquery, dkeys + ops.project_backward(dprojected, keys, self.weight_key), None, None
 
     def _check_options(self, keys, mask, projected):
         n, length, _ = keys.shape
@@ -153,22 +163,7 @@ class AdditiveAttention(Layer):
             got = f"a tuple of {len(dy)}" if isinstance(dy, tuple) else type(dy).__name__
             raise ValueError(f"AdditiveAttention: backward wants (dcontext, dweights), got {got}")
         wanted = (len(query), self.key_size), keys.shape[:2]
-        named = zip(("dcontext", "dweights"), dy, wanted)
+        named = zip(("dcontext", "dweights"), dy, wanted)  # None stands for zeros
         check_shape(self, **{name: (d, shape) for name, d, shape in named if d is not None})
-        return dy
-
-
-def _softmax(e, mask):
-    """exp(e) / sum of exp(e) along the rows, where the mask is True; 0 elsewhere."""
-    if e.size == 0:
-        return e
-    xp = array_module(e)
-    if use_kernels(e) and e.dtype.name in TYPES:
-        weights = xp.empty((*e.shape, 1), e.dtype)
-        by_kernel([e[..., None]], weights, mask)
-        return weights[..., 0]
-    counts = xp.ones(e.shape, bool) if mask is None else mask
-    largest = xp.where(counts, e.real, np.finfo(e.real.dtype).min).max(axis=1, keepdims=True)
-    e = xp.exp(xp.where(counts, e - largest, 0)) * counts
-    total = e.sum(axis=1, keepdims=True)
-    return e / xp.where(total == 0, 1, total)
+        zeros = array_module(keys).zeros
+        return [zeros(shape, keys.dtype) if d is None else d for d, shape in zip(dy, wanted)]

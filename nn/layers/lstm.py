@@ -1,92 +1,65 @@
 """Long short-term memory."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from nn.cpu.chunks import add_product
-from nn.cpu.packing import previous
-from nn.cpu.parallel import matmul
-from nn.dispatch import array_module
-from nn.gpu import recurrent as recurrent_cuda
-from nn.gpu.kernels import use_kernels
-from nn.layers.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, sigmoid_, weights_of
+from nn.dispatch import array_module, functions
+from nn.layers.recurrent import (
+    RecurrentCache,
+    _Cell,
+    _Stack,
+    over_time,
+    over_time_backward,
+    sigmoid,
+)
 
 
-def lstm_step(a, c_prev, c, h):
-    """a (N, 4 * H), gates before their non-linearity, become the gates i, f, o, g in place; fills c and h (N, H)."""
-    xp = array_module(a)
-
-    def step(rows):
-        i, f, o, g = split(a[rows])
-        sigmoid_(a[rows, : 3 * i.shape[1]])  # i, f, o
-        xp.tanh(g, out=g)
-        xp.multiply(f, c_prev[rows], out=c[rows])
-        c[rows] += i * g  # c = f * c_prev + i * g
-        xp.tanh(c[rows], out=h[rows])
-        h[rows] *= o  # h = o * tanh(c)
-
-    by_rows(step, a)
+def lstm_step(x, h_prev, c_prev, w):
+    """((h, c), what the backward needs) of one step.    x (N, D), states (N, H); see LSTMCell for the equations."""
+    xp = array_module(x)
+    a = x @ w.ih.value.T + (w.bias_ih.value + w.bias_hh.value) + h_prev @ w.hh.value.T  # (N, 4 H)
+    a_i, a_f, a_o, a_g = xp.split(a, 4, axis=1)  # (N, H) each
+    i = sigmoid(a_i)
+    f = sigmoid(a_f)
+    o = sigmoid(a_o)
+    g = xp.tanh(a_g)
+    c = f * c_prev + i * g
+    h = o * xp.tanh(c)
+    return (h, c), (x, h_prev, c_prev, i, f, o, g, c)
 
 
-def lstm_step_backward(a, c_prev, c, dh, dc, da):
-    """a holds the gates. dc, that of c through later steps, becomes that of c_prev, in place; fills da (N, 4 * H)."""
-    xp = array_module(a)
-
-    def step(rows):
-        (i, f, o, g), (di, df, do, dg), dc_rows = split(a[rows]), split(da[rows]), dc[rows]
-        tanh_c = xp.tanh(c[rows])
-        xp.multiply(dh[rows], tanh_c, out=do)  # h = o * tanh(c)
-        dc_rows += dh[rows] * o * (1 - tanh_c * tanh_c)
-        xp.multiply(dc_rows, g, out=di)  # c = f * c_prev + i * g
-        xp.multiply(dc_rows, c_prev[rows], out=df)
-        xp.multiply(dc_rows, i, out=dg)
-        dc_rows *= f
-        s = a[rows, : 3 * i.shape[1]]
-        da[rows, : 3 * i.shape[1]] *= s * (1 - s)  # s = sigmoid(a) for i, f, o
-        dg *= 1 - g * g  # g = tanh(a)
-
-    by_rows(step, a)
-
-
-def lstm_scan(a, w, state, steps, y):
-    """All steps of W x + b = a (P, 4 * H): fills y (P, H), brings the state along; gives the cell states (P, H)."""
-    (h, c), cells = state, array_module(y).empty(y.shape, y.dtype)
-    for start, n in steps:
-        now = slice(start, start + n)
-        a[now] += matmul(h[:n], w.hh.value.T)
-        lstm_step(a[now], c[:n], cells[now], y[now])
-        h[:n], c[:n] = y[now], cells[now]
-    return cells
+def lstm_step_backward(dh, dc, w, cache):
+    """(dx, (dh_prev, dc_prev)) for the gradients of h and c; adds to the gradients of w."""
+    x, h_prev, c_prev, i, f, o, g, c = cache
+    xp = array_module(x)
+    do = dh * xp.tanh(c)  # h = o * tanh(c)
+    dc = dc + dh * o * (1 - xp.tanh(c) ** 2)
+    df = dc * c_prev  # c = f * c_prev + i * g
+    dc_prev = dc * f
+    di = dc * g
+    dg = dc * i
+    da_i = di * i * (1 - i)  # i, f, o = sigmoid(a)
+    da_f = df * f * (1 - f)
+    da_o = do * o * (1 - o)
+    da_g = dg * (1 - g**2)  # g = tanh(a_g)
+    da = xp.concatenate([da_i, da_f, da_o, da_g], axis=1)  # (N, 4 H)
+    w.ih.grad += da.T @ x  # a = x @ W.T + (b + b) + h_prev @ U.T
+    w.hh.grad += da.T @ h_prev
+    w.bias_ih.grad += da.sum(axis=0)
+    w.bias_hh.grad += da.sum(axis=0)
+    return da @ w.ih.value, (da @ w.hh.value, dc_prev)
 
 
-def lstm_scan_backward(a, w, c_prev, cells, dy, dstate, steps):
-    """da (P, 4 * H) of all steps; brings dstate along. dy (P, H) or None."""
-    (dh, dc), da = dstate, array_module(a).empty(a.shape, a.dtype)
-    for start, n in reversed(steps):
-        now = slice(start, start + n)
-        if dy is not None:
-            dh[:n] += dy[now]  # h goes to the output and to the next step
-        lstm_step_backward(a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
-        dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
-    return da
+def lstm_sequence(x, h0, c0, w, lengths, reverse):
+    """(y, (h_n, c_n), what the backward needs) of one layer and one direction: lstm_step over time.
+
+    x (T, N, D), y (T, N, H), states (N, H); lengths (N,) or None. reverse: from the last step to the first.
+    """
+    return over_time(lstm_step, x, (h0, c0), w, lengths, reverse)
 
 
-def split(a):
-    """The gates i, f, o, g: views (N, H) of a (N, 4 * H)."""
-    h = a.shape[1] // 4
-    return [a[:, k * h : (k + 1) * h] for k in range(4)]
-
-
-class LSTMCellCache(NamedTuple):
-    """The inputs, the gates, the new cell state, and which states were given."""
-
-    x: np.ndarray
-    h_prev: np.ndarray
-    c_prev: np.ndarray
-    gates: np.ndarray
-    c: np.ndarray
-    given: list[bool]
+def lstm_sequence_backward(dy, dh_n, dc_n, w, cache):
+    """(dx, (dh0, dc0)) for the gradients of y, h_n and c_n; adds to the gradients of w."""
+    return over_time_backward(lstm_step_backward, dy, (dh_n, dc_n), w, cache)
 
 
 class LSTMCell(_Cell):
@@ -122,37 +95,23 @@ class LSTMCell(_Cell):
     ):
         super().__init__(input_size, hidden_size, bias, rng)
         self.forget_bias = forget_bias
-        set_forget_bias(weights_of(self), forget_bias)
+        set_forget_bias(self, "", forget_bias)
 
     def forward(self, x, h=None, c=None, training=True):
-        (h_prev, c_prev), given = self._check_states(x, h, c)
-        w = weights_of(self)
-        a = affine(x, w.ih, w.bias_ih, w.bias_hh)
-        product = matmul(h_prev, w.hh.value.T)
-        xp, dtype = array_module(a), a.dtype
-        h_new, c_new = xp.empty(h_prev.shape, dtype), xp.empty(h_prev.shape, dtype)
-        if use_kernels(a):
-            recurrent_cuda.lstm_step(a, product, c_prev, c_new, h_new)
-        else:
-            a += product
-            lstm_step(a, c_prev, c_new, h_new)
-        return (h_new, c_new), LSTMCellCache(x, h_prev, c_prev, a, c_new, given)
+        h_prev, c_prev = self._check_states(x, h, c)
+        w = self._weights()
+        ops = functions(__name__, x, w.ih.value, h_prev, c_prev)
+        (h_new, c_new), kept = ops.lstm_step(x, h_prev, c_prev, w)
+        return (h_new, c_new), (ops, kept, h_prev, (h is not None, c is not None))
 
     def backward(self, dy, cache):
-        x, h_prev, c_prev, a, c, given = cache
-        dh, dc = self._check_gradients(dy, c)
-        w, da = weights_of(self), array_module(a).empty(a.shape, a.dtype)
-        if use_kernels(a):
-            recurrent_cuda.lstm_step_backward(a, c_prev, c, None, None, dh, dc, da)
-        else:
-            lstm_step_backward(a, c_prev, c, dh, dc, da)  # dh and dc are copies; dc is dc_prev now
-        affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
-        w.hh.grad += matmul(da.T, h_prev)  # a = W x + U h_prev + b
-        dh_prev = matmul(da, w.hh.value) if given[0] else None
-        return matmul(da, w.ih.value), dh_prev, dc if given[1] else None
+        ops, kept, h_prev, (h_given, c_given) = cache
+        dh, dc = self._check_gradients(dy, h_prev)
+        dx, (dh_prev, dc_prev) = ops.lstm_step_backward(dh, dc, self._weights(), kept)
+        return dx, dh_prev if h_given else None, dc_prev if c_given else None
 
 
-class LSTM(_Recurrent):
+class LSTM(_Stack):
     """LSTM layers over sequences, each step as LSTMCell.    x (T, N, D), y (T, N, H), or (T, N, 2 H) if bidirectional.
 
     num_layers: each further layer reads the y of the one below, in training after dropout with probability `dropout`
@@ -193,35 +152,25 @@ class LSTM(_Recurrent):
     ):
         super().__init__(input_size, hidden_size, num_layers, bias, dropout, bidirectional, rng)
         self.forget_bias = forget_bias
-        for suffix in self._suffixes():
-            set_forget_bias(weights_of(self, suffix), forget_bias)
+        for suffix in self.suffixes:
+            set_forget_bias(self, suffix, forget_bias)
 
     def forward(self, x, h0=None, c0=None, lengths=None, training=True):
-        return self._forward_stack(x, (h0, c0), lengths, training)
+        initial, lengths = self._check_inputs(x, (h0, c0), lengths)
+        ops = functions(__name__, x, self.weight_ih_l0.value, *initial)
+        y, layers = self._forward_stack(ops.lstm_sequence, x, initial, lengths, training)
+        return y, RecurrentCache(ops, len(x), initial, [h0 is not None, c0 is not None], layers)
 
     def backward(self, dy, cache):
-        return self._backward_stack(dy, cache)
-
-    def _scan(self, x, w, state, steps, y):
-        a = affine(x, w.ih, w.bias_ih, w.bias_hh)  # for all steps at once
-        scan = recurrent_cuda.lstm_scan if use_kernels(a) else lstm_scan
-        return a, scan(a, w, state, steps, y)
-
-    def _scan_backward(self, dy, dstate, w, kept, x, y, first, steps):
-        a, cells = kept
-        scan = recurrent_cuda.lstm_scan_backward if use_kernels(a) else lstm_scan_backward
-        da = scan(a, w, previous(cells, first[1], steps), cells, dy, dstate, steps)
-        affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
-        add_product(w.hh.grad, da.T, previous(y, first[0], steps))
-        return matmul(da, w.ih.value)
+        return self._backward_stack(cache.functions.lstm_sequence_backward, dy, cache)
 
 
-def set_forget_bias(weights, forget_bias):
+def set_forget_bias(layer, suffix, forget_bias):
     """Let the two biases of f add up to forget_bias; None or no biases: leave them."""
-    if forget_bias is not None and weights.bias_ih is not None:
-        size = weights.hh.value.shape[1]
-        weights.bias_ih.value[size : 2 * size] = forget_bias
-        weights.bias_hh.value[size : 2 * size] = 0
+    bias_ih, bias_hh = getattr(layer, f"bias_ih{suffix}"), getattr(layer, f"bias_hh{suffix}")
+    if forget_bias is not None and bias_ih is not None:
+        rows = slice(layer.hidden_size, 2 * layer.hidden_size)
+        bias_ih.value[rows], bias_hh.value[rows] = forget_bias, 0
 
 
 def swap_lstm_gates(state: dict[str, np.ndarray], prefix: str = "") -> dict[str, np.ndarray]:

@@ -4,54 +4,40 @@ from __future__ import annotations  # np.random takes as long to load as a tenth
 
 import numpy as np
 
-from nn.cpu.chunks import add_product
-from nn.cpu.packing import previous
-from nn.cpu.parallel import matmul
-from nn.dispatch import array_module
-from nn.gpu import recurrent as recurrent_cuda
-from nn.gpu.kernels import use_kernels
-from nn.layers.recurrent import _Cell, _Recurrent, affine, affine_backward, by_rows, weights_of
+from nn.dispatch import array_module, functions
+from nn.layers.recurrent import RecurrentCache, _Cell, _Stack, over_time, over_time_backward
 
 
-def rnn_step(a, h, nonlinearity):
-    """h = nonlinearity(a), both (N, H)."""
-    xp = array_module(a)
-    if nonlinearity == "tanh":
-        by_rows(lambda rows: xp.tanh(a[rows], out=h[rows]), a)
-    else:
-        by_rows(lambda rows: xp.maximum(a[rows], 0, out=h[rows]), a)
+def rnn_step(x, h_prev, w, nonlinearity):
+    """((h,), what the backward needs) of one step.    x (N, D), h (N, H); nonlinearity "tanh" or "relu"."""
+    xp = array_module(x)
+    a = x @ w.ih.value.T + (w.bias_ih.value + w.bias_hh.value) + h_prev @ w.hh.value.T
+    h = xp.tanh(a) if nonlinearity == "tanh" else xp.where(a.real <= 0, 0, a)
+    return (h,), (x, h_prev, h)
 
 
-def rnn_step_backward(h, dh, da, nonlinearity):
-    """Fills da."""
-    xp = array_module(h)
-    if nonlinearity == "tanh":
-        by_rows(lambda rows: xp.multiply(dh[rows], 1 - h[rows] * h[rows], out=da[rows]), h)  # h = tanh(a)
-    else:
-        by_rows(lambda rows: xp.multiply(dh[rows], h[rows] > 0, out=da[rows]), h)  # h = max(a, 0)
+def rnn_step_backward(dh, w, cache, nonlinearity):
+    """(dx, (dh_prev,)) for the gradient of h; adds to the gradients of w."""
+    x, h_prev, h = cache
+    da = dh * (1 - h**2) if nonlinearity == "tanh" else dh * (h.real > 0)  # h = tanh(a) or max(a, 0)
+    w.ih.grad += da.T @ x  # a = x @ W.T + (b + b) + h_prev @ U.T
+    w.hh.grad += da.T @ h_prev
+    w.bias_ih.grad += da.sum(axis=0)
+    w.bias_hh.grad += da.sum(axis=0)
+    return da @ w.ih.value, (da @ w.hh.value,)
 
 
-def rnn_scan(a, w, nonlinearity, state, steps, y):
-    """All steps of W x + b = a (P, H): fills y (P, H), brings the state along."""
-    (h,) = state
-    for start, n in steps:
-        now = slice(start, start + n)
-        a[now] += matmul(h[:n], w.hh.value.T)
-        rnn_step(a[now], y[now], nonlinearity)
-        h[:n] = y[now]
+def rnn_sequence(x, h0, w, lengths, reverse, nonlinearity):
+    """(y, (h_n,), what the backward needs) of one layer and one direction: rnn_step over time.
+
+    x (T, N, D), y (T, N, H), states (N, H); lengths (N,) or None. reverse: from the last step to the first.
+    """
+    return over_time(rnn_step, x, (h0,), w, lengths, reverse, nonlinearity)
 
 
-def rnn_scan_backward(w, nonlinearity, y, dy, dstate, steps):
-    """da (P, H) of all steps; brings dstate along. dy (P, H) or None."""
-    (dh,) = dstate
-    da = array_module(y).empty(y.shape, y.dtype)
-    for start, n in reversed(steps):
-        now = slice(start, start + n)
-        if dy is not None:
-            dh[:n] += dy[now]  # h goes to the output and to the next step
-        rnn_step_backward(y[now], dh[:n], da[now], nonlinearity)
-        dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
-    return da
+def rnn_sequence_backward(dy, dh_n, w, cache, nonlinearity):
+    """(dx, (dh0,)) for the gradients of y and h_n; adds to the gradients of w."""
+    return over_time_backward(rnn_step_backward, dy, (dh_n,), w, cache, nonlinearity)
 
 
 def _check_nonlinearity(owner, nonlinearity):
@@ -87,31 +73,20 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def forward(self, x, h=None, training=True):
-        (h_prev,), given = self._check_states(x, h)
-        w = weights_of(self)
-        a = affine(x, w.ih, w.bias_ih, w.bias_hh)
-        product = matmul(h_prev, w.hh.value.T)
-        if use_kernels(a):
-            recurrent_cuda.rnn_step(a, product, a, self.nonlinearity)
-        else:
-            a += product
-            rnn_step(a, a, self.nonlinearity)
-        return a, (x, h_prev, a, given)
+        (h_prev,) = self._check_states(x, h)
+        w = self._weights()
+        ops = functions(__name__, x, w.ih.value, h_prev)
+        (h_new,), kept = ops.rnn_step(x, h_prev, w, self.nonlinearity)
+        return h_new, (ops, kept, h_prev, h is not None)
 
     def backward(self, dy, cache):
-        x, h_prev, h, given = cache
-        (da,) = self._check_gradients(dy, h)
-        w = weights_of(self)
-        if use_kernels(h):
-            recurrent_cuda.rnn_step_backward(h, None, None, da, da, self.nonlinearity)
-        else:
-            rnn_step_backward(h, da, da, self.nonlinearity)
-        affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
-        w.hh.grad += matmul(da.T, h_prev)  # a = W x + U h_prev + b
-        return matmul(da, w.ih.value), matmul(da, w.hh.value) if given[0] else None
+        ops, kept, h_prev, h_given = cache
+        (dh,) = self._check_gradients(dy, h_prev)
+        dx, (dh_prev,) = ops.rnn_step_backward(dh, self._weights(), kept, self.nonlinearity)
+        return dx, dh_prev if h_given else None
 
 
-class RNN(_Recurrent):
+class RNN(_Stack):
     """Recurrent layers over sequences, each step as RNNCell.    x (T, N, D), y (T, N, H), (T, N, 2 H) if bidirectional.
 
     (y, h_n), cache = forward(x, h0, lengths)
@@ -142,19 +117,10 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
 
     def forward(self, x, h0=None, lengths=None, training=True):
-        return self._forward_stack(x, (h0,), lengths, training)
+        initial, lengths = self._check_inputs(x, (h0,), lengths)
+        ops = functions(__name__, x, self.weight_ih_l0.value, *initial)
+        y, layers = self._forward_stack(ops.rnn_sequence, x, initial, lengths, training, self.nonlinearity)
+        return y, RecurrentCache(ops, len(x), initial, [h0 is not None], layers)
 
     def backward(self, dy, cache):
-        return self._backward_stack(dy, cache)
-
-    def _scan(self, x, w, state, steps, y):
-        a = affine(x, w.ih, w.bias_ih, w.bias_hh)  # for all steps at once
-        scan = recurrent_cuda.rnn_scan if use_kernels(a) else rnn_scan
-        scan(a, w, self.nonlinearity, state, steps, y)
-
-    def _scan_backward(self, dy, dstate, w, kept, x, y, first, steps):
-        scan = recurrent_cuda.rnn_scan_backward if use_kernels(y) else rnn_scan_backward
-        da = scan(w, self.nonlinearity, y, dy, dstate, steps)
-        affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh)
-        add_product(w.hh.grad, da.T, previous(y, first[0], steps))
-        return matmul(da, w.ih.value)
+        return self._backward_stack(cache.functions.rnn_sequence_backward, dy, cache, self.nonlinearity)

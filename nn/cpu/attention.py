@@ -1,0 +1,54 @@
+"""Additive attention, shared among threads. See nn.layers.attention."""
+
+import numpy as np
+
+from nn.cpu.chunks import in_slices
+from nn.cpu.parallel import matmul
+from nn.layers.attention import masked_softmax
+
+
+def takes(*arrays) -> bool:
+    """Whether this version computes on these arrays: on all but complex ones."""
+    return all(array.dtype.kind == "f" for array in arrays)
+
+
+def project(x, weight):
+    """W x for each vector of x (N, K) or (N, L, K), one matrix product."""
+    return matmul(x.reshape(-1, x.shape[-1]), weight.value.T).reshape(*x.shape[:-1], len(weight.value))
+
+
+def project_backward(dy, x, weight):
+    """dx of y = W x; adds to the gradient of weight."""
+    rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])  # (N L, K), (N L, A)
+    weight.grad += matmul(drows.T, rows)
+    return matmul(drows, weight.value).reshape(x.shape)
+
+
+def attend(asked, projected, keys, score, mask):
+    """(context (N, K), weights (N, L), hidden (N, L, A)) for asked (N, A), projected (N, L, A), keys (N, L, K)."""
+    hidden = np.empty(projected.shape, np.result_type(projected.dtype, asked.dtype))
+
+    def squash(n):
+        np.add(projected[n], asked[n, None, :], out=hidden[n])
+        np.tanh(hidden[n], out=hidden[n])
+
+    in_slices(squash, len(hidden), hidden.size)
+    weights = masked_softmax(hidden @ score.value, mask)
+    return (weights[:, None, :] @ keys)[:, 0], weights, hidden
+
+
+def attend_backward(dcontext, dweights, keys, score, weights, hidden):
+    """(dasked, dprojected, dkeys); adds to the gradient of score. dcontext (N, K), dweights (N, L)."""
+    dtotal = dweights + (keys @ dcontext[:, :, None])[:, :, 0]
+    dkeys = weights[:, :, None] * dcontext[:, None, :]
+    de = weights * (dtotal - (weights * dtotal).sum(axis=1, keepdims=True))  # weights = softmax(e)
+    score.grad += de.reshape(-1) @ hidden.reshape(-1, hidden.shape[2])  # e = hidden @ v
+    dprojected = np.empty(hidden.shape, hidden.dtype)
+
+    def differentiate(n):
+        np.multiply(hidden[n], hidden[n], out=dprojected[n])
+        np.subtract(1, dprojected[n], out=dprojected[n])
+        dprojected[n] *= de[n, :, None] * score.value
+
+    in_slices(differentiate, len(hidden), hidden.size)
+    return dprojected.sum(axis=1), dprojected, dkeys
