@@ -5,98 +5,98 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import add_product
+from nn.cpu.gates import affine, affine_backward, by_rows, sigmoid_, takes  # noqa: F401  (takes: for dispatch)
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
-from nn.cpu.recurrent import affine, affine_backward, by_rows, sigmoid_, takes  # noqa: F401  (takes: for dispatch)
 
 
-def split(a):
+def _split(a):
     """r, z, n: views (N, H) of a (N, 3 * H)."""
     h = a.shape[1] // 3
     return a[:, :h], a[:, h : 2 * h], a[:, 2 * h :]
 
 
-def gates(a, h_prev, m):
+def _gates(a, h_prev, m):
     """The first two of a (N, 3 * H) become r and z in place; fills m = r * h_prev (N, H)."""
     sigmoid_(a[:, : 2 * m.shape[1]])
-    np.multiply(split(a)[0], h_prev, out=m)
+    np.multiply(_split(a)[0], h_prev, out=m)
 
 
-def gates_backward(a, h_prev, dm, dh, da):
+def _gates_backward(a, h_prev, dm, dh, da):
     """dm, that of m = r * h_prev: adds to dh, that of h_prev; fills da_r."""
-    (r, _, _), (da_r, _, _) = split(a), split(da)
+    (r, _, _), (da_r, _, _) = _split(a), _split(da)
     np.multiply(dm, h_prev, out=da_r)
     da_r *= r * (1 - r)  # r = sigmoid(a_r)
     dh += dm * r
 
 
-def new_state(a, h_prev, h):
+def _new_state(a, h_prev, h):
     """The last of a becomes n in place; fills h."""
-    _, z, n = split(a)
+    _, z, n = _split(a)
     np.tanh(n, out=n)
     h[...] = n + z * (h_prev - n)  # z * h_prev + (1 - z) * n
 
 
-def new_state_backward(a, h_prev, dh, da):
+def _new_state_backward(a, h_prev, dh, da):
     """Fills da_z and da_n; dh becomes its part for h_prev, in place."""
-    (_, z, n), (_, da_z, da_n) = split(a), split(da)
+    (_, z, n), (_, da_z, da_n) = _split(a), _split(da)
     da_n[...] = dh * (1 - z) * (1 - n * n)  # h = z * h_prev + (1 - z) * n, n = tanh(.)
     da_z[...] = dh * (h_prev - n) * z * (1 - z)  # z = sigmoid(a_z)
     dh *= z
 
 
-def reset_after_gates(a, product, h_prev, m, h):
+def _reset_after_gates(a, product, h_prev, m, h):
     """All of a become r, z, n in place, product (N, 3 * H) being U h_prev + b_hh; fills m, the last of it, and h."""
     size = h.shape[1]
     m[...] = product[:, 2 * size :]
     a[:, : 2 * size] += product[:, : 2 * size]
     sigmoid_(a[:, : 2 * size])
     a[:, 2 * size :] += a[:, :size] * m  # n = tanh(a_n + r * m)
-    new_state(a, h_prev, h)
+    _new_state(a, h_prev, h)
 
 
-def reset_after_gates_backward(a, h_prev, m, dh, da, dn):
+def _reset_after_gates_backward(a, h_prev, m, dh, da, dn):
     """Fills da, that of product, and dn (N, H), that of a_n; dh becomes its part for h_prev, in place."""
-    new_state_backward(a, h_prev, dh, da)
-    (r, _, _), (da_r, _, da_n) = split(a), split(da)
+    _new_state_backward(a, h_prev, dh, da)
+    (r, _, _), (da_r, _, da_n) = _split(a), _split(da)
     dn[...] = da_n
     da_r[...] = da_n * m  # n = tanh(a_n + r * m)
     da_r *= r * (1 - r)  # r = sigmoid(a_r)
     da_n *= r
 
 
-def step(a, h_prev, w, h, m):
+def _step(a, h_prev, w, h, m):
     """a (N, 3 * H), with W x + b, become r, z, n in place; fills h (N, H). m: None, or to be filled."""
     size = h.shape[1]
     if m is not None:
-        by_rows(reset_after_gates, a, affine(h_prev, w.hh, w.bias_hh), h_prev, m, h)
+        by_rows(_reset_after_gates, a, affine(h_prev, w.hh, w.bias_hh), h_prev, m, h)
         return
     a[:, : 2 * size] += matmul(h_prev, w.hh.value[: 2 * size].T)
-    by_rows(gates, a, h_prev, h)  # h is room for m until it is known
+    by_rows(_gates, a, h_prev, h)  # h is room for m until it is known
     a[:, 2 * size :] += matmul(h, w.hh.value[2 * size :].T)
-    by_rows(new_state, a, h_prev, h)
+    by_rows(_new_state, a, h_prev, h)
 
 
-def step_backward(a, h_prev, w, m, dh, da, dn):
-    """dh becomes that of h_prev, in place; fills da (N, 3 * H), and dn with reset_after: see reset_after_gates."""
+def _step_backward(a, h_prev, w, m, dh, da, dn):
+    """dh becomes that of h_prev, in place; fills da (N, 3 * H), and with reset_after dn (N, H)."""
     size = dh.shape[1]
     if m is not None:
-        by_rows(reset_after_gates_backward, a, h_prev, m, dh, da, dn)
+        by_rows(_reset_after_gates_backward, a, h_prev, m, dh, da, dn)
         dh += matmul(da, w.hh.value)
         return
-    by_rows(new_state_backward, a, h_prev, dh, da)
+    by_rows(_new_state_backward, a, h_prev, dh, da)
     dm = matmul(da[:, 2 * size :], w.hh.value[2 * size :])  # a_n = W_n x + U_n m + b_n
-    by_rows(gates_backward, a, h_prev, dm, dh, da)
+    by_rows(_gates_backward, a, h_prev, dm, dh, da)
     dh += matmul(da[:, : 2 * size], w.hh.value[: 2 * size])  # a_r, a_z = W x + U h_prev + b
 
 
-def input_product(x, w, reset_after):
+def _input_product(x, w, reset_after):
     """(a (P, 3 H) = W x + b; m (P, H) to be filled with reset_after, else None). With reset_after U h has its own b."""
     a = affine(x, w.ih, w.bias_ih, *(() if reset_after else (w.bias_hh,)))
     return a, np.empty((len(a), a.shape[1] // 3), a.dtype) if reset_after else None
 
 
-def weights_backward(a, h_prev, w, x, da, dn):
+def _weights_backward(a, h_prev, w, x, da, dn):
     """dx for da and dn (None without reset_after) of step_backward; adds to the gradients of w."""
     size = h_prev.shape[1]
     if dn is None:
@@ -111,9 +111,9 @@ def weights_backward(a, h_prev, w, x, da, dn):
 
 def gru_step(x, h_prev, w, reset_after):
     """((h,), what the backward needs) of one step."""
-    a, m = input_product(x, w, reset_after)
+    a, m = _input_product(x, w, reset_after)
     h = np.empty(h_prev.shape, a.dtype)
-    step(a, h_prev, w, h, m)
+    _step(a, h_prev, w, h, m)
     return (h,), (x, h_prev, a, m)
 
 
@@ -121,8 +121,8 @@ def gru_step_backward(dh, w, cache, reset_after):
     """(dx, (dh_prev,)) for the gradient of h; adds to the gradients of w."""
     x, h_prev, a, m = cache
     dh, da, dn = dh.copy(), np.empty(a.shape, a.dtype), np.empty(h_prev.shape, a.dtype) if reset_after else None
-    step_backward(a, h_prev, w, m, dh, da, dn)
-    return weights_backward(a, h_prev, w, x, da, dn), (dh,)  # dh is that of h_prev now
+    _step_backward(a, h_prev, w, m, dh, da, dn)
+    return _weights_backward(a, h_prev, w, x, da, dn), (dh,)  # dh is that of h_prev now
 
 
 class SequenceCache(NamedTuple):
@@ -140,10 +140,10 @@ def gru_sequence(x, h0, w, lengths, reverse, reset_after):
     """(y, (h_n,), what the backward needs) of one layer and one direction."""
     packing = Packing(x.shape, lengths, reverse)
     x, h0 = packing.pack(x, h0)
-    a, m = input_product(x, w, reset_after)  # for all steps at once
+    a, m = _input_product(x, w, reset_after)  # for all steps at once
     h, y = h0.copy(), np.empty((len(x), h0.shape[1]), a.dtype)
     for now, n in packing.steps:
-        step(a[now], h[:n], w, y[now], m[now] if reset_after else None)
+        _step(a[now], h[:n], w, y[now], m[now] if reset_after else None)
         h[:n] = y[now]
     return *packing.unpack(y, h), SequenceCache(packing, x, h0, a, m, y)
 
@@ -156,5 +156,5 @@ def gru_sequence_backward(dy, dh_n, w, cache, reset_after):
     for now, n in reversed(packing.steps):
         dh[:n] += dy[now]  # h goes to the output and to the next step
         m_now, dn_now = (m[now], dn[now]) if reset_after else (None, None)
-        step_backward(a[now], h_prev[now], w, m_now, dh[:n], da[now], dn_now)
-    return packing.unpack(weights_backward(a, h_prev, w, x, da, dn), dh)
+        _step_backward(a[now], h_prev[now], w, m_now, dh[:n], da[now], dn_now)
+    return packing.unpack(_weights_backward(a, h_prev, w, x, da, dn), dh)

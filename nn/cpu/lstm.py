@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import add_product
+from nn.cpu.gates import affine, affine_backward, by_rows, sigmoid_, takes  # noqa: F401  (takes: for dispatch)
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
-from nn.cpu.recurrent import affine, affine_backward, by_rows, sigmoid_, takes  # noqa: F401  (takes: for dispatch)
 
 
-def gates_forward(a, c_prev, c, h):
+def _gates_forward(a, c_prev, c, h):
     """a (N, 4 * H), gates before their non-linearity, become the gates i, f, o, g in place; fills c and h (N, H)."""
     i, f, o, g = a.reshape(len(a), 4, -1).swapaxes(0, 1)  # views: (N, 4 H) as (4, N, H)
     sigmoid_(a[:, : 3 * i.shape[1]])  # i, f, o
@@ -21,7 +21,7 @@ def gates_forward(a, c_prev, c, h):
     h *= o  # h = o * tanh(c)
 
 
-def gates_backward(a, c_prev, c, dh, dc, da):
+def _gates_backward(a, c_prev, c, dh, dc, da):
     """a holds the gates. dc, that of c through later steps, becomes that of c_prev, in place; fills da (N, 4 * H)."""
     (i, f, o, g), (di, df, do, dg) = (b.reshape(len(a), 4, -1).swapaxes(0, 1) for b in (a, da))  # (4, N, H)
     tanh_c = np.tanh(c)
@@ -41,7 +41,7 @@ def lstm_step(x, h_prev, c_prev, w):
     a = affine(x, w.ih, w.bias_ih, w.bias_hh)
     a += matmul(h_prev, w.hh.value.T)
     h, c = np.empty(h_prev.shape, a.dtype), np.empty(h_prev.shape, a.dtype)
-    by_rows(gates_forward, a, c_prev, c, h)
+    by_rows(_gates_forward, a, c_prev, c, h)
     return (h, c), (x, h_prev, c_prev, a, c)
 
 
@@ -49,7 +49,7 @@ def lstm_step_backward(dh, dc, w, cache):
     """(dx, (dh_prev, dc_prev)) for the gradients of h and c; adds to the gradients of w."""
     x, h_prev, c_prev, a, c = cache
     dc, da = dc.copy(), np.empty(a.shape, a.dtype)
-    by_rows(gates_backward, a, c_prev, c, dh, dc, da)  # dc is dc_prev now
+    by_rows(_gates_backward, a, c_prev, c, dh, dc, da)  # dc is dc_prev now
     w.hh.grad += matmul(da.T, h_prev)  # a = W x + U h_prev + b
     return affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh), (matmul(da, w.hh.value), dc)
 
@@ -75,7 +75,7 @@ def lstm_sequence(x, h0, c0, w, lengths, reverse):
     y, cells = np.empty((len(x), h.shape[1]), a.dtype), np.empty((len(x), h.shape[1]), a.dtype)
     for now, n in packing.steps:
         a[now] += matmul(h[:n], w.hh.value.T)
-        by_rows(gates_forward, a[now], c[:n], cells[now], y[now])
+        by_rows(_gates_forward, a[now], c[:n], cells[now], y[now])
         h[:n], c[:n] = y[now], cells[now]
     return *packing.unpack(y, h, c), SequenceCache(packing, x, h0, c0, a, cells, y)
 
@@ -87,7 +87,7 @@ def lstm_sequence_backward(dy, dh_n, dc_n, w, cache):
     c_prev, da = packing.previous(cells, c0), np.empty(a.shape, a.dtype)
     for now, n in reversed(packing.steps):
         dh[:n] += dy[now]  # h goes to the output and to the next step
-        by_rows(gates_backward, a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
+        by_rows(_gates_backward, a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
         dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
     add_product(w.hh.grad, da.T, packing.previous(y, h0))
     return packing.unpack(affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh), dh, dc)

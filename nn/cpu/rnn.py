@@ -5,28 +5,28 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import add_product
+from nn.cpu.gates import affine, affine_backward, by_rows, takes  # noqa: F401  (takes: for dispatch)
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
-from nn.cpu.recurrent import affine, affine_backward, by_rows, takes  # noqa: F401  (takes: for dispatch)
 from nn.layers.rnn import rnn_step, rnn_step_backward  # noqa: F401  (a single step is as fast in the textbook)
 
 
-def tanh_backward(h, dh, da):
+def _tanh_backward(h, dh, da):
     """Fills da for h = tanh(a)."""
     np.multiply(dh, 1 - h * h, out=da)
 
 
-def relu_backward(h, dh, da):
+def _relu_backward(h, dh, da):
     """Fills da for h = max(a, 0)."""
     np.multiply(dh, h > 0, out=da)
 
 
-def relu_(a):
+def _relu_(a):
     """max(a, 0) in place."""
     np.maximum(a, 0, out=a)
 
 
-def tanh_(a):
+def _tanh_(a):
     """tanh(a) in place."""
     np.tanh(a, out=a)
 
@@ -45,7 +45,7 @@ def rnn_sequence(x, h0, w, lengths, reverse, nonlinearity):
     packing = Packing(x.shape, lengths, reverse)
     x, h0 = packing.pack(x, h0)
     y = affine(x, w.ih, w.bias_ih, w.bias_hh)  # (P, H), for all steps at once; a step makes its y of it
-    h, squash_ = h0.copy(), tanh_ if nonlinearity == "tanh" else relu_
+    h, squash_ = h0.copy(), _tanh_ if nonlinearity == "tanh" else _relu_
     for now, n in packing.steps:
         y[now] += matmul(h[:n], w.hh.value.T)
         by_rows(squash_, y[now])
@@ -57,7 +57,7 @@ def rnn_sequence_backward(dy, dh_n, w, cache, nonlinearity):
     """(dx, (dh0,)) for the gradients of y and h_n; adds to the gradients of w."""
     packing, x, h0, y = cache
     dy, dh = packing.pack(dy, dh_n)
-    da, squash_backward = np.empty(y.shape, y.dtype), tanh_backward if nonlinearity == "tanh" else relu_backward
+    da, squash_backward = np.empty(y.shape, y.dtype), _tanh_backward if nonlinearity == "tanh" else _relu_backward
     for now, n in reversed(packing.steps):
         dh[:n] += dy[now]  # h goes to the output and to the next step
         by_rows(squash_backward, y[now], dh[:n], da[now])

@@ -1,14 +1,14 @@
-"""The GRU by the kernels of nn/gpu/gru.cu. See nn.layers.gru for the equations, nn.gpu.recurrent for the padding."""
+"""The GRU by the kernels of nn/gpu/gru.cu. See nn.layers.gru for the equations, nn.gpu.padding for the padding."""
 
 from typing import Any, NamedTuple
 
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch
 from nn.gpu.kernels import use_kernels as takes  # noqa: F401  (for dispatch)
-from nn.gpu.recurrent import affine, affine_backward, clear_padding, flat, in_order, previous
+from nn.gpu.padding import affine, affine_backward, clear_padding, flat, in_order, previous
 
 
-def step(a, h_prev, w, h, m, state=None, lengths=None, t=0):
+def _step(a, h_prev, w, h, m, state=None, lengths=None, t=0):
     """a (N, 3 * H), with W x + b, become r, z, n in place; fills h and the state of a sequence, which may be h_prev.
 
     m: None, or to be filled with U_n h_prev + b_n: reset_after.
@@ -24,7 +24,7 @@ def step(a, h_prev, w, h, m, state=None, lengths=None, t=0):
     launch("gru", "gru_new_state", size, a.dtype, a, reset @ u_new.T, h_prev, h, state, size, hidden)
 
 
-def step_backward(a, h_prev, w, m, dy, product, dh, da, dn):
+def _step_backward(a, h_prev, w, m, dy, product, dh, da, dn):
     """The product with U that dh, that of h_prev then, still lacks, for h's gradient dh + product + dy.
 
     Fills da and dn (N, H): with reset_after those of U h_prev + b (N, 3 * H) and of W_n x + b, else those of a_r and
@@ -42,14 +42,14 @@ def step_backward(a, h_prev, w, m, dy, product, dh, da, dn):
     return da @ u_gates  # a_r, a_z = W x + U h_prev + b
 
 
-def input_product(x, w, reset_after):
+def _input_product(x, w, reset_after):
     """(a (P, 3 H) = W x + b; m (P, H) to be filled with reset_after, else None). With reset_after U h has its own b."""
     a = affine(x, w.ih, w.bias_ih, *(() if reset_after else (w.bias_hh,)))
     return a, array_module(a).empty((len(a), a.shape[1] // 3), a.dtype) if reset_after else None
 
 
-def weights_backward(a, h_prev, w, x, da, dn, reset_after):
-    """dx for da and dn of step_backward, all with rows; adds to the gradients of w."""
+def _weights_backward(a, h_prev, w, x, da, dn, reset_after):
+    """dx for da and dn of _step_backward, all with rows; adds to the gradients of w."""
     xp, size = array_module(a), h_prev.shape[1]
     if not reset_after:
         w.hh.grad[: 2 * size] += da.T @ h_prev  # a_r, a_z = W x + U h_prev + b
@@ -64,8 +64,8 @@ def weights_backward(a, h_prev, w, x, da, dn, reset_after):
 def gru_step(x, h_prev, w, reset_after):
     """((h,), what the backward needs) of one step."""
     xp, h_prev = array_module(x), array_module(x).ascontiguousarray(h_prev)
-    (a, m), h = input_product(x, w, reset_after), xp.empty(h_prev.shape, x.dtype)
-    step(a, h_prev, w, h, m)
+    (a, m), h = _input_product(x, w, reset_after), xp.empty(h_prev.shape, x.dtype)
+    _step(a, h_prev, w, h, m)
     return (h,), (x, h_prev, a, m)
 
 
@@ -74,8 +74,8 @@ def gru_step_backward(dh, w, cache, reset_after):
     x, h_prev, a, m = cache
     xp, (n, size) = array_module(x), h_prev.shape
     dh, da, dn = dh.copy(), xp.empty((n, (3 if reset_after else 2) * size), a.dtype), xp.empty((n, size), a.dtype)
-    dh += step_backward(a, h_prev, w, m, None, None, dh, da, dn)
-    return weights_backward(a, h_prev, w, x, da, dn, reset_after), (dh,)
+    dh += _step_backward(a, h_prev, w, m, None, None, dh, da, dn)
+    return _weights_backward(a, h_prev, w, x, da, dn, reset_after), (dh,)
 
 
 class SequenceCache(NamedTuple):
@@ -93,11 +93,11 @@ class SequenceCache(NamedTuple):
 def gru_sequence(x, h0, w, lengths, reverse, reset_after):
     """(y, (h_n,), what the backward needs) of one layer and one direction."""
     x, (steps, n, _), h = clear_padding(x, lengths), x.shape, h0.copy()
-    a, m = input_product(flat(x), w, reset_after)  # for all steps at once
+    a, m = _input_product(flat(x), w, reset_after)  # for all steps at once
     y = array_module(a).empty((steps, *h.shape), a.dtype)
     for t in in_order(steps, reverse):
         now = slice(t * n, (t + 1) * n)
-        step(a[now], h, w, y[t], m[now] if reset_after else None, h, lengths, t)
+        _step(a[now], h, w, y[t], m[now] if reset_after else None, h, lengths, t)
     return clear_padding(y, lengths), (h,), SequenceCache(x, h0, a, m, y, lengths, reverse)
 
 
@@ -110,7 +110,7 @@ def gru_sequence_backward(dy, dh_n, w, cache, reset_after):
     for t in reversed(in_order(steps, reverse)):
         now = slice(t * n, (t + 1) * n)
         m_now = m[now] if reset_after else None
-        product = step_backward(a[now], h_prev[now], w, m_now, dy[t], product, dh, da[now], dn[now])
+        product = _step_backward(a[now], h_prev[now], w, m_now, dy[t], product, dh, da[now], dn[now])
     if product is not None:
         dh += product
-    return weights_backward(a, h_prev, w, flat(x), da, dn, reset_after).reshape(x.shape), (dh,)
+    return _weights_backward(a, h_prev, w, flat(x), da, dn, reset_after).reshape(x.shape), (dh,)

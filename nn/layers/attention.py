@@ -106,14 +106,12 @@ class AdditiveAttention(Layer):
         positive(self, query_size=query_size, key_size=key_size, hidden_size=hidden_size)
         self.query_size, self.key_size, self.hidden_size = query_size, key_size, hidden_size
         rng = rng or np.random.default_rng(0)
-
-        def uniform(*shape):
-            limit = 1 / math.sqrt(shape[-1])
-            return Parameter(rng.uniform(-limit, limit, shape).astype(np.float32))
-
-        self.weight_query, self.weight_key = uniform(hidden_size, query_size), uniform(hidden_size, key_size)
+        self.weight_query, self.weight_key = (
+            _uniform(rng, hidden_size, query_size),
+            _uniform(rng, hidden_size, key_size),
+        )
         self.bias = Parameter(np.zeros(hidden_size, np.float32)) if bias else None
-        self.weight_score = uniform(hidden_size)
+        self.weight_score = _uniform(rng, hidden_size)
 
     def project(self, keys):
         """W_k key_l for all keys, (N, L, A), and the cache for project_backward."""
@@ -167,3 +165,9 @@ class AdditiveAttention(Layer):
         check_shape(self, **{name: (d, shape) for name, d, shape in named if d is not None})
         zeros = array_module(keys).zeros
         return [zeros(shape, keys.dtype) if d is None else d for d, shape in zip(dy, wanted)]
+
+
+def _uniform(rng, *shape):
+    """A Parameter, uniform in (-1 / sqrt(fan_in), 1 / sqrt(fan_in))."""
+    limit = 1 / math.sqrt(shape[-1])
+    return Parameter(rng.uniform(-limit, limit, shape).astype(np.float32))

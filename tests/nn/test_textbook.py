@@ -37,8 +37,6 @@ Softmax LogSoftmax layers/softmax
 Dropout Dropout2d DropPath layers/dropout
 SqueezeExcitation layers/squeeze_excitation
 Embedding layers/embedding
-RNNCell LSTMCell GRUCell RNN LSTM GRU nn.gpu.recurrent layers/recurrent layers/rnn layers/lstm layers/gru
-AdditiveAttention layers/attention
 losses/hinge
 Sequential Concat
 """.split()

@@ -1,4 +1,4 @@
-"""RNN, LSTM, GRU over sequences: against loops over single numbers, padded against alone, chunks against the whole."""
+"""RNN, LSTM, GRU over sequences: against loops over single elements, padded against alone, chunks against the whole."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from nn.cpu import packing
 from nn.layers.gru import GRU, GRUCell
 from nn.layers.lstm import LSTM, LSTMCell
 from nn.layers.rnn import RNN, RNNCell
@@ -37,7 +36,7 @@ def sigmoid(a):
 
 
 def naive_step(layer, suffix, x, states):
-    """New states of one sequence for one step, one number at a time. x and the states are lists of numbers."""
+    """New states of one sequence for one step, one element at a time. x and the states are lists of floats."""
     h = states[0]
     size = len(h)
     w, u = (getattr(layer, f"weight_{kind}{suffix}").value.tolist() for kind in ("ih", "hh"))
@@ -80,13 +79,13 @@ def naive(layer, x, initial, lengths):
         for depth in range(layer.num_layers):
             outputs = [[None] * len(rows) for _ in range(directions)]
             for d in range(directions):
-                place = depth * directions + d
-                states = [s[place, k].tolist() for s in initial]
+                i = depth * directions + d
+                states = [s[i, k].tolist() for s in initial]
                 for t in range(len(rows))[:: -1 if d else 1]:
                     states = naive_step(layer, f"_l{depth}{'_reverse' if d else ''}", rows[t], states)
                     outputs[d][t] = states[0]
                 for s, state in zip(final, states):
-                    s[place, k] = state
+                    s[i, k] = state
             rows = [[v for out in outputs for v in out[t]] for t in range(len(rows))]
         if rows:
             y[: len(rows), k] = rows
@@ -100,7 +99,7 @@ def states_of(layer, n, rng, scale=1.0):
 
 @pytest.mark.parametrize("seed", range(12))
 @each_layer
-def test_equals_loops_over_single_numbers(layer, options, seed):
+def test_equals_loops_over_single_elements(layer, options, seed):
     rng = np.random.default_rng([71, seed])
     t, n, d, h, deep = (int(v) for v in rng.integers(1, 5, 5))
     both, bias = (bool(v) for v in rng.integers(0, 2, 2))
@@ -284,7 +283,11 @@ def test_dropout_is_between_the_layers_only(layer, options):
     mask = cache.layers[1].mask
     assert set(np.unique(mask)) == {0.0, 2.0} and 0.4 < (mask > 0).mean() < 0.6
     assert not np.array_equal(dropped, deep.forward(x)[0][0]) and (dropped != 0).mean() > 0.4
-    np.testing.assert_array_equal(cache.layers[1].x, cache.layers[0].y * mask)
+    lower, upper = (make(layer, size, 50, **options) for size in (2, 50))
+    for k, one in enumerate((lower, upper)):
+        for name, parameter in one.parameters().items():
+            parameter.value = getattr(deep, name.replace("_l0", f"_l{k}")).value
+    np.testing.assert_array_equal(upper(lower(x)[0] * mask)[0], dropped)
     alone = make(layer, 2, 5, num_layers=1, dropout=0.5, **options)
     assert np.array_equal(alone.forward(x)[0][0], alone(x)[0])
 
@@ -328,8 +331,8 @@ def test_empty(layer, options):
 
 
 @each_layer
-def test_large_float32_in_many_pieces_and_threads(layer, options):
-    """The pieces that threads share, on sizes above their thresholds, against float64; two threads at once."""
+def test_large_float32_in_many_chunks_and_threads(layer, options):
+    """The chunks that threads share, on sizes above their thresholds, against float64; two threads at once."""
     rng = np.random.default_rng(82)
     made = layer(40, 130, bidirectional=True, **options)
     x, dy = rng.normal(size=(3, 150, 40)).astype(np.float32), rng.normal(size=(3, 150, 260)).astype(np.float32)
@@ -356,21 +359,6 @@ def test_large_inputs_saturate_without_warnings():
             (y, *final), cache = made.forward(np.array([[[1e6, -1e6]], [[-1e30, 1e30]]], np.float32))
             gradients = made.backward((np.ones_like(y), *(None for _ in final)), cache)
             assert np.isfinite(y).all() and np.isfinite(gradients[0]).all()
-
-
-def test_packing():
-    """Lengths 1, 3, 0, 2: sorted 1, 3, 0, 2 by number; step 0 has three rows, step 1 two, step 2 one."""
-    x = np.arange(12.0).reshape(3, 4, 1)
-    packed = packing.Packing("RNN", x.shape, [1, 3, 0, 2], np)
-    assert packed.steps == [(0, 3), (3, 2), (5, 1)] and packed.order.tolist() == [1, 3, 0, 2]
-    assert packed.pack(x).ravel().tolist() == [1, 3, 0, 5, 7, 9]
-    assert packed.unpack(packed.pack(x))[..., 0].tolist() == [[0, 1, 0, 3], [0, 5, 0, 7], [0, 9, 0, 0]]
-    states = np.arange(8.0).reshape(2, 4, 1)
-    assert np.array_equal(packed.unsort(packed.sort(states)), states)
-    before = packing.previous(packed.pack(x), np.array([[-1.0], [-2], [-3], [-4]]), packed.steps)
-    assert before.ravel().tolist() == [-1, -2, -3, 1, 3, 5]
-    before = packing.previous(packed.pack(x), np.array([[-1.0], [-2], [-3], [-4]]), packed.steps[::-1])
-    assert before.ravel().tolist() == [5, 7, -3, 9, -2, -1]
 
 
 X = np.zeros((3, 2, 4), np.float32)
@@ -407,6 +395,9 @@ def test_bad_input(layer):
         ((None, *none), rf"backward wants \({wanted}\), not all of them None, got a tuple of {len(none) + 1}"),
         ((y[1:], *none), r"dy must have shape \(3, 2, 10\), got \(2, 2, 10\)"),
         ((y, state[:1], *none[1:]), r"dh_n must have shape \(4, 2, 5\), got \(1, 2, 5\)"),
+        ((None, state[0], *none[1:]), r"dh_n must have shape \(4, 2, 5\), got \(2, 5\)"),
+        ((y, *none[1:], final[-1][:, 1:]), rf"d{made.states[-1]}_n must have shape \(4, 2, 5\), got \(4, 1, 5\)"),
+        ((y, *none[1:], X), rf"d{made.states[-1]}_n must have shape \(4, 2, 5\), got \(3, 2, 4\)"),
     ]:
         with pytest.raises(ValueError, match=f"^{name}: {message}"):
             made.backward(dy, cache)
@@ -423,9 +414,16 @@ def test_bad_input_of_a_cell(cell):
     with pytest.raises(TypeError, match=f"^{name}: x must be an array of floats, got int64"):
         made.forward(x.astype(int))
     _, cache = made.forward(x, h)
-    bad = (x, None) if cell is LSTMCell else x
-    with pytest.raises(ValueError, match=rf"^{name}: dh must have shape \(2, 5\), got \(2, 4\)"):
-        made.backward(bad, cache)
+    for wrong in (x, h[:1], h[0]):
+        got = ", ".join(map(str, wrong.shape)) + ("," if wrong.ndim == 1 else "")
+        for i, state in enumerate(made.states):
+            dy = tuple(wrong if k == i else h for k in range(len(made.states)))
+            with pytest.raises(ValueError, match=rf"^{name}: d{state} must have shape \(2, 5\), got \({got}\)"):
+                made.backward(dy if len(dy) > 1 else wrong, cache)
+            dy = tuple(wrong if k == i else None for k in range(len(made.states)))
+            with pytest.raises(ValueError, match=rf"^{name}: d{state} must have shape \(2, 5\), got \({got}\)"):
+                made.backward(dy if len(dy) > 1 else wrong, cache)
+    assert not any(p.grad.any() for p in made.parameters().values())  # nothing is added before the check
     with pytest.raises(ValueError, match=rf"^{name}: backward wants \(dh"):
         made.backward(h if cell is LSTMCell else None, cache)
 

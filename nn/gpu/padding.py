@@ -17,7 +17,7 @@ def clear_padding(x, lengths):
     if lengths is None:
         return x
     y = array_module(x).empty(x.shape, x.dtype)
-    launch("packing", "clear_padding", x.size, x.dtype, x, lengths, y, x.size, *x.shape)
+    launch("padding", "clear_padding", x.size, x.dtype, x, lengths, y, x.size, *x.shape)
     return y
 
 
