@@ -15,12 +15,12 @@ STATES = {RNN: 1, RNNCell: 1, GRU: 1, GRUCell: 1, LSTM: 2, LSTMCell: 2}
 
 
 def normal(*shape):
-    """Standard normal numbers of a shape."""
+    """An array of standard normal values."""
     return RNG.standard_normal(shape)
 
 
 def cell(layer, n, d, h, given=True, other=3, **options):
-    """A cell on x (n, d); given: whether the states are, one bool or one a state."""
+    """A cell on x (n, d); given: whether the states are given, one bool or one for each state."""
     given = [given] * STATES[layer] if isinstance(given, bool) else given
 
     def inputs(n):
@@ -53,7 +53,7 @@ def cells(layer, **options):
         "no state given": cell(layer, 2, 3, 4, given=False, **options),
         "no bias": cell(layer, 4, 2, 3, bias=False, **options),
         "batch of 1": cell(layer, 1, 4, 3, **options),
-        "one number in, one out": cell(layer, 4, 1, 1, **options),
+        "one element in, one out": cell(layer, 4, 1, 1, **options),
     }
 
 
@@ -83,14 +83,14 @@ def sequences(layer, **options):
 
 
 def embedding(shape, other, v, d, padding_idx=None):
-    """Numbers without padding_idx: its row is what a padded place gives, but by definition has no gradient."""
+    """Indices without padding_idx: its row is the output for padding, but has no gradient by definition."""
     used = [i for i in range(v) if padding_idx is None or i != padding_idx % v]
     inputs = (RNG.choice(used, shape),), (RNG.choice(used, other),)
     return LayerCase(lambda: Embedding(v, d, padding_idx), *inputs)
 
 
 def attention(n, length, q, k, a, masked=False, projected=False, other=(3, 5), **options):
-    """Queries (n, q), keys (n, length, k), A = a; `other` is the second input's N and L."""
+    """Queries (n, q), keys (n, length, k), A = a; `other`: N and L of the second input."""
 
     def inputs(n, length):
         mask = RNG.random((n, length)) < 0.6 if masked else None
@@ -111,7 +111,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "text": embedding((4, 3), (2, 5), 7, 2),
         "padding_idx": embedding((6, 5), (4, 2), 3, 4, padding_idx=1),
         "padding_idx from the end": embedding((6, 5), (4, 2), 3, 4, padding_idx=-3),
-        "numbers": embedding((8,), (3,), 5, 2),
+        "one axis": embedding((8,), (3,), 5, 2),
         "three axes": embedding((2, 4, 3), (3, 1, 2), 6, 1),
         "batch of 1": embedding((1, 5), (2, 3), 4, 3),
     },

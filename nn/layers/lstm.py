@@ -127,9 +127,9 @@ class LSTM(_Stack):
     None are zeros, and have no gradient. Of dy, dh_n and dc_n those that are None are zeros. Handing the final state on
     as the next chunk's initial state, and None as its gradient, is truncated backpropagation through time.
 
-    lengths (N,), whole numbers in 0 .. T: sequence n ends after lengths[n] steps. What x holds further on is not
-    looked at, y is 0 there, the final states are those after its own last step, and the backward direction begins at
-    its own last step: as PyTorch's packed sequences, in any order. Time first always: there is no batch_first.
+    lengths (N,), whole numbers in 0 .. T, in any order: sequence n ends after lengths[n] steps. The rest of x is not
+    read, y is 0 there, the final states are those after the last step of the sequence, and the backward direction
+    begins at that step: as PyTorch's packed sequences. Time always comes first: there is no batch_first.
 
     Raises ValueError for arrays of other shapes or lengths outside 0 .. T, TypeError for lengths that are not integers.
 
@@ -174,11 +174,11 @@ def set_forget_bias(layer, suffix, forget_bias):
 
 
 def swap_lstm_gates(state: dict[str, np.ndarray], prefix: str = "") -> dict[str, np.ndarray]:
-    """A state dict with the LSTM gates in PyTorch's order i, f, g, o made into one with ours, i, f, o, g, or back.
+    """A state dict whose LSTM gates have PyTorch's order i, f, g, o, converted to ours, i, f, o, g, or back.
 
-    Both ways are the same: the last two of the four blocks of rows change places. Converted (copied) are the weight_ih,
-    weight_hh, bias_ih and bias_hh arrays, with any ending, of the LSTM or LSTMCell whose name in the model is `prefix`;
-    all else stands as it was. A GRU or RNN has the same names and must not be converted: so name each LSTM.
+    Both ways are the same: the last two of the four blocks of rows are exchanged. The arrays weight_ih, weight_hh,
+    bias_ih and bias_hh, with any ending, of the LSTM or LSTMCell whose name in the model is `prefix` are copied and
+    converted; all others stay as they are. A GRU or RNN has the same names and must not be converted: name each LSTM.
 
         lstm.load_state_dict(swap_lstm_gates(torch_lstm_state))
         model.load_state_dict(swap_lstm_gates(torch_model_state, "decoder.lstm"))

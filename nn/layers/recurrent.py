@@ -99,7 +99,8 @@ class _Cell(_Recurrent):
         check_shape(self, x=(x, ("N", self.input_size)))
         wanted = len(x), self.hidden_size
         check_shape(self, **{s: (h, wanted) for s, h in zip(self.states, states) if h is not None})
-        dtype, xp = np.result_type(x.dtype, self.weight_ih.value.dtype), array_module(x)
+        given, xp = [h.dtype for h in states if h is not None], array_module(x)
+        dtype = np.result_type(x.dtype, self.weight_ih.value.dtype, *given)
         return [xp.zeros(wanted, dtype) if h is None else h.astype(dtype, copy=False) for h in states]
 
     def _check_gradients(self, dys, state):
