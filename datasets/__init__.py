@@ -8,19 +8,29 @@ A data set has len() and [index], which gives a sample: a dict with, as the task
     labels        (K,) int64, 1 for the first class; 0 is the background
     kinds         (K,) str: the names of the labels; colours (K,) str
     difficult     (K,) bool: not counted in evaluation
+    crowd         (K,) bool: a region of many objects, ignored in COCO's evaluation
+    area          (K,) float64, pixels of the object, by which COCO's evaluation tells small from large
     masks         (K, H, W) bool
     keypoints     (K, J, 3) float32, x, y, v in pixels; v is 0 for absent, 1 for hidden, 2 for visible
     segmentation  (H, W) int64; -1 is not counted
-    instances     (H, W) int64, a number for each object; 0 is the background, -1 unknown
+    instances     (H, W) int64, the same value in all pixels of an object; 0 is the background, -1 unknown
     caption       list of str
-    label         int, of the whole image: a place in the data set's classes (of Shapes 1 for the first, like labels)
+    label         int, of the whole image: an index into the data set's classes (of Shapes 1 for the first, like labels)
 
 A transform is a function (sample, rng) -> sample; `Loader` makes batches. A damaged file is a ValueError with its path.
+What looks wrong in a data set, but can be read, is counted in its `problems`, lines to be printed before training; its
+`counts` say how often each class occurs.
+
+Text files are read in text.py, folders and near matches of missing files in files.py, pictures in pictures.py, lines of
+lists in lists.py: all readers share their rules.
 """
 
 from .camvid import CAMVID_CLASSES, CamVid
 from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
 from .cifar import CIFAR10Lossless
+from .class_folders import ClassFolders
+from .coco import COCODetection, open_coco
+from .coco_file import read_coco
 from .elastic import elastic_deformation
 from .label_maps import LabelMap, read_label_map
 from .labelled_images import LabelledImages, LabelledObjects
@@ -30,6 +40,9 @@ from .mnist_cluttered import TranslatedMNIST
 from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
 from .pictures import image_size, read_image
+from .rle import decode as decode_rle
+from .rle import encode as encode_rle
+from .rle import polygon_mask
 from .segmentation_folders import LabelledFolders, Nuclei, Pets, VOCSegmentation
 from .shapes import Shapes, mask_boxes
 from .shapes_questions import ShapesQuestions
@@ -47,6 +60,7 @@ from .transforms import (
     vertical_flip,
 )
 from .voc import VOC_CLASSES, VOCDetection, find_classes, read_annotation
+from .yolo import YOLODetection
 
 __all__ = [
     "CAMVID_CLASSES",
@@ -54,8 +68,10 @@ __all__ = [
     "VOC_CLASSES",
     "CIFAR10Lossless",
     "COCOCaptions",
+    "COCODetection",
     "CamVid",
     "CaptionedImages",
+    "ClassFolders",
     "Dates",
     "Flickr8kCaptions",
     "LabelMap",
@@ -72,18 +88,24 @@ __all__ = [
     "TranslatedMNIST",
     "VOCDetection",
     "VOCSegmentation",
+    "YOLODetection",
     "colour_jitter",
     "compose",
+    "decode_rle",
     "detection_batch",
     "drop_difficult",
     "elastic_deformation",
+    "encode_rle",
     "find_classes",
     "horizontal_flip",
     "image_size",
     "mask_boxes",
+    "open_coco",
+    "polygon_mask",
     "random_crop",
     "random_scale",
     "read_annotation",
+    "read_coco",
     "read_image",
     "read_label_map",
     "read_label_picture",

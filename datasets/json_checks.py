@@ -1,9 +1,10 @@
 """Checks of what a JSON file holds."""
 
+import math
 from os import PathLike
 
 
-def entries(path: str | PathLike, value: object, name: str, **fields: type | tuple[type, ...]) -> list[dict]:
+def entries(path: str | PathLike, value: object, name: str, /, **fields: type | tuple[type, ...]) -> list[dict]:
     """`value` if it is a list of objects, each with all the fields in the given types.
 
     Raises ValueError naming the file, the first wrong entry and its field: id=int takes no text, no 1.0 and no true.
@@ -24,3 +25,12 @@ def kind(value: object) -> str:
     """What a JSON value is, in words."""
     kinds = {dict: "object", list: "list", str: "text", int: "whole number", float: "number", bool: "true or false"}
     return kinds.get(type(value), "nothing")
+
+
+def finite(values: object, count: int | None = None) -> list[float] | None:
+    """The values as floats if they are a list of finite numbers, `count` of them if given; else None."""
+    if not isinstance(values, (list, tuple)) or (count is not None and len(values) != count):
+        return None
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+        return None
+    return [float(value) for value in values]

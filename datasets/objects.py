@@ -1,6 +1,5 @@
 """Photographs with objects: what all readers of boxes share, and the check of all annotations at once."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -220,12 +219,3 @@ def alike(classes: Sequence[str], counts: dict | None = None) -> list[str]:
             lines.append(f"the classes {first} and {second} are written almost alike; are they one?")
         seen.setdefault(key, name)
     return lines
-
-
-def finite(values: object, count: int | None = None) -> list[float] | None:
-    """The values as floats if they are a list of finite numbers, `count` of them if given; else None."""
-    if not isinstance(values, (list, tuple)) or (count is not None and len(values) != count):
-        return None
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        return None
-    return [float(value) for value in values]

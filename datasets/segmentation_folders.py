@@ -11,10 +11,10 @@ from .label_maps import LabelMap, numbered, read_label_map
 from .labelled_images import LabelledImages, LabelledObjects, pair_up
 from .lists import Line, read_list
 from .palette import IGNORE
+from .splits import every_fifth
 from .text import read_text
 from .voc import VOC_CLASSES
 
-EVERY = 5  # without lists, every so-many-th photograph is for validation
 LISTS = ("train.txt", "val.txt", "test.txt")
 
 
@@ -39,7 +39,7 @@ class LabelledFolders(LabelledImages):
         if any((root / name).is_file() for name in (f"{split}.txt", *LISTS)):
             pairs = pair_up(images, labels, read_list(root / f"{split}.txt", root))
         else:
-            pairs = _every_fifth(pair_up(images, labels), split)
+            pairs = every_fifth(pair_up(images, labels), split)
             note = [f"{root}: has no train.txt and val.txt; {len(pairs)} photographs, chosen by name, are {split}"]
         super().__init__(pairs, label_map)
         self.problems = note + self.problems
@@ -117,13 +117,6 @@ def _folder(root: Path, name: str) -> Path:
     return root / name
 
 
-def _every_fifth(items, split):
-    """Of items in order: "val" has the last of every five, "train" the others."""
-    if split not in ("train", "val"):
-        raise ValueError(f"there is no list of the split {split!r}; without lists there are train and val")
-    return [item for i, item in enumerate(items) if (i % EVERY == EVERY - 1) == (split == "val")]
-
-
 def _lines_of_split(path: Path, split: str) -> list[Line]:
     """(path, name) of a split in the index: those of its column `split`; trainval: all but test's.
 
@@ -134,7 +127,7 @@ def _lines_of_split(path: Path, split: str) -> list[Line]:
     if split == "trainval":
         names = trainval
     elif split in ("train", "val") and "val" not in splits.values():
-        names = _every_fifth(sorted(trainval), split)
+        names = every_fifth(sorted(trainval), split)
     else:
         names = [name for name in splits if splits[name] == split]
     if not names:

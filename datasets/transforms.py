@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-PER_OBJECT = ("boxes", "labels", "kinds", "colours", "difficult", "masks", "keypoints")  # (K, ...)
+PER_OBJECT = ("boxes", "labels", "kinds", "colours", "difficult", "crowd", "area", "masks", "keypoints")  # (K, ...)
 PIXEL_LABELS = {"masks", "segmentation", "instances"}  # last two axes: (H, W)
 TEXTS = {"caption", "questions"}  # lists of str, which may say where things are
 UNKNOWN = -1  # label of pixels that no image covers: not counted
@@ -206,8 +206,10 @@ def _window(sample: dict, x0: int, y0: int, h: int, w: int, min_area_left: float
         return new
     whole = new["boxes"]
     new["boxes"] = np.clip(whole, 0, np.array([w, h, w, h], dtype=whole.dtype))
-    left = _area(new["boxes"])
-    return _keep(new, (left > 0) & (left >= min_area_left * _area(whole)))
+    left, area = _area(new["boxes"]), _area(whole)
+    if "area" in new:  # of an object what share of its box is left
+        new["area"] = new["area"] * (left / np.where(area > 0, area, 1))
+    return _keep(new, (left > 0) & (left >= min_area_left * area))
 
 
 def _move(sample: dict, scale: Sequence[float], shift: Sequence[float]) -> dict:
@@ -217,6 +219,8 @@ def _move(sample: dict, scale: Sequence[float], shift: Sequence[float]) -> dict:
         boxes = sample["boxes"]
         corners = boxes.reshape(-1, 2, 2) * np.array(scale, dtype=boxes.dtype) + np.array(shift, dtype=boxes.dtype)
         new["boxes"] = np.sort(corners, axis=1).reshape(-1, 4)  # mirrored, the old right side is the new left one
+    if "area" in sample:
+        new["area"] = sample["area"] * abs(scale[0] * scale[1])
     if "keypoints" in sample:
         new["keypoints"] = points = sample["keypoints"].copy()
         points[..., :2] = points[..., :2] * np.array(scale, points.dtype) + np.array(shift, points.dtype)

@@ -424,3 +424,15 @@ def test_labels_of_pixels_are_moved_and_never_mixed(transform):
     known = got["segmentation"] >= 0
     np.testing.assert_array_equal(got["instances"][known], got["segmentation"][known] + 1)
     assert (got["instances"][~known] == -1).all()
+
+
+def test_crowd_and_area_go_along():
+    sample = rectangle() | {"crowd": np.array([True]), "area": np.array([400.0])}
+    doubled = resize(sample, short_side=80, max_side=1000)
+    assert doubled["area"].tolist() == [1600] and doubled["crowd"].tolist() == [True]
+    assert horizontal_flip(sample, rng(), probability=1)["area"].tolist() == [400]
+    assert drop_difficult(sample | {"difficult": np.array([True])})["area"].shape == (0,)
+    for seed in range(5):
+        cut = random_crop(sample, rng(seed), size=(20, 25), min_area_left=0.0)
+        np.testing.assert_allclose(cut["area"], cut["masks"].sum(axis=(1, 2)))
+        assert len(cut["crowd"]) == len(cut["area"]) == len(cut["boxes"])

@@ -1,0 +1,110 @@
+"""Reader for pictures in a folder for each class.
+
+root/train/cat/1.jpg, root/train/dog/1.jpg     so root/val/..., root/test/...
+root/cat/1.jpg, root/dog/1.jpg                 one folder for all: a fifth of each class, drawn by a seed, is "val"
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from pathlib import Path
+
+from .files import PICTURES, composed, files_below, is_hidden, missing, shorten
+from .objects import alike, checked_classes
+from .pictures import notes_on, read_header, read_image, without_ending
+from .splits import ALIASES, canonical, names_of_split, random_fifth
+
+
+class ClassFolders:
+    """Pictures with the class that their folder names. Sample: image (H, W, 3) uint8; label int, 0 for `classes[0]`;
+    id str, the file as it lies in the folder of the split, such as cat/1.jpg.
+
+    Where root has a folder for the split (or for "val" one called valid or validation) its folders are the classes.
+    Where root has only train, or no splits at all, a fifth of the pictures of each class is "val", the rest is "train",
+    and all are "trainval"; seed chooses which. classes: names in the order of their labels (default: all in the folder
+    of the split, sorted); pictures of others are left out.
+
+    Of each file the header is read here, about 0.1 ms. `counts` has the number of pictures of each class; `problems`
+    says which classes have none, and what else looks wrong. Raises ValueError for a missing folder or split, no
+    picture, a class that is not there in any split, and a picture that is damaged.
+    """
+
+    def __init__(
+        self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None, *, seed: int = 0
+    ):
+        self.root, self.split = Path(root), split
+        if not self.root.is_dir():
+            raise missing(root, "folder", "give the one that holds train, val, or the folders of the classes")
+        split = canonical(split)
+        folder, drawn, others = _folder_of(self.root, split)
+        found = {}
+        for name, path in files_below(folder, PICTURES):
+            found.setdefault(name.split("/")[0] if "/" in name else None, []).append((name, path))
+        loose = found.pop(None, [])
+        if not found:
+            raise ValueError(f"{folder}: holds no folder with pictures; give each class a folder")
+        self.classes = checked_classes(self, sorted(found) if classes is None else [composed(name) for name in classes])
+        self._refuse_unknown(folder, {*found, *(composed(path.name) for other in others for path in other.iterdir())})
+        self.items = []  # (id, path, label)
+        for label, name in enumerate(self.classes):
+            files = found.get(name, [])
+            files = random_fifth(files, split, seed + label) if drawn else files
+            self.items += [(file, path, label) for file, path in files]
+        if not self.items:
+            raise ValueError(
+                f"{folder}: holds no picture of the split {split!r} and the classes {shorten(self.classes)}"
+            )
+        counts = Counter(label for _, _, label in self.items)
+        self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
+        self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        name, path, label = self.items[index]
+        return {"id": name, "image": read_image(path), "label": label}
+
+    def _refuse_unknown(self, folder, known):
+        if lost := [name for name in self.classes if name not in known]:
+            near = next((name for name in sorted(known) if name.casefold() == lost[0].casefold()), None)
+            hint = f"did you mean {near!r}?" if near else f"folders there: {shorten(sorted(known))}"
+            raise ValueError(f"{folder}: has no folder of the class {lost[0]!r}; {hint}")
+
+    def _notes(self, found, loose, drawn) -> list[str]:
+        with ThreadPoolExecutor(4) as pool:
+            paths = [path for _, path, _ in self.items]
+            headers = dict(zip(paths, pool.map(read_header, paths)))
+        notes = [f"holds all splits; {len(self)} pictures, drawn by a seed, are {self.split}"] if drawn else []
+        notes += [f"{name} has no picture in this split" for name, count in self.counts.items() if not count]
+        if left := [name for name in found if name not in self.classes]:
+            notes.append(f"{len(left)} folders are not among the classes and are left out: {shorten(left)}")
+        if loose:
+            notes.append(f"{len(loose)} pictures lie in no folder of a class and are left out (first: {loose[0][0]})")
+        twice = [name for name, n in Counter(without_ending(name) for name, _, _ in self.items).items() if n > 1]
+        if twice:
+            notes.append(f"{len(twice)} names come twice, with other endings, and all are used (first: {twice[0]})")
+        return notes + alike(self.classes, self.counts) + notes_on(headers, annotated=False)
+
+
+def _folder_of(root: Path, split: str) -> tuple[Path, bool, list[Path]]:
+    """(the folder that holds those of the classes, whether the split is to be drawn from it, all folders of splits)."""
+    there = {}
+    for name in {**ALIASES, split: ()}:
+        folders = [root / each for each in names_of_split(name) if _holds_classes(root / each)]
+        there |= {name: folders[0]} if folders else {}
+    folders, only_train = list(there.values()), list(there) == ["train"]
+    if not there:
+        return root, split != "trainval", [root]
+    if only_train and split in ("train", "val", "trainval"):
+        return there["train"], split != "trainval", folders
+    if split not in there:
+        named = ", ".join(folder.name for folder in folders)
+        raise ValueError(f"{root}: has no folder of the split {split!r}, but {named}")
+    return there[split], False, folders
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Whether a folder holds folders, so that it is one of a split; a class called train holds pictures."""
+    return folder.is_dir() and any(each.is_dir() and not is_hidden(each.name) for each in folder.iterdir())
