@@ -47,7 +47,11 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     group = Group(parser, "data", defaults, description)
     names = sorted({name for readers in READERS.values() for name in readers})
     group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
-    folders = "of voc: with JPEGImages; of folders: with images, labels and classes.txt; of camvid: with train.txt; "
+    folders = (
+        "of voc: with JPEGImages; of coco: with JSON files and images; of yolo: with images, labels and data.yaml; "
+    )
+    folders += "of class_folders: with a folder a class; of folders: with images, labels and classes.txt; "
+    folders += "of camvid: with train.txt; "
     folders += (
         "of cifar10: with labels.json; of mnist: of its four files; of nuclei, pets: with index.csv; of text: of .txt"
     )

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from datasets import MNIST, CIFAR10Lossless, Shapes, TranslatedMNIST
+from datasets import MNIST, CIFAR10Lossless, ClassFolders, Shapes, TranslatedMNIST
 from scripts.readers.shapes import SPLITS, open_shapes
 
 CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
@@ -56,9 +56,19 @@ def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0)
     return TranslatedMNIST(digits, clutter=clutter, seed=seed, copies=copies)
 
 
+def open_class_folders(arguments, split: str, classes=None) -> ClassFolders:
+    """Pictures in folders named for their class: root/train/CLASS, or root/CLASS, of which a fifth is "val"."""
+    if not arguments.root:
+        raise ValueError(
+            "--data class_folders needs --root DIR: the folder that holds train and val, or a folder a class"
+        )
+    return ClassFolders(arguments.root, split, classes)
+
+
 TRAIN_TEST = ("train", "test")
 READERS = {
     "shapes": (open_largest_shape, SPLITS),
+    "class_folders": (open_class_folders, ("train", "val")),
     "cifar10": (open_cifar10, TRAIN_TEST),
     "mnist": (open_mnist, TRAIN_TEST),
     "mnist_translated": (open_translated_mnist, TRAIN_TEST),

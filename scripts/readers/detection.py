@@ -1,6 +1,7 @@
 """Data for detectors: samples with boxes and labels."""
 
-from datasets import VOCDetection, find_classes
+import datasets
+from datasets import COCODetection, VOCDetection, YOLODetection, find_classes
 from scripts.readers.shapes import SPLITS, open_shapes
 
 
@@ -11,4 +12,23 @@ def open_voc(arguments, split: str, classes=None) -> VOCDetection:
     return VOCDetection(arguments.root, split, classes or find_classes(arguments.root, split))
 
 
-READERS = {"shapes": (open_shapes, SPLITS), "voc": (open_voc, ("trainval", "test"))}
+def open_coco(arguments, split: str, classes=None) -> COCODetection:
+    """A folder with COCO's JSON files and images, in any of the usual layouts: see datasets.open_coco."""
+    if not arguments.root:
+        raise ValueError("--data coco needs --root DIR: the folder that holds annotations and images")
+    return datasets.open_coco(arguments.root, split, classes, masks=False)
+
+
+def open_yolo(arguments, split: str, classes=None) -> YOLODetection:
+    """A folder in the layout of YOLO: images, labels, and data.yaml or classes.txt."""
+    if not arguments.root:
+        raise ValueError("--data yolo needs --root DIR: the folder that holds images, labels and data.yaml")
+    return YOLODetection(arguments.root, split, classes, masks=False)
+
+
+READERS = {
+    "shapes": (open_shapes, SPLITS),
+    "voc": (open_voc, ("trainval", "test")),
+    "coco": (open_coco, ("train", "val")),
+    "yolo": (open_yolo, ("train", "val")),
+}

@@ -117,7 +117,7 @@ def test_training_data_at_fault_is_named_before_anything_is_written(case, voc, t
         (["--flip-vertical", "2"], "argument --flip-vertical: must be a number from 0 to 1, got 2"),
         (["--milestone", "0.5"], "unrecognized arguments: --milestone"),  # no abbreviations
         (["--set", "hidden"], "argument --set: must look like NAME=VALUE, got 'hidden'"),
-        (["--data", "coco"], "--data must be one of shapes, voc for this model, got 'coco'"),
+        (["--data", "cifar10"], "--data must be one of shapes, voc, coco, yolo for this model, got 'cifar10'"),
         (["--data", "voc"], "--data voc needs --root DIR"),
         (["--root", "pictures"], "--root pictures does not go with --data shapes"),
         (["--train-split", "trainval"], "--data shapes has the splits train, val, test; there is no 'trainval'"),
@@ -227,7 +227,7 @@ def test_other_files_for_a_checkpoint(use, trained, tmp_path):
 def test_checkpoint_of_a_model_that_is_not_registered(use, trained, tmp_path):
     arrays, meta = read_checkpoint(trained / "best.npz")
     write_checkpoint(tmp_path / "a.npz", arrays, meta | {"model": meta["model"] | {"model": "yolo"}})
-    assert "a.npz: checkpoint of the model 'yolo'; registered are " in use(tmp_path / "a.npz")
+    assert "a.npz: checkpoint of the model 'yolo', which is not registered; a model of your own needs --import FILE" in use(tmp_path / "a.npz")
 
 
 def test_checkpoint_of_another_version_of_the_model(use, trained, tmp_path):
