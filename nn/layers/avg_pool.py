@@ -113,4 +113,4 @@ def check_pixels(owner, x):
     """Raise unless x is (N, C, H, W) with at least one pixel in a plane."""
     check_shape(owner, x=(x, ("N", "C", "H", "W")))
     if 0 in x.shape[2:]:
-        raise ValueError(f"{type(owner).__name__}: x must have at least one row and one column, got shape {x.shape}")
+        raise ValueError(f"{type(owner).__name__}: x must have at least one row and one column, got {x.shape}")

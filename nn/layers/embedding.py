@@ -8,7 +8,7 @@ from nn.cpu.chunks import in_slices
 from nn.dispatch import array_module
 from nn.gpu.kernels import TYPES, launch, use_kernels
 from nn.layer import Layer, Parameter, check_shape, positive
-from nn.layers.bilinear import sums_by_place
+from nn.cpu.sampler import sums_by_cell
 
 
 class Embedding(Layer):
@@ -66,7 +66,7 @@ class Embedding(Layer):
         if rows.size:
             # y = weight[x]: what flows to one row from all its places adds up
             source = array_module(dy).arange(len(rows))
-            numbers, sums = sums_by_place(dy, source, None, rows.astype(np.int64), self.num_embeddings)
+            numbers, sums = sums_by_cell(dy, source, None, rows.astype(np.int64), self.num_embeddings)
 
             def add(part):
                 self.weight.grad[numbers[part]] += sums[part]
