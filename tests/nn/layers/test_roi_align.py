@@ -152,10 +152,11 @@ def test_the_number_of_samples_is_at_least_one_a_cell():
     assert [axis.samples.tolist() for axis in bins(regions)] == [[0], [0]]
 
 
-def test_no_samples_give_0_and_no_gradient():
+@pytest.mark.parametrize("box", [[1.0, 1, 1, 3], [1.0, 1, 3, 1]])
+def test_no_samples_give_0_and_no_gradient(box):
     for reduction in ("average", "max"):
         layer = RoIAlign(2, 1.0, aligned=True, reduction=reduction)
-        y, cache = layer.forward(np.full((1, 3, 4, 4), -5.0), np.array([[1.0, 1, 1, 3]]), np.array([0]))
+        y, cache = layer.forward(np.full((1, 3, 4, 4), -5.0), np.array([box]), np.array([0]))
         assert not y.any() and not layer.backward(np.ones(y.shape), cache)[0].any()
 
 
