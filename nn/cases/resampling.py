@@ -26,7 +26,7 @@ def case(layer, shape, *args, more=(1, 2, 1), training=True, **options):
 
 
 def unpool(shape, *args, plane, repeated=False):
-    """MaxUnpool2d of random values to random places among the first `plane` of each output plane."""
+    """MaxUnpool2d of random values to random positions among the first `plane` of each output plane."""
 
     def inputs(n, c, h, w):
         if repeated:
@@ -96,7 +96,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "2x2": unpool((2, 4, 3, 5), 2, plane=60),
         "not square": unpool((2, 3, 4, 1), (3, 2), (2, 3), plane=18),
         "padding": unpool((2, 3, 4, 5), 3, 2, 1, plane=63),
-        "repeated places": unpool((2, 3, 4, 5), (3, 2), 1, plane=36, repeated=True),
+        "repeated positions": unpool((2, 3, 4, 5), (3, 2), 1, plane=36, repeated=True),
         "batch of 1": unpool((1, 2, 3, 4), 2, plane=48),
     },
     Upsample2d: {

@@ -17,12 +17,12 @@ RNG = np.random.default_rng(49)
 
 
 def normal(*shape):
-    """Standard normal numbers of a shape."""
+    """Standard normal values of this shape."""
     return RNG.standard_normal(shape)
 
 
 def between(low, high, shape):
-    """Numbers from low to high, the fraction of each between 0.1 and 0.4 or between 0.6 and 0.9."""
+    """Values from low to high, the fraction of each between 0.1 and 0.4 or between 0.6 and 0.9."""
     return RNG.integers(low, high, shape) + RNG.choice([0.1, 0.6], shape) + RNG.uniform(0, 0.3, shape)
 
 
@@ -128,7 +128,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "one row, reflection, align_corners": grid_sample(
             2, 3, 1, 5, (4, 6), padding_mode="reflection", align_corners=True
         ),
-        "all at one place": grid_sample(1, 5, 2, 3, (6, 7), 1),
+        "all at one position": grid_sample(1, 5, 2, 3, (6, 7), 1),
         "batch of 1": grid_sample(1, 3, 4, 5, (2, 6)),
     },
     RoIAlign: {

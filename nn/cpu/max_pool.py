@@ -9,8 +9,8 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 from nn.layers import max_pool as textbook
-from nn.layers.max_pool import plane_indices, window_positions
-from nn.layers.windows import Geometry
+from nn.layers.max_pool import plane_indices
+from nn.layers.windows import Geometry, tap
 
 __all__ = ["max_pool", "max_pool_backward", "plane_indices", "takes"]
 
@@ -43,7 +43,8 @@ def max_pool_backward(dy, taps, g: Geometry, in_shape):
 
     def spread(n):
         dpadded[n] = 0
-        for t, position in enumerate(window_positions(g, out_size)):
+        for t, (i, j) in enumerate(np.ndindex(g.kernel)):
+            position = tap(g, i, j, out_size)
             if apart:
                 np.multiply(dy[n], taps[n] == t, out=dpadded[n][position])
             else:

@@ -1,4 +1,4 @@
-"""RoIAlign's average as two small matrix products for each region: far fewer numbers to read than sample by sample.
+"""RoIAlign's average as two small matrix products for each region: far fewer elements to read than sample by sample.
 
 The samples of a bin form a grid, and a bilinear weight is one of its row times one of its column; so does their mean:
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 from nn.cpu.parallel import parallel_for
-from nn.layers.bilinear import axis
+from nn.cpu.sampler import axis
 
 CHANNELS_TOGETHER = 256  # channels of one task in the backward
 
@@ -40,8 +40,8 @@ def means(taps, samples, count: int, extent: int, dtype) -> Means:
     whole = np.zeros((len(samples), count, extent), dtype)
     region, number = np.arange(len(samples))[:, None], np.arange(count)
     for _, has, position in taps:
-        place = axis(position, extent, dtype)
-        for cell, weight in zip(place.cell, place.weight):
+        two = axis(position, extent, dtype)
+        for cell, weight in zip(two.cell, two.weight):
             whole[region, number, cell] += weight * has[:, None]
     whole /= np.maximum(samples, 1)[:, None, None].astype(dtype)
     used = whole.any(axis=1)

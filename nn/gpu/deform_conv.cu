@@ -1,4 +1,4 @@
-// The kernel of nn/layers/deform_conv.py: where the taps look; of type T.
+// The kernel of nn/gpu/deform_conv.py: where the taps look; of type T.
 
 // For offset (N, G, taps, 2, oh, ow): row and column (N, G, taps, oh, ow) of each tap of a kernel kh x kw,
 //
@@ -11,8 +11,8 @@ extern "C" __global__ void deform_conv_points(
 {
     long long t = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (t >= count) return;
-    int area = out_h * out_w, place = t % area, tap = t / area % (kh * kw);
-    const T* moved = offset + t / area * 2 * area + place;
-    row[t] = T(place / out_w * stride_h - padding_h + tap / kw * dilation_h) + moved[0];
-    column[t] = T(place % out_w * stride_w - padding_w + tap % kw * dilation_w) + moved[area];
+    int area = out_h * out_w, position = t % area, tap = t / area % (kh * kw);
+    const T* moved = offset + t / area * 2 * area + position;
+    row[t] = T(position / out_w * stride_h - padding_h + tap / kw * dilation_h) + moved[0];
+    column[t] = T(position % out_w * stride_w - padding_w + tap % kw * dilation_w) + moved[area];
 }

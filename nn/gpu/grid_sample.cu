@@ -1,11 +1,12 @@
-// The kernel of nn/layers/grid_sample.py: where the points of a grid lie in pixels; of type T.
+// The kernel of nn/gpu/grid_sample.py: where the points of a grid lie in pixels; of type T.
 
 #include "rounding.cu"
 
 enum { ZEROS, BORDER, REFLECTION };
 
 // For grid (N, P, 2) of pairs (x, y): rows and columns (N, P) in an image (h, w), as positions (2, N, P), and their
-// derivatives by y and x, as slopes (2, N, P). The formulas are those of GridSample._pixels and _reflect. One thread per coordinate.
+// derivatives by y and x, as slopes (2, N, P). The formulas are those of
+// pixels and reflect in nn/layers/grid_sample.py. One thread per coordinate.
 extern "C" __global__ void grid_sample_points(
     T* positions, T* slopes, const T* grid, int count, int h, int w, int padding_mode, int align_corners, int nearest)
 {

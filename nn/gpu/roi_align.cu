@@ -1,37 +1,37 @@
-// The kernels of nn/layers/roi_align.py. x (N, C, H, W), boxes (K, 4), image_index (K,), y (K, C, ph, pw), all of type T.
+// The kernels of nn/gpu/roi_align.py. x (N, C, H, W), boxes (K, 4), image_index (K,), y (K, C, ph, pw), all of type T.
 
 #include "rounding.cu"
 
-const T OUTSIDE = -2;  // a place from which a sample is 0
+const T OUTSIDE = -2;  // a position from which a sample is 0
 
-// Along one axis of a map of `extent` cells: where a region's first bin begins, a bin's size, its number of samples.
+// Along one axis of a map of `extent` cells: where a region's first bin begins, a bin's size, its samples.
 struct Bins {
     T start, size;
     int samples, extent;
 
-    // The place of sample `tap` of bin `number`, moved to the map or OUTSIDE.
-    __device__ T position(int number, int tap) const
+    // The position of sample `tap` of bin `i`, moved to the map or OUTSIDE.
+    __device__ T position(int i, int tap) const
     {
-        T place = start + product(number, size) + product(tap + T(0.5), size) / (samples > 1 ? samples : 1);
-        if (!(place >= -1 && place <= extent)) return OUTSIDE;
-        return fmin(fmax(place, T(0)), T(extent - 1));
+        T at = start + product(i, size) + product(tap + T(0.5), size) / (samples > 1 ? samples : 1);
+        if (!(at >= -1 && at <= extent)) return OUTSIDE;
+        return fmin(fmax(at, T(0)), T(extent - 1));
     }
 };
 
 // axis 0: rows, 1: columns
-__device__ Bins bins_of(const T* box, int axis, int number, int extent, T scale, int sampling_ratio, int aligned)
+__device__ Bins bins_of(const T* box, int axis, int bins_along, int extent, T scale, int sampling_ratio, int aligned)
 {
     T low = product(box[1 - axis], scale) - T(0.5) * aligned, high = product(box[3 - axis], scale) - T(0.5) * aligned;
     T length = high - low;
     if (!aligned) length = fmax(length, T(1));
-    T samples = fmin(fmax(ceil(length / number), T(0)), T(1 << 30));
-    return {low, length / number, sampling_ratio > 0 ? sampling_ratio : (int)samples, extent};
+    T samples = fmin(fmax(ceil(length / bins_along), T(0)), T(1 << 30));
+    return {low, length / bins_along, sampling_ratio > 0 ? sampling_ratio : (int)samples, extent};
 }
 
-// The weight of a cell at a place: 1 - |place - cell|, or 0.
-__device__ T weight(T place, int cell)
+// The weight of a cell at a position: 1 - |position - cell|, or 0.
+__device__ T weight(T position, int cell)
 {
-    T low = floor(place), fraction = place - low;
+    T low = floor(position), fraction = position - low;
     return cell == low ? 1 - fraction : cell == low + 1 ? fraction : T(0);
 }
 
@@ -41,9 +41,9 @@ __device__ bool is_finite(const T* box)
 }
 
 // Whether one of a region's bins has this cell in its range.
-__device__ bool in_region(const int* ranges, int number, int cell)
+__device__ bool in_region(const int* ranges, int bins_along, int cell)
 {
-    const int* end = ranges + 2 * (number - 1);  // the last bin, or in a region of negative size the first
+    const int* end = ranges + 2 * (bins_along - 1);  // the last bin, or in a region of negative size the first
     return cell >= min(ranges[0], end[0]) && cell < max(ranges[1], end[1]);
 }
 
@@ -56,7 +56,7 @@ extern "C" __global__ void roi_align_means(
 {
     long long t = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (t >= count) return;
-    int k = t / (ph + pw), i = t % (ph + pw), axis = i >= ph, number = axis ? pw : ph, extent = axis ? w : h;
+    int k = t / (ph + pw), i = t % (ph + pw), axis = i >= ph, bins_along = axis ? pw : ph, extent = axis ? w : h;
     T* mean = means + (long long)k * (ph * h + pw * w) + (axis ? ph * h + (i - ph) * w : i * h);
     int* range = ranges + 2 * t;
     const T* box = boxes + 4 * (long long)k;
@@ -65,7 +65,7 @@ extern "C" __global__ void roi_align_means(
         range[0] = range[1] = -1;
         return;
     }
-    Bins bins = bins_of(box, axis, number, extent, scale, sampling_ratio, aligned);
+    Bins bins = bins_of(box, axis, bins_along, extent, scale, sampling_ratio, aligned);
 
     T begin = bins.start + product(i, bins.size), end = begin + bins.size;  // end < begin in a region of negative size
     T slack = 2 + (fabs(begin) + fabs(bins.size)) * T(1e-6);  // what rounding can move a sample by, and a cell or two
@@ -80,17 +80,17 @@ extern "C" __global__ void roi_align_means(
         last = fmin(fmax(ceil((extent - begin + slack) / step), T(0)), T(last));
     }
     for (int tap = first; tap < last; tap++) {
-        T place = bins.position(i, tap);
-        if (place == OUTSIDE) continue;
-        int cell = floor(place);
-        mean[cell] += weight(place, cell);
-        if (cell + 1 < extent) mean[cell + 1] += weight(place, cell + 1);
+        T at = bins.position(i, tap);
+        if (at == OUTSIDE) continue;
+        int cell = floor(at);
+        mean[cell] += weight(at, cell);
+        if (cell + 1 < extent) mean[cell + 1] += weight(at, cell + 1);
     }
     for (int cell = range[0]; cell < range[1]; cell++) mean[cell] /= bins.samples > 1 ? bins.samples : 1;
 }
 
-// y[k, c, i, j] = sum over cells r, s of mean[i, r] mean[j, s] x[image_index[k], c, r, s]. Not a number where the region
-// is none: a box that is not finite, an image_index outside 0 .. N - 1.
+// y[k, c, i, j] = sum over cells r, s of mean[i, r] mean[j, s] x[image_index[k], c, r, s]. NaN where there is no such
+// region: a box that is not finite, an image_index outside 0 .. N - 1.
 extern "C" __global__ void roi_align_average_forward(
     T* y, const T* x, const T* means, const int* ranges, const long long* image_index,
     int count, int n, int channels, int h, int w, int ph, int pw)
@@ -121,7 +121,7 @@ extern "C" __global__ void roi_align_average_forward(
 }
 
 // dx[image, c, row, column] = sum over regions k and bins i, j of mean[i, row] mean[j, column] dy[k, c, i, j]. One
-// thread per element of dx goes through the regions in their order; no two threads add to one place.
+// thread per element of dx goes through the regions in their order; no two threads add to one element.
 extern "C" __global__ void roi_align_average_backward(
     T* dx, const T* dy, const T* means, const int* ranges, const long long* image_index,
     int count, int regions, int channels, int h, int w, int ph, int pw)
@@ -208,9 +208,9 @@ extern "C" __global__ void roi_align_max_backward(
             for (int j = 0; j < pw; j++) {
                 long long bin = (((long long)k * channels + c) * ph + i) * pw + j;
                 if (column < columns[2 * j] || column >= columns[2 * j + 1] || winner[bin] < 0) continue;
-                T place = down.position(i, winner[bin] / across.samples);
+                T at = down.position(i, winner[bin] / across.samples);
                 T beside = across.position(j, winner[bin] % across.samples);
-                if (place != OUTSIDE && beside != OUTSIDE) sum += weight(place, row) * weight(beside, column) * dy[bin];
+                if (at != OUTSIDE && beside != OUTSIDE) sum += weight(at, row) * weight(beside, column) * dy[bin];
             }
         }
     }

@@ -1,64 +1,63 @@
-"""RoIAlign on a GPU: the launches of nn/gpu/roi_align.cu.
+"""RoIAlign for CuPy: the launches of nn/gpu/roi_align.cu.
 
 The average goes by matrices as nn.cpu.roi_matrices has them; the backward has a thread for each element of dx that goes
 through the regions that reach it, so nothing is added up in an order that could change.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch
-from nn.layer import check_shape
+from nn.gpu.kernels import use_kernels as takes
+from nn.layers.roi_align import Regions
+
+__all__ = ["roi_align", "roi_align_backward", "takes"]
 
 
-class DeviceCache(NamedTuple):
-    """What backward needs of a call: the map's shape, the regions, and what the kernels found out about them."""
-
-    in_shape: tuple[int, ...]
-    boxes: np.ndarray
-    image_index: np.ndarray
-    means: np.ndarray  # (K, ph * H + pw * W): the weight of each row in each row of bins, then of columns
-    ranges: np.ndarray  # (K, ph + pw, 2): first and last + 1 row that each row of bins may weigh, then columns
-    winner: np.ndarray | None  # (K, C, ph, pw), reduction="max": which sample each maximum is, -1 where there is none
-
-
-def pool_by_kernels(layer, x, boxes, image_index):
-    """RoIAlign.forward for CuPy's arrays."""
-    xp, (_, c, h, w), (ph, pw) = array_module(x), x.shape, layer.output_size
-    x, boxes = xp.ascontiguousarray(x), xp.ascontiguousarray(boxes)
-    image_index = xp.ascontiguousarray(image_index, np.int64)
-    means = xp.empty((len(boxes), ph * h + pw * w), x.dtype)
-    ranges, bins = xp.empty((len(boxes), ph + pw, 2), np.int32), len(boxes) * (ph + pw)
-    _launch("means", bins, x.dtype, means, ranges, boxes, bins, h, w, ph, pw, *_options(layer))
-    y = xp.empty((len(boxes), c, ph, pw), x.dtype)
-    sizes, winner = (y.size, *x.shape, ph, pw), None
-    if layer.reduction == "average":
+def roi_align(x, regions: Regions):
+    """As in nn.layers.roi_align; y is NaN for boxes that are not finite and for images that x has not."""
+    xp, x = array_module(x), array_module(x).ascontiguousarray(x)
+    boxes, image_index, means, ranges = _prepared(regions, x.shape[2:])
+    y = xp.empty((len(boxes), x.shape[1], *regions.output_size), x.dtype)
+    sizes, winner = (y.size, *x.shape, *regions.output_size), None
+    if regions.reduction == "average":
         _launch("average_forward", y.size, y.dtype, y, x, means, ranges, image_index, *sizes)
     else:
         winner = xp.empty(y.shape, np.int32)
-        _launch("max_forward", y.size, y.dtype, y, winner, x, boxes, image_index, *sizes, *_options(layer))
-    return y, DeviceCache(x.shape, boxes, image_index, means, ranges, winner)
+        _launch("max_forward", y.size, y.dtype, y, winner, x, boxes, image_index, *sizes, *_options(regions))
+    return y, winner
 
 
-def pool_by_kernels_backward(layer, dy, cache: DeviceCache):
-    """The gradient of the map in RoIAlign.backward."""
-    shape, boxes, image_index, means, ranges, winner = cache
-    check_shape(layer, dy=(dy, (len(boxes), shape[1], *layer.output_size)))
+def roi_align_backward(dy, winner, regions: Regions, in_shape):
+    """As in nn.layers.roi_align."""
     xp = array_module(dy)
-    dx, dy = xp.empty(shape, dy.dtype), xp.ascontiguousarray(dy)
-    sizes = dx.size, len(boxes), *shape[1:], *layer.output_size
-    if layer.reduction == "average":
+    dx, dy = xp.empty(in_shape, dy.dtype), xp.ascontiguousarray(dy)
+    boxes, image_index, means, ranges = _prepared(regions, in_shape[2:])
+    sizes = dx.size, len(boxes), *in_shape[1:], *regions.output_size
+    if regions.reduction == "average":
         _launch("average_backward", dx.size, dx.dtype, dx, dy, means, ranges, image_index, *sizes)
     else:
         arrays = dx, dy, winner, boxes, ranges, image_index
-        _launch("max_backward", dx.size, dx.dtype, *arrays, *sizes, *_options(layer))
+        _launch("max_backward", dx.size, dx.dtype, *arrays, *sizes, *_options(regions))
     return dx
 
 
-def _options(layer):
-    return layer.spatial_scale, layer.sampling_ratio, layer.aligned
+def _prepared(regions, size):
+    """boxes and image_index as kernels read them; means and ranges, which the kernel roi_align_means finds.
+
+    means (K, ph * H + pw * W): the weight of each row in each row of bins, then of columns. ranges (K, ph + pw, 2):
+    the first and last + 1 row that each row of bins may weigh, then columns.
+    """
+    xp, (h, w), (ph, pw) = array_module(regions.boxes), size, regions.output_size
+    boxes, image_index = xp.ascontiguousarray(regions.boxes), xp.ascontiguousarray(regions.image_index, np.int64)
+    means = xp.empty((len(boxes), ph * h + pw * w), boxes.dtype)
+    ranges, bins = xp.empty((len(boxes), ph + pw, 2), np.int32), len(boxes) * (ph + pw)
+    _launch("means", bins, boxes.dtype, means, ranges, boxes, bins, h, w, ph, pw, *_options(regions))
+    return boxes, image_index, means, ranges
+
+
+def _options(regions):
+    return regions.spatial_scale, regions.sampling_ratio, regions.aligned
 
 
 def _launch(name, *args):

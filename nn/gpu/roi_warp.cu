@@ -1,4 +1,4 @@
-// The kernels of nn/layers/roi_warp.py: where the points of boxes (K, 4) lie, and what goes back from there; of type T.
+// The kernels of nn/gpu/roi_warp.py: where the points of boxes (K, 4) lie, and what goes back from there; of type T.
 
 #include "rounding.cu"
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, positive
-from nn.layers.max_pool import pool_geometry, pooled_size, window_positions
-from nn.layers.windows import Geometry
+from nn.layers.max_pool import pool_geometry, pooled_size
+from nn.layers.windows import Geometry, tap
 
 
 def avg_pool(x, g: Geometry, out_size, count_include_pad=True, divisor_override=None):
@@ -19,8 +19,8 @@ def avg_pool(x, g: Geometry, out_size, count_include_pad=True, divisor_override=
     xp, (kh, kw), (ph, pw) = array_module(x), g.kernel, g.padding
     padded = xp.pad(x, ((0, 0), (0, 0), (ph, kh - 1), (pw, kw - 1)))  # no window reaches further
     y = 0
-    for position in window_positions(g, out_size):
-        y = y + padded[position]
+    for i, j in np.ndindex(g.kernel):
+        y = y + padded[tap(g, i, j, out_size)]
     return y / xp.asarray(divisors(g, x.shape[2:], out_size, count_include_pad, divisor_override), x.dtype)
 
 
@@ -29,8 +29,8 @@ def avg_pool_backward(dy, g: Geometry, in_shape, count_include_pad=True, divisor
     xp, (n, c, h, w), (kh, kw), (ph, pw) = array_module(dy), in_shape, g.kernel, g.padding
     share = dy / xp.asarray(divisors(g, (h, w), dy.shape[2:], count_include_pad, divisor_override), dy.dtype)
     dx = xp.zeros((n, c, ph + h + kh - 1, pw + w + kw - 1), dy.dtype)  # of the padded x
-    for position in window_positions(g, dy.shape[2:]):
-        dx[position] += share  # y = y + padded[position]; windows overlap: gradients add up
+    for i, j in np.ndindex(g.kernel):
+        dx[tap(g, i, j, dy.shape[2:])] += share  # y = y + padded[tap(...)]; windows overlap: gradients add up
     return dx[:, :, ph : ph + h, pw : pw + w]
 
 
@@ -113,4 +113,4 @@ def check_pixels(owner, x):
     """Raise unless x is (N, C, H, W) with at least one pixel in a plane."""
     check_shape(owner, x=(x, ("N", "C", "H", "W")))
     if 0 in x.shape[2:]:
-        raise ValueError(f"{type(owner).__name__}: x must have at least one row and one column, got shape {x.shape}")
+        raise ValueError(f"{type(owner).__name__}: x must have at least one row and one column, got {x.shape}")

@@ -5,10 +5,10 @@ from __future__ import annotations  # np.random takes as long to load as a tenth
 import numpy as np
 
 from nn.cpu.chunks import in_slices
+from nn.cpu.sampler import sums_by_cell
 from nn.dispatch import array_module
 from nn.gpu.kernels import TYPES, launch, use_kernels
 from nn.layer import Layer, Parameter, check_shape, positive
-from nn.layers.bilinear import sums_by_place
 
 
 class Embedding(Layer):
@@ -63,15 +63,17 @@ class Embedding(Layer):
         if self.padding_idx is not None:
             counted = rows != self.padding_idx
             rows, dy = rows[counted], dy[counted]
-        if rows.size:
+        if array_module(dy) is not np:
+            array_module(dy).add.at(self.weight.grad, rows, dy)
+        elif rows.size:
             # y = weight[x]: what flows to one row from all its places adds up
-            source = array_module(dy).arange(len(rows))
-            numbers, sums = sums_by_place(dy, source, None, rows.astype(np.int64), self.num_embeddings)
+            source = np.arange(len(rows))
+            numbers, sums = sums_by_cell(dy, source, None, rows.astype(np.int64), self.num_embeddings)
 
             def add(part):
                 self.weight.grad[numbers[part]] += sums[part]
 
-            in_slices(add, len(numbers), sums.size, array_module(dy))
+            in_slices(add, len(numbers), sums.size)
         return None
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Max pooling: the largest value of each window, and the gradient back to where it came from.
 
-The positions of a window are taken one by one. With (i, j) fixed, all windows together read every sh-th row and every
-sw-th column of x, which is one slice. nn/cpu/max_pool.py and nn/gpu/max_pool.py hold the same functions, faster.
+The positions (i, j) of a window, its taps, are taken one by one: what all windows read at one tap is one slice of x.
+nn/cpu/max_pool.py and nn/gpu/max_pool.py hold the same functions, faster.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
-from nn.layers.windows import Geometry
+from nn.layers.windows import Geometry, tap
 
 
 def max_pool(x, g: Geometry, out_size):
@@ -25,8 +25,8 @@ def max_pool(x, g: Geometry, out_size):
     padded = xp.pad(x, ((0, 0), (0, 0), (ph, below), (pw, right)), constant_values=-np.inf)
     y = xp.full((*x.shape[:2], *out_size), -np.inf, x.dtype)
     taps = xp.zeros(y.shape, np.int32)
-    for t, position in enumerate(window_positions(g, out_size)):
-        value = padded[position]
+    for t, (i, j) in enumerate(np.ndindex(g.kernel)):
+        value = padded[tap(g, i, j, out_size)]
         better = ~(value.real <= y.real) & (y == y)  # not "value > y": so a NaN wins, and stays
         y, taps = xp.where(better, value, y), xp.where(better, t, taps)
     return y, taps
@@ -36,20 +36,10 @@ def max_pool_backward(dy, taps, g: Geometry, in_shape):
     """dx, of in_shape (N, C, H, W), for dy (N, C, oh, ow): each dy goes to where its maximum came from."""
     (n, c, h, w), (kh, kw), (ph, pw), (dh, dw) = in_shape, g.kernel, g.padding, g.dilation
     dx = array_module(dy).zeros((n, c, ph + h + dh * (kh - 1), pw + w + dw * (kw - 1)), dy.dtype)  # of the padded x
-    for t, position in enumerate(window_positions(g, dy.shape[2:])):
-        dx[position] += dy * (taps == t)  # y = padded[position] where taps == t; windows overlap: gradients add up
+    for t, (i, j) in enumerate(np.ndindex(g.kernel)):
+        # y = padded[tap(...)] where taps == t; windows overlap: gradients add up
+        dx[tap(g, i, j, dy.shape[2:])] += dy * (taps == t)
     return dx[:, :, ph : ph + h, pw : pw + w]
-
-
-def window_positions(g: Geometry, out_size):
-    """For each position (i, j) of a window, in reading order: the slices of the padded x that all windows read there.
-
-    The window at (r, q) reads the row r*s + i*d and the column q*s + j*d.
-    """
-    (kh, kw), (sh, sw), _, (dh, dw), _ = g
-    for i in range(0, kh * dh, dh):
-        for j in range(0, kw * dw, dw):
-            yield np.s_[:, :, i : i + sh * out_size[0] : sh, j : j + sw * out_size[1] : sw]
 
 
 def plane_indices(taps, g: Geometry, in_size):

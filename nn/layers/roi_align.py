@@ -1,65 +1,119 @@
 """RoIAlign: regions of any size pooled to a fixed grid of bins, without rounding their borders.
 
-On a GPU by the kernels of nn/gpu/roi_align.cu, which nn.gpu.roi_align launches.
+nn/cpu/roi_align.py and nn/gpu/roi_align.py hold the same functions, faster.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from nn.config import config
-from nn.cpu.parallel import parallel_for
-from nn.cpu.roi_matrices import means, pool, pool_backward
-from nn.dispatch import array_module
-from nn.gpu.kernels import use_kernels
-from nn.gpu.roi_align import DeviceCache, pool_by_kernels, pool_by_kernels_backward
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
-from nn.layers.bilinear import axis, check_pixels, corners, places, sample, scatter, to_maps, to_rows
+from nn.layers.avg_pool import check_pixels
+from nn.layers.bilinear import map_gradient, sample
 from nn.layers.grid_sample import check_bool
 from nn.layers.roi_pool import check_regions
 
-ROIS_TOGETHER = 16  # regions that one task pools
-NUMBERS_TOGETHER = 1 << 24  # numbers of the samples whose gradients are scattered at once
-OUTSIDE = -2  # a place from which the sampler reads zeros
+OUTSIDE = -2  # a position where the map is zeros
+
+
+class Regions(NamedTuple):
+    """K regions and how they are sampled."""
+
+    boxes: np.ndarray  # (K, 4): x1, y1, x2, y2 in pixels of the image
+    image_index: np.ndarray  # (K,): the image that each region is in
+    output_size: tuple[int, int]  # bins of each: ph, pw
+    spatial_scale: float  # cells of x per pixel
+    sampling_ratio: int  # samples of a bin along each axis; one a cell or more where it is not above 0
+    aligned: bool  # whether half a cell is taken off the corners
+    reduction: str  # of the samples of a bin: "average" or "max"
 
 
 class Bins(NamedTuple):
-    """Along one axis of a map of `extent` cells: where a region's first bin begins, a bin's size, its samples (K,)."""
+    """The bins of K regions along one axis: where the first one begins, their size, their samples, (K,) each."""
 
     start: np.ndarray
     size: np.ndarray
     samples: np.ndarray
-    extent: int
-
-    def position(self, region, number, tap):
-        """The place of the sample `tap` of the bin `number` of a region, moved to the map or OUTSIDE."""
-        xp, (start, size, samples) = array_module(self.start), (a[region] for a in self[:3])
-        number, tap = (xp.asarray(a, size.dtype) for a in (number, tap))
-        place = start + number * size + (tap + 0.5) * size / xp.maximum(samples, 1).astype(size.dtype)
-        return xp.where((place < -1) | (place > self.extent), OUTSIDE, xp.clip(place, 0, self.extent - 1))
 
 
-class Samples(NamedTuple):
-    """One sample for every bin of R of the K regions."""
+def roi_align(x, regions: Regions):
+    """y (K, C, ph, pw) = the average, or maximum, of samples of x (N, C, H, W) in each bin of each region.
 
-    region: np.ndarray  # (R,) which they are
-    number: np.ndarray  # (R,) of this sample among those of its bin, in reading order
-    count: np.ndarray  # (K,) samples in a bin
-    row: np.ndarray  # (R*ph*pw,)
-    column: np.ndarray
+    With reduction "max", winner (K, C, ph, pw) is which sample that is, in reading order; -1 in a bin without samples,
+    where y is 0. Else winner is None.
+    """
+    xp, (_, c, h, w), (ph, pw) = array_module(x), x.shape, regions.output_size
+    y, winner = xp.zeros((len(regions.boxes), c, ph, pw), x.dtype), None
+    if regions.reduction == "max":
+        winner = xp.full(y.shape, -1, np.int32)
+    for k, image, row, column in sample_positions(regions, (h, w)):
+        values = sample(x[image], row.ravel(), column.ravel()).reshape(c, *row.shape)  # (C, ph, pw, samples)
+        if winner is None:
+            y[k] = values.mean(axis=3)
+        else:
+            winner[k] = values.real.argmax(axis=3)  # the first of equal ones, and of NaNs
+            y[k] = xp.take_along_axis(values, winner[k][..., None], axis=3)[..., 0]
+    return y, winner
 
-    def per_bin(self, values):
-        """(R*ph*pw,) values (K,) of the regions, for every bin of these."""
-        return values[self.region].repeat(len(self.row) // len(self.region))
+
+def roi_align_backward(dy, winner, regions: Regions, in_shape):
+    """dx, of in_shape (N, C, H, W), for dy (K, C, ph, pw)."""
+    xp, (_, c, h, w) = array_module(dy), in_shape
+    dx = xp.zeros(in_shape, dy.dtype)
+    for k, image, row, column in sample_positions(regions, (h, w)):
+        samples = row.shape[2]
+        if winner is None:  # y[k] = values.mean(axis=3)
+            dvalues = xp.broadcast_to(dy[k][..., None] / samples, (c, *row.shape))
+        else:  # y[k] = values[winner[k]]
+            dvalues = xp.where(winner[k][..., None] == xp.arange(samples), dy[k][..., None], 0)
+        # values = sample(x[image], row, column); regions overlap: gradients add up
+        dx[image] += map_gradient(dvalues.reshape(c, row.size), row.ravel(), column.ravel(), (h, w))
+    return dx
 
 
-class RoIAlignCache(NamedTuple):
-    """x, the regions, and for reduction="max" which sample each maximum is (K, ph, pw, C), -1 where there is none."""
+def sample_positions(regions: Regions, size):
+    """k, image, row, column for each region with samples: its image, and where the samples of its bins are in x.
 
-    x: np.ndarray
-    boxes: np.ndarray
-    image_index: np.ndarray
-    winner: np.ndarray | None
+    row and column (ph, pw, samples), in cells of maps of size (H, W); the samples of a bin are in reading order.
+    """
+    xp, (ph, pw) = array_module(regions.boxes), regions.output_size
+    down, across = bins(regions)
+    counts = zip(regions.image_index.tolist(), down.samples.tolist(), across.samples.tolist())
+    for k, (image, g_down, g_across) in enumerate(counts):
+        if g_down and g_across:
+            row = positions(down.start[k], down.size[k], ph, g_down, size[0])
+            column = positions(across.start[k], across.size[k], pw, g_across, size[1])
+            grid, samples = (ph, pw, g_down, g_across), (ph, pw, g_down * g_across)
+            row = xp.broadcast_to(row[:, None, :, None], grid).reshape(samples)
+            column = xp.broadcast_to(column[None, :, None, :], grid).reshape(samples)
+            yield k, image, row, column
+
+
+def positions(start, size, count, samples, extent):
+    """(count, samples) where along an axis of `extent` cells the samples of each of `count` bins of a region are.
+
+    A sample above -1 or below `extent` does not count: it is OUTSIDE. Others are moved to the nearest cell's centre.
+    """
+    xp = array_module(start)
+    i, u = xp.arange(count, dtype=size.dtype)[:, None], xp.arange(samples, dtype=size.dtype)
+    position = start + i * size + (u + 0.5) * size / samples
+    return xp.where((position < -1) | (position > extent), OUTSIDE, xp.clip(position, 0, extent - 1))
+
+
+def bins(regions: Regions) -> tuple[Bins, Bins]:
+    """The Bins of the regions down (along the rows) and across (along the columns), in cells of x."""
+    boxes, both = regions.boxes.real * regions.spatial_scale - 0.5 * regions.aligned, []
+    xp = array_module(boxes)
+    for low, high, count in ((1, 3, regions.output_size[0]), (0, 2, regions.output_size[1])):
+        length = boxes[:, high] - boxes[:, low]
+        if not regions.aligned:
+            length = xp.maximum(length, 1)
+        samples = xp.maximum(xp.ceil(length / count), 0).astype(np.int64)
+        if regions.sampling_ratio > 0:
+            samples = xp.full_like(samples, regions.sampling_ratio)
+        both.append(Bins(boxes[:, low], length / count, samples))
+    return tuple(both)
 
 
 class RoIAlign(Layer):
@@ -76,13 +130,13 @@ class RoIAlign(Layer):
     g = g' = sampling_ratio where that is > 0, else g = ceil(h / ph) and g' = ceil(w / pw), which is one a cell or more.
 
     A sample above -1 or below H counts as 0, and likewise -1 and W; others outside are moved to the nearest border
-    cell's centre. Bins without samples (aligned, adaptive, no size) are 0. reduction "average" divides by the number of
+    cell's centre. Bins without samples (aligned, adaptive, no size) are 0. reduction "average" divides by the count of
     samples, "max" takes the largest, the first in reading order of equal ones; a sample outside is a 0 in both. All
     this is as in torchvision.ops.roi_align, which has no maximum. No gradient goes to the boxes, as there: RoIWarp has
     one.
 
     Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite. On a
-    GPU, where looking at values would mean to wait for them, y is NaN for the last two.
+    GPU, where the host would have to wait for these values, y is NaN for the last two.
 
     Reference: He et al. 2017, Mask R-CNN, arXiv:1703.06870, sec. 3 ("RoIAlign").
     """
@@ -108,139 +162,16 @@ class RoIAlign(Layer):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         check_regions(self, x, boxes, image_index)
         check_pixels(self, x)
-        if use_kernels(x, boxes):
-            return pool_by_kernels(self, x, boxes, image_index)
-        xp, x_rows, plane = array_module(x), to_rows(x), first_rows(image_index, x.shape)
-        if self._by_matrices(x):
-            y = pool(x_rows.reshape(_channels_last(x.shape)), image_index, *self._means(boxes, x))
-            return np.ascontiguousarray(y.transpose(0, 3, 1, 2)), RoIAlignCache(x, boxes, image_index, None)
-        y = xp.zeros((len(boxes), *self.output_size, x.shape[1]), x.dtype)
-        winner = xp.full(y.shape, -1, np.int32) if self.reduction == "max" else None
-
-        def share(i):
-            part = slice(i * ROIS_TOGETHER, (i + 1) * ROIS_TOGETHER)
-            for s in self._samples(boxes[part], x.shape[2:]):
-                value = sample(x_rows, s.row, s.column, s.per_bin(plane[part]), x.shape[2:])
-                value = value.reshape(len(s.region), *y.shape[1:])
-                if winner is None:
-                    value /= s.count[s.region, None, None, None]
-                    y[part][s.region] += value
-                else:
-                    keep_larger(y[part], winner[part], s.region, value, s.number)
-
-        parallel_for(share, -(-len(boxes) // ROIS_TOGETHER), xp)
-        y = xp.ascontiguousarray(y.transpose(0, 3, 1, 2))
-        return y, RoIAlignCache(x, boxes, image_index, winner)
+        options = self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned, self.reduction
+        regions = Regions(boxes, image_index, *options)
+        y, winner = functions(__name__, x, boxes).roi_align(x, regions)
+        return y, (winner, regions, x.shape)
 
     def backward(self, dy, cache):
-        if isinstance(cache, DeviceCache):
-            return pool_by_kernels_backward(self, dy, cache), None, None
-        x, boxes, image_index, _ = cache
-        check_shape(self, dy=(dy, (len(boxes), x.shape[1], *self.output_size)))
-        if self._by_matrices(x):
-            dy_maps = np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
-            dmaps = pool_backward(dy_maps, _channels_last(x.shape), image_index, *self._means(boxes, x))
-            return np.ascontiguousarray(dmaps.transpose(0, 3, 1, 2)), None, None
-        dy_rows, kept, numbers = to_rows(dy), [], 0
-        dx_rows = array_module(dy).zeros((x[:, 0].size, x.shape[1]), dy.dtype)
-        for s in self._samples(boxes, x.shape[2:]):
-            kept.append(s)
-            numbers += len(s.row) * x.shape[1]
-            if numbers > NUMBERS_TOGETHER:  # samples share cells, and batches of them do: so they add up
-                dx_rows += self._share(dy_rows, cache, kept)
-                kept, numbers = [], 0
-        if kept:
-            dx_rows += self._share(dy_rows, cache, kept)
-        return to_maps(dx_rows, x.shape), None, None
-
-    def _by_matrices(self, x):
-        """Whether nn.cpu.roi_matrices takes over: the average is a product of rows and columns."""
-        return self.reduction == "average" and array_module(x) is np and not config.plain
-
-    def _means(self, boxes, x):
-        """The matrices of nn.cpu.roi_matrices along the rows and along the columns."""
-        both = zip(self._bins(boxes, x.shape[2:]), self.output_size)
-        return [means(self._taps(b, count), b.samples, count, b.extent, x.real.dtype) for b, count in both]
-
-    def _share(self, dy_rows, cache, samples):
-        """What these samples have of dx_rows."""
-        x, boxes, image_index, winner = cache
-        xp, (h, w) = array_module(x), x.shape[2:]
-        axes = [(axis(s.row, h, dy_rows.dtype), axis(s.column, w, dy_rows.dtype)) for s in samples]
-        plane = first_rows(image_index, x.shape)
-        place = xp.concatenate([places(*a, s.per_bin(plane), w) for s, a in zip(samples, axes)], axis=1)
-        weight = [corners(rows.weight, columns.weight) for rows, columns in axes]
-        if winner is None:  # y = sum of value / count
-            weight = [(a / s.per_bin(s.count)).astype(a.dtype) for s, a in zip(samples, weight)]
-            bins = xp.arange(len(dy_rows)).reshape(len(boxes), -1)
-            source = xp.concatenate([bins[s.region].ravel() for s in samples])
-        else:  # y = value where this sample is the winner
-            dy, number = dy_rows.reshape(winner.shape), [s.number[:, None, None, None] for s in samples]
-            share = [xp.where(winner[s.region] == i, dy[s.region], 0) for s, i in zip(samples, number)]
-            dy_rows = xp.concatenate(share).reshape(-1, x.shape[1])
-            source = xp.arange(len(dy_rows))
-        weight = xp.concatenate(weight, axis=1)
-        return scatter(dy_rows, xp.broadcast_to(source, place.shape), place, weight, x[:, 0].size)
-
-    def _bins(self, boxes, size):
-        """Bins along the rows and along the columns."""
-        xp, boxes, both = array_module(boxes), boxes.real * self.spatial_scale - 0.5 * self.aligned, []
-        for low, high, bins, extent in ((1, 3, self.output_size[0], size[0]), (0, 2, self.output_size[1], size[1])):
-            length = boxes[:, high] - boxes[:, low]
-            if not self.aligned:
-                length = xp.maximum(length, 1)
-            samples = xp.maximum(xp.ceil(length / bins), 0).astype(np.int64)
-            if self.sampling_ratio > 0:
-                samples = xp.full_like(samples, self.sampling_ratio)
-            both.append(Bins(boxes[:, low], length / bins, samples, extent))
-        return both
-
-    def _samples(self, boxes, size):
-        """A Samples for each (u, v): the v-th sample of the u-th row of samples in all bins of all regions."""
-        xp, (rows, columns) = array_module(boxes), self._bins(boxes, size)
-        row_taps, column_taps = (self._taps(*axis) for axis in zip((rows, columns), self.output_size))
-        for u, has_row, row in row_taps:
-            for v, has_column, column in column_taps:
-                region = xp.flatnonzero(has_row & has_column)
-                if len(region):
-                    shape = (len(region), *self.output_size)
-                    yield Samples(
-                        region,
-                        u * columns.samples[region] + v,
-                        rows.samples * columns.samples,
-                        xp.broadcast_to(row[region][:, :, None], shape).ravel(),
-                        xp.broadcast_to(column[region][:, None, :], shape).ravel(),
-                    )
-
-    def _taps(self, bins, count):
-        """[(u, which regions have a u-th sample in their bins (K,), where it is (K, count))]."""
-        xp, taps = array_module(bins.start), []
-        for u in range(int(bins.samples.max()) if len(bins.samples) else 0):
-            position = bins.position((slice(None), None), xp.arange(count), u)
-            has = bins.samples > u
-            if self.reduction == "average":
-                has &= (position != OUTSIDE).any(axis=1)  # nothing to add: huge regions take no longer than the map
-            if has.any():
-                taps.append((u, has, position))
-        return taps
-
-
-def _channels_last(shape):
-    n, c, h, w = shape
-    return n, h, w, c
-
-
-def keep_larger(y, winner, region, value, number):
-    """Put `value` (R, ph, pw, C) where it is larger than y[region], or the first, and there `number` (R,) in winner."""
-    xp, best, first = array_module(y), y[region], winner[region] < 0
-    better = (~(value <= best) & (best == best)) | first  # not "value > best": so a NaN wins, and stays
-    y[region] = xp.where(better, value, best)
-    winner[region] = xp.where(better, number[:, None, None, None].astype(winner.dtype), winner[region])
-
-
-def first_rows(image_index, shape):
-    """(K,) the row of `to_rows(x)` at which the map of each region's image begins, for x of this shape."""
-    return image_index.astype(np.int64) * (shape[2] * shape[3])
+        winner, regions, in_shape = cache
+        check_shape(self, dy=(dy, (len(regions.boxes), in_shape[1], *self.output_size)))
+        dx = functions(__name__, dy, regions.boxes).roi_align_backward(dy, winner, regions, in_shape)
+        return dx, None, None
 
 
 def check_scale(owner, spatial_scale) -> float:

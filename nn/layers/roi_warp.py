@@ -1,20 +1,59 @@
 """RoI warping: a bilinear crop of each region, with gradients to the map and to the coordinates of the boxes.
 
-On a GPU by the kernels of nn/gpu/roi_warp.cu and the sampler of nn.gpu.bilinear.
+nn/cpu/roi_warp.py and nn/gpu/roi_warp.py hold the same functions, faster.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from nn.dispatch import array_module
-from nn.gpu.bilinear import Points, map_gradient, point_gradients, sample_maps
-from nn.gpu.kernels import launch, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
-from nn.layers.bilinear import check_pixels, sample, sample_gradients, to_maps, to_rows
+from nn.layers.avg_pool import check_pixels
+from nn.layers.bilinear import map_gradient, position_gradients, sample, sampled_dtype
 from nn.layers.grid_sample import check_bool
-from nn.layers.roi_align import check_scale, first_rows
+from nn.layers.roi_align import check_scale
 from nn.layers.roi_pool import check_regions
+
+
+def roi_warp(x, boxes, image_index, output_size, scale, aligned):
+    """y (K, C, ph, pw): the maps x (N, C, H, W) at the ph x pw points of each region, as RoIWarp defines them."""
+    y = array_module(x).empty((len(boxes), x.shape[1], *output_size), sampled_dtype(x, boxes))
+    for k, image in enumerate(image_index.tolist()):
+        row, column = points(boxes[k], output_size, scale, aligned)
+        y[k] = sample(x[image], row.ravel(), column.ravel()).reshape(y[k].shape)
+    return y
+
+
+def roi_warp_backward(dy, x, boxes, image_index, scale, aligned):
+    """dx (N, C, H, W) and dboxes (K, 4) for dy (K, C, ph, pw)."""
+    xp, (c, ph, pw) = array_module(dy), dy.shape[1:]
+    dx, dboxes = xp.zeros(x.shape, dy.dtype), xp.empty(boxes.shape, boxes.dtype)
+    down, across = fractions(boxes, (ph, pw))
+    for k, image in enumerate(image_index.tolist()):
+        row, column = (p.ravel() for p in points(boxes[k], (ph, pw), scale, aligned))
+        dvalues = dy[k].reshape(c, ph * pw)  # y[k] = sample(x[image], row, column)
+        dx[image] += map_gradient(dvalues, row, column, x.shape[2:])  # regions overlap: gradients add up
+        drow, dcolumn = (d.reshape(ph, pw) for d in position_gradients(dvalues, x[image], row, column))
+        # row = scale (y1 (1 - down) + y2 down) - a, the same for all columns; and column likewise
+        dboxes[k, 1], dboxes[k, 3] = scale * (drow.sum(axis=1) @ (1 - down)), scale * (drow.sum(axis=1) @ down)
+        dboxes[k, 0] = scale * (dcolumn.sum(axis=0) @ (1 - across))
+        dboxes[k, 2] = scale * (dcolumn.sum(axis=0) @ across)
+    return dx, dboxes
+
+
+def points(box, output_size, scale, aligned):
+    """row and column (ph, pw) of the points of one box (4,), in cells of x."""
+    (x1, y1, x2, y2), (down, across) = box, fractions(box, output_size)
+    row = (y1 * (1 - down) + y2 * down) * scale - 0.5 * aligned
+    column = (x1 * (1 - across) + x2 * across) * scale - 0.5 * aligned
+    return array_module(box).broadcast_arrays(row[:, None], column)
+
+
+def fractions(boxes, output_size):
+    """(ph,) and (pw,): how far down and across a box each point lies, 0 .. 1."""
+    xp = array_module(boxes)
+    return [((xp.arange(n) + 0.5) / n).astype(boxes.real.dtype) for n in output_size]
 
 
 class RoIWarpCache(NamedTuple):
@@ -44,7 +83,7 @@ class RoIWarp(Layer):
     puts behind it, is a layer of its own.
 
     Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite. On a
-    GPU, where looking at values would mean to wait for them, y is NaN for the last two.
+    GPU, where the host would have to wait for these values, y is NaN for the last two.
 
     Reference: Dai et al. 2016, Instance-aware Semantic Segmentation via Multi-task Network Cascades, arXiv:1512.04412,
     sec. 4 ("Differentiable RoI Warping Layers").
@@ -58,57 +97,13 @@ class RoIWarp(Layer):
         check_shape(self, x=(x, ("N", "C", "H", "W")), boxes=(boxes, ("K", 4)))
         check_regions(self, x, boxes, image_index)
         check_pixels(self, x)
-        if use_kernels(x, boxes):
-            x = array_module(x).ascontiguousarray(x)
-            y = sample_maps(x, self._points_by_kernel(boxes, image_index))
-            return y.reshape(*y.shape[:2], *self.output_size), RoIWarpCache(x, boxes, image_index)
-        y_rows = sample(to_rows(x), *self._points(x, boxes, image_index), x.shape[2:])
-        return to_maps(y_rows, (len(boxes), x.shape[1], *self.output_size)), RoIWarpCache(x, boxes, image_index)
+        ops = functions(__name__, x, boxes)
+        y = ops.roi_warp(x, boxes, image_index, self.output_size, self.spatial_scale, self.aligned)
+        return y, RoIWarpCache(x, boxes, image_index)
 
     def backward(self, dy, cache):
-        x, boxes, image_index = cache
+        x, boxes, _ = cache
         check_shape(self, dy=(dy, (len(boxes), x.shape[1], *self.output_size)))
-        if use_kernels(x, boxes, dy):
-            return self._backward_by_kernels(dy, cache)
-        xp, points = array_module(dy), self._points(x, boxes, image_index)
-        dx_rows, drow, dcolumn = sample_gradients(to_rows(dy), to_rows(x), *points, x.shape[2:])
-        drow, dcolumn = (d.reshape(len(boxes), *self.output_size) for d in (drow, dcolumn))
-        # row = scale (y1 (1 - f_i) + y2 f_i) - a, the same for all columns; and columns likewise
-        (y1, y2), (x1, x2) = (
-            (d @ (1 - f) * self.spatial_scale, d @ f * self.spatial_scale)
-            for d, f in zip((drow.sum(axis=2), dcolumn.sum(axis=1)), self._fractions(boxes))
-        )
-        return to_maps(dx_rows, x.shape), xp.stack([x1, y1, x2, y2], axis=1), None
-
-    def _points(self, x, boxes, image_index):
-        """row, column (K*ph*pw,) and the row of x_rows at which the map of each begins."""
-        xp, shape = array_module(x), (len(boxes), *self.output_size)
-        down, across = self._fractions(boxes)
-        row = boxes[:, 1:2] * (1 - down) + boxes[:, 3:4] * down
-        column = boxes[:, 0:1] * (1 - across) + boxes[:, 2:3] * across
-        row, column = (p * self.spatial_scale - 0.5 * self.aligned for p in (row, column))
-        plane = first_rows(image_index, x.shape)[:, None, None]
-        return (xp.broadcast_to(p, shape).ravel() for p in (row[:, :, None], column[:, None, :], plane))
-
-    def _fractions(self, boxes):
-        """(ph,) and (pw,): how far down and across the box each point lies, 0 .. 1."""
-        xp = array_module(boxes)
-        return (((xp.arange(n) + 0.5) / n).astype(boxes.real.dtype) for n in self.output_size)
-
-    def _points_by_kernel(self, boxes, image_index):
-        """The Points of all regions, as `_points` has them."""
-        xp, (ph, pw) = array_module(boxes), self.output_size
-        row, column = xp.empty((2, len(boxes), ph * pw), boxes.dtype)
-        arrays, place = (row, column, xp.ascontiguousarray(boxes)), (self.spatial_scale, 0.5 * self.aligned)
-        launch("roi_warp", "roi_warp_points", row.size, row.dtype, *arrays, row.size, ph, pw, *place)
-        return Points(row, column, xp.ascontiguousarray(image_index, np.int64))
-
-    def _backward_by_kernels(self, dy, cache):
-        x, boxes, image_index = cache
-        xp, points = array_module(dy), self._points_by_kernel(boxes, image_index)
-        dy = xp.ascontiguousarray(dy).reshape(len(boxes), x.shape[1], points.row.shape[1])
-        drow, dcolumn, _ = point_gradients(dy, x, points)
-        dboxes = xp.empty(boxes.shape, boxes.dtype)
-        arrays, sizes = (dboxes, drow, dcolumn), (dboxes.size, *self.output_size)
-        launch("roi_warp", "roi_warp_box_gradients", dboxes.size, dboxes.dtype, *arrays, *sizes, self.spatial_scale)
-        return map_gradient(dy, x.shape, points), dboxes, None
+        ops = functions(__name__, x, boxes, dy)
+        dx, dboxes = ops.roi_warp_backward(dy, *cache, self.spatial_scale, self.aligned)
+        return dx, dboxes, None

@@ -49,8 +49,8 @@ def numerically(owner, name):
 @pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
 @pytest.mark.parametrize("owner, case", parameters(LAYERS, same_draws))
 def test_a_layer_gives_what_it_gives_on_the_cpu(owner, case, plain, device, monkeypatch):
-    if plain and case is LAYERS[nn.MaxUnpool2d]["repeated places"]:
-        pytest.skip("of several values for one place, array code keeps any on a GPU: the stand-in refuses it")
+    if plain and case is LAYERS[nn.MaxUnpool2d]["repeated positions"]:
+        pytest.skip("of several values for one position, array code keeps any on a GPU: the stand-in refuses it")
     monkeypatch.setattr(nn.config, "plain", plain)
     for dtype, tolerance in TOLERANCES.items():
         compare_with_cpu(device, run("gpu", owner, case, dtype), run("cpu", owner, case, dtype), tolerance)

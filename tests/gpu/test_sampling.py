@@ -5,8 +5,8 @@ import pytest
 
 import nn
 from nn import AffineGrid, DeformConv2d, GridSample, Upsample2d
-from nn.gpu import bilinear as bilinear_cuda
 from nn.gpu import deform_conv as deform_conv_cuda
+from nn.gpu import sampler as sampler_cuda
 from nn.gradcheck import check_layer
 from tests.cupy_stand_in import kernels, no_transfers
 
@@ -102,7 +102,7 @@ def test_points_that_are_none_give_nan_there_alone(device):
 
 @pytest.mark.parametrize("slices", [1, 2, 5, 9])
 def test_sums_over_channels_in_slices(slices, device, monkeypatch):
-    monkeypatch.setattr(bilinear_cuda, "THREADS", slices * 2 * 60)
+    monkeypatch.setattr(sampler_cuda, "THREADS", slices * 2 * 60)
     check(device, lambda: GridSample(), (numbers(2, 5, 4, 6), points(2, 4, 6, False, np.float64)), 1e-12)
 
 

@@ -27,9 +27,6 @@ TOLERANCES = {np.float32: 1e-5, np.float64: 1e-10}
 # What does not yet keep these rules, until its family is divided into a textbook and fast versions: layers and losses
 # that enter fast versions, fast versions with other functions, files. What passes is taken off, as xfail is strict.
 STILL = """
-DeformConv2d nn.gpu.deform_conv layers/deform_conv
-GridSample layers/grid_sample nn.gpu.bilinear layers/bilinear
-RoIAlign layers/roi_align nn.gpu.roi_align RoIWarp layers/roi_warp
 BatchNorm1d BatchNorm2d nn.gpu.batch_norm layers/batch_norm LayerNorm layers/layer_norm
 LocalResponseNorm L2Norm layers/local_norm
 ReLU LeakyReLU PReLU ELU Sigmoid Tanh SiLU Softplus layers/activation layers/rectifier

@@ -169,7 +169,7 @@ def test_bad_input(layer):
         layer.forward(np.zeros((4, 5)))
     with pytest.raises(TypeError, match=f"^{name}: x must be an array of floats, got uint8: convert with"):
         layer.forward(np.zeros((1, 1, 4, 5), np.uint8))
-    with pytest.raises(ValueError, match=rf"^{name}: x must have at least one row and one column, got shape \(1, 1, 4"):
+    with pytest.raises(ValueError, match=rf"^{name}: x must have at least one row and one column, got \(1, 1, 4"):
         layer.forward(np.zeros((1, 1, 4, 0)))
     y, cache = layer.forward(np.zeros((2, 3, 5, 7)))
     with pytest.raises(ValueError, match=rf"^{name}: dy must have shape \(2, .*, got \(1, "):

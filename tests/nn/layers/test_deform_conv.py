@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from nn.layers import deform_conv
+from nn.cpu import deform_conv
 from nn.layers.conv import Conv2d
 from nn.layers.deform_conv import DeformConv2d
 from tests.nn.naive_bilinear import weights
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 CASES = [  # (N, C, H, W, O), kernel, offset groups, other options
     ((2, 3, 4, 5, 2), (2, 3), 1, {"padding": 1}),
     ((1, 4, 5, 4, 6), (3, 2), 2, {"stride": (1, 2), "padding": (2, 1), "dilation": (2, 1), "groups": 2}),

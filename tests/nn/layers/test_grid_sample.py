@@ -8,6 +8,7 @@ import pytest
 from nn.layers.grid_sample import MODES, PADDING_MODES, AffineGrid, GridSample
 from tests.nn.naive_bilinear import weights
 
+pytestmark = pytest.mark.usefixtures("both_versions")
 OPTIONS = list(itertools.product(MODES, PADDING_MODES, (False, True)))
 
 

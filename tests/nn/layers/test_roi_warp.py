@@ -8,6 +8,8 @@ from nn.layers.roi_align import RoIAlign
 from nn.layers.roi_warp import RoIWarp
 from tests.nn.naive_bilinear import weights
 
+pytestmark = pytest.mark.usefixtures("both_versions")
+
 
 def naive(x, boxes, image_index, dy, scale, shift):
     """y, dx and dboxes, one point at a time."""

@@ -1,7 +1,8 @@
-// The kernels of nn/bilinear_device.py: maps x (N, C, H, W) sampled at points row, column (B, P) in cells, of type T.
+// The kernels of nn/gpu/sampler.py: maps x (N, C, H, W) sampled at points row, column (B, P) in cells, of type T.
 // Group b of points looks at image image_index[b], or where that is null at image b. A sample is
 //
-//     y[b, c, p] = mask[b, p] sum over i in {f(row), f(row) + 1}, j likewise of k(row - i) k(column - j) x[image, c, i, j]
+//     y[b, c, p] = mask[b, p] sum over i in {f(row), f(row) + 1}, j likewise of k(row - i) k(column - j) x[image, c, i,
+// j]
 //
 // with f = floor, k(t) = max(0, 1 - |t|), x = 0 outside the map, mask = 1 where it is null. With taps = 1 instead of 2
 // only the cell at the floor counts, with weight 1: the nearest one, for positions that have been rounded.
@@ -33,7 +34,7 @@ extern "C" __global__ void sample_forward(
     long long image = image_index ? image_index[b] : b, at = (long long)b * points + p;
     Point down(row[at], h), across(column[at], w);
 
-    T value = (row[at] - row[at]) + (column[at] - column[at]);  // 0, or not a number where a coordinate is not finite
+    T value = (row[at] - row[at]) + (column[at] - column[at]);  // 0, or NaN where a coordinate is not finite
     if (image < 0 || image >= n) {
         value = nan("");
     } else {
@@ -100,8 +101,8 @@ extern "C" __global__ void sample_cells(
 }
 
 // dx[image, c, row, column] = sum of dy times weight over the points that stand on this cell, the one above, the one to
-// the left, and the one above that. Points are sorted by cell: those of cell e are order[starts[e] .. starts[e + 1] - 1].
-// One thread per element of dx goes through its points in their order; no two threads add to one place.
+// the left, and the one above that. Points are sorted by cell: those of cell e are order[starts[e] .. starts[e + 1] -
+// 1]. One thread per element of dx goes through its points in their order; no two threads add to one element.
 extern "C" __global__ void sample_map_gradient(
     T* dx, const T* dy, const T* rows, const T* columns, const T* mask, const long long* order, const int* starts,
     int count, int channels, int h, int w, int points, int taps)

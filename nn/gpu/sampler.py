@@ -1,4 +1,4 @@
-"""The sampler of nn.layers.bilinear on a GPU, by the kernels of nn/gpu/bilinear.cu: one thread per element.
+"""The sampler of nn.layers.bilinear for CuPy, by the kernels of nn/gpu/sampler.cu: one thread per element.
 
 The gradient of a map is gathered, not scattered: the points are sorted by the cell they stand on, then each element of
 dx adds up the points of its four cells in that order. So it is the same in every run, and needs no atomic additions.
@@ -34,7 +34,7 @@ def sample_maps(x, points: Points):
     (groups, count), xp = row.shape, array_module(x)
     y = xp.empty((groups, x.shape[1], count), x.dtype)
     sizes = y.size, *x.shape, count, 2 - nearest
-    launch("bilinear", "sample_forward", y.size, x.dtype, y, x, row, column, mask, image_index, *sizes)
+    launch("sampler", "sample_forward", y.size, x.dtype, y, x, row, column, mask, image_index, *sizes)
     return y
 
 
@@ -43,11 +43,11 @@ def map_gradient(dy, shape, points: Points):
     row, column, image_index, mask, nearest = points
     (n, c, h, w), count, xp = shape, row.shape[1], array_module(dy)
     dx, cells = xp.empty(shape, dy.dtype), xp.empty(row.size, np.int32)
-    launch("bilinear", "sample_cells", row.size, row.dtype, cells, row, column, image_index, row.size, n, h, w, count)
+    launch("sampler", "sample_cells", row.size, row.dtype, cells, row, column, image_index, row.size, n, h, w, count)
     order = xp.argsort(cells, kind="stable")
     starts = xp.searchsorted(cells[order], xp.arange(n * (h + 1) * (w + 1) + 1, dtype=np.int32)).astype(np.int32)
     arrays, sizes = (dx, dy, row, column, mask, order, starts), (dx.size, c, h, w, count, 2 - nearest)
-    launch("bilinear", "sample_map_gradient", dx.size, dx.dtype, *arrays, *sizes)
+    launch("sampler", "sample_map_gradient", dx.size, dx.dtype, *arrays, *sizes)
     return dx
 
 
@@ -59,5 +59,5 @@ def point_gradients(dy, x, points: Points):
     gradients = xp.empty((3, slices, groups, count), dy.dtype)
     threads = slices * row.size
     arrays, sizes = (gradients, dy, x, row, column, mask, image_index), (threads, groups, *x.shape, count, slices)
-    launch("bilinear", "sample_point_gradients", threads, dy.dtype, *arrays, *sizes)
+    launch("sampler", "sample_point_gradients", threads, dy.dtype, *arrays, *sizes)
     return gradients.sum(axis=1)
