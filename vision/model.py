@@ -1,4 +1,4 @@
-"""What a model is: a layer with a loss, its mirror image backward, and predictions; and all that scripts ask of it."""
+"""The model contract: a layer with a loss, its backward, predictions, and all that the scripts use of a model."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,16 @@ from vision.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training. Most models have one; several train part after part, such as proposals, then a head.
+    """One stage of training. Most models have one; some train one part after another, such as proposals, then a head.
 
-    recipe: what differs from the model's recipe, such as epochs, lr or augmentation. trains: beginnings of the names of
-    the parameters that move, as far as they are trainable; the others are held. loss and backward: names of the model's
-    methods. begin: name of a method that is called once, before the first step: to copy weights, or reset a part.
+    recipe: entries that differ from the model's recipe, such as epochs, lr or augmentation. trains: prefixes of the
+    names of the parameters that are trained, if they are trainable; the others are held. loss and backward: names of
+    the model's methods. begin: name of a method that is called once, before the first step: to copy weights, or reset
+    a part.
 
     fit: name of a method that does the stage instead of gradient steps, such as an SVM's solver:
-    fit(samples, rng, start) yields a dict of figures after each round that may be resumed, its state being in the
-    model's parameters and buffers; start is the number of rounds done before.
+    fit(samples, rng, start) yields a dict of figures after each round. Its state is in the model's parameters and
+    buffers, so it can be resumed after each round; start is the number of rounds already done.
     """
 
     name: str = "train"
@@ -35,21 +36,21 @@ class Stage:
 
 
 class Model(Layer):
-    """Base of all models. A subclass is a mirrored pair, `loss` and `backward`, to be read side by side.
+    """Base class of all models. A subclass is a mirrored pair: `backward` follows `loss` in reverse.
 
     losses, cache = loss(batch, rng): losses is a dict of named values whose sum is minimised. What is sampled or
-        decided on the way (proposals, targets, glimpses) stands in cache.sampled, and loss(batch, rng, sampled) repeats
-        it: so a gradient check holds it constant.
+        chosen (proposals, targets, glimpses) is in cache.sampled. loss(batch, rng, sampled) reuses it: so a gradient
+        check holds it constant.
     backward(cache): adds the gradients of the sum of the losses to all parameters.
-    predict(*inputs): what the task says; inputs are a batch as the network sees it.
+    predict(*inputs): predictions as the task defines them; inputs are a batch as the network sees it.
 
     Attributes, with their defaults:
     classes: names, in the order of their labels.
     options: the frozen dataclass of all options; see vision.options.
     preprocess: the Preprocess of photographs, or None for models of text.
-    smallest_batch: samples that a batch of training needs at least (batch normalisation over 1x1 maps wants two).
-    needs_weights: a part is frozen and still random: training wants --pretrained.
-    name: the name under which the model was built.
+    smallest_batch: samples that a training batch needs at least (batch normalisation over 1x1 maps needs two).
+    needs_weights: a part is frozen and still random: training needs --pretrained.
+    name: the registered name by which the model was built.
     """
 
     smallest_batch: int = 1
@@ -61,11 +62,11 @@ class Model(Layer):
 
     @property
     def config(self) -> dict[str, Any]:
-        """A JSON-able dict with which vision.build(**config) makes the same architecture again."""
+        """A JSON-able dict: vision.build(**config) makes the same architecture."""
         return {"model": self.name, "classes": list(self.classes), **as_json(self.options)}
 
     def loss(self, batch, rng: np.random.Generator, sampled: Any = None) -> tuple[dict[str, float], Any]:
-        """(named losses, cache) of a batch as the task's collate makes it."""
+        """(named losses, cache) of a batch made by the task's collate."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def backward(self, cache: Any):
@@ -73,15 +74,15 @@ class Model(Layer):
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def predict(self, *inputs) -> Any:
-        """What the model says of a batch as the network sees it."""
+        """The predictions for a batch as the network sees it."""
         raise NotImplementedError(f"{type(self).__name__} has no predict")
 
     def stages(self) -> tuple[Stage, ...]:
-        """How the model is trained, stage after stage."""
+        """The stages of training, in order."""
         return (Stage(),)
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Published weights under this model's own names; what it has no use for may stay."""
+        """Published weights under this model's own names; weights without use here may stay."""
         return arrays
 
 
@@ -90,7 +91,7 @@ def load(path: str | os.PathLike, **changes) -> Model:
 
     changes: options that differ from training, such as crf=True. Raises ValueError naming what is wrong with the file.
     """
-    from vision.training.saving import (  # they build models, of which this file knows nothing
+    from vision.training.saving import (  # here, since saving builds models and imports this file
         find_checkpoint,
         load_model,
     )

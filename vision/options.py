@@ -1,11 +1,11 @@
-"""Options of a model: a frozen dataclass whose fields, types and comments are the documentation and the check.
+"""Options of a model: a frozen dataclass. Its fields and comments are the documentation, its types are checked.
 
     @dataclass(frozen=True)
     class Options(ImageOptions):
         width: int = 64  # channels of the first convolution
         padding: Literal["valid", "same"] = "valid"
 
-`complete` makes one from what a command line or a checkpoint gives, `describe` lists the fields for --help.
+`complete` makes one from the values of a command line or a checkpoint, `describe` lists the fields for --help.
 """
 
 import inspect
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How photographs are seen; a model's own options are further fields of a subclass."""
+    """How photographs are preprocessed; a model's own options are further fields of a subclass."""
 
     short_side: int = 240  # pixels of the shorter side
     max_side: int = 400  # pixels of the longer side at most
@@ -49,9 +49,9 @@ class Field(NamedTuple):
 
 
 def complete(owner: str, options: type[T], given: Mapping[str, Any]) -> T:
-    """An instance of the dataclass `options` with the given values, lists turned to tuples; the rest by default.
+    """An instance of the dataclass `options` with the given values, lists as tuples, and defaults for the others.
 
-    Raises ValueError, beginning with the owner, for a name that is no field and for a value of another kind.
+    Raises ValueError that begins with the owner, for a name that is no field and for a value of another kind.
     """
     hints = get_type_hints(options)
     for name, value in given.items():
@@ -65,12 +65,12 @@ def complete(owner: str, options: type[T], given: Mapping[str, Any]) -> T:
 
 
 def as_json(options: Any) -> dict[str, Any]:
-    """The fields of a dataclass by name as JSON knows them: tuples become lists."""
+    """The fields of a dataclass by name, as JSON: tuples become lists."""
     return {name: _thawed(value) for name, value in asdict(options).items()}
 
 
 def describe(options: type) -> list[Field]:
-    """All fields in order, each with the comment behind it in the source."""
+    """All fields in order, each with the comment at the end of its line in the source."""
     hints, comments = get_type_hints(options), {}
     for cls in reversed(options.__mro__):
         comments |= _comments(cls) if hasattr(cls, "__dataclass_fields__") else {}
@@ -93,7 +93,7 @@ def kind(hint: Any) -> str:
 
 
 def _fits(value, hint):
-    """Whether the value is of the kind; a whole number is a number, a list a tuple, a bool neither."""
+    """Whether the value is of the kind: an int is also a float, a list a tuple; a bool is no number."""
     if get_origin(hint) in (Union, types.UnionType):
         return any(_fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:

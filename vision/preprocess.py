@@ -1,4 +1,4 @@
-"""From a photograph to what a network sees: size, colours as numbers, padding."""
+"""From a photograph to the input of a network: size, normalisation, padding."""
 
 import os
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ Photograph = str | os.PathLike | Image.Image | np.ndarray
 class Preprocess:
     """How a photograph becomes an image (3, H, W) of a batch.
 
-    resize: "short_side": the shorter side becomes short_side, or less where the longer would pass max_side (Ren et al.
-    2015, arXiv:1506.01497, sec. 3.3); "square": squeezed to short_side x short_side; "fixed": squeezed to `fixed`,
-    (height, width); "none": as it is. The new value of a pixel is (pixel - mean) / std. Sides are padded with the mean
-    colour, at the right and the bottom, to a multiple of `multiple` and to the largest of the batch.
+    resize: "short_side": the shorter side becomes short_side, or less where the longer would exceed max_side (Ren et
+    al. 2015, arXiv:1506.01497, sec. 3.3); "square": scaled to short_side x short_side; "fixed": scaled to `fixed`,
+    (height, width); "none": unchanged. The new value of a pixel is (pixel - mean) / std. Images are padded with the
+    mean colour, at the right and the bottom, to a multiple of `multiple` and to the largest of the batch.
 
-    Raises ValueError for sides below 1, short_side > max_side, and means and deviations that are not finite, std > 0.
+    Raises ValueError for sides below 1, short_side > max_side, a mean or std that is not finite, and std <= 0.
     """
 
     short_side: int = 600
@@ -63,14 +63,14 @@ class Preprocess:
         return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
     def scaled(self, photograph: np.ndarray) -> np.ndarray:
-        """The photograph (H, W, 3) uint8 in the size that the network sees it in: antialiased bilinear."""
+        """The photograph (H, W, 3) uint8 in the size of the network's input: antialiased bilinear."""
         h, w = self.size(*photograph.shape[:2])
         if (h, w) == photograph.shape[:2]:
             return photograph
         return np.array(Image.fromarray(photograph).resize((w, h), Image.Resampling.BILINEAR))
 
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, 3, H, W) float32 of images (H_i, W_i, 3) uint8 that are scaled already: normalised and padded."""
+        """(N, 3, H, W) float32: images (H_i, W_i, 3) uint8, already scaled, normalised and padded."""
         mean, std = (np.asarray(each, dtype=np.float32) for each in (self.mean, self.std))
         height, width = (-(-side // self.multiple) * self.multiple for side in np.max([x.shape[:2] for x in images], 0))
         batch = np.zeros((len(images), 3, height, width), np.float32)
@@ -82,7 +82,7 @@ class Preprocess:
 def open_photograph(photograph: Photograph) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a path, a PIL image (turned upright by its EXIF data), or an array (H, W, 3) or (H, W).
 
-    Raises ValueError for arrays of another dtype or shape, and for files that are missing or no pictures.
+    Raises ValueError for arrays of another dtype or shape, and for files that are missing or are no pictures.
     """
     if isinstance(photograph, np.ndarray):
         if photograph.dtype != np.uint8 or photograph.ndim not in (2, 3) or photograph.shape[2:] not in ((), (3,)):

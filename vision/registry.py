@@ -1,4 +1,4 @@
-"""The models by name: what `scripts.train --model NAME` and checkpoints mean by it."""
+"""The models by name, for `scripts.train --model NAME` and checkpoints."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from vision.options import complete
 
 
 class Tiny(NamedTuple):
-    """A size of a model for gradient checks: options, and how many generated scenes of which size it is tried on."""
+    """A tiny version of a model for gradient checks: options, and the number and size of generated scenes."""
 
     options: Mapping[str, Any] = {}
     scenes: int = 2
@@ -20,10 +20,10 @@ class Tiny(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A registered model: all that lists need to know of it.
+    """A registered model: everything that a list of models needs.
 
-    make(classes, options, rng) makes it, options being an instance of the dataclass `options`. system, paper and
-    figures make its row in the README's table: models of one system share a row, in which all figures stand.
+    make(classes, options, rng) makes it; its options are an instance of the dataclass `options`. system, paper and
+    figures make its row in the README's table: models of one system share a row with all their figures.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
     @property
     def file(self) -> str:
-        """Path of the module's source."""
+        """The path of the module's source."""
         return sys.modules[self.module].__file__
 
 
@@ -61,11 +61,11 @@ def register(
     paper: str = "",
     figures: str = "",
 ):
-    """Decorator of a function or class make(classes, options, rng) -> Model: enters it under a name.
+    """Decorator of a function or class make(classes, options, rng) -> Model: registers it under a name.
 
-    recipe: how it is trained, over vision.training.recipe.DEFAULTS; also data and augmentation, as scripts.train names
-    them. system: its name in the README's table (default: `name`). paper: authors, year, arXiv number. figures: what
-    was measured, in a few words, with data; "" where nothing was.
+    recipe: changes to vision.training.recipe.DEFAULTS; also data and augmentation, by the names of scripts.train.
+    system: its name in the README's table (default: `name`). paper: authors, year, arXiv number. figures: what was
+    measured, in a few words, on which data; "" where nothing was.
     Raises ValueError if the name is taken.
     """
 
@@ -88,11 +88,11 @@ def find(model: str) -> Entry:
 
 
 def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = None, **options) -> Model:
-    """A new model by name, for these classes (without background), its weights drawn from rng (default: seed 0).
+    """A new model by name, for these classes (without background), with weights drawn from rng (default: seed 0).
 
-    options: those of the entry's dataclass, lists in place of tuples welcome. `build(**made.config)` makes the same
-    architecture again: config holds all options, so that a checkpoint stays what it is when a default here changes.
-    Raises ValueError for an unknown name, no classes, and options that the model does not have or of another kind.
+    options: those of the entry's dataclass; lists are taken as tuples. `build(**made.config)` makes the same
+    architecture: config holds all options, so that a checkpoint keeps its meaning when a default changes.
+    Raises ValueError for an unknown name, no classes, and unknown options or options of another kind.
     """
     entry = find(model)
     if not classes:

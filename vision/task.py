@@ -1,7 +1,7 @@
-"""What a task is to the scripts: a task is one file, vision/<room>/task.py, that enters itself in TASKS.
+"""Tasks: what scripts.train, evaluate and predict need that differs from task to task.
 
-A model's task is the word it is registered with: "detection", "segmentation", and so on. scripts.train, evaluate and
-predict take all that differs from task to task from its entry. They add only readers of data, scripts/readers.
+A task is one file, vision/<room>/task.py, that adds its entry to TASKS. A model names its task when it is registered:
+"detection", "segmentation", and so on. The scripts add only readers of data, scripts/readers.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,25 +17,25 @@ from vision.training.interruption import memory_explained
 
 
 class Task(NamedTuple):
-    """What differs from task to task. A `dataset` has len, [index] -> sample, and classes; samples: see HOUSE format.
+    """One task. A `dataset` has len, [index] -> sample, and classes; a sample is a dict, see datasets.Shapes.
 
-    The classes of a model of words are its vocabulary: they may be more than the data holds, and are not `closed`.
+    The classes of a model of text are its vocabulary: it may differ from the words of the data, so it is not `closed`.
     """
 
-    metric: str  # headline metric: the key in evaluate's result by which models are compared, higher is better
-    collate: Callable  # (model, samples) -> batch for model.loss; the images of the samples are scaled already
+    metric: str  # key of the headline metric in evaluate's result: models are compared by it, higher is better
+    collate: Callable  # (model, samples) -> batch for model.loss; the images of the samples are already scaled
     predict: Callable  # (model, sample, **options) -> prediction, in the pixels of the sample's image
     evaluate: Callable  # (model, dataset) -> JSON-able dict of metrics
     table: Callable  # metrics -> text to print
     describe: Callable  # (prediction, classes) -> JSON-able list of what is in one image
-    select: Callable  # (prediction, threshold) -> prediction, the doubtful parts left out
+    select: Callable  # (prediction, threshold) -> prediction without scores below the threshold
     draw: Callable  # (sample[input], prediction, classes, sample or None) -> picture or text, with the sample's truth
-    input: str = "image"  # what a prediction is made from, "image" or "text": what scripts.predict reads from a file
+    input: str = "image"  # what scripts.predict reads from a file: "image" or "text"
     unit: str = "images"  # what the len of a dataset counts
     closed: bool = True  # False: data may hold classes (words) that the model does not know
     options: dict[str, Any] = {}  # noqa: RUF012  --set NAME=VALUE of scripts.predict, for `predict`, and their defaults
     save: Callable | None = None  # (prediction, folder, name) -> name of a further file written, for scripts.predict
-    derive: Callable | None = None  # (model, training data) -> options of the model that are counted in the data
+    derive: Callable | None = None  # (model, training data) -> options of the model that are computed from the data
     in_order: Callable | None = None  # (model, dataset, batch_size) -> dataset not to be shuffled
 
 
@@ -51,19 +51,19 @@ def task_of(model_name: str) -> Task:
 
 
 def on_its_device(model: Model, method: Callable, *inputs, **options) -> Any:
-    """method(*inputs, **options) with the inputs moved to where the model is, and the result moved to the CPU."""
+    """method(*inputs, **options) with the inputs copied to the model's device and the result to the CPU."""
     with memory_explained(model):
         return to_device(method(*to_device(inputs, device_of(model)), **options), "cpu")
 
 
 def watched(dataset, what: str, unit: str = "images") -> Iterable[dict]:
-    """The samples of a data set in order, with a progress bar where somebody watches."""
+    """The samples of a data set in order, with a progress bar on a terminal."""
     indices = tqdm(range(len(dataset)), what, unit=f" {unit}", disable=None, leave=False, dynamic_ncols=True)
     return (dataset[index] for index in indices)
 
 
 def known(value: float) -> float | None:
-    """JSON has no NaN: what is not defined, such as the AP of a class without objects, is null."""
+    """None for NaN, since JSON has no NaN: undefined values, such as the AP of a class without objects, are null."""
     return None if np.isnan(value) else float(value)
 
 

@@ -19,7 +19,7 @@ TINY = {
     "min_size": 2, "score_threshold": 0.3,
 }  # fmt: skip
 TOLERANCES = {np.float32: 1e-5, np.float64: 1e-12}
-NAMED = "numbers", "places", "number_kept"  # where a step waits for the device, or sends it what was drawn
+NAMED = "counts_on_cpu", "positions_on_gpu", "number_kept"  # the only functions with a transfer
 
 
 def detector(dtype, **options):

@@ -32,10 +32,10 @@ def base_anchors(
 
 
 def grid_anchors(base: np.ndarray, feature_size: tuple[int, int], stride: float) -> np.ndarray:
-    """The base anchors (k, 4) placed at every cell of a feature map of size (h, w).
+    """The base anchors (k, 4) at every cell of a feature map of size (h, w).
 
-    Cell (i, j) covers the pixels [i * stride, (i + 1) * stride) x [j * stride, (j + 1) * stride), and its anchors stand
-    on its centre, x = (j + 0.5) * stride, y = (i + 0.5) * stride. -> (h * w * k, 4) in the order row, column, anchor.
+    Cell (i, j) covers the pixels [i * stride, (i + 1) * stride) x [j * stride, (j + 1) * stride). Its anchors have its
+    centre, x = (j + 0.5) * stride, y = (i + 0.5) * stride. -> (h * w * k, 4) in the order row, column, anchor.
     """
     check_shape("grid_anchors", base=(base, ("k", 4)))
     xp, (h, w) = array_module(base), feature_size
@@ -45,6 +45,6 @@ def grid_anchors(base: np.ndarray, feature_size: tuple[int, int], stride: float)
 
 
 def inside(anchors: np.ndarray, image_size: tuple[int, int], border: float = 0) -> np.ndarray:
-    """(A,) bool: the anchors that do not cross the boundary of an image (h, w) by more than `border` pixels."""
+    """(A,) bool: True where an anchor crosses the boundary of an image (h, w) by at most `border` pixels."""
     h, w = image_size
     return (anchors[:, :2] >= -border).all(axis=1) & (anchors[:, 2] <= w + border) & (anchors[:, 3] <= h + border)

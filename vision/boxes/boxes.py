@@ -11,7 +11,7 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.layer import check_shape
 
-MAX_LOG_SIZE = math.log(1000 / 16)  # decode() lets no box grow beyond 62.5 times its anchor: exp() cannot overflow
+MAX_LOG_SIZE = math.log(1000 / 16)  # decode() limits a box to 62.5 times its anchor: exp() cannot overflow
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -39,11 +39,11 @@ def area(boxes: np.ndarray) -> np.ndarray:
 
 
 def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """What a regressor must predict at `anchors` (..., 4) to arrive at `boxes` (..., 4); the inverse of `decode`.
+    """The deltas from `anchors` (..., 4) to `boxes` (..., 4), targets of box regression; the inverse of `decode`.
 
     tx = (x - xa) / wa     ty = (y - ya) / ha     tw = log(w / wa)     th = log(h / ha)
 
-    x, y, w, h are centre and size of the box, and with index a those of its anchor. -> (..., 4), without unit.
+    x, y, w, h: centre and size of the box; xa, ya, wa, ha: those of its anchor. -> (..., 4), without unit.
     Raises ValueError for a box or an anchor of zero or negative size, which has no logarithm.
 
     Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2, eq. 2
@@ -61,7 +61,7 @@ def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     x = tx * wa + xa     y = ty * ha + ya     w = exp(tw) * wa     h = exp(th) * ha
 
     deltas (..., 4), anchors (..., 4) -> boxes (..., 4) in pixels. Leading axes broadcast: per-class deltas (R, C, 4)
-    go with rois[:, None]. tw and th above log(1000 / 16) count as that, so that a wild prediction stays finite.
+    go with rois[:, None]. tw and th are limited to log(1000 / 16), so that a wild prediction stays finite.
 
     Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.1.2, eq. 2
     """
@@ -76,7 +76,7 @@ def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def clip(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Boxes (..., 4) cut at the border of an image of size (h, w). One wholly outside ends up with zero area."""
+    """Boxes (..., 4) clipped to an image of size (h, w). A box wholly outside gets zero area."""
     _check_last_axis("clip", boxes=boxes)
     xp, (h, w), clipped = array_module(boxes), image_size, array_module(boxes).empty_like(boxes)
     clipped[..., 0::2] = xp.clip(boxes[..., 0::2], 0, w)
@@ -96,7 +96,7 @@ def _check_last_axis(owner, **arrays):
 def check_positive_size(owner: str, **arrays: np.ndarray) -> None:
     """Raise ValueError unless every box of every named array (..., 4) has a width and a height above zero.
 
-    Boxes on a GPU are not looked at, which would mean to wait for them.
+    Boxes on a GPU are not checked: that would synchronise.
     """
     _check_last_axis(owner, **arrays)
     for name, boxes in arrays.items():
@@ -111,7 +111,7 @@ def check_positive_size(owner: str, **arrays: np.ndarray) -> None:
 def check_labels(owner: str, boxes: np.ndarray, num_classes: int | None = None, **arrays: np.ndarray) -> None:
     """Raise ValueError unless every named array holds one integer for each box (N, 4), in 1..num_classes if given.
 
-    Of labels on a GPU the values are not looked at, which would mean to wait for them.
+    Values of labels on a GPU are not checked: that would synchronise.
     """
     for name, labels in arrays.items():
         labels = labels if hasattr(labels, "dtype") else np.asarray(labels)

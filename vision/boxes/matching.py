@@ -1,4 +1,4 @@
-"""Matching: what each anchor and each region is to learn, and the sample of them that a step is trained on.
+"""Matching: targets of anchors and regions, and the sample of them that a step is trained on.
 
 Pure functions of boxes and a random generator: no gradient goes through them.
 """
@@ -26,12 +26,12 @@ def anchor_targets(
     positive_fraction: float = 0.5,
     border: float = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the region proposal network is to answer at each anchor, for one image.
+    """Targets of the region proposal network at each anchor of one image.
 
     Positive (1): the anchor or anchors with the highest IoU with some ground-truth box, and every anchor with an
-    IoU of positive_iou or more. Negative (0): below negative_iou with all boxes, and not positive. Everything else,
-    and all anchors that cross the image boundary by more than `border` pixels, do not count (-1). Of these, at most
-    samples * positive_fraction positives and then negatives up to `samples` are drawn at random; the rest becomes -1.
+    IoU of positive_iou or more. Negative (0): below negative_iou with all boxes, and not positive. All others, and
+    all anchors that cross the image boundary by more than `border` pixels, do not count (-1). At most
+    samples * positive_fraction positives, then negatives up to `samples`, are drawn at random; the rest becomes -1.
 
     anchors (A, 4), gt_boxes (G, 4), G = 0 allowed, image_size (h, w) without padding
     -> labels (A,) int64, deltas (A, 4): `encode` of the box that the anchor overlaps most, 0 where not positive.
@@ -44,7 +44,7 @@ def anchor_targets(
     xp, is_inside = array_module(anchors), inside(anchors, image_size, border)
     labels = xp.full(len(anchors), -1, np.int64)
     deltas = xp.zeros_like(anchors)
-    # On a GPU all anchors, those outside without overlap: to list the ones inside would mean to wait for their number.
+    # A GPU takes all anchors, with overlap 0 for those outside: to list the ones inside would synchronise.
     candidates = np.flatnonzero(is_inside) if xp is np else xp.arange(len(anchors))
     is_inside = is_inside[candidates]
     overlap = iou(anchors[candidates], gt_boxes) * is_inside[:, None]
@@ -84,7 +84,7 @@ def sample_rois(
     Each proposal belongs to the ground-truth box it overlaps most. Foreground: IoU >= foreground_iou, at most
     samples * foreground_fraction of them. Background: IoU in the interval background_iou = [low, high), to fill up to
     `samples`. Where the interval holds too few, proposals below it are taken too, so that an image without
-    objects, or with good proposals only, still teaches something. The ground truth itself joins the proposals.
+    objects, or with good proposals only, still gives examples. The ground-truth boxes are added to the proposals.
 
     proposals (M, 4), gt_boxes (G, 4), gt_labels (G,) in 1..num_classes (background not counted); M = 0, G = 0 allowed
     -> rois (R, 4), labels (R,) int64, deltas (R, 4) = (encode(box, roi) - delta_mean) / delta_std, with R <= samples.

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that overlap much only the best stays."""
+"""Non-maximum suppression: only the best of boxes that overlap much is kept."""
 
 import numpy as np
 
@@ -37,15 +37,15 @@ def nms_among(
     pre_nms: int | None = None,
     max_keep: int | None = None,
 ) -> np.ndarray:
-    """`nms` among the boxes (N, 4) where valid (N,) is True, of which the pre_nms best by score count (None: all).
+    """`nms` among the pre_nms best by score (None: all) of the boxes (N, 4) where valid (N,) is True.
 
-    On a GPU the valid boxes are never listed, which would mean to wait for their number.
+    On a GPU the valid boxes are never listed: that would synchronise.
     """
     return functions(__name__, boxes).keep_best(boxes, scores, iou_threshold, classes, valid, pre_nms, max_keep)
 
 
 def keep_best(boxes, scores, iou_threshold, classes=None, valid=None, pre_nms=None, max_keep=None):
-    """The greedy rule as a loop: keep the best box that is left, drop what it overlaps too much, and again."""
+    """The greedy rule as a loop: keep the best box left, drop the boxes that it overlaps too much, repeat."""
     xp = array_module(boxes)
     left = xp.argsort(-scores, kind="stable")
     if valid is not None:

@@ -1,4 +1,4 @@
-"""Heads of region detectors: from a pooled region to class scores and boxes, with its loss and its detections."""
+"""Heads of region detectors: from pooled regions to class scores and boxes, with loss and detections."""
 
 import numpy as np
 
@@ -15,8 +15,8 @@ class RegionHead(Layer):
     """Class scores and per-class box deltas of each pooled region.
 
     pooled (R, C, ph, pw) -> logits (R, 1 + classes), index 0 for background, and deltas (R, classes, 4), normalised.
-    Two hidden layers, named like torchvision's classifier.0 and classifier.3 of VGG-16, and two sibling outputs, which
-    start from Gaussians of standard deviation 0.01 and 0.001 (sec. 2.3). options: those of Faster R-CNN that concern
+    Two hidden layers, named like torchvision's classifier.0 and classifier.3 of VGG-16, and two sibling outputs,
+    initialised by Gaussians of standard deviation 0.01 and 0.001 (sec. 2.3). options: those of Faster R-CNN for
     regions and detections.
 
     Reference: Girshick 2015, Fast R-CNN, arXiv:1504.08083, sec. 2.1 to 2.3.
@@ -50,12 +50,12 @@ class RegionHead(Layer):
     def loss(self, outputs, labels, deltas):
         """Eq. 1: classification + regression of the true class's box, both over the sampled regions.
 
-        labels (R,), 0 for background, deltas (R, 4): those of `sample`. -> losses, gradients of outputs.
+        labels (R,), 0 for background, and deltas (R, 4) from `sample`. -> losses, gradients of outputs.
         """
         logits, predicted = outputs
         cls, dlogits = softmax_cross_entropy(logits, labels)
         xp = array_module(logits)
-        own_class = labels[:, None] == xp.arange(1, 1 + self.classes)  # (R, classes), nowhere for background
+        own_class = labels[:, None] == xp.arange(1, 1 + self.classes)  # (R, classes), all False for background
         target = xp.broadcast_to(deltas[:, None], predicted.shape)
         box, ddeltas = smooth_l1(predicted, target, 1.0, own_class[..., None], normaliser=max(len(logits), 1))
         return {"cls": cls, "box": box}, (dlogits, ddeltas)

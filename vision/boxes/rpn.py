@@ -1,4 +1,4 @@
-"""The region proposal network: for each anchor a score, object or not, and the box that it should become.
+"""The region proposal network: for each anchor an objectness score and the deltas to an object's box.
 
 Reference: Ren et al. 2015, Faster R-CNN, arXiv:1506.01497, sec. 3.
 """
@@ -18,9 +18,9 @@ class RPN(Layer):
     """features (N, C, H, W) -> scores (N, H*W*k, 2), index 1 for "object", and deltas (N, H*W*k, 4).
 
     A 3x3 convolution with ReLU, then two sibling 1x1 convolutions with 2k and 4k channels (anchor by anchor). Anchors
-    are in the order row, column, k of `grid_anchors`. The siblings start from a Gaussian of standard deviation 0.01,
-    biases 0; so does the 3x3 convolution, as in the paper, unless options.from_scratch, which gives it He's larger
-    weights. options: those of Faster R-CNN that concern anchors, targets and proposals.
+    are in the order row, column, k of `grid_anchors`. The siblings are initialised by a Gaussian of standard deviation
+    0.01, biases by 0; so is the 3x3 convolution, as in the paper, unless options.from_scratch gives it He's larger
+    weights. options: those of Faster R-CNN for anchors, targets and proposals.
 
     Reference: sec. 3.1 and 3.1.3.
     """
@@ -57,7 +57,7 @@ class RPN(Layer):
     def loss(self, outputs, labels, deltas):
         """Eq. 1: classification over N_cls sampled anchors + lambda * regression over N_reg anchor locations.
 
-        labels (N, A), 1, 0 or -1 (does not count), deltas (N, A, 4): those of `match`. -> losses, gradients of outputs.
+        labels (N, A), 1, 0 or -1 (does not count), deltas (N, A, 4), from `match`. -> losses, gradients of outputs.
         """
         (scores, predicted), o = outputs, self.options
         cls, dscores = softmax_cross_entropy(scores.reshape(-1, 2), labels.reshape(-1))  # (N * A, 2)
@@ -70,7 +70,7 @@ class RPN(Layer):
         return grid_anchors(self.base_anchors, feature_size, self.stride)
 
     def match(self, anchors, target: dict, rng: np.random.Generator):
-        """labels (A,) and deltas (A, 4) of one image, a random sample of the anchors: see anchor_targets."""
+        """labels (A,) and deltas (A, 4) for a random sample of one image's anchors: see anchor_targets."""
         o = self.options
         return anchor_targets(
             anchors, target["boxes"], target["image_size"], rng, positive_iou=o.positive_iou,
@@ -112,8 +112,8 @@ def propose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Region proposals of one image, best first.
 
-    Anchors moved by their deltas, clipped to the image; those narrower or lower than min_size pixels are dropped;
-    the pre_nms best by score go through non-maximum suppression at nms_iou; the post_nms best of them are returned.
+    Anchors are moved by their deltas and clipped to the image; those narrower or lower than min_size pixels are
+    dropped; the pre_nms best by score go through non-maximum suppression at nms_iou; the post_nms best are returned.
 
     scores (A,) objectness, a logit or a probability, deltas (A, 4), anchors (A, 4), image_size (h, w)
     -> boxes (M, 4), scores (M,), M <= post_nms, possibly 0. The defaults are those of training: nms_iou and post_nms
@@ -123,12 +123,12 @@ def propose(
     """
     check_shape("propose", scores=(scores, ("A",)), deltas=(deltas, ("A", 4)), anchors=(anchors, ("A", 4)))
     boxes = clip(decode(deltas, anchors), image_size)
-    # A comparison with NaN is False: boxes of a network that has diverged are dropped here, and its loss tells.
+    # A comparison with NaN is False: boxes of a network that has diverged are dropped here; its loss shows it.
     large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1)
     keep = nms_among(large, boxes, scores, nms_iou, pre_nms=pre_nms, max_keep=post_nms)
     return boxes[keep], scores[keep]
 
 
 def gaussian(shape, std, rng):
-    """float32 weights of the given standard deviation: how the papers start their new layers."""
+    """float32 weights of the given standard deviation: how the papers initialise new layers."""
     return (std * rng.standard_normal(shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Captioning: a sentence for an image, and how such sentences are measured."""
+"""Captioning: models that describe an image in a sentence, their metrics, and the task."""
 
 from vision.captioning import task
 from vision.captioning.attention_decoder import AttentionDecoder

@@ -1,4 +1,4 @@
-"""The LSTM of Show, Attend and Tell, which looks at parts of an image at each step."""
+"""The LSTM of Show, Attend and Tell, which attends to parts of an image at each step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,11 +11,11 @@ from nn.layer import Layer
 
 
 class StepCache(NamedTuple):
-    """One time step: the caches of its layers, how much of each part was seen, the gate and what it let through."""
+    """One time step: the caches of its layers, the weight of each part, the gate and the context."""
 
     attention: Any
     seen: np.ndarray  # (N, L)
-    through: Any  # (N, 1) or a number: 1 where `seen` are the attention's weights, 0 where it is a constant
+    through: Any  # (N, 1) or a scalar: 1 where `seen` are the attention's weights, 0 where it is a constant
     gate: Any
     context: np.ndarray
     c_gate: Any
@@ -23,7 +23,7 @@ class StepCache(NamedTuple):
 
 
 class DecoderCache(NamedTuple):
-    """The parts of the image, and the caches of the decoder's layers; those of the time steps in a list."""
+    """The parts of the image and the caches of the decoder's layers; `steps` lists those of the time steps."""
 
     keys: np.ndarray
     projection: Any
@@ -34,7 +34,7 @@ class DecoderCache(NamedTuple):
 
 
 def see_expectation(t: int, weights: np.ndarray):
-    """Soft attention: the parts are seen as the weights (N, L) say, and gradients go to the weights."""
+    """Soft attention: the parts are weighted by (N, L), and gradients go to the weights."""
     return weights, 1
 
 
@@ -47,13 +47,13 @@ class AttentionDecoder(Layer):
     h_t, c_t = LSTM([E y_{t-1}; z_t], h_{t-1}, c_{t-1})                                              eq. 1-3
     logits_t = L_o(E y_{t-1} + L_h h_t + L_z z_t)                                                    eq. 7
 
-    What is seen, s_t, is what see(t, alpha_t) returns: (s_t, 1) for the expectation, s_t = alpha_t (eq. 13), or
-    (s_t, 0) for a constant; rows of a batch may differ by a column of such numbers.
+    see(t, alpha_t) returns the weights s_t: (s_t, 1) for the expectation, s_t = alpha_t (eq. 13), or (s_t, 0) for a
+    constant; a column (N, 1) of 0 and 1 lets rows of a batch differ.
 
     (logits (T, N, V), weights alpha (T, N, L)), cache = forward(keys (N, L, D), words (T, N), see)
     dkeys = backward((dlogits, dweights), cache)
 
-    gate=False leaves beta out; dropout stands before L_o. Reference: Xu et al. 2015, arXiv:1502.03044.
+    gate=False leaves beta out; dropout comes before L_o. Reference: Xu et al. 2015, arXiv:1502.03044.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class AttentionDecoder(Layer):
                 dh, dc, every_dz[t], dweights[t], cache.keys, cache.steps[t]
             )
             dembedded[t] += dword
-            dprojected = dprojected + dprojected_t  # all steps look at the same parts
+            dprojected = dprojected + dprojected_t  # all steps read the same parts: gradients add up
         self.embedding.backward(dembedded, cache.embedding)
-        # context_t = sum over i of seen_ti key_i: one outer product a step, added up
+        # context_t = sum over i of seen_ti key_i: one outer product per step, added up
         seen = xp.stack([step.seen for step in cache.steps])
         dkeys = seen.transpose(1, 2, 0) @ every_dcontext.transpose(1, 0, 2)
         dkeys += self.first_state_backward(dh, dc, cache.first)
         return dkeys + self.attention.project_backward(dprojected, cache.projection)
 
     def advance(self, word, h, c, keys, projected, see):
-        """(h, c, z, weights, cache) of one step: the word E y_{t-1} (N, E) and the states before it in."""
+        """(h, c, z, weights, cache) of one step, from the word E y_{t-1} (N, E) and the states before it."""
         (_, weights), c_attention = self.attention.forward(h, keys, None, projected)
         seen, through = see(weights)
         context = (seen[:, None, :] @ keys)[:, 0]
@@ -124,7 +124,7 @@ class AttentionDecoder(Layer):
         return h, c, z, weights, StepCache(c_attention, seen, through, gate, context, c_gate, c_cell)
 
     def advance_backward(self, dh, dc, dz, dweights, keys, cache):
-        """(dword, dh, dc, dcontext, dprojected), dh and dc those of the states before the step."""
+        """(dword, dh, dc, dcontext, dprojected); dh and dc are of the states before the step."""
         dx, dh, dc = self.cell.backward((dh, dc), cache.cell)
         size = self.embedding.embedding_dim
         dword, dz = dx[:, :size], dz + dx[:, size:]  # z goes to the words and to the cell

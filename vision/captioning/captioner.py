@@ -1,4 +1,4 @@
-"""What the captioning models share: captions in as sentences, and captions out, word after word."""
+"""What the captioning models share: encoding of captions, and generation of captions word by word."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,40 +21,40 @@ from vision.task import on_its_device
 
 @dataclass(frozen=True)
 class CaptionerOptions(ImageOptions):
-    """What all captioning models have, for generated scenes."""
+    """Options of all captioning models, for generated scenes."""
 
     encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "small_cnn"  # the CNN: see Encoder
-    width: int = 12  # of the CNN, whose channels grow with it
+    width: int = 12  # width of the CNN: its channels are multiples of it
     fine_tune: bool = True  # whether gradients flow into the CNN
     encoder_weights: str | None = None  # file of published weights of the CNN
     standardise: bool = False  # each channel of the features gets mean 0 and variance 1
-    embedding_size: int = 64  # of the words' vectors
+    embedding_size: int = 64  # size of the words' vectors
     hidden_size: int = 128  # units of the recurrent network
-    dropout: float = 0.0  # before the words' scores
+    dropout: float = 0.0  # dropout before the words' scores
     short_side: int = 64  # pixels of the shorter side
     max_side: int = 128  # pixels of the longer side at most
-    square: bool = False  # squeeze photographs to short_side x short_side, so that all shapes fit into a batch
+    square: bool = False  # scale photographs to short_side x short_side, so that all shapes fit into a batch
     mean: float | tuple[float, float, float] = (123.0, 117.0, 104.0)  # subtracted from each channel, of 0..255
     std: float | tuple[float, float, float] = 64.0  # then each channel is divided by this
 
 
 @dataclass(frozen=True)
 class PhotoOptions(CaptionerOptions):
-    """Photographs, on what the published SqueezeNet sees in them (`encoder_weights`).
+    """For photographs, on features of the published SqueezeNet (`encoder_weights`).
 
-    It stays as it is, so that few hundred photographs can do, and what it sees of each is computed once.
+    The CNN is frozen: a few hundred photographs are enough, and the features of each are computed once.
     """
 
     encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet"  # the CNN: see Encoder
-    width: int = 16  # of the CNN, whose channels grow with it
+    width: int = 16  # width of the CNN: its channels are multiples of it
     fine_tune: bool = False  # whether gradients flow into the CNN
     standardise: bool = True  # each channel of the features gets mean 0 and variance 1
-    embedding_size: int = 128  # of the words' vectors
+    embedding_size: int = 128  # size of the words' vectors
     hidden_size: int = 256  # units of the recurrent network
-    dropout: float = 0.5  # before the words' scores
+    dropout: float = 0.5  # dropout before the words' scores
     short_side: int = 192  # pixels of the shorter side
     max_side: int = 192  # pixels of the longer side at most
-    square: bool = True  # squeeze photographs to short_side x short_side, so that all shapes fit into a batch
+    square: bool = True  # scale photographs to short_side x short_side, so that all shapes fit into a batch
     std: float | tuple[float, float, float] = 1.0  # then each channel is divided by this
 
 
@@ -70,16 +70,16 @@ PHOTO_TINY = {
 
 
 class Captioner(Model):
-    """An encoder of images and a vocabulary, with all that does not depend on how the sentence is made.
+    """An encoder of images and a vocabulary: the part of a captioning model that does not depend on its decoder.
 
     batch: (images (N, 3, H, W), or features (N, D, h, w) where the encoder is frozen; for each image a list of one or
     more captions, all of which are learned). A subclass has loss and backward, and for predict two methods:
 
-    state = first_state(features): a tuple of arrays with one row an image
-    log_p (N, V), state = step(state, last): the log probabilities of the word behind `last` (N,)
+    state = first_state(features): a tuple of arrays with one row per image
+    log_p (N, V), state = step(state, last): the log probabilities of the word after `last` (N,)
 
     classes: the words of the vocabulary, <pad>, <start>, <end> and <unk> first.
-    features: where the encoder is frozen, images to features, each image seen once; else None.
+    features: function from images to features where the encoder is frozen, computed once per image; else None.
     """
 
     def __init__(self, classes: Sequence[str], options: CaptionerOptions, rng: np.random.Generator):
@@ -93,12 +93,12 @@ class Captioner(Model):
     def caption(self, photograph: Photograph, beam_size: int = 1) -> dict:
         """caption, the ids of its words, and attention (T, h, w) where the model has one.
 
-        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none, and a beam below 1.
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else, and a beam below 1.
         """
         return self.captions([open_photograph(photograph)], beam_size)[0]
 
     def captions(self, photographs: Sequence[np.ndarray], beam_size: int = 1) -> list[dict]:
-        """`caption` for each photograph (H, W, 3) uint8; those of one size are seen together."""
+        """`caption` for each photograph (H, W, 3) uint8: one batch if all have one size, else one by one."""
         if not isinstance(beam_size, int) or beam_size < 1:
             raise ValueError(f"beam_size must be a whole number >= 1, got {beam_size!r}")
         scaled = [self.preprocess.scaled(photograph) for photograph in photographs]
@@ -113,17 +113,17 @@ class Captioner(Model):
     def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
         """For each image {caption: str, ids (T,): its words without <start>, with <end> where it was reached}.
 
-        beam_size 1 takes the most probable word at each step; more keeps as many sentences in parallel. Captions end
-        after max_length words at the latest. <pad>, <start> and <unk> are never said.
+        beam_size 1 takes the most probable word at each step; a larger one keeps beam_size sentences in parallel.
+        Captions have at most max_length words, never <pad>, <start> or <unk>.
         """
         return [self.describe(ids) for ids in self.search(self.encoder(images), beam_size, max_length)]
 
     def describe(self, ids) -> dict:
-        """What predict returns for a caption found."""
+        """The dict that predict returns for the ids of a caption."""
         return {"caption": self.vocabulary.decode(ids), "ids": ids}
 
     def search(self, features, beam_size: int, max_length: int) -> list[np.ndarray]:
-        """The ids of each image's caption; all images together where the beam is 1."""
+        """The ids of each image's caption; all images in one batch where the beam is 1."""
         if beam_size == 1:
             return self._greedy(features, max_length)
         start, end = self.vocabulary.start, self.vocabulary.end
@@ -145,17 +145,17 @@ class Captioner(Model):
         return [_until(ids, self.vocabulary.end) for ids in np.stack(said, axis=1)]
 
     def log_probabilities(self, logits):
-        """(N, V): -inf for the words that are never said."""
+        """(N, V): -inf for the words that a caption never has."""
         logits = logits.copy()
         for never in (self.vocabulary.pad, self.vocabulary.start, self.vocabulary.unknown):
             logits[:, never] = -np.inf
         return LogSoftmax(axis=1)(logits)
 
     def sentences(self, batch):
-        """(images, sentences an image (N,), words (T, S), the words after them (T, S), lengths (S,)) of S captions.
+        """(images, sentences per image (N,), words (T, S), the next words (T, S), lengths (S,)) of S captions.
 
-        Words run from <start>, those after them up to <end>; unknown ones are <unk>. All but the counts are where the
-        images are. Raises ValueError for an image without caption, or a caption without words.
+        Words begin with <start>, the next words end with <end>; unknown ones are <unk>. All except the counts are on
+        the images' device. Raises ValueError for an image without caption, or a caption without words.
         """
         images, captions = batch
         owner = type(self).__name__
@@ -178,27 +178,27 @@ class Captioner(Model):
 
 
 def spread(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(M, ...): row n of x (N, ...) counts[n] times, counts (N,) on the CPU."""
+    """(M, ...): row n of x (N, ...) repeated counts[n] times, counts (N,) on the CPU."""
     if array_module(x) is np:
         return x.repeat(counts, axis=0)
     if len(set(counts.tolist())) == 1:
         return x.repeat(int(counts[0]), axis=0)
-    return x[_places(tuple(counts.tolist()))[0]]
+    return x[_copies(tuple(counts.tolist()))[0]]
 
 
 def gather(dx: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The gradient of x (N, ...) from that of spread(x, counts): what flows to one row adds up."""
+    """The gradient of x (N, ...) from that of spread(x, counts): the sum over the copies of each row."""
     if (xp := array_module(dx)) is np:
         return np.stack([part.sum(axis=0) for part in np.split(dx, counts.cumsum()[:-1])])  # reduceat: 12 times slower
     if len(set(counts.tolist())) == 1:
         return dx.reshape(len(counts), -1, *dx.shape[1:]).sum(axis=1)
-    return xp.concatenate([dx, xp.zeros_like(dx[:1])])[_places(tuple(counts.tolist()))[1]].sum(axis=1)
+    return xp.concatenate([dx, xp.zeros_like(dx[:1])])[_copies(tuple(counts.tolist()))[1]].sum(axis=1)
 
 
-@lru_cache(maxsize=4)  # all the calls of a step have the same counts, and these go to the GPU once
-def _places(counts):
-    """On the GPU: (M,) the row of x that each row of spread(x, counts) is; (N, most) the places of each row's copies,
-    M where it has fewer."""
+@lru_cache(maxsize=4)  # all calls of a step have the same counts: they are copied to the GPU once
+def _copies(counts):
+    """On the GPU: (M,) the row of x that each row of spread(x, counts) copies; (N, most) the indices of each row's
+    copies, M where it has fewer."""
     counts = np.array(counts)
     copy = np.arange(counts.max())
     copies = np.where(copy < counts[:, None], (counts.cumsum() - counts)[:, None] + copy, counts.sum())

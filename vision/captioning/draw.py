@@ -1,4 +1,4 @@
-"""Pictures of captions: the sentence below the image; with attention, where was looked while each word was said."""
+"""Pictures of captions: the sentence below the image and, with attention, a map for each word."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 WHITE, BLACK, GREY = (255, 255, 255), (16, 16, 16), (110, 110, 110)
 SIDE, GAP, COLUMNS = 160, 8, 6  # pixels of a tile's longer side, and between tiles; tiles in a row
-DARKEST = 0.25  # how bright a place stays that was not looked at
+DARKEST = 0.25  # brightness of pixels with weight 0
 
 
 def draw_caption(image: np.ndarray, caption: str, references: Sequence[str] = ()) -> np.ndarray:
-    """The image with the caption below it and, in grey, the references. (H, W, 3) uint8, in and out."""
+    """The image with the caption below it and, in grey, the references. (H, W, 3) uint8 -> (H', W', 3) uint8."""
     _check_image("draw_caption", image)
     tile = _tile(image, 2 * SIDE)
     return _with_text(tile, [(caption or "(no words)", BLACK), *((text, GREY) for text in references)])
@@ -20,17 +20,15 @@ def draw_caption(image: np.ndarray, caption: str, references: Sequence[str] = ()
 def draw_attention(
     image: np.ndarray, words: Sequence[str], attention: np.ndarray, references: Sequence[str] = ()
 ) -> np.ndarray:
-    """One picture: the image, then once for each word the image as bright as it was looked at, the word above it.
+    """One picture: the image, then for each word the image with its brightness scaled by the attention.
 
     image (H, W, 3) uint8; attention (T, h, w) for the T words, each map over the whole image. A map is enlarged
-    smoothly, and its largest weight shown at full brightness. The references stand below, in grey. -> (H', W', 3) uint8
-    Raises ValueError for another kind of image, or other numbers of words and maps.
+    smoothly, and its largest weight shown at full brightness. The references are below, in grey. -> (H', W', 3) uint8
+    Raises ValueError for another kind of image, and where words and maps differ in number.
     """
     _check_image("draw_attention", image)
     if np.ndim(attention) != 3 or len(attention) != len(words):
-        raise ValueError(
-            f"draw_attention: attention must have shape ({len(words)}, h, w), a map a word, got {np.shape(attention)}"
-        )
+        raise ValueError(f"draw_attention: attention must have shape ({len(words)}, h, w), got {np.shape(attention)}")
     plain = _tile(image, SIDE)
     tiles = [_titled(plain, "")] + [_titled(_lit(plain, weights), word) for word, weights in zip(words, attention)]
     h, w = tiles[0].shape[:2]
@@ -43,7 +41,7 @@ def draw_attention(
 
 
 def _lit(tile, weights):
-    """The tile, darker where the weights (h, w) are smaller; the largest weight leaves it as it is."""
+    """The tile, darker where the weights (h, w) are smaller; unchanged at the largest weight."""
     share = Image.fromarray((weights / weights.max()).astype(np.float32))
     light = np.asarray(share.resize(tile.shape[1::-1], Image.Resampling.BICUBIC)).clip(0, 1)
     return (tile * (DARKEST + (1 - DARKEST) * light[:, :, None])).astype(np.uint8)
@@ -66,7 +64,7 @@ def _titled(tile, word):
 
 
 def _with_text(picture, lines):
-    """The picture above lines of text (text, colour), long ones broken."""
+    """The picture above lines of text (text, colour); long lines are broken."""
     font = _font(14)
     broken = [(part, colour) for text, colour in lines for part in _broken(text, font, picture.shape[1] - 8)]
     result = Image.new("RGB", (picture.shape[1], picture.shape[0] + 19 * len(broken) + (4 if broken else 0)), WHITE)

@@ -1,4 +1,4 @@
-"""The part of a convolutional network that captioning keeps: its last feature map, or one vector made of it."""
+"""The CNN of captioning: a feature map of an image, or one vector made of it."""
 
 from hashlib import blake2b
 
@@ -11,7 +11,7 @@ from nn.layer import Layer, positive
 from vision.classification.squeezenet import SqueezeNet
 
 KINDS = "small_cnn", "squeezenet", "squeezenet_classes"
-CONV10 = "13."  # the layer of the class maps, behind the 13 of SqueezeNet's features
+CONV10 = "13."  # the layer of the class maps, after the 13 of SqueezeNet's features
 
 
 def small_cnn(width: int, rng: np.random.Generator) -> Sequential:
@@ -37,23 +37,23 @@ def squeezenet_maps(width: int, classes: bool, rng: np.random.Generator) -> tupl
     network = SqueezeNet(1000 if classes else 1, width, rng=rng)
     if not classes:
         return network.features, 32 * width
-    _, conv10, relu, _ = network.classifier  # dropout before them, their mean behind
+    _, conv10, relu, _ = network.classifier  # without dropout and global average
     return Sequential(*network.features, conv10, relu), 1000
 
 
 class Encoder(Layer):
     """images (N, 3, H, W) to features (N, out_channels, h, w): a CNN without its classifier.
 
-    kind "small_cnn" has 8 width channels and stride 8. Of SqueezeNet 1.0, stride 16, "squeezenet" is all up to the last
-    Fire module, 32 width channels (width 16: 512, the published weights fit), and "squeezenet_classes" goes on to the
-    maps of its 1000 classes, of which it takes the softmax of the means; activations, some tens with those weights, are
-    divided by 32. standardise: each channel gets mean 0 and variance 1 (BatchNorm2d without weight and bias). Without
-    it, what rectified features have in common drowns what tells one image from another.
+    kind "small_cnn" has 8 width channels and stride 8. The others are SqueezeNet 1.0, stride 16: "squeezenet" up to the
+    last Fire module, 32 width channels (width 16: 512, the published weights fit); "squeezenet_classes" up to the maps
+    of its 1000 classes, whose means it gives to softmax. Their activations, some tens with those weights, are divided
+    by 32. standardise: each channel gets mean 0 and variance 1 (BatchNorm2d without weight and bias). Without it, the
+    large common part of rectified features hides the differences between images.
 
-    fine_tune=False freezes it: forward runs as in inference, backward ends here, nothing is trainable. Then images may
-    stand in for by what features(images) gave earlier: they are only standardised.
+    fine_tune=False freezes it: forward is inference, backward ends here, nothing is trainable. Then x may also be
+    features computed earlier by `see`: they are only standardised.
     weights: a file of published weights of SqueezeNet 1.0.
-    Raises ValueError for another kind, and for images of neither 3 nor, where it is frozen, out_channels channels.
+    Raises ValueError for another kind, and for an x with neither 3 nor, where it is frozen, out_channels channels.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Encoder(Layer):
             parameter.trainable = fine_tune
 
     def _load(self, kind: str, path: str):
-        """Take the features of a file of published weights. ValueError where they do not fit."""
+        """Load the features of a file of published weights. ValueError where they do not fit."""
         if kind == "small_cnn":
             raise ValueError(f"Encoder: encoder_weights are for the encoders of SqueezeNet, got {kind!r}")
-        state = {_place(name): array for name, array in read_state(path).items()}
+        state = {_own_name(name): array for name, array in read_state(path).items()}
         if kind == "squeezenet":
             state = {name: array for name, array in state.items() if not name.startswith(CONV10)}
         try:
@@ -108,7 +108,7 @@ class Encoder(Layer):
         return self.network.backward(dy * self.scale, c_network)
 
     def see(self, x, training=False):
-        """(features before they are standardised, cache) of images; an x that is features already stays as it is."""
+        """(features before they are standardised, cache) of images; an x of features is returned unchanged."""
         if x.ndim != 4 or x.shape[1] != 3:
             self._check_features(x)
             return x, None
@@ -121,17 +121,17 @@ class Encoder(Layer):
             raise ValueError(f"Encoder: images must have shape {wanted}, got {x.shape}")
 
 
-def _place(name):
-    """The name in `squeezenet_maps` of a weight by the name that it has in SqueezeNet."""
+def _own_name(name):
+    """The name in `squeezenet_maps` of a weight of SqueezeNet."""
     return name.removeprefix("features.").replace("classifier.1.", CONV10)
 
 
 class ImageVector(Layer):
     """v = relu(W a + b), a the features after spatial pyramid pooling.    features (N, D, h, w), v (N, size).
 
-    What a CNN has before its softmax: one hidden layer. With levels (4, 2, 1) it sees what is there, by the maxima over
-    the whole image, and where, by those over 2 x 2 and 4 x 4 bins; with (1,) only what; with None the means over the
-    whole image, as SqueezeNet takes them.
+    One hidden layer, as a CNN has before its softmax. With levels (4, 2, 1) pooling takes maxima over the whole image
+    and over 2 x 2 and 4 x 4 bins, which tell where things are; with (1,) over the whole image only; with None means
+    over the whole image, as in SqueezeNet.
     """
 
     def __init__(self, in_channels: int, levels: tuple[int, ...] | None, size: int, *, rng: np.random.Generator):
@@ -151,10 +151,10 @@ class ImageVector(Layer):
 
 
 class Remembered:
-    """The features (N, D, h, w) of images by a frozen encoder, those of the last `most` different images kept.
+    """The features (N, D, h, w) of images by a frozen encoder; those of the last `most` different images are kept.
 
-    For data that are read again and again without random changes. Images are told apart by all of their bytes. Both are
-    on the CPU, wherever the encoder is.
+    For data that are read again and again without random changes. Images are compared by a hash of all their bytes.
+    Images and features are on the CPU, the encoder on any device.
     """
 
     def __init__(self, encoder: Encoder, most: int = 2000):

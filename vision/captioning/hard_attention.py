@@ -1,4 +1,4 @@
-"""Show, Attend and Tell with hard attention: each word is said on seeing one part of the image, drawn by chance.
+"""Show, Attend and Tell with hard attention: each word depends on one part of the image, drawn at random.
 
 Reference: Xu et al. 2015, arXiv:1502.03044, sec. 4.1. The estimate of the gradient: Williams 1992, Simple statistical
 gradient-following algorithms for connectionist reinforcement learning (REINFORCE).
@@ -20,34 +20,34 @@ from vision.sequence.padding import real_steps
 
 
 class Sampled(NamedTuple):
-    """What hard attention decided by chance, held fixed when gradients are checked."""
+    """What hard attention sampled, held fixed when gradients are checked."""
 
     locations: np.ndarray  # (T, N) int: s_t
-    expected: np.ndarray  # (N, 1): 1 for the images seen as by soft attention
+    expected: np.ndarray  # (N, 1): True for the images that use soft attention
     advantage: np.ndarray | None  # (N,): lambda_r (log p(y | s) - b)
 
 
 class HardCache(NamedTuple):
-    """What ShowAttendTell keeps for backward, and what was sampled."""
+    """The cache of ShowAttendTell, and what was sampled."""
 
     shared: Cache
     sampled: Sampled
 
 
 class HardAttention(ShowAttendTell):
-    """Hard attention: each word is said on seeing one part a_i, i = s_t drawn from the weights alpha_t (eq. 8, 9).
+    """Hard attention: each word depends on one part a_i, i = s_t drawn from the weights alpha_t (eq. 8, 9).
 
-    Its gradient is an estimate (REINFORCE), averaged over the sentences, with s = s_1 ... s_T as drawn (eq. 10-12, and
-    the learning rule that follows them):
+    Its gradient is an estimate (REINFORCE), averaged over the sentences, with s = s_1 ... s_T as sampled (eq. 10-12,
+    and the learning rule that follows them):
 
     d(-log p(y | s)) - lambda_r (log p(y | s) - b) d log p(s) - lambda_e dH,  log p(s) = sum_t log alpha_t[s_t]
 
-    with the entropy H = -sum_ti alpha_ti log alpha_ti, and the baseline b, a moving average of log p(y | s), by
-    b = 0.9 b + 0.1 log p(y | s) after each batch; b is a buffer of the model. As in sec. 4.1, an image is
-    with probability `expected` seen as by soft attention instead: no log p(s) there.
+    with the entropy H = -sum_ti alpha_ti log alpha_ti, and the baseline b, a moving average of log p(y | s): after
+    each batch b = 0.9 b + 0.1 log p(y | s). It is a buffer of the model. As in sec. 4.1, an image uses soft attention
+    with probability `expected`; it has no log p(s).
 
-    loss: {words, reinforce, entropy}: what has the three terms for derivatives; only `words` says how good it is.
-    In inference the most probable part is seen.
+    loss: {words, reinforce, entropy}: the derivatives of the three are the three terms; only `words` measures quality.
+    Inference takes the most probable part.
     """
 
     buffers = ("baseline",)
@@ -79,23 +79,23 @@ class HardAttention(ShowAttendTell):
         return super().backward(cache.shared)
 
     def not_yet_sampled(self, shape, rng, xp=np):
-        """Locations to be filled in step by step; which images are seen as by soft attention is decided here."""
+        """Locations to be filled in step by step; which images use soft attention is drawn here."""
         drawn = uniform(rng, (shape[1], 1), np.float64, xp)
         return Sampled(xp.zeros(shape, np.int64), drawn < self.options.expected, None)
 
     def advantage(self, log_p):
-        """lambda_r (log p(y | s) - b) of each sentence; b moves on."""
+        """lambda_r (log p(y | s) - b) of each sentence; updates b."""
         advantage = self.options.lambda_r * (log_p - self.baseline)
         self.baseline[...] = 0.9 * self.baseline + 0.1 * log_p.mean()
         return advantage
 
     def see(self, t, weights):
-        """What is seen in inference: the most probable part."""
+        """Inference: the most probable part."""
         return one_hot(weights.argmax(axis=1), weights), 0
 
 
 def see_sampled(sampled: Sampled, rng: np.random.Generator | None):
-    """see(t, weights) of hard attention. With an rng, locations are drawn from the weights and put into `sampled`."""
+    """see(t, weights) of hard attention. With an rng, locations are drawn from the weights and written to `sampled`."""
 
     def see(t, weights):
         if rng is not None:
@@ -129,11 +129,11 @@ def log_likelihood(logits, words, lengths) -> np.ndarray:
 
 def log_probability(weights, sampled: Sampled, real):
     """(value, gradient) of -mean over sentences of advantage * sum_t log alpha_t[s_t], where s was sampled."""
-    place, xp = sampled.locations[:, :, None], array_module(weights)
+    location, xp = sampled.locations[:, :, None], array_module(weights)
     scale = -sampled.advantage * ~sampled.expected[:, 0] * real / weights.shape[1]  # (T, N)
-    p = xp.take_along_axis(weights, place, axis=2)
+    p = xp.take_along_axis(weights, location, axis=2)
     dweights = xp.zeros_like(weights)
-    xp.put_along_axis(dweights, place, scale[:, :, None] / p, axis=2)
+    xp.put_along_axis(dweights, location, scale[:, :, None] / p, axis=2)
     return (scale * xp.log(p[:, :, 0])).sum().item(), dweights
 
 
@@ -150,7 +150,7 @@ class HardOptions(AttentionOptions):
 
     lambda_r: float = 0.05  # weight of the REINFORCE term
     lambda_e: float = 0.002  # weight of the entropy
-    expected: float = 0.5  # probability that an image is seen as by soft attention
+    expected: float = 0.5  # probability that an image uses soft attention
 
 
 register("show_attend_tell_hard", "captioning", RECIPE, options=HardOptions, tiny=Tiny(TINY), **PAPER)(HardAttention)

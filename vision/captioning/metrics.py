@@ -1,9 +1,9 @@
-"""How alike captions are to those that people wrote: BLEU, ROUGE-L and CIDEr-D of the COCO caption evaluation.
+"""Similarity of captions to human references: BLEU, ROUGE-L and CIDEr-D of the COCO caption evaluation.
 
 hypotheses  N captions, one for each image, each a list of words
 references  N lists, one for each image, of one or more captions
 
-Words are compared as they are: take them from one tokeniser, that of vision.sequence for example.
+Words are compared as they are: use one tokeniser for both, for example vision.sequence.tokenise.
 
 Reference: Chen et al. 2015, Microsoft COCO captions: data collection and evaluation server, arXiv:1504.00325, sec. 3.
 """
@@ -31,7 +31,7 @@ def ngrams(words: Words, n: int) -> Counter:
 
 
 def modified_precision(hypotheses: Sequence[Words], references: Sequence[Sequence[Words]], n: int) -> tuple[int, int]:
-    """(matched, all) n-grams of the hypotheses: one matches as often as it occurs in the reference that has it most.
+    """(matched, all) n-grams of the hypotheses; an n-gram matches at most as often as one of the references has it.
 
     Reference: Papineni et al. 2002, BLEU: a method for automatic evaluation of machine translation, sec. 2.1, 2.1.1.
     """
@@ -86,7 +86,7 @@ def rouge_l(hypotheses: Sequence[Words], references: Sequence[Sequence[Words]], 
 
 
 def longest_common_subsequence(a: Words, b: Words) -> int:
-    """Length of the longest sequence of words that both have in this order, not necessarily side by side."""
+    """Length of the longest sequence of words that both have in this order, not necessarily adjacent."""
     row = [0] * (len(b) + 1)  # of the words of a so far and the first j of b
     for word in a:
         diagonal = 0
@@ -120,12 +120,12 @@ def tf_idf(corpus: Sequence[Sequence[Words]]) -> Callable[[Words], Vectors]:
 
 
 def norms(vectors: Vectors) -> list[float]:
-    """The length of each of the vectors; where it is 0, infinity: its cosine with another one is then 0."""
+    """The length of each vector; infinity where it is 0: its cosine with any vector is then 0."""
     return [math.sqrt(sum(w * w for w in vector.values())) or math.inf for vector in vectors]
 
 
 def length_penalty(difference: float, sigma: float = 6.0) -> float:
-    """exp(-difference^2 / (2 sigma^2)) of two captions that differ so much in their numbers of words."""
+    """exp(-difference^2 / (2 sigma^2)), difference: of the lengths of two captions in words."""
     return math.exp(-(difference**2) / (2 * sigma**2))
 
 
@@ -139,8 +139,8 @@ def cider_d(
     10 * mean over n = 1 .. 4 and the image's references r of
         exp(-(l(h) - l(r))^2 / (2 sigma^2)) * min(g_n(h), g_n(r)) . g_n(r) / (|g_n(h)| |g_n(r)|)
 
-    g_n: tf-idf weights of the n-grams, l: numbers of words, sigma = 6. Document frequencies come from `corpus`, by
-    default the references; of a single image they are useless, and all scores 0.
+    g_n: tf-idf weights of the n-grams, l: number of words, sigma = 6. Document frequencies come from `corpus`, by
+    default the references. With a single image all scores are 0.
 
     Reference: Vedantam et al. 2015, CIDEr: consensus-based image description evaluation, arXiv:1411.5726, eq. 2, 5, 6.
     """

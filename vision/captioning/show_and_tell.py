@@ -1,4 +1,4 @@
-"""A recurrent network that describes an image it has seen once, as one vector: Show and Tell, and neuraltalk.
+"""Show and Tell, and neuraltalk: a recurrent network that describes an image given once, as one vector.
 
 Reference: Vinyals et al. 2015, Show and tell, arXiv:1411.4555; Karpathy and Fei-Fei 2015, Deep visual-semantic
 alignments for generating image descriptions, arXiv:1412.2306.
@@ -30,7 +30,7 @@ class Cache(NamedTuple):
 
     encoder: Any
     vector: Any
-    counts: np.ndarray  # sentences an image
+    counts: np.ndarray  # sentences per image
     decoder: Any
     dlogits: np.ndarray
 
@@ -56,7 +56,7 @@ class ShowAndTell(Captioner):
     and p_{t+1} = softmax(W_o h_t + b_o). cell: "lstm" or "rnn", the latter with f = tanh. W_xh and W_ih are the left
     and the right columns of the cell's weight_ih_l0, its input being [E S_t; v], and [E S_t; 0] after the first step.
 
-    loss: the mean over the sentences of the sum of -log p of their words, <end> with them (Vinyals et al., eq. 13).
+    loss: the mean over the sentences of the sum of -log p of their words and <end> (Vinyals et al., eq. 13).
     fine_tune: whether gradients flow into the CNN below v.
     """
 
@@ -92,7 +92,7 @@ class ShowAndTell(Captioner):
         x, c_embedding = self.embedding.forward(words, training)
         x, c_image = self._show(v, x)
         (h, *_), c_cell = self.cell.forward(x, training=training)
-        h = h if self.at_first_step else h[1:]  # nothing is said at the image's own step
+        h = h if self.at_first_step else h[1:]  # the image's own step has no output
         h, c_dropout = self.dropout.forward(h, training)
         logits, c_output = self.output.forward(h.reshape(-1, h.shape[2]), training)
         cache = DecoderCache(c_image, c_embedding, c_cell, c_dropout, c_output)
@@ -111,7 +111,7 @@ class ShowAndTell(Captioner):
         return dv
 
     def _show(self, v, x):
-        """The words (T, N, E) and the image together: the input of the recurrent network."""
+        """The input of the recurrent network: the words (T, N, E) with the image."""
         xp = array_module(v)
         if self.at_first_step:
             seen = xp.zeros((*x.shape[:2], v.shape[1]), v.dtype)
@@ -128,7 +128,7 @@ class ShowAndTell(Captioner):
         return dx[1:], self.image.backward(dx[0], cache)  # [W_e v, x_0, x_1, ...]
 
     def first_state(self, features):
-        """(hidden states ..., v): v stands for the image at the first step, zeros after it; see `step`."""
+        """(hidden states ..., v): v is the image at the first step, zeros after it; see `step`."""
         v = self.vector(features)
         states = [array_module(v).zeros((len(v), self.cell.hidden_size), v.dtype) for _ in self.cell.states]
         if self.at_first_step:
@@ -136,7 +136,7 @@ class ShowAndTell(Captioner):
         return (*self._advance(self.image(v), states), v)
 
     def step(self, state, last):
-        """(log_p (N, V), state) of the word behind `last` (N,)."""
+        """(log_p (N, V), state) of the word after `last` (N,)."""
         *states, v = state
         x, xp = self.embedding(last), array_module(v)
         x = xp.concatenate([x, v], axis=1) if self.at_first_step else x
@@ -149,7 +149,7 @@ class ShowAndTell(Captioner):
         return [s[0] for s in states]
 
 
-# Vinyals et al., sec. 4.3.1, take SGD without momentum. Each generated scene is seen with both of its captions at once.
+# Vinyals et al., sec. 4.3.1, use SGD without momentum. A batch has both captions of each generated scene.
 RECIPE = {
     "epochs": 4, "batch_size": 8, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
@@ -161,12 +161,12 @@ PAPER = {"system": "Show and Tell", "paper": "Vinyals et al. 2015, arXiv:1411.45
 
 @dataclass(frozen=True)
 class Options(CaptionerOptions):
-    """Show and Tell: an LSTM, the image as its first input."""
+    """Show and Tell: an LSTM with the image as its first input."""
 
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
-    levels: tuple[int, ...] | None = (4, 2, 1)  # bins of the pyramid that makes the vector; none: the plain mean
-    vector_size: int = 256  # of the image's vector
+    levels: tuple[int, ...] | None = (4, 2, 1)  # bins of the pyramid pooling of the features; none: their mean
+    vector_size: int = 256  # size of the image's vector
 
 
 register(
@@ -182,8 +182,8 @@ class ShowAndTellPhotoOptions(PhotoOptions):
     encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet_classes"  # the CNN: see Encoder
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
-    levels: tuple[int, ...] | None = None  # bins of the pyramid that makes the vector; none: the plain mean
-    vector_size: int = 256  # of the image's vector
+    levels: tuple[int, ...] | None = None  # bins of the pyramid pooling of the features; none: their mean
+    vector_size: int = 256  # size of the image's vector
 
 
 register(
@@ -194,7 +194,7 @@ register(
 
 @dataclass(frozen=True)
 class NeuraltalkOptions(Options):
-    """neuraltalk: a simple recurrent network, the image added at its first step."""
+    """neuraltalk: a simple recurrent network; the image is added at its first step."""
 
     cell: Literal["lstm", "rnn"] = "rnn"  # the recurrent network
     image: Literal["first_input", "first_step"] = "first_step"  # where the image comes in

@@ -1,6 +1,6 @@
-"""A network that looks at a part of the image while it says each word: Show, Attend and Tell, with soft attention.
+"""Show, Attend and Tell with soft attention: each word depends on a weighted mean of the parts of the image.
 
-hard_attention.py has the other kind.
+Hard attention is in hard_attention.py.
 
 Reference: Xu et al. 2015, Show, attend and tell: neural image caption generation with visual attention,
 arXiv:1502.03044.
@@ -29,18 +29,18 @@ from vision.sequence.padding import real_steps
 
 
 class Cache(NamedTuple):
-    """From loss to backward: the caches, and the loss's gradients of logits and attention weights."""
+    """From loss to backward: the caches, and the gradients of the loss with respect to logits and attention weights."""
 
     encoder: Any
     features_shape: tuple
-    counts: np.ndarray  # sentences an image
+    counts: np.ndarray  # sentences per image
     decoder: Any
     dlogits: np.ndarray
     dweights: np.ndarray
 
 
 class ShowAttendTell(Captioner):
-    """What both kinds share: the encoder's feature map as parts, the decoder, and captions with attention maps."""
+    """Shared by soft and hard attention: the feature map as parts, the decoder, and captions with attention maps."""
 
     def __init__(self, words, options: "AttentionOptions | AttentionPhotoOptions", rng: np.random.Generator):
         super().__init__(words, options, rng)
@@ -55,13 +55,13 @@ class ShowAttendTell(Captioner):
         return self.encoder.backward(dfeatures, cache.encoder)
 
     def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
-        """As Captioner.predict, and attention (T, h, w): where it looked when it said each word; the sums are 1."""
+        """As Captioner.predict, with attention (T, h, w): the weights of the parts for each word, which sum to 1."""
         features = self.encoder(images)
         captions = self.search(features, beam_size, max_length)
         return [self.describe(ids) | {"attention": self.look(f, ids)} for ids, f in zip(captions, features)]
 
     def look(self, features, ids):
-        """The attention (T, h, w) on one image's features (D, h, w) while the words (T,) were said."""
+        """The attention (T, h, w) over one image's features (D, h, w) for each of the words (T,)."""
         before = to_device(np.concatenate([[self.vocabulary.start], ids[:-1]])[:, None], device_of(features))
         (_, weights), _ = self.decoder.forward(parts(features[None]), before, self.see, training=False)
         return weights[:, 0].reshape(-1, *features.shape[1:])
@@ -72,7 +72,7 @@ class ShowAttendTell(Captioner):
         return (*self.decoder.first_state(keys)[0], keys, self.decoder.attention.project(keys)[0])
 
     def step(self, state, last):
-        """(log_p (N, V), state) of the word behind `last` (N,)."""
+        """(log_p (N, V), state) of the word after `last` (N,)."""
         h, c, keys, projected = state
         word = self.decoder.embedding(last)
         h, c, z, _, _ = self.decoder.advance(word, h, c, keys, projected, lambda weights: self.see(None, weights))
@@ -80,15 +80,15 @@ class ShowAttendTell(Captioner):
         return self.log_probabilities(logits[0]), (h, c, keys, projected)
 
     def see(self, t, weights):
-        """What is seen in inference."""
+        """The weights of the parts in inference."""
         return see_expectation(t, weights)
 
 
 class SoftAttention(ShowAttendTell):
-    """Soft attention: each word is said on seeing the expectation sum_i alpha_ti a_i of the parts (eq. 13).
+    """Soft attention: each word depends on the expectation sum_i alpha_ti a_i of the parts (eq. 13).
 
     loss: {words, penalty}: the mean over the sentences of -sum_t log p(y_t), and of lambda_penalty times
-    sum_i (1 - sum_t alpha_ti)^2: every part ought to be looked at (doubly stochastic attention, eq. 14).
+    sum_i (1 - sum_t alpha_ti)^2, so that every part gets attention (doubly stochastic attention, eq. 14).
     """
 
     def loss(self, batch, rng: np.random.Generator, sampled: None = None):
@@ -116,8 +116,8 @@ def doubly_stochastic(weights, lengths, scale: float):
 
 
 # Sec. 4.3: Adam, as here. The authors' code for MS COCO has lambda_penalty=1; in generated scenes most parts are
-# background, which no word is about. Many small steps on many scenes: with batches of 32 the shapes of small things
-# were still confused after as much computing.
+# background, which no word describes. Batches are small: with 32 scenes the shapes of small objects were still
+# confused after the same amount of computation.
 RECIPE = {
     "epochs": 4, "batch_size": 8, "optimiser": "adam", "lr": 0.0015, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 48000, "jitter": 0.0,
@@ -129,10 +129,10 @@ PAPER = {"system": "Show, Attend and Tell, soft and hard attention", "paper": "X
 
 @dataclass(frozen=True)
 class AttentionOptions(CaptionerOptions):
-    """What soft and hard attention share."""
+    """Options of soft and hard attention."""
 
     attention_size: int = 64  # hidden units of the attention
-    gate: bool = True  # whether a gate scales what is seen (sec. 4.2.1)
+    gate: bool = True  # whether a gate scales the context (sec. 4.2.1)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class AttentionPhotoOptions(PhotoOptions):
     """Show, Attend and Tell with soft attention on SqueezeNet's last map, 11 x 11: --set encoder_weights=FILE."""
 
     attention_size: int = 128  # hidden units of the attention
-    gate: bool = True  # whether a gate scales what is seen (sec. 4.2.1)
+    gate: bool = True  # whether a gate scales the context (sec. 4.2.1)
     lambda_penalty: float = 0.1  # weight of the doubly stochastic penalty
 
 

@@ -1,4 +1,4 @@
-"""Captioning as a task: batches, BLEU, ROUGE-L and CIDEr-D, pictures with captions."""
+"""Captioning as a task: batches, BLEU, ROUGE-L and CIDEr-D, tables, JSON, pictures."""
 
 import time
 from itertools import islice
@@ -15,7 +15,7 @@ TOGETHER = 50  # images in one forward pass of an evaluation
 
 
 def caption_batch(model: Captioner, samples: list[dict]) -> tuple[np.ndarray, list[list[str]]]:
-    """(images (N, 3, H, W) float32, or the features that a frozen encoder gives; the captions of each image)."""
+    """(images (N, 3, H, W) float32, or features of a frozen encoder; the captions of each image)."""
     images = model.preprocess.batch([sample["image"] for sample in samples])
     seen = model.features(images) if model.features else images
     return seen, [list(sample.get("caption", ())) for sample in samples]
@@ -27,9 +27,9 @@ def predict_caption(model: Captioner, sample: dict, beam_size: int = 1) -> dict:
 
 
 def evaluate_captioner(model: Captioner, dataset) -> dict:
-    """BLEU, ROUGE-L and CIDEr-D of captions said freely, and the speed, reading included.
+    """BLEU, ROUGE-L and CIDEr-D of generated captions, and the speed with reading.
 
-    A data set that can tell more has judge(sample, found, words) -> {figure: values}; their means are given as well.
+    A data set may have judge(sample, found, words) -> {figure: values}; the means of these are added.
     """
     started, samples = time.monotonic(), iter(watched(dataset, "evaluating"))
     said, references, figures = [], [], {}
@@ -47,7 +47,7 @@ def evaluate_captioner(model: Captioner, dataset) -> dict:
 
 
 def caption_table(metrics: dict) -> str:
-    """The metrics of evaluate_captioner, one a line."""
+    """The metrics of evaluate_captioner, one per line."""
     names = [name for name in metrics if name not in ("images", "images_per_second") and metrics[name] is not None]
     rows = [f"{name:20}  {shown(metrics[name]):>6}" for name in names]
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
@@ -59,7 +59,7 @@ def describe_caption(prediction: dict, classes) -> list[dict]:
 
 
 def draw_captioned(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The caption below the image or, with attention, where was looked for each word; below it the true captions."""
+    """The image with the caption or, with attention, a map for each word; below it the true captions."""
     references = [] if sample is None else sample["caption"]
     if "attention" not in prediction:
         return draw_caption(image, prediction["caption"], references)

@@ -1,4 +1,4 @@
-"""The caption that fits any image: what a caption generator must beat."""
+"""The most typical caption of a data set: the baseline of a caption generator."""
 
 import math
 from collections import defaultdict
@@ -10,16 +10,16 @@ from vision.captioning.metrics import MAX_N, Vectors, Words, length_penalty, nor
 
 
 def most_typical_caption(references: Sequence[Sequence[Words]]) -> Words:
-    """Of all captions of a training set the one with the highest mean CIDEr-D against all the others.
+    """The caption of a training set with the highest mean CIDEr-D against all the others.
 
-    references: for each image its captions, lists of words. Of equally typical ones the first.
+    references: for each image its captions, lists of words. The first of equally typical ones is taken.
     """
     captions = [caption for captions in references for caption in captions]
     return captions[int(mean_cider_d(references).argmax())]
 
 
 def mean_cider_d(references: Sequence[Sequence[Words]]) -> np.ndarray:
-    """For each caption, in order, the mean of its CIDEr-D against every other one alone: see cider_d.
+    """For each caption, in order, the mean of its CIDEr-D against each other one as its only reference: see cider_d.
 
     Raises ValueError for fewer than two captions.
     """
@@ -35,11 +35,11 @@ def mean_cider_d(references: Sequence[Sequence[Words]]) -> np.ndarray:
 
 
 def _sums_of_cosines(vectors: Vectors, lengths: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """For each h of the captions: sum over all r of them of penalty(l(h), l(r)) min(h, r) . r / (|h| |r|).
+    """For each caption h: the sum over all captions r of penalty(l(h), l(r)) min(h, r) . r / (|h| |r|).
 
-    Without a loop over pairs: what an n-gram adds for all r depends on h only by its weight there, which is one of a
-    few (it occurs once, twice, ...), and on the length of h by the penalty alone. So for each n-gram and weight the sum
-    of min(h_g, r_g) r_g / |r| is kept, apart for the r of each length.
+    Without a loop over pairs: the contribution of an n-gram depends on h only by its weight in h, which has few values
+    (it occurs once, twice, ...), and by the penalty for the length of h. So for each n-gram and weight the sum of
+    min(h_g, r_g) r_g / |r| is kept, separately for each length of r.
     """
     weights, kept = defaultdict(set), defaultdict(lambda: np.zeros(len(penalty)))
     for vector in vectors:

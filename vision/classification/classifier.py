@@ -1,4 +1,4 @@
-"""What all image classifiers share: softmax cross-entropy to train them, probabilities to predict with."""
+"""What all image classifiers share: softmax cross-entropy in training, probabilities in prediction."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ class Cache(NamedTuple):
 
 
 class ImageClassifier(Model):
-    """A model that names what is on a photograph: its own door, `classify`.
+    """A model that gives a whole photograph one class.
 
     loss((images, labels), rng): images normalised as `preprocess` says, labels (N,) int, 0 for `classes[0]`; -1 does
     not count. predict(images): (N, classes), the probability of each class.
@@ -33,7 +33,7 @@ class ImageClassifier(Model):
     def classify(self, photograph: Photograph) -> dict:
         """The most probable classes: labels (K,), 0 for the first class, scores (K,) and names [K], best first.
 
-        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none of these.
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else.
         """
         return self.ranked(self.probabilities([open_photograph(photograph)])[0])
 
@@ -43,7 +43,7 @@ class ImageClassifier(Model):
         return {"labels": best, "scores": scores[best], "names": [self.classes[label] for label in best]}
 
     def probabilities(self, photographs: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, classes) for photographs (H, W, 3) uint8; those of one size are seen together, none is padded."""
+        """(N, classes) for photographs (H, W, 3) uint8; one batch if all have one size, else one by one, unpadded."""
         scaled = [self.preprocess.scaled(photograph) for photograph in photographs]
         one_size = len({image.shape for image in scaled}) == 1
         batches = [scaled] if one_size else [[image] for image in scaled]
@@ -51,9 +51,9 @@ class ImageClassifier(Model):
 
 
 class Classifier(ImageClassifier):
-    """A network, images (N, 3, H, W) to logits (N, classes), with the loss it is trained by and its predictions.
+    """A network, images (N, 3, H, W) to logits (N, classes), with its loss and its predictions.
 
-    Its parameters are named as the network's, so that published weights of the network fit.
+    Its parameters have the names of the network's, so that published weights of the network fit.
     """
 
     def __init__(

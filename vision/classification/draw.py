@@ -1,4 +1,4 @@
-"""Pictures of classified images: the class found and the true one, written below."""
+"""Pictures of classified images, with the class found and the true class below."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,7 +11,7 @@ def draw_label(image: np.ndarray, found: str, truth: str | None = None, right: b
     """The image, enlarged by a whole number f where it is small, with `found` below it, and `truth` if there is one.
 
     image (H, W, 3) uint8 -> (f * H + a strip, f * W, 3) uint8. `found` is green where right, red where wrong, black
-    where that is not known. Words that are too wide are made smaller.
+    where that is not known. Text that is too wide is made smaller.
     """
     if np.ndim(image) != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         got = f"{getattr(image, 'dtype', type(image).__name__)} {np.shape(image)}"
@@ -24,8 +24,8 @@ def draw_label(image: np.ndarray, found: str, truth: str | None = None, right: b
     picture = Image.new("RGB", (enlarged.width, enlarged.height + round(1.4 * size) * len(lines)), GROUND)
     picture.paste(enlarged, (0, 0))
     for i, (text, colour) in enumerate(lines):
-        place = size // 3, enlarged.height + round(1.4 * size * (i + 0.5))
-        room = enlarged.width - 2 * place[0]
+        position = size // 3, enlarged.height + round(1.4 * size * (i + 0.5))
+        room = enlarged.width - 2 * position[0]
         fitting = size * min(1, room / max(1, ImageFont.load_default(size).getlength(text)))
-        ImageDraw.Draw(picture).text(place, text, colour, ImageFont.load_default(max(6, int(fitting))), anchor="lm")
+        ImageDraw.Draw(picture).text(position, text, colour, ImageFont.load_default(max(6, int(fitting))), anchor="lm")
     return np.array(picture)

@@ -25,9 +25,9 @@ def sense(table: np.ndarray, locations: np.ndarray, size: int, scales: int) -> n
     """The sensor rho: (N, scales, size, size), a square patch of each of N images at each scale.
 
     Patch k is 2^k * size pixels wide, its centre the location, its corners rounded to whole pixels; each of its size x
-    size cells is the mean of 2^k x 2^k pixels. Outside the image are zeros.
+    size cells is the mean of 2^k x 2^k pixels. Pixels outside the image are 0.
 
-    table: the images' summed areas, so that a cell is the difference of four numbers; locations (N, 2).
+    table: summed areas of the images, so that a cell is a difference of four elements; locations (N, 2).
     """
     xp, (n, h, w) = array_module(table), (len(table), table.shape[1] - 1, table.shape[2] - 1)
     x1, y1 = corners(locations, (h, w), size, scales)
@@ -35,7 +35,7 @@ def sense(table: np.ndarray, locations: np.ndarray, size: int, scales: int) -> n
     for k in range(scales):
         edges = 2**k * xp.arange(size + 1)
         x, y = (xp.clip(first[:, k, None] + edges, 0, end) for first, end in ((x1, w), (y1, h)))
-        sums = table[image, y[:, :, None], x[:, None, :]]  # an edge outside the image sums what the border does
+        sums = table[image, y[:, :, None], x[:, None, :]]  # an edge outside the image has the sum at the border
         patches.append(xp.diff(xp.diff(sums, axis=1), axis=2) / 4**k)
     return xp.stack(patches, axis=1)
 

@@ -29,7 +29,7 @@ class Grey(Layer):
         return array_module(dy).repeat(dy / 3, 3, axis=1)  # y = (x[0] + x[1] + x[2]) / 3
 
 
-# The rate falls almost along a line, as the paper's does. A digit that is mirrored or turned is no digit.
+# The rate falls almost linearly, as in the paper. No mirroring or rotation: that would change the digit.
 RECIPE = {
     "epochs": 30, "batch_size": 128, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "flip_horizontal": 0.0, "jitter": 0.0,

@@ -1,12 +1,12 @@
-"""The recurrent attention model (RAM): it reads a digit by looking at one small place after another.
+"""The recurrent attention model (RAM): it classifies an image from a sequence of small glimpses.
 
-    l_t ~ N(tanh(location(h_t)), std^2)    where to look: sampled, so that REINFORCE has to train it
+    l_t ~ N(tanh(location(h_t)), std^2)    where to look: sampled, so REINFORCE trains it
     g_t = glimpse(rho(image, l_t), l_t)    what is seen there, and where that is
-    h_{t+1} = core(g_t, h_t)               all that is known so far; h_0 = 0
+    h_{t+1} = core(g_t, h_t)               the state after t + 1 glimpses; h_0 = 0
     p = softmax(action(h_T))               the class, after the last of T glimpses
 
 Locations are (x, y): (-1, -1) is the top left corner of the image, (1, 1) the bottom right one. The paper leaves open
-how a location stays in the image: here tanh holds the mean there.
+how a location stays in the image: here tanh keeps the mean there.
 
 Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.6247.
 """
@@ -63,9 +63,9 @@ class GlimpseNetwork(Layer):
 
 
 class Glimpse(NamedTuple):
-    """Step t: where it was, the policy's mean and the baseline before it, and the caches of the four layers."""
+    """Step t: the location, the policy's mean and the baseline before it, and the caches of the four layers."""
 
-    place: np.ndarray  # (N, 2): l_t
+    location: np.ndarray  # (N, 2): l_t
     mean: np.ndarray  # (N, 2)
     expected: np.ndarray  # (N, 1): the baseline b_t
     c_location: Any
@@ -75,9 +75,9 @@ class Glimpse(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """What no gradient goes through: sampled positions (T, N, 2), and from them reward (N, 1), advantage (T, N, 1)."""
+    """Constants of a step: sampled locations (T, N, 2), and from them reward (N, 1), advantage (T, N, 1)."""
 
-    places: np.ndarray
+    locations: np.ndarray
     reward: np.ndarray
     advantage: np.ndarray
 
@@ -122,7 +122,7 @@ class Options(ImageOptions):
 
 
 class RecurrentAttention(ImageClassifier):
-    """images (N, 3, H, W), of which it sees the mean of the channels, to logits (N, classes) and what it looked at."""
+    """images (N, 3, H, W), averaged over the channels, to logits (N, classes) and the glimpses."""
 
     def __init__(self, classes: Sequence[str], options: Options, *, rng: np.random.Generator):
         super().__init__(classes, options, options.preprocess())
@@ -133,13 +133,13 @@ class RecurrentAttention(ImageClassifier):
         else:
             self.core = RNNCell(hidden, hidden, nonlinearity="relu", rng=rng)
         self.location = Sequential(Linear(hidden, 2, rng=rng), Tanh())
-        self.location[0].weight.value *= 0.1  # begin near the centre: where tanh saturates, a policy learns nothing
+        self.location[0].weight.value *= 0.1  # start near the centre: where tanh saturates, a policy learns nothing
         self.action, self.baseline = Linear(hidden, len(classes), rng=rng), Linear(hidden, 1, rng=rng)
 
-    def forward(self, images, noise=None, places=None, training=True):
+    def forward(self, images, noise=None, locations=None, training=True):
         """((logits (N, C), list of Glimpse), cache of action).
 
-        The places are given (T, N, 2), or the policy's means plus std times `noise` (T, N or 1, 2), None: the means.
+        locations (T, N, 2) where given; else the policy's means plus std times `noise` (T, N or 1, 2), None: the means.
         """
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         options, table, glimpses = self.options, summed_area(images.mean(axis=1)), []
@@ -148,18 +148,18 @@ class RecurrentAttention(ImageClassifier):
         for t in range(options.glimpses):
             mean, c_location = self.location.forward(state[0], training)
             expected, c_baseline = self.baseline.forward(state[0], training)
-            place = mean if noise is None else mean + options.location_std * noise[t]
-            place = place if places is None else places[t]
-            patches = sense(table, place, options.glimpse_size, options.scales).astype(images.dtype)
-            g, c_glimpse = self.glimpse.forward(patches.reshape(len(images), -1), place, training)
+            location = mean if noise is None else mean + options.location_std * noise[t]
+            location = location if locations is None else locations[t]
+            patches = sense(table, location, options.glimpse_size, options.scales).astype(images.dtype)
+            g, c_glimpse = self.glimpse.forward(patches.reshape(len(images), -1), location, training)
             state, c_core = self.core.forward(g, *state, training=training)
             state = _as_tuple(state)
-            glimpses.append(Glimpse(place, mean, expected, c_location, c_baseline, c_glimpse, c_core))
+            glimpses.append(Glimpse(location, mean, expected, c_location, c_baseline, c_glimpse, c_core))
         logits, c_action = self.action.forward(state[0], training)
         return (logits, glimpses), c_action
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
-        """({cls, location, baseline}, cache): the hybrid loss of sec. 3.2, one episode an image.
+        """({cls, location, baseline}, cache): the hybrid loss of sec. 3.2, one episode per image.
 
         cls: the mean of -log p(label); location: `reinforce`; baseline: half the mean of (R - b_t)^2. The last two are
         multiplied by location_weight and baseline_weight. R is 1 where the class is right.
@@ -167,17 +167,16 @@ class RecurrentAttention(ImageClassifier):
         images, labels = batch
         xp, options = array_module(images), self.options
         noise = normal(rng, (options.glimpses, len(images), 2), images.dtype, xp)
-        (logits, glimpses), c_action = self.forward(images, noise, sampled and sampled.places)
+        (logits, glimpses), c_action = self.forward(images, noise, sampled and sampled.locations)
         means, expected = (xp.stack([getattr(g, name) for g in glimpses]) for name in ("mean", "expected"))
         if sampled is None:
             reward = (logits.argmax(axis=1) == labels)[:, None].astype(images.dtype)
-            sampled = Sampled(
-                xp.stack([g.place for g in glimpses]), reward, reward - expected
-            )  # R_t = R: it comes last
+            locations = xp.stack([g.location for g in glimpses])
+            sampled = Sampled(locations, reward, reward - expected)  # R_t = R: the reward comes last
         counted = (labels >= 0)[:, None]
         cls, dlogits = softmax_cross_entropy(logits, labels)
         episodes, advantage = number_of(counted, images.real.dtype), counted * sampled.advantage
-        location, dmeans = reinforce(means, sampled.places, advantage, options.location_std, episodes)
+        location, dmeans = reinforce(means, sampled.locations, advantage, options.location_std, episodes)
         baseline, dexpected = l2(expected, xp.broadcast_to(sampled.reward, expected.shape), weights=counted)
         a, b = options.location_weight, options.baseline_weight
         losses = {"cls": cls, "location": a * location, "baseline": b * baseline}
@@ -188,14 +187,14 @@ class RecurrentAttention(ImageClassifier):
         dstate = [self.action.backward(cache.dlogits, cache.action), *[None] * (len(self.core.states) - 1)]
         for g, dmean, dexpected in reversed([*zip(cache.glimpses, cache.dmeans, cache.dexpected)]):
             dg, *dstate = self.core.backward(dstate[0] if len(dstate) == 1 else tuple(dstate), g.c_core)
-            self.glimpse.backward(dg, g.c_glimpse)  # the place was sampled: no gradient goes through it to the policy
+            self.glimpse.backward(dg, g.c_glimpse)  # the location was sampled: no gradient goes through it
             dlocation = self.location.backward(dmean, g.c_location)
-            dstate[0] += dlocation + self.baseline.backward(dexpected, g.c_baseline)  # three read h_t: they add up
+            dstate[0] += dlocation + self.baseline.backward(dexpected, g.c_baseline)  # h_t has three uses
 
     def predict(self, images) -> np.ndarray:
-        """(N, classes): the probability of each class, the mean over `episodes`; 0: with the policy's means as places.
+        """(N, classes): the probability of each class, the mean over `episodes`; 0: at the policy's means.
 
-        Every image meets the same noise, so what is predicted for it depends neither on chance nor on its batch.
+        The noise is the same for every image, so its prediction depends neither on chance nor on its batch.
         """
         xp, n = array_module(images), self.options.episodes
         shape = n, self.options.glimpses, 1, 2
@@ -214,12 +213,12 @@ class RecurrentAttention(ImageClassifier):
     def look(self, images) -> np.ndarray:
         """(N, T, scales, 4): the outlines (x1, y1, x2, y2) of what it looks at in each image, at the policy's means."""
         options, (_, glimpses) = self.options, self.forward(images, training=False)[0]
-        places = array_module(images).stack([g.place for g in glimpses], axis=1)
-        return glimpse_boxes(places, images.shape[2:], options.glimpse_size, options.scales)
+        locations = array_module(images).stack([g.location for g in glimpses], axis=1)
+        return glimpse_boxes(locations, images.shape[2:], options.glimpse_size, options.scales)
 
 
-# Sec. 4 has SGD with momentum on batches of 20, its rate falling along a line (here: power 0.9) to 0; that rate and the
-# policy's std were searched for and are not given. Adam on batches of 128 needs fewer, larger matrix products.
+# Sec. 4 has SGD with momentum on batches of 20, with a rate that falls linearly to 0 (here: power 0.9); that rate and
+# the policy's std were searched for and are not given. Adam on batches of 128 needs fewer, larger matrix products.
 RECIPE = {
     "epochs": 40, "batch_size": 128, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0, "jitter": 0.0,
@@ -240,7 +239,7 @@ def ram_mnist(classes, options: Options, rng) -> RecurrentAttention:
 class TranslatedOptions(Options):
     """For digits somewhere on 60x60: 6 glimpses of 12x12 at 3 scales.
 
-    Pixels are divided by 64 alone: what is averaged over many of them, most of them black, is small.
+    Pixels are divided by 64 only, since a mean over many pixels, most of them black, is small.
     """
 
     glimpse_size: int = 12  # rows and columns that the sensor sees at each scale
@@ -251,8 +250,8 @@ class TranslatedOptions(Options):
     std: float | tuple[float, float, float] = (64, 64, 64)  # then each channel is divided by this
 
 
-# An epoch has each digit at 10 positions. With the rate and the weight of ram_mnist the coarse scales learn to do all:
-# the centre of the glimpses moves about at random.
+# An epoch has each digit at 10 positions. With the rate and the weight of ram_mnist only the coarse scales learn:
+# the centres of the glimpses stay random.
 @register(
     "ram_translated", "classification", RECIPE | {"epochs": 3, "lr": 0.001}, options=TranslatedOptions,
     tiny=Tiny({"hidden": 6, "glimpses": 3, "glimpse_size": 4}),

@@ -1,4 +1,4 @@
-"""REINFORCE: a gradient for places that were drawn by chance.
+"""REINFORCE: a gradient for locations that were sampled.
 
 Reference: Williams 1992, Simple statistical gradient-following algorithms for connectionist reinforcement learning.
 """
@@ -11,23 +11,23 @@ from nn.dispatch import array_module
 
 
 def number_of(counted, dtype):
-    """How many of the booleans are true, at least 1: an int, on the GPU an array () of dtype that stays there."""
+    """The number of True elements, at least 1: an int; on the GPU an array () of dtype that stays there."""
     xp = array_module(counted)
     return max(int(counted.sum()), 1) if xp is np else xp.maximum(counted.sum(), 1).astype(dtype)
 
 
-def reinforce(means, places, advantage, std: float, episodes) -> tuple[float, np.ndarray]:
+def reinforce(means, locations, advantage, std: float, episodes) -> tuple[float, np.ndarray]:
     """The loss whose gradient is the REINFORCE estimator, and that gradient (T, N, 2).
 
     loss = -1/M sum_n sum_t (R - b_t) log N(l_t; mean_t, std^2)
 
-    means (T, N, 2); places (T, N, 2) = l; advantage (T, N, 1) = R - b, a constant like the places; episodes = M,
-    see number_of. The mean of the gradient over all places is that of minus the expected reward, whatever b_t is, as
-    long as it does not depend on l_t: b_t is made before that.
+    means (T, N, 2); locations (T, N, 2) = l; advantage (T, N, 1) = R - b, a constant like the locations; episodes = M,
+    see number_of. The expectation of the gradient over all locations is that of minus the expected reward for every
+    b_t that does not depend on l_t: b_t is computed before it.
 
     Reference: Mnih et al. 2014, eq. 2, with the baseline of eq. 3; Williams 1992.
     """
-    away = places - means
+    away = locations - means
     log_p = -away * away / (2 * std**2) - math.log(math.sqrt(2 * math.pi) * std)  # of x and of y
     total = (advantage * log_p).sum()
     value = -total.item() / episodes if isinstance(episodes, int) else -(total / episodes).item()

@@ -20,7 +20,7 @@ from vision.registry import Tiny, register
 class PaddedShortcut(Layer):
     """y = every stride-th pixel of x, between channels of zeros.    x (N, I, H, W), y (N, O, ceil(H/s), ceil(W/s)).
 
-    The new channels are zeros, half of them before the old ones and half behind (the odd one behind), as in the code
+    The new channels are zeros, half of them before the old ones and half after (the odd one after), as in the code
     that the published weights are for. Raises ValueError for out_channels < in_channels.
 
     Reference: He et al. 2016, sec. 3.3, option (A).
@@ -29,7 +29,7 @@ class PaddedShortcut(Layer):
     def __init__(self, in_channels: int, out_channels: int, stride: int):
         positive(self, in_channels=in_channels, out_channels=out_channels, stride=stride)
         if out_channels < in_channels:
-            raise ValueError(f"PaddedShortcut: out_channels={out_channels} must not be under in_channels={in_channels}")
+            raise ValueError(f"PaddedShortcut: out_channels={out_channels} must be >= in_channels={in_channels}")
         self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
         before = (out_channels - in_channels) // 2
         self.filled = slice(before, before + in_channels)

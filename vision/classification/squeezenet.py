@@ -24,7 +24,7 @@ SQUEEZE = {  # table 1: s1x1 in units of fire2's 16
 
 
 class Fire(Layer):
-    """s = relu(squeeze(x)), y = relu(expand1x1(s) beside expand3x3(s)).    x (N, C, H, W), y (N, 8 S, H, W).
+    """s = relu(squeeze(x)), y = relu(concat(expand1x1(s), expand3x3(s))).    x (N, C, H, W), y (N, 8 S, H, W).
 
     squeeze: 1x1 to S channels; expand1x1 and expand3x3: to 4 S channels each.
 
@@ -90,7 +90,7 @@ def _pool():
     return MaxPool2d(3, stride=2, ceil_mode=True)
 
 
-# The authors' solver.prototxt for v1.0: 170,000 batches of 512, the rate falling along a line (here: power 0.9).
+# The authors' solver.prototxt for v1.0: 170,000 batches of 512, the rate falls linearly (here: power 0.9).
 RECIPE = {
     "epochs": 68, "batch_size": 512, "lr": 0.04, "weight_decay": 0.0002, "schedule": "polynomial", "warm_up": 0,
     "clip_norm": 0.0,
@@ -99,7 +99,7 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class Options(ImageOptions):
-    """Pixels only lose their mean."""
+    """Only the mean is subtracted from the pixels."""
 
     width: int = 16  # squeeze channels of the first Fire module
     dropout: float = 0.5  # share of features dropped before the last convolution

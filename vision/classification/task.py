@@ -20,12 +20,12 @@ def classification_batch(model: ImageClassifier, samples: list[dict]) -> tuple[n
 
 
 def classify(model: ImageClassifier, sample: dict) -> dict:
-    """The most probable classes: labels, scores and names; of a model of attention also its glimpses."""
+    """The most probable classes: labels, scores and names; with a model of attention also its glimpses."""
     return model.classify(sample["image"])
 
 
 def evaluate_classifier(model: ImageClassifier, dataset) -> dict:
-    """Accuracy, over all images and over those of each class, and the speed, reading included."""
+    """Accuracy over all images and over those of each class, and the speed with reading."""
     started, samples, found, truth = time.monotonic(), iter(watched(dataset, "evaluating")), [], []
     while batch := list(islice(samples, TOGETHER)):
         found += model.probabilities([sample["image"] for sample in batch]).argmax(axis=1).tolist()
@@ -62,7 +62,7 @@ def describe_label(prediction: dict, classes) -> list[dict]:
 
 
 def select_labels(prediction: dict, threshold: float) -> dict:
-    """Only the classes that score at least `threshold`."""
+    """The classes with a score of at least `threshold`."""
     sure = prediction["scores"] >= threshold
     return prediction | {key: prediction[key][sure] for key in ("labels", "scores")}
 

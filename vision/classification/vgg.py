@@ -15,7 +15,7 @@ from vision.classification.classifier import Classifier
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
-POOLED = 7  # rows and columns of cells that the fully connected layers see: an image of 224 has been halved 5 times
+POOLED = 7  # rows and columns of cells before the fully connected layers: an image of 224 halved 5 times
 
 
 class VGG16(Layer):
@@ -23,9 +23,8 @@ class VGG16(Layer):
 
     width: channels of the first two convolutions, 64 in the paper; all others grow with it. hidden: units of the two
     hidden fully connected layers, each followed by ReLU and dropout. `features` and `classifier` hold the layers under
-    torchvision's indices, so that weights of its vgg16 fit. As there, images of other sizes than 224x224 are averaged
-    to 7x7 cells; at least 32x32 pixels are needed. New weights are He's: the paper's were grown from those of a
-    shallower network.
+    torchvision's indices, so that weights of its vgg16 fit. As there, features of other sizes are averaged to 7x7
+    cells; at least 32x32 pixels are needed. New weights are He's; the paper started from a shallower network's.
 
     Reference: Simonyan and Zisserman 2015, sec. 2.1 and table 1, configuration D.
     """
@@ -53,7 +52,7 @@ class VGG16(Layer):
 
 
 # Sec. 3.1: batches of 256, 370,000 steps (74 epochs of ImageNet's 1.28 million images), the rate divided by 10 three
-# times, whenever validation stopped to improve: at which steps is not told, here at quarters.
+# times when validation stopped improving. The steps are not given; here at each quarter.
 RECIPE = {
     "epochs": 74, "batch_size": 256, "lr": 0.01, "weight_decay": 0.0005, "milestones": [0.25, 0.5, 0.75], "warm_up": 0,
     "clip_norm": 0.0,

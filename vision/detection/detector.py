@@ -1,4 +1,4 @@
-"""The base of all detectors: their own door, from a photograph to boxes in its pixels."""
+"""The base class of all detectors: from a photograph to boxes in its pixels."""
 
 import numpy as np
 
@@ -11,16 +11,16 @@ from vision.task import on_its_device
 class Detector(Model):
     """A model that finds boxes.
 
-    loss((images, targets), rng): images (N, 3, H, W) normalised as `preprocess` says, targets one dict an image with
+    loss((images, targets), rng): images (N, 3, H, W) normalised as `preprocess` says; targets: one dict per image with
     boxes (K, 4) in its pixels, labels (K,) in 1 .. classes and image_size (h, w) without padding.
-    predict(images, image_sizes=None): a list of dicts boxes (D, 4) float32, labels (D,), scores (D,), best first;
-    where the images are. image_sizes [(h, w), ...] where images are padded.
+    predict(images, image_sizes=None): one dict per image with boxes (D, 4) float32, labels (D,) and scores (D,), best
+    first, on the device of the images. image_sizes: [(h, w), ...] where images are padded.
     """
 
     def detect(self, photograph: Photograph) -> dict:
         """boxes (D, 4) in the photograph's pixels, labels (D,), scores (D,) and names [D], best first.
 
-        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none of these.
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else.
         """
         image = open_photograph(photograph)
         (h, w), scaled = image.shape[:2], self.preprocess.scaled(image)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nn.layer import check_shape
 from vision.boxes.boxes import area, check_labels, clip, iou
 
-# Far apart in hue and lightness, none so pale or so dark that it is lost in a photograph. Class 1 takes the first.
+# Far apart in hue and lightness; none is too pale or too dark to be seen in a photograph. Class 1 takes the first.
 COLOURS = (
     (230, 57, 70), (38, 132, 255), (46, 172, 90), (255, 159, 28), (155, 81, 224), (0, 178, 178),
     (240, 98, 179), (140, 98, 57), (128, 150, 25), (83, 92, 200), (255, 209, 46), (120, 200, 245),
@@ -19,7 +19,7 @@ LONG_SIDE = 600  # pixels: smaller images are enlarged to about this, or the let
 
 
 class Plate(NamedTuple):
-    """A line of text on a coloured ground, to be put near a box."""
+    """A line of text on a coloured background, drawn near a box."""
 
     text: str
     box: np.ndarray
@@ -37,11 +37,11 @@ def draw_detections(
     """A copy of the image with an outline and a plate "name 0.97" for each detection, one colour per class.
 
     image (H, W, 3) uint8; boxes (D, 4) in its pixels, labels (D,) in 1..C, scores (D,); classes: the C names
-    -> (f * H, f * W, 3) uint8, enlarged by a whole number f where the image is small. Boxes are cut at its border.
+    -> (f * H, f * W, 3) uint8, enlarged by a whole number f where the image is small. Boxes are clipped to it.
 
     With `truth`, a dict of boxes (G, 4), labels (G,) and perhaps difficult (G,), the objects are outlined in dashed
-    white, and those that no detection of their class meets at IoU 0.5 are marked "missed".
-    Raises ValueError for another kind of image, and for boxes, labels and scores that do not belong together.
+    white. Objects that no detection of their class overlaps with IoU 0.5 are marked "missed".
+    Raises ValueError for another kind of image, and for boxes, labels and scores of different lengths.
     """
     _check_image("draw_detections", image)
     _check_objects("boxes", boxes, labels, scores, classes)
@@ -57,13 +57,13 @@ def draw_detections(
             _frame(picture, box * factor, line - 1, WHITE, dashes=BLACK)
     visible = np.flatnonzero(area(clip(boxes, image.shape[:2])))
     worst_first = visible if scores is None else visible[np.argsort(scores[visible], kind="stable")]
-    for i in worst_first:  # so the best lies on top
+    for i in worst_first:  # so the best is on top
         colour = COLOURS[(labels[i] - 1) % len(COLOURS)]
         text = _name(labels[i], classes) + ("" if scores is None else f" {scores[i]:.2f}")
         _frame(picture, boxes[i] * factor, line + 1, BLACK)  # a thin rim, to stand out from any background
         _frame(picture, boxes[i] * factor, line, colour)
         plates.append(Plate(text, boxes[i] * factor, colour))
-    plates.reverse()  # and is the first to choose where its plate goes
+    plates.reverse()  # and its plate is positioned first
     if truth is not None:
         for i in _missed(boxes, labels, truth):
             plates.append(Plate("missed " + _name(truth["labels"][i], classes), truth["boxes"][i] * factor, WHITE))
@@ -76,8 +76,8 @@ def grid(
 ) -> np.ndarray:
     """A contact sheet: images (H_i, W_i, 3) uint8 row by row, in equal cells on white, with a title above each.
 
-    columns: as many as make the sheet about square if None. -> (H, W, 3) uint8
-    Raises ValueError without images, for other than RGB images, and for another number of titles.
+    columns: None makes the sheet about square. -> (H, W, 3) uint8
+    Raises ValueError for no images, for images that are not RGB, and for another number of titles.
     """
     if len(images) == 0 or (titles is not None and len(titles) != len(images)):
         raise ValueError(f"grid: wanted images and as many titles, got {len(images)} and {titles}")
@@ -116,7 +116,7 @@ def _pixels(picture, box):
 
 
 def _put_plates(picture, plates):
-    """Write every plate where it covers the least of the ones before it."""
+    """Write every plate where it overlaps the earlier ones least."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     font = _font(max(image.size))
@@ -124,26 +124,26 @@ def _put_plates(picture, plates):
     taken = np.zeros((0, 4))
     for text, box, colour in plates:
         w, h = round(font.getlength(text)) + 2 * pad, round(1.35 * font.size)
-        place = _free_place(_pixels(picture, box), w, h, image.size, taken)
-        taken = np.concatenate([taken, place[None]])
-        x1, y1, x2, y2 = place.tolist()
+        position = _free_position(_pixels(picture, box), w, h, image.size, taken)
+        taken = np.concatenate([taken, position[None]])
+        x1, y1, x2, y2 = position.tolist()
         draw.rounded_rectangle((x1, y1, x2 - 1, y2 - 1), radius=pad // 2, fill=colour, outline=BLACK)
         dark_ground = np.dot(colour, (0.299, 0.587, 0.114)) < 150
         draw.text((x1 + pad, (y1 + y2) / 2), text, fill=WHITE if dark_ground else BLACK, font=font, anchor="lm")
     return np.array(image)
 
 
-def _free_place(box, w, h, picture_size, taken):
-    """The place (4,) for a plate of size w, h at a box: above it, inside or below, whichever is the least covered."""
+def _free_position(box, w, h, picture_size, taken):
+    """The position (4,) of a plate of size w, h at a box: above it, inside or below, whichever is covered least."""
     x1, y1, x2, y2 = box
     corners = [(x1, y1 - h), (x2 - w, y1 - h), (x1, y1), (x1, y2), (x2 - w, y2), (x1, y2 - h), (x2 - w, y2 - h)]
     start = np.clip(corners, 0, np.maximum(np.subtract(picture_size, (w, h)), 0)).astype(float)
-    places = np.concatenate([start, start + np.array([w, h])], axis=1)
-    return places[iou(places, taken).sum(axis=1).argmin()]
+    positions = np.concatenate([start, start + np.array([w, h])], axis=1)
+    return positions[iou(positions, taken).sum(axis=1).argmin()]
 
 
 def _missed(boxes, labels, truth):
-    """Indices of the objects, but for difficult ones, that no detection of their class meets at IoU 0.5."""
+    """Indices of the objects, without difficult ones, that no detection of their class overlaps with IoU 0.5."""
     met = (iou(truth["boxes"], boxes) >= 0.5) & (truth["labels"][:, None] == labels)
     return np.flatnonzero(~met.any(axis=1) & ~np.asarray(truth.get("difficult", np.zeros(len(met))), bool))
 
@@ -167,4 +167,4 @@ def _check_objects(name, boxes, labels, scores, classes):
     check_shape(who, boxes=(boxes, ("D", 4)), **({} if scores is None else {"scores": (scores, ("D",))}))
     check_labels(who, boxes, None if classes is None else len(classes), labels=labels)
     if not np.isfinite(boxes).all():
-        raise ValueError(f"{who}: must be finite numbers, got {boxes[~np.isfinite(boxes).all(axis=1)][0].tolist()}")
+        raise ValueError(f"{who}: must be finite, got {boxes[~np.isfinite(boxes).all(axis=1)][0].tolist()}")

@@ -2,7 +2,7 @@
 
 Reference: Ren et al. 2015, Faster R-CNN: towards real-time object detection with region proposal networks,
 arXiv:1506.01497 (v3); for the head: Girshick 2015, Fast R-CNN, arXiv:1504.08083. "Jointly" is the paper's approximate
-joint training (sec. 3.2): proposals count as constants, no gradient goes through their coordinates.
+joint training (sec. 3.2): proposals are constants, no gradient goes through their coordinates.
 """
 
 from dataclasses import dataclass, replace
@@ -22,11 +22,10 @@ from vision.registry import Tiny, register
 
 @dataclass(frozen=True)
 class Options(ImageOptions):
-    """Every number of Faster R-CNN. The defaults are the papers', or, where those are silent, the authors' code's.
+    """All hyperparameters. The defaults are the papers', or the authors' code's where the papers give none.
 
-    py-faster-rcnn, the authors' code, differs from the papers in two: it samples background down to an IoU of 0 when
-    all is trained jointly, background_iou=(0.0, 0.5), and uses a narrower quadratic part in the RPN's box loss,
-    rpn_beta=1/9.
+    The authors' code, py-faster-rcnn, differs from the papers in two: joint training samples background down to an
+    IoU of 0, background_iou=(0.0, 0.5), and the quadratic part of the RPN's box loss is narrower, rpn_beta=1/9.
     """
 
     short_side: int = 600  # pixels of the shorter side (sec. 3.3)
@@ -62,16 +61,16 @@ class Options(ImageOptions):
     # detections (the code's)
     score_threshold: float = 0.05  # lower scores are no detections
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
-    detections_per_image: int = 100  # at most
+    detections_per_image: int = 100  # detections kept at most
     # weights
     from_scratch: bool = False  # new layers start from He's weights, not the paper's small Gaussians
 
 
 class Sampled(NamedTuple):
-    """What a step decides and samples before the losses: constants, through which no gradient goes.
+    """What a step samples before the losses: constants, no gradient goes through them.
 
-    Anchors: labels (N, A), deltas (N, A, 4). Regions, of all images in one row: boxes (R, 4) and image_index (R,),
-    their labels (R,) and deltas (R, 4).
+    Anchors: labels (N, A), deltas (N, A, 4). Regions of all images, concatenated: boxes (R, 4), image_index (R,),
+    labels (R,) and deltas (R, 4).
     """
 
     anchor_labels: np.ndarray
@@ -97,8 +96,8 @@ class Cache(NamedTuple):
 class FasterRCNN(Detector):
     """Backbone, RPN, RoI pooling, detection head.
 
-    On a GPU a step waits for few values, since the sizes of arrays depend on them: for each image the number of
-    proposals kept, and the numbers of candidates to sample from, for which it gets the positions that were drawn.
+    On a GPU a step synchronises for few values, those that sizes of arrays depend on: for each image the number of
+    proposals kept and the numbers of candidates to sample from.
     """
 
     def __init__(self, classes, backbone: Layer, options: Options, *, rng: np.random.Generator):
@@ -131,7 +130,7 @@ class FasterRCNN(Detector):
         return self.backbone.backward(dfeatures, cache.backbone)
 
     def propose_and_sample(self, rpn_out, feature_size, targets, rng) -> Sampled:
-        """Targets of the anchors, and from the RPN's present proposals the regions that the head is trained on."""
+        """Targets of the anchors, and the regions that the head is trained on, sampled from the RPN's proposals."""
         anchors, anchor_samples, region_samples = self.rpn.anchors(feature_size), [], []
         for scores, deltas, target in zip(*rpn_out, targets):
             proposals = self.rpn.propose(scores, deltas, anchors, target["image_size"], training=True)
@@ -176,7 +175,7 @@ def faster_rcnn_vgg16(classes, options: VGG16Options, rng) -> FasterRCNN:
 
 @dataclass(frozen=True)
 class SmallOptions(Options):
-    """For images of some 300 pixels, trained from random weights on a CPU within minutes."""
+    """For images of about 300 pixels, trained from random weights on a CPU within minutes."""
 
     short_side: int = 240  # pixels of the shorter side
     max_side: int = 400  # pixels of the longer side at most
@@ -208,7 +207,7 @@ def faster_rcnn_small(classes, options: SmallOptions, rng) -> FasterRCNN:
     """The same detector on a narrow VGG.
 
     Its stride of 4 is for small objects: RoI pooling rounds boxes to whole cells, and half a cell of stride 8 is a
-    lot of an object of 40 pixels. On generated scenes of 160 x 120 it lifts AP at IoU 0.75 from 0.64 to 0.86.
+    tenth of an object of 40 pixels. On generated scenes of 160 x 120 it raises AP at IoU 0.75 from 0.64 to 0.86.
     """
     options = replace(options, rpn_channels=options.rpn_channels or 8 * options.width)
     return FasterRCNN(classes, small_vgg(width=options.width, stride=options.stride, rng=rng), options, rng=rng)

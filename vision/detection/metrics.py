@@ -19,17 +19,17 @@ def evaluate_detections(
     iou_threshold: float = 0.5,
     method: str = "area",
 ) -> dict[str, float]:
-    """Average precision of every class over a data set, and under "mean" their mean.
+    """Average precision of every class over a data set, and their mean under "mean".
 
-    Both lists hold one dict per image, in the same order: boxes (D, 4), labels (D,) and scores (D,) of what was
-    detected; boxes (G, 4), labels (G,) and, if known, difficult (G,) bool of what is there. Labels are 1..C, for the
-    names `classes` in their order; a number C stands for the names "1" to "C".
+    Both lists hold one dict per image, in the same order. Detections: boxes (D, 4), labels (D,) and scores (D,).
+    Ground truth: boxes (G, 4), labels (G,) and, if known, difficult (G,) bool. Labels are 1..C, for the names
+    `classes` in their order; an int C means the names "1" to "C".
 
     Detections of a class are ranked by score over all images (equal scores: as given). Each one belongs to the
     object of its class and image that it overlaps most. If their IoU is below iou_threshold it is a false positive.
-    Otherwise the first one for an object is a true positive, and any further one is a false positive: an object
-    is found only once. Objects marked difficult need not be found, and detections that belong to one do not count at
-    all. A class without objects to find has AP NaN and is left out of the mean.
+    Otherwise the first one for an object is a true positive and any further one a false positive. Objects marked
+    difficult need not be found, and detections that belong to one do not count. A class without objects to find has
+    AP NaN and is left out of the mean.
 
     Raises ValueError for lists of unequal length, labels outside 1..C, scores that are NaN, arrays of wrong shape.
     """
@@ -48,11 +48,11 @@ def evaluate_detections(
 
 
 def precision_recall(correct: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision after each detection, for detections of one class in the order of falling score.
+    """Recall and precision after each detection, for detections of one class sorted by falling score.
 
     recall[i] = TP / objects,  precision[i] = TP / (i + 1),  TP = true positives among the first i + 1
 
-    correct (D,) bool, objects: how many there are to find -> recall (D,), precision (D,).
+    correct (D,) bool, objects: the number of objects to find -> recall (D,), precision (D,).
     """
     true_positives = np.cumsum(correct)
     return true_positives / max(objects, 1), true_positives / np.arange(1, len(correct) + 1)
@@ -61,7 +61,7 @@ def precision_recall(correct: np.ndarray, objects: int) -> tuple[np.ndarray, np.
 def voc_ap(recall: np.ndarray, precision: np.ndarray, method: str = "area") -> float:
     """Average precision: the precision-recall curve summarised in one number from 0 to 1.
 
-    The curve is first made monotonous: p(r) = the highest precision at recall r or more, 0 where none is.
+    The curve is first made monotonic: p(r) = the highest precision at recall r or more, 0 where there is none.
 
     "area"     AP = the area under p(r)                   VOC 2010 and later
     "11point"  AP = (p(0) + p(0.1) + ... + p(1)) / 11     VOC 2007
@@ -75,7 +75,7 @@ def voc_ap(recall: np.ndarray, precision: np.ndarray, method: str = "area") -> f
     highest = np.maximum.accumulate(np.append(precision, 0.0)[::-1])[::-1]
     if method == "area":
         return float(np.sum(np.diff(recall) * highest[:-1]))
-    # arange(11) / 10 is 0.3 exactly as 3 / 10 rounds it, so a recall of 3 out of 10 does reach the point 0.3.
+    # arange(11) / 10 rounds 0.3 as 3 / 10 does, so a recall of 3 out of 10 does reach the point 0.3.
     reached = np.searchsorted(recall[1:], np.arange(11) / 10)
     return float(highest[reached].mean())
 
@@ -87,7 +87,7 @@ def _judge(detections, ground_truth, iou_threshold):
     found = [np.where(index >= 0, index + first, -1) for index, first in zip(found, first_object)]
 
     rank = np.argsort(-_join(detections, "scores", float), kind="stable")
-    found = np.concatenate([np.zeros(0, np.int64), *found])[rank]  # number of the object over all images, or -1
+    found = np.concatenate([np.zeros(0, np.int64), *found])[rank]  # index of the object over all images, or -1
     is_first = np.zeros(len(rank), bool)
     is_first[np.unique(found, return_index=True)[1]] = True
     difficult = np.append(_join(ground_truth, "difficult", bool), False)  # the last one is for -1: no object
@@ -95,7 +95,7 @@ def _judge(detections, ground_truth, iou_threshold):
 
 
 def _best_object(detected, truth, iou_threshold):
-    """(D,) the object of one image that each detection belongs to, or -1 if its IoU is too low."""
+    """(D,): the index of the object that each detection of one image belongs to, or -1 if its IoU is too low."""
     if len(truth["labels"]) == 0:
         return np.full(len(detected["labels"]), -1)
     overlap = iou(detected["boxes"].astype(float), truth["boxes"].astype(float))
@@ -104,7 +104,7 @@ def _best_object(detected, truth, iou_threshold):
 
 
 def _join(images, key, dtype):
-    """One field of all images in a row; objects are not difficult unless it is said."""
+    """One field of all images, concatenated; objects are not difficult where the field is missing."""
     fields = [image[key] if key in image else np.zeros(len(image["labels"]), dtype) for image in images]
     return np.concatenate([np.zeros(0, dtype), *fields]).astype(dtype)
 
@@ -127,4 +127,4 @@ def _check_arguments(detections, ground_truth, num_classes, iou_threshold):
             got = np.shape(truth["difficult"])
             raise ValueError(f"{who}: ground_truth[{i}]: difficult must have one entry per box, got shape {got}")
         if np.isnan(scores).any():
-            raise ValueError(f"{who}: detections[{i}]: scores must be numbers, got NaN")
+            raise ValueError(f"{who}: detections[{i}]: scores must not be NaN")

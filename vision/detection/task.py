@@ -12,7 +12,7 @@ from vision.task import TASKS, Task, known, shown, watched
 
 
 def detector_batch(model: Detector, samples: list[dict]) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """images (N, 3, H, W) float32 as the model sees them, and a dict of targets for each.
+    """images (N, 3, H, W) float32, preprocessed, and a dict of targets for each.
 
     Targets: boxes (K, 4), labels (K,), difficult (K,), id (where the sample has them), in pixels of the padded image;
     image_size (h, w) without the padding.
@@ -30,7 +30,7 @@ def detect(model: Detector, sample: dict) -> dict:
 
 
 def evaluate_detector(model: Detector, dataset) -> dict:
-    """AP at IoU 0.5 of every class and their mean, by area and by 11 points, and the speed, reading included."""
+    """AP at IoU 0.5 of every class and their mean, by area and by 11 points, and the speed with reading."""
     started = time.monotonic()
     found, truth = [], []
     for sample in watched(dataset, "evaluating"):
@@ -78,13 +78,13 @@ def describe_detections(prediction: dict, classes) -> list[dict]:
 
 
 def select_detections(prediction: dict, threshold: float) -> dict:
-    """Only what scores at least `threshold`."""
+    """The detections with a score of at least `threshold`."""
     sure = prediction["scores"] >= threshold
     return {key: prediction[key][sure] for key in ("boxes", "labels", "scores")}
 
 
 def draw_prediction(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The image with the boxes found, and in dashed lines those of the sample, if one is given."""
+    """The image with the boxes found, and the sample's boxes, if it is given, in dashed lines."""
     return draw_detections(
         image, prediction["boxes"], prediction["labels"], prediction["scores"], classes, truth=sample
     )

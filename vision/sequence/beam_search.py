@@ -1,4 +1,4 @@
-"""Beam search: the most probable of the sequences that a recurrent network can say, as far as a beam finds them."""
+"""Beam search: an approximate search for the most probable sequences of a recurrent network."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from nn.gpu.device import device_of, to_device
 
 
 class Hypothesis(NamedTuple):
-    """A sequence: its numbers without start and end, log p (that of its end included), the score it is ranked by, and
-    whether it came to its end within the steps allowed."""
+    """A sequence: its ids without start and end, log p (with that of the end), the score it is ranked by, and whether
+    it ended within max_steps."""
 
     ids: list[int]
     log_probability: float
@@ -32,16 +32,16 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The best sequences found, at most `beam` of them, best first.
 
-    step(state, last (B,)) gives log p (B, V) of the next number, after `last`, for each of B sequences, and their new
-    state; V may be smaller than the beam, and what must not be said has -inf. state is that of one sequence, B = 1.
-    Where it is on the GPU, so are `last` and rows; log p comes to the CPU at each step, and the search is done there.
-    take(state, rows) gives the state of sequences `rows` of B (default: a tuple of arrays (B, ...)).
+    step(state, last (B,)) gives log p (B, V) of the id after `last` for each of B sequences, and their new state; V may
+    be smaller than the beam, and forbidden ids have -inf. state is that of one sequence, B = 1. Where it is on the GPU,
+    so are `last` and rows; log p is copied to the CPU at each step, where the search is done. take(state, rows) gives
+    the state of sequences `rows` of B (default: a tuple of arrays (B, ...)).
 
-    Each step keeps the `beam` most probable of all continuations of the sequences kept so far. Those that say `end` are
-    set aside; the search is over when none of those under way can outdo the `beam` best of these any more, or after
-    max_steps numbers, the end included, when those under way count as they are. They are ranked by
+    Each step keeps the `beam` most probable of all continuations of the sequences kept so far. Those that reach `end`
+    are set aside. The search is over when no unfinished sequence can beat the `beam` best of these, or after max_steps
+    ids, with the end; unfinished sequences then count as they are. Sequences are ranked by
 
-        score = log p / length^length_penalty,    length counting the end, if there is one
+        score = log p / length^length_penalty,    length with the end, if there is one
 
     0 ranks by log p, which favours short sequences; 1 by the mean log p of a step. beam=1 is greedy search.
     Raises ValueError for beam < 1, max_steps < 1, length_penalty < 0.

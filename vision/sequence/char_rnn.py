@@ -1,4 +1,4 @@
-"""Character language model: a recurrent network that guesses the next character of a text.
+"""Character language model: a recurrent network that predicts the next character of a text.
 
 Reference: Karpathy 2015, The unreasonable effectiveness of recurrent neural networks, and its char-rnn; Graves 2013,
 arXiv:1308.0850, sec. 2.
@@ -23,7 +23,7 @@ CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 class Cache(NamedTuple):
-    """The caches of the layers and, from loss to backward, the gradient of the loss with respect to the logits."""
+    """The caches of the layers and, after loss, the gradient of the loss with respect to the logits."""
 
     embedding: Any
     rnn: Any
@@ -39,9 +39,9 @@ class Options:
     cell: Literal["rnn", "lstm", "gru"] = "lstm"  # rnn: with tanh
     hidden: int = 128  # units of each layer
     layers: int = 2  # recurrent layers, one on top of the other
-    embedding: int = 0  # size of the characters' vectors; 0: one-hot vectors, as char-rnn has them
-    dropout: float = 0.0  # between layers and before the output
-    chunk: int = 64  # characters that gradients go back through
+    embedding: int = 0  # size of the characters' vectors; 0: one-hot vectors, as in char-rnn
+    dropout: float = 0.0  # dropout between layers and before the output
+    chunk: int = 64  # characters that gradients flow back through
 
     def __post_init__(self):
         positive("CharRNN", chunk=self.chunk)
@@ -52,13 +52,13 @@ class CharRNN(Model):
 
     classes: the words of a Vocabulary of V characters.
 
-    loss((x, targets, first), rng): x, targets (T, N), N parts of a text read in parallel, the targets being the
-    characters one position on; the mean of -log p(target), in nats per character.
+    loss((x, targets, first), rng): x, targets (T, N), N parts of a text read in parallel; targets are the characters
+    one position later. The loss is the mean of -log p(target), in nats per character.
 
-    Truncated backpropagation through time: a text is read chunk by chunk, each beginning with the state in which the
-    one before ended; gradients stop there. The state goes from one call of `loss` to the next in the buffer `carried`
-    (states, layers, N, H), states being 1, or 2 for the LSTM's h and c: as a buffer it is part of every checkpoint, and
-    a resumed run goes on with it. `first`, a bool: the texts begin here, with a state of zeros.
+    Truncated backpropagation through time: a text is read chunk by chunk. Each chunk starts with the final state of
+    the one before; gradients stop there. The buffer `carried` (states, layers, N, H), states = 1, or 2 for the LSTM's h
+    and c, keeps the state from one call of `loss` to the next: it is part of every checkpoint, so a resumed run
+    continues with it. `first`, a bool: the texts begin here, with a state of zeros.
     """
 
     buffers = ("carried",)
@@ -74,7 +74,7 @@ class CharRNN(Model):
         self.carried = np.zeros((len(self.rnn.states), o.layers, 1, o.hidden), np.float32)
 
     def forward(self, x, state=None, training=True):
-        """((logits (T, N, V), state), cache) of x (T, N): state (states, layers, N, H) is that after the last step."""
+        """((logits (T, N, V), state), cache) of x (T, N): state (states, layers, N, H) after the last step."""
         xp, (steps, n) = array_module(x), x.shape
         vectors, c_embedding = self._vectors(x, xp)
         (h, *state), c_rnn = self.rnn.forward(vectors, *(() if state is None else state), training=training)
@@ -83,7 +83,7 @@ class CharRNN(Model):
         return (logits.reshape(steps, n, -1), xp.stack(state)), Cache(c_embedding, c_rnn, c_dropout, c_head)
 
     def loss(self, batch, rng: np.random.Generator, sampled: None = None):
-        """({nats}, cache); carries the state on."""
+        """({nats}, cache); stores the state in `carried`."""
         x, targets, first = batch
         state = None if first else self.carried
         (logits, self.carried), cache = self.forward(x, state)
@@ -95,16 +95,16 @@ class CharRNN(Model):
         steps, n, size = cache.dlogits.shape
         dkept = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head)
         dh = self.dropout.backward(dkept.reshape(steps, n, -1), cache.dropout)
-        stop = [None] * len(self.rnn.states)  # truncated: no gradient comes from the next chunk, none goes to the last
+        stop = [None] * len(self.rnn.states)  # truncated: no gradient from the next chunk, none to the last
         dvectors, *_ = self.rnn.backward((dh, *stop), cache.rnn)
         if self.embedding:
             self.embedding.backward(dvectors, cache.embedding)
 
     def predict(self, prompt: str, length: int = 500, temperature: float = 1.0, rng=None) -> str:
-        """`length` characters to follow the prompt, each drawn from softmax(logits / temperature).
+        """`length` characters after the prompt, each drawn from softmax(logits / temperature).
 
         temperature 0: always the most probable one. An unknown character of the prompt is read as <unk>. After an
-        empty prompt the first character may be any, as in char-rnn. rng draws (default: seed 0).
+        empty prompt the first character is drawn uniformly, as in char-rnn. rng: default seed 0.
         """
         if not isinstance(length, int) or length < 0:
             raise ValueError(f"CharRNN: length must be a whole number >= 0, got {length!r}")
@@ -123,7 +123,7 @@ class CharRNN(Model):
         return self.vocabulary.decode(text)
 
     def load_state_dict(self, state, strict=True):
-        """As Layer's; `carried` takes the shape it has in `state`: the number of texts is that of the batch."""
+        """As Layer's; `carried` takes its shape from `state`, since the number of texts depends on the batch."""
         if np.ndim(state.get("carried")) == 4:
             states, layers, _, hidden = self.carried.shape
             shape = states, layers, state["carried"].shape[2], hidden
@@ -138,7 +138,7 @@ class CharRNN(Model):
 
 
 def draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    """A number drawn from softmax(logits / temperature), logits (V,); never one of the vocabulary's special words."""
+    """An id drawn from softmax(logits / temperature), logits (V,); never one of the vocabulary's special words."""
     logits = logits[len(SPECIAL) :].astype(np.float64)
     if temperature == 0:
         return len(SPECIAL) + int(logits.argmax())
@@ -147,15 +147,14 @@ def draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> in
 
 
 def nats_per_character(model: CharRNN, ids: np.ndarray, streams: int = 20, steps: int = 256) -> float:
-    """The mean of -log p(ids[t + 1] | what was before), ids (L,), L >= 2.
+    """The mean of -log p(ids[t + 1] | ids[0 .. t]), ids (L,), L >= 2.
 
-    The text is cut into `streams` pieces that are read side by side, each from a state of zeros, which is carried
-    through the whole piece. 1 is exact; more are faster, and give too high a number, by what the first characters of a
-    piece would have gained from those before them.
+    The text is split into `streams` parts that are read in parallel, each from a state of zeros. 1 is exact; more are
+    faster, and the result is slightly too high, since the first characters of a part lack those before them.
     """
-    pieces = np.array_split(np.arange(len(ids) - 1), min(streams, len(ids) - 1))
-    x, lengths = pad_batch([ids[piece] for piece in pieces])
-    targets, _ = pad_batch([ids[piece + 1] for piece in pieces])
+    spans = np.array_split(np.arange(len(ids) - 1), min(streams, len(ids) - 1))
+    x, lengths = pad_batch([ids[span] for span in spans])
+    targets, _ = pad_batch([ids[span + 1] for span in spans])
     x, targets, lengths = to_device((x, targets, lengths), device_of(model))
     total, state = 0.0, None
     for start in range(0, len(x), steps):

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-CELL, SIZE, MARGIN = 24, 14, 6  # pixels: side of a square, height of letters, free space
+CELL, SIZE, MARGIN = 24, 14, 6  # pixels: side of a square, height of letters, margin
 INK, GROUND = (16, 16, 16), (255, 255, 255)
 
 
 def draw_attention(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-    """A matrix of squares, a row for each word said, a column for each word read; white: weight 1, black: 0.
+    """A matrix of squares, a row for each target word, a column for each source word; white: weight 1, black: 0.
 
-    weights (T, S) in 0 .. 1, source S words, target T words -> (H, W, 3) uint8. The words of the source stand upright
-    above their columns where they are single characters, else they are turned.
+    weights (T, S) in 0 .. 1, source S words, target T words -> (H, W, 3) uint8. The source is written above the
+    columns, rotated unless all its words are single characters.
 
     Reference: Bahdanau et al. 2015, arXiv:1409.0473, fig. 3.
     """
@@ -33,8 +33,8 @@ def draw_attention(weights: np.ndarray, source: Sequence[str], target: Sequence[
         draw.text((left - MARGIN, above + CELL * (t + 0.5)), _shown(word), INK, font, anchor="rm")
     for s, word in enumerate(source):
         strip = Image.new("RGB", (above - MARGIN, CELL) if turned else (CELL, above - MARGIN), GROUND)
-        place = (0, CELL / 2) if turned else (CELL / 2, strip.height - MARGIN / 2)
-        ImageDraw.Draw(strip).text(place, _shown(word), INK, font, anchor="lm" if turned else "ms")
+        position = (0, CELL / 2) if turned else (CELL / 2, strip.height - MARGIN / 2)
+        ImageDraw.Draw(strip).text(position, _shown(word), INK, font, anchor="lm" if turned else "ms")
         picture.paste(strip.rotate(90, expand=True) if turned else strip, (left + CELL * s, 0))
     return np.array(picture)
 

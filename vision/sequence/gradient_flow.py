@@ -1,12 +1,12 @@
-"""How far gradients flow back through time: the norm of dL/dh_t, step by step, from the cells' own backward passes.
+"""How gradients vanish and explode through time: the norm of dL/dh_t at each step, from the cells' backward passes.
 
 For h_t = tanh(W x_t + U h_(t-1) + b) the chain rule has one factor for every step back:
 
     dL/dh_(t-1) = U^T diag(1 - h_t^2) dL/dh_t
 
-Its norm grows at most by the largest singular value of U: with one below 1 it vanishes exponentially. Where tanh is in
-its linear range the factor is U^T alone, in the long run its spectral radius: above 1 the norm explodes. An LSTM adds a
-path on which the factor is the forget gate, dL/dc_(t-1) = f * dL/dc_t + ..., a GRU one with its update gate, z.
+Its norm grows at most by the largest singular value of U: below 1 it vanishes exponentially. Where tanh is in its
+linear range the factor is U^T alone; over many steps its spectral radius counts: above 1 the norm explodes. An LSTM
+adds a path whose factor is the forget gate, dL/dc_(t-1) = f * dL/dc_t + ..., a GRU one with its update gate, z.
 
 Reference: Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult; Pascanu et al. 2013,
 arXiv:1211.5063, sec. 2 (eq. 5 to 7: the chain rule; sec. 2.1: the conditions) and sec. 3.2 (clipping of the whole
@@ -24,7 +24,7 @@ from nn.init import orthogonal
 
 
 class Flow(NamedTuple):
-    """norms: for each state, "h" and of an LSTM "c", |dL/dh_t| for t = 0 .. T, (T + 1,); weight: |dL/dweight_hh|."""
+    """norms: for each state, "h" and for an LSTM "c", |dL/dh_t| for t = 0 .. T, (T + 1,); weight: |dL/dweight_hh|."""
 
     norms: dict[str, np.ndarray]
     weight: float
@@ -38,10 +38,10 @@ class Flow(NamedTuple):
 def gradient_flow(
     cell: RNNCell | LSTMCell | GRUCell, x: np.ndarray, dh: np.ndarray, max_norm: float = math.inf
 ) -> Flow:
-    """Go forward through x (T, N, D) from a state of zeros, and back from dL/dh_T = dh (N, H); L depends on h_T alone.
+    """Forward through x (T, N, D) from a state of zeros, backward from dL/dh_T = dh (N, H); L depends on h_T only.
 
     max_norm: at each step the gradient of the whole state is scaled down to this norm where it is greater, before it
-    goes on to the step before. Adds to the gradients of the cell's parameters.
+    goes to the previous step. Adds to the gradients of the cell's parameters.
     """
     states, caches = [array_module(dh).zeros_like(dh) for _ in cell.states], []
     for step in x:
@@ -62,14 +62,14 @@ def gradient_flow(
 
 
 def set_spectral_radius(cell: RNNCell, radius: float, rng: np.random.Generator) -> RNNCell:
-    """Make weight_hh `radius` times a random orthogonal matrix: all its eigenvalues, and singular values, are of this
+    """Set weight_hh to `radius` times a random orthogonal matrix: its eigenvalues and singular values have this
     modulus. In place; returns the cell."""
     cell.weight_hh.value[...] = orthogonal(cell.weight_hh.value.shape, rng, np.float64, gain=radius)
     return cell
 
 
 def spectral_radius(matrix: np.ndarray) -> float:
-    """The greatest modulus of an eigenvalue."""
+    """The largest modulus of an eigenvalue."""
     return float(abs(np.linalg.eigvals(matrix)).max())
 
 

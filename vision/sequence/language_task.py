@@ -1,4 +1,4 @@
-"""Language modelling as a task: chunks of a text, nats per character, and going on with a text."""
+"""Language modelling as a task: chunks of a text, nats per character, continuations of a text."""
 
 import math
 import time
@@ -10,12 +10,10 @@ from vision.task import TASKS, Task, on_its_device, shown
 
 
 class Streams:
-    """The chunks of a text in the order in which n parts of it are read in parallel: sample b * n + k is chunk b of
-    part k.
+    """The chunks of a text, for n parts of it read in parallel: sample b * n + k is chunk b of part k.
 
-    text: a data set with ids (L,) and len. Sample: ids (chunk + 1,), the last being the first target of the next
-    chunk's input; first: whether b is 0. All parts are of equal length, so up to n - 1 characters at the text's end are
-    left out.
+    text: a data set with ids (L,) and len. Sample: ids (chunk + 1,), the last one being the first input of the next
+    chunk; first: whether b is 0. All parts have the same length, so up to n - 1 characters at the end are left out.
     """
 
     def __init__(self, model: CharRNN, text, n: int):
@@ -39,7 +37,7 @@ def language_batch(model: CharRNN, samples: list[dict]) -> tuple[np.ndarray, np.
 
 
 def go_on(model: CharRNN, sample: dict, length: int = 500, temperature: float = 0.8, seed: int = 0) -> str:
-    """What the model writes behind the sample's text."""
+    """The model's continuation of the sample's text."""
     return on_its_device(model, model.predict, sample["text"], length, temperature, np.random.default_rng(seed))
 
 
@@ -48,7 +46,7 @@ def evaluate_language(model: CharRNN, dataset) -> dict:
     started = time.monotonic()
     nats = nats_per_character(model, dataset.ids)
     return {
-        "probability": math.exp(-nats),  # the geometric mean of those given to the characters that came
+        "probability": math.exp(-nats),  # geometric mean of the probabilities of the true characters
         "nats": nats,
         "bits": nats / math.log(2),
         "perplexity": math.exp(min(nats, 700)),

@@ -12,9 +12,9 @@ IGNORED = -1  # label of a step that does not count
 
 
 def pad_batch(sequences: Sequence[np.ndarray], pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(ids (T, N) int64, lengths (N,) int64) of N sequences (length,) of whole numbers: time first, T the longest.
+    """(ids (T, N) int64, lengths (N,) int64) of N sequences (length,) of integers: time first, T the longest.
 
-    Behind its end a sequence is filled up with `pad`. Raises ValueError where there is no sequence.
+    Shorter sequences are filled up with `pad`. Raises ValueError for no sequences.
     """
     if not len(sequences):
         raise ValueError("pad_batch: needs at least one sequence, got none")
@@ -34,10 +34,10 @@ def real_steps(lengths: np.ndarray, steps: int) -> np.ndarray:
 def sequence_cross_entropy(
     logits: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None, reduction: str = "sequence"
 ) -> tuple[float, np.ndarray]:
-    """The step losses -log softmax(logits[t, n])[targets[t, n]] added up over the real steps t < lengths[n].
+    """The sum of the step losses -log softmax(logits[t, n])[targets[t, n]] over the real steps t < lengths[n].
 
-    logits (T, N, V); targets (T, N) whole numbers; lengths (N,), None: all steps are real. Returns value, dlogits
-    (T, N, V), 0 at the padding, of which neither logits nor targets are looked at.
+    logits (T, N, V); targets (T, N) integers; lengths (N,), None: all steps are real. Returns value, dlogits
+    (T, N, V), 0 at the padding. Logits and targets at the padding may have any value.
 
     value = sum over n and t < lengths[n] of the step loss, divided by   N                      reduction="sequence"
                                                                          number of real steps              "step"

@@ -9,10 +9,10 @@
 
     tag each word          classify a text       describe an image        translate
 
-A step that says something has a label y_t; its loss is -log p(y_t), and the loss of a sequence is the sum of those of
-its steps (of a batch: the mean over the sequences). Where a network reads what it has said, it is given the true labels
-in training (teacher forcing), its own in prediction. Everything is time first: x (T, N, D), labels (T, N), lengths (N,)
-(see nn.LSTM); labels lie in 0 .. V - 1.
+A step with an output has a label y_t; its loss is -log p(y_t). The loss of a sequence is the sum over its steps, that
+of a batch the mean over the sequences. A network that reads its own labels gets the true ones in training (teacher
+forcing), its predictions otherwise. Everything is time first: x (T, N, D), labels (T, N), lengths (N,) (see nn.LSTM);
+labels are in 0 .. V - 1.
 
 Reference: Karpathy 2015, The unreasonable effectiveness of recurrent neural networks (the picture); Goodfellow et al.
 2016, Deep learning, sec. 10.2, 10.2.4, 10.4.
@@ -32,7 +32,7 @@ CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 class Cache(NamedTuple):
-    """What backward needs: of the recurrent network(s), the head, the loss, and the embedding of labels read."""
+    """What backward needs of the recurrent networks, the head, the loss, and the embedding of labels read."""
 
     rnn: Any
     head: Any
@@ -94,7 +94,7 @@ class ManyToOne(_Recurrence):
 
     def loss(self, batch, rng: np.random.Generator):
         x, labels, lengths = batch
-        (_, h, *_), c_rnn = self.rnn.forward(x, lengths=lengths)  # h (1, N, H): one step that says something
+        (_, h, *_), c_rnn = self.rnn.forward(x, lengths=lengths)  # h (1, N, H): one step with an output
         logits, c_head = self._logits(h)
         value, dlogits = sequence_cross_entropy(logits, labels[None])
         return {"steps": value}, Cache(c_rnn, c_head, dlogits)
@@ -111,9 +111,9 @@ class ManyToOne(_Recurrence):
 
 
 class OneToMany(_Recurrence):
-    """Labels one after another from a vector, the first step's input.    loss((x (N, D), labels (T, N), lengths), rng)
+    """A sequence of labels from a vector, the first step's input.    loss((x (N, D), labels (T, N), lengths), rng)
 
-    Each further step reads the vector (D,) of the label before it.
+    Each further step reads the vector (D,) of the previous label.
     """
 
     def __init__(
@@ -145,8 +145,8 @@ class OneToMany(_Recurrence):
 class SequenceToSequence(_Recurrence):
     """An encoder reads a sequence; its last state is the decoder's first.
 
-    loss((x (S, N, D), labels (T, N), lengths (N,), label_lengths (N,)), rng). The decoder first reads the vector number
-    V of its embedding, which stands for the start, then at each step that of the label before.
+    loss((x (S, N, D), labels (T, N), lengths (N,), label_lengths (N,)), rng). The decoder first reads vector V of its
+    embedding, the start symbol, then at each step that of the previous label.
 
     Reference: Sutskever et al. 2014, arXiv:1409.3215, sec. 2; Cho et al. 2014, arXiv:1406.1078, sec. 2.2.
     """
@@ -173,7 +173,7 @@ class SequenceToSequence(_Recurrence):
         dh = self._steps_backward(cache)
         dsaid, *dstate, _ = self.rnn.backward((dh, *self._no_gradient()), cache.rnn)
         self.embedding.backward(dsaid, cache.embedding)
-        dx, *_ = self.encoder.backward((None, *dstate), cache.encoder)  # the state is all that the decoder is told
+        dx, *_ = self.encoder.backward((None, *dstate), cache.encoder)  # the decoder reads only the state
         return dx
 
     def predict(self, x, steps: int, lengths=None) -> np.ndarray:
@@ -186,7 +186,7 @@ class SequenceToSequence(_Recurrence):
 
 
 def _say(model, x, state, steps):
-    """Labels (steps, N): x (1, N, D) is read first, then each label said."""
+    """Labels (steps, N): x (1, N, D) is read first, then each predicted label."""
     labels = []
     for _ in range(steps):
         (h, *state), _ = model.rnn.forward(x, *state, training=False)

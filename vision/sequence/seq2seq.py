@@ -1,15 +1,15 @@
-"""Sequence to sequence: an encoder reads one sentence, a decoder says another; with or without attention.
+"""Sequence to sequence: an encoder reads one sentence, a decoder generates another; with or without attention.
 
     encoder    h_j = [forward GRU; backward GRU](x), j = 1 .. S                         keys (S, N, 2 H)
     summary    c = [last forward state; last backward state],  s_0 = tanh(W c + b)
     decoder    s_t = GRU([E y_(t-1); c_t], s_(t-1)),  p(y_t) = softmax(V [s_t; c_t] + b)
 
-c_t is the summary c at every step (Cho et al.), or the mean of the h_j weighted by attention, asked with s_(t-1)
-(Bahdanau et al.). All else is the same in both.
+c_t is the summary c at every step (Cho et al.), or the mean of the h_j weighted by attention with the query s_(t-1)
+(Bahdanau et al.). The rest is the same in both.
 
 Reference: Cho et al. 2014, arXiv:1406.1078, sec. 2.2; Sutskever et al. 2014, arXiv:1409.3215; with attention: Bahdanau
-et al. 2015, arXiv:1409.0473, sec. 3 (eq. 4 to 7), app. A.2. Unlike the latter's, the first state is made of both
-directions' last ones (theirs: of the backward one), and the output has no maxout layer.
+et al. 2015, arXiv:1409.0473, sec. 3 (eq. 4 to 7), app. A.2. Unlike theirs, the first state is made of the last states
+of both directions (theirs: of the backward one), and the output has no maxout layer.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from vision.sequence.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 
 class Encoded(NamedTuple):
-    """A source as the decoder sees it. Without attention the last three are None."""
+    """A source as the decoder reads it. Without attention the last three are None."""
 
     summary: np.ndarray  # (N, 2 H)
     keys: np.ndarray | None  # (N, S, 2 H)
@@ -62,17 +62,17 @@ class Cache(NamedTuple):
 class Options:
     """Without attention."""
 
-    attention: bool = False  # whether the decoder looks at all of the source at each step
+    attention: bool = False  # whether the decoder attends to all of the source at each step
     hidden: int = 64  # H, also the hidden size of the attention
-    embedding: int = 32  # size of the words' vectors, of source and target alike
+    embedding: int = 32  # size of the words' vectors, of source and target
     level: Literal["word", "char"] | None = None  # of the vocabulary; none: char where all words are single characters
 
 
 class Seq2Seq(Model):
     """p(y_t | y_0 .. y_(t-1), x), y (T, N), x (S, N): sentences of a common Vocabulary, its words being `classes`.
 
-    loss((source, source_lengths, target, target_lengths), rng): target from <start> to <end>, both included; teacher
-    forcing: each step reads the true word before. The loss of a sentence is the sum over its steps of -log p(y_t).
+    loss((source, source_lengths, target, target_lengths), rng): target from <start> to <end>, both included. Teacher
+    forcing: each step reads the true previous word. The loss of a sentence is the sum over its steps of -log p(y_t).
     """
 
     def __init__(self, classes: Sequence[str], options: Options, rng: np.random.Generator):
@@ -153,7 +153,7 @@ class Seq2Seq(Model):
             dcontext = dread[:, -2 * hidden :] + dseen[t, :, hidden:]
             if self.attention:
                 dquery, dkeys, _, dprojected = self.attention.backward((dcontext, None), c_attention)
-                dstate = dstate + dquery  # s_(t-1) is the query, too
+                dstate = dstate + dquery  # s_(t-1) is also the query
                 done = Encoded(xp.zeros_like(dcontext), dkeys, None, dprojected)
             else:
                 done = Encoded(dcontext, None, None, None)
@@ -162,7 +162,7 @@ class Seq2Seq(Model):
         self.encode_backward(dencoded, dstate, cache.encoder)
 
     def predict(self, source, lengths, max_steps: int) -> np.ndarray:
-        """(max_steps, N): at each step the most probable word, read by the next; what follows an <end> is <pad>."""
+        """(max_steps, N): at each step the most probable word, read by the next; <pad> after an <end>."""
         (encoded, state), _ = self.encode(source, lengths)
         xp, said = array_module(source), []
         words = xp.full(source.shape[1], START)
@@ -173,7 +173,7 @@ class Seq2Seq(Model):
         return xp.stack(said)
 
     def translate(self, text: str, beam: int = 5, length_penalty: float = 0.0) -> dict:
-        """text, log_probability, and weights (T, S), T counting the <end>, None without attention, of the best found.
+        """text, log_probability and weights (T, S) of the best found; T counts <end>; weights: None without attention.
 
         Raises ValueError for a text without words. Reference: see beam_search.
         """
@@ -191,7 +191,7 @@ class Seq2Seq(Model):
         options = {"beam": beam, "max_steps": 2 * len(ids) + 10, "length_penalty": length_penalty}
         best = beam_search(step, (state,), START, END, **options)[0]
         weights = []
-        for word in [START, *best.ids]:  # once more, to see where it looked
+        for word in [START, *best.ids]:  # again, for the attention weights
             (state, _, w), _ = self.step(self.target(to_device(np.array([word]), device)), state, encoded)
             weights.append(w)
         found = {"text": self.vocabulary.decode(best.ids), "log_probability": best.log_probability}
@@ -227,7 +227,7 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class AttentionOptions(Options):
-    attention: bool = True  # whether the decoder looks at all of the source at each step
+    attention: bool = True  # whether the decoder attends to all of the source at each step
 
 
 SYSTEM = {

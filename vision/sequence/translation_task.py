@@ -1,4 +1,4 @@
-"""Translation as a task: a sentence made from a sentence."""
+"""Translation as a task: a sentence from a sentence."""
 
 import time
 from itertools import islice
@@ -23,8 +23,8 @@ def translation_batch(model: Seq2Seq, samples: list[dict]) -> tuple[np.ndarray, 
 
 
 def translate_lines(model: Seq2Seq, sample: dict, beam: int = 5, length_penalty: float = 0.0) -> list[dict]:
-    """Of each line of the sample's text that is not empty: source, text and log_probability; read, said: what weights
-    belongs to, the attention (T, S), None where the model has none."""
+    """For each line of the sample's text that is not empty: source, text, log_probability, and weights, the attention
+    (T, S) between the words `said` and `read`; None where the model has no attention."""
     level, found = model.vocabulary.level, []
     for line in filter(str.strip, sample["text"].splitlines()):
         best = on_its_device(model, model.translate, line, beam, length_penalty)
@@ -34,7 +34,7 @@ def translate_lines(model: Seq2Seq, sample: dict, beam: int = 5, length_penalty:
 
 
 def evaluate_translation(model: Seq2Seq, dataset) -> dict:
-    """The parts of the sentences, and of their words at their places, that greedy search gets right; and the speed."""
+    """The fractions of sentences, and of words at their positions, that greedy search gets right, and the speed."""
     started, samples = time.monotonic(), iter(watched(dataset, "evaluating", "sentences"))
     exact, right, words = 0, 0, 0
     while batch := list(islice(samples, TOGETHER)):
@@ -57,12 +57,12 @@ def translation_table(metrics: dict) -> str:
 
 
 def describe_translations(prediction: list[dict], classes) -> list[dict]:
-    """[{source, text, log_probability}], a line each."""
+    """[{source, text, log_probability}], one per line."""
     return [{key: line[key] for key in ("source", "text", "log_probability")} for line in prediction]
 
 
 def draw_translations(text: str, prediction: list[dict], classes, sample: dict | None = None) -> np.ndarray | str:
-    """The attention of every line as a picture; without attention, and where there is no line: a text."""
+    """The attention of every line as a picture; a text where there is no attention or no line."""
     if prediction and all(line["weights"] is not None for line in prediction):
         pictures = [draw_attention(line["weights"], line["read"], line["said"]) for line in prediction]
         return pictures[0] if len(pictures) == 1 else grid(pictures)

@@ -1,4 +1,4 @@
-"""Words and characters by number."""
+"""Vocabularies: words or characters and their ids."""
 
 import re
 import unicodedata
@@ -19,9 +19,9 @@ def tokenise(text: str, level: str = "word") -> list[str]:
     """The words of a text in lower case, or its characters as they are; both in NFC, the composed Unicode form.
 
     A word is a run of letters, digits and the marks on them (accents, vowel signs), of any script, with single
-    apostrophes inside (don't, o'clock; a typographic apostrophe counts as a plain one). Everything else, punctuation
-    and hyphens included, parts words and is left out. Scripts without spaces between words (Chinese, Japanese, Thai)
-    give one word for each run of characters: take level "char" for them.
+    apostrophes inside (don't, o'clock; a typographic apostrophe counts as a plain one). Everything else, including
+    punctuation and hyphens, separates words and is left out. Scripts without spaces between words (Chinese, Japanese,
+    Thai) give one word for each run of characters: use level "char" for them.
     """
     text = unicodedata.normalize("NFC", text)
     if level == "char":
@@ -32,7 +32,7 @@ def tokenise(text: str, level: str = "word") -> list[str]:
 
 @cache
 def _word_with_marks() -> re.Pattern:
-    """WORD with marks: `re` has no class for them. They lie below U+20000, but for the variation selectors."""
+    """WORD with marks: `re` has no class for them. They are below U+20000, except the variation selectors."""
     codes = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
     marks = "".join(re.escape(chr(code)) for code in codes if unicodedata.category(chr(code))[0] == "M")
     run = rf"[^\W_](?:[^\W_]|[{marks}{JOINERS}])*"
@@ -40,12 +40,12 @@ def _word_with_marks() -> re.Pattern:
 
 
 class Vocabulary:
-    """Numbers for words, or for characters: 0 .. len - 1, the first four being <pad>, <start>, <end> and <unk>.
+    """Ids of words or characters: 0 .. len - 1, the first four being <pad>, <start>, <end> and <unk>.
 
-    words: all of them by number, the four among them: what a checkpoint keeps as the `classes` of a model of text, and
-    Vocabulary(model.classes, level) makes the same again. level: "word" or "char", how texts are cut up: see tokenise.
-    What is not in the vocabulary becomes <unk>, at both levels. Raises ValueError for words that do not begin with the
-    four, hold one twice, or are more than a character at level "char".
+    words: all words in the order of their ids, with these four. A checkpoint keeps them as the `classes` of a model of
+    text; Vocabulary(model.classes, level) is the same vocabulary. level: "word" or "char", see tokenise. Words that are
+    not in the vocabulary become <unk>, at both levels. Raises ValueError for words that do not begin with the four,
+    hold one twice, or have more than one character at level "char".
     """
 
     pad, start, end, unknown = PAD, START, END, UNKNOWN
@@ -69,9 +69,9 @@ class Vocabulary:
 
     @classmethod
     def build(cls, texts: Iterable[str], min_count: int = 1, level: str = "word") -> "Vocabulary":
-        """What occurs at least min_count times in the texts together, the most frequent first, ties by alphabet.
+        """The words that occur at least min_count times in all texts, the most frequent first, ties by alphabet.
 
-        Raises ValueError where that is nothing.
+        Raises ValueError where there are none.
         """
         if isinstance(texts, str):
             raise ValueError("Vocabulary: texts must be a list of texts, got one text: put it into a list")
@@ -86,12 +86,12 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, text: str, start: bool = False, end: bool = False) -> np.ndarray:
-        """The numbers of the words of a text, (N,) int64, after <start> and before <end> on demand."""
+        """The ids of the words of a text, (N,) int64, with <start> before and <end> after on demand."""
         ids = [self.ids.get(token, UNKNOWN) for token in tokenise(text, self.level)]
         return np.array([START] * start + ids + [END] * end, np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of numbers up to the first <end>; <pad> and <start> are left out, <unk> is shown."""
+        """The text of ids up to the first <end>; <pad> and <start> are left out, <unk> is shown."""
         ids = [int(i) for i in ids]
         if wrong := [i for i in ids if not 0 <= i < len(self)]:
             raise ValueError(f"Vocabulary: ids must be in 0 .. {len(self) - 1}, got {wrong[0]}")

@@ -1,4 +1,4 @@
-"""Training of any model: recipe, stages, steps, checkpoints, resuming bit by bit."""
+"""Training of any model: recipe, stages, steps, checkpoints, bit-exact resuming."""
 
 from vision.training.trainer import Diverged, Stopped, Trainer
 

@@ -1,4 +1,4 @@
-"""Around a training loop: interrupts wait for the end of a step, and an error for want of memory names its layer."""
+"""Around a training loop: interrupts wait for the end of a step, and an out-of-memory error names its layer."""
 
 import contextlib
 import linecache
@@ -15,7 +15,7 @@ MESSAGE = b"\nfinishing this step and saving (once more: stop at once) ...\n"
 
 @contextlib.contextmanager
 def interrupts_wait():
-    """Yields a list that Ctrl-C or SIGTERM put their number in, instead of breaking into the block; twice breaks in."""
+    """Yields a list. Ctrl-C or SIGTERM adds its number to it instead of interrupting the block; a second one does."""
     caught = []
 
     def note(number, frame):
@@ -37,14 +37,14 @@ def interrupts_wait():
 
 @contextlib.contextmanager
 def overflow_unwarned():
-    """No NumPy warnings of overflow and NaN: Diverged names both. (np.errstate would not reach the layers' threads.)"""
+    """No NumPy warnings of overflow and NaN: Diverged names both. (np.errstate does not reach the layers' threads.)"""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(overflow|invalid value|divide by zero) encountered", RuntimeWarning)
         yield
 
 
-class OutOfMemory(MemoryError):  # noqa: N818  (as vision.training.trainer.Diverged is none)
-    """There is no memory left, on the CPU or the GPU: str() says for what, in which layer, and what to reduce."""
+class OutOfMemory(MemoryError):  # noqa: N818  (a name like that of vision.training.trainer.Diverged)
+    """No memory is left, on the CPU or the GPU: str() says for what, in which layer, and what to reduce."""
 
 
 @contextlib.contextmanager
@@ -52,12 +52,12 @@ def memory_explained(model: Layer):
     """Turn a MemoryError of NumPy or CuPy in the block into OutOfMemory, with the layer at work from the traceback."""
     try:
         yield
-    except MemoryError as error:  # CuPy's is one, too
+    except MemoryError as error:  # CuPy's error is one, too
         raise OutOfMemory(_explained(error, model)) from error
 
 
 def _explained(error, model):
-    """What was wanted (the error says how much), by which line, in which layer, for which inputs; what to do."""
+    """The error's text (how much was wanted), the layer with its inputs, the line, and what to do."""
     names = {id(layer): name or "the model itself" for name, layer in model.layers()}
     layer, line, last = "no layer (gradients, optimiser or batch)", "", None
     for frame, number in traceback.walk_tb(error.__traceback__):

@@ -1,4 +1,4 @@
-"""What is watched while a model trains: how far it is, means of the losses, the time spent waiting for data."""
+"""What is tracked while a model trains: progress, means of the losses, the time spent waiting for data."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,22 +8,22 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """Where a run stands: with the arrays, all that a checkpoint needs to go on from."""
+    """The progress of a run: with the arrays, everything that a checkpoint needs to resume it."""
 
     stage: int = 0  # stages done
-    begun: bool = False  # whether the `begin` of the stage under way was called
-    epoch: int = 0  # epochs done of the stage under way, their evaluation included
-    batch: int = 0  # batches done of the epoch under way
+    begun: bool = False  # whether the `begin` of the current stage was called
+    epoch: int = 0  # epochs done of the current stage, with their evaluation
+    batch: int = 0  # batches done of the current epoch
     step: int = 0  # batches done in all
-    stage_step: int = 0  # batches, or rounds of a fit, done of the stage under way
-    seconds: float = 0.0  # spent, all sittings together
+    stage_step: int = 0  # batches, or rounds of a fit, done of the current stage
+    seconds: float = 0.0  # time spent, over all sessions
     best: float | None = None  # best value of the headline metric
     best_epoch: int | None = None
-    log_bytes: int = 0  # length of the log; what a killed process wrote beyond it is cut off on resuming
+    log_bytes: int = 0  # length of the log; lines that a killed process wrote after it are removed on resuming
 
 
 class RunningMean:
-    """Mean of each named value over about the last 50 updates, for showing: mean += (value - mean) / min(count, 50)."""
+    """Mean of each named value over about the last 50 updates: mean += (value - mean) / min(count, 50)."""
 
     def __init__(self):
         self.means, self.count = {}, 0
@@ -39,10 +39,10 @@ class RunningMean:
 
 
 class Waiting:
-    """How long a loop waits for what it goes over: `for batch in waiting.over(batches)`.
+    """The time that a loop waits for its batches: `for batch in waiting.over(batches)`.
 
-    last: seconds that the present batch was waited for; share: the part of the loop's whole time up to the last
-    request, or to its end, that all waits make up.
+    last: seconds of waiting for the current batch; share: the fraction of the loop's time, up to the last request or
+    to its end, that was spent waiting.
     """
 
     END = object()

@@ -1,6 +1,6 @@
 """Recipes: how a model is trained, as a plain dict, and the optimiser and schedule made from one.
 
-A model is registered with its own recipe; what that leaves out comes from DEFAULTS. Times are fractions of the run or
+A model is registered with its own recipe; missing entries come from DEFAULTS. Times are fractions of the run or
 steps, so that a recipe fits runs of any length.
 """
 
@@ -20,9 +20,9 @@ DEFAULTS = {
     "weight_decay": 0.0005,
     "schedule": "step",  # see SCHEDULES
     "milestones": [0.7, 0.9],  # of "step": fractions of the run after which the rate falls to a tenth
-    "warm_up": 100,  # steps in which the rate rises to lr, a tenth of the run at most
-    "clip_norm": 10.0,  # greatest norm of the whole gradient; 0: any
-    "ema": 0.0,  # decay of an exponential moving average of the weights, which is then evaluated and kept; 0: none
+    "warm_up": 100,  # steps in which the rate rises to lr, at most a tenth of the run
+    "clip_norm": 10.0,  # largest norm of the whole gradient; 0: no limit
+    "ema": 0.0,  # decay of an exponential moving average of the weights, which is evaluated and kept; 0: none
 }
 
 OPTIMISERS: dict[str, Callable[[list[dict], dict], Optimiser]] = {
@@ -42,12 +42,12 @@ SCHEDULES: dict[str, Callable[[int, dict], Schedule]] = {
 
 
 def with_defaults(recipe: Mapping) -> dict:
-    """`recipe` with DEFAULTS for what it leaves out."""
+    """`recipe` with DEFAULTS for missing entries."""
     return DEFAULTS | dict(recipe)
 
 
 def build_optimiser(model: Layer, recipe: Mapping) -> Optimiser:
-    """The optimiser of a whole recipe. Weight decay is for weights, not for biases and normalisation scales."""
+    """The optimiser of a complete recipe. Weight decay applies to weights, not to biases and normalisation scales."""
     if recipe["optimiser"] not in OPTIMISERS:
         wanted = ", ".join(map(repr, OPTIMISERS))
         raise ValueError(f"recipe: optimiser must be one of {wanted}, got {recipe['optimiser']!r}")
@@ -55,7 +55,7 @@ def build_optimiser(model: Layer, recipe: Mapping) -> Optimiser:
 
 
 def build_schedule(recipe: Mapping, total_steps: int) -> Schedule:
-    """The schedule step -> factor of a whole recipe, over a run of `total_steps`."""
+    """The schedule step -> factor of a complete recipe, over a run of `total_steps`."""
     if recipe["schedule"] not in SCHEDULES:
         wanted = ", ".join(map(repr, SCHEDULES))
         raise ValueError(f"recipe: schedule must be one of {wanted}, got {recipe['schedule']!r}")
@@ -63,10 +63,10 @@ def build_schedule(recipe: Mapping, total_steps: int) -> Schedule:
 
 
 def build_average(model: Layer, recipe: Mapping) -> ExponentialMovingAverage | None:
-    """The moving average of the weights that a whole recipe asks for, or None."""
+    """The moving average of the weights by a complete recipe, or None."""
     return ExponentialMovingAverage(model, recipe["ema"], warm_up=True) if recipe["ema"] else None
 
 
 def _warm_up_steps(total_steps, recipe):
-    """A run shorter than ten times its warm-up would else spend most of its steps below lr."""
+    """At most a tenth of the run: a short run would otherwise spend most of its steps below lr."""
     return min(recipe["warm_up"], total_steps // 10)

@@ -1,4 +1,4 @@
-"""Models in checkpoints: what belongs to the model inside one, and a model built from one."""
+"""Models in checkpoints: a model built from one, and weights loaded from one."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,11 @@ LAST, BEST, LOG = "last.npz", "best.npz", "metrics.jsonl"
 
 
 def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
-    """The model of a checkpoint, built anew with its weights loaded, and the checkpoint's meta data.
+    """The model of a checkpoint, built with its weights, and the checkpoint's meta data.
 
-    changes: options of the model that are to differ from what it was trained with, such as crf=True.
-    Raises ValueError naming `path` when it is missing, damaged, or of a model that is not registered in `vision`, or
-    does not fit the model as changed.
+    changes: options of the model that differ from those of its training, such as crf=True.
+    Raises ValueError naming `path` when it is missing, damaged, of a model that is not registered, or does not fit
+    the changed model.
     """
     arrays, meta = read_checkpoint(path)
     config = _model_config(path, meta) | changes
@@ -24,12 +24,12 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
         missing = f"checkpoint of the model {config['model']!r}, which is not registered"
         raise ValueError(f"{path}: {missing}; a model of your own needs --import FILE, the file that defines it")
     model = build(**config)
-    load_state(path, model, arrays, meta | {"model": model.config})  # options that are new have their defaults
+    load_state(path, model, arrays, meta | {"model": model.config})  # new options have their defaults
     return model, meta
 
 
 def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
-    """Load the model's arrays of a checkpoint. ValueError naming `path` and the difference to another model's."""
+    """Load the model's arrays of a checkpoint. ValueError naming `path` and each difference to another model."""
     mine, saved = model.config, _model_config(path, meta)
     differ = [
         f"{key} {saved.get(key)!r}, not {mine.get(key)!r}" for key in mine | saved if saved.get(key) != mine.get(key)
@@ -47,10 +47,10 @@ def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
 
 
 def load_pretrained(path: str | os.PathLike, model: Model) -> list[str]:
-    """Load what fits by name and shape of weights that belong to a part of the model: a backbone, a coarser net.
+    """Load the weights that fit by name and shape: those of a part of the model, such as a backbone or a coarser net.
 
-    path: .npz, .safetensors, .pth, or a checkpoint of another model of ours; model.pretrained_names gives the arrays of
-    others the model's own names. Returns the names loaded; the rest keeps its random weights. Raises ValueError naming
+    path: .npz, .safetensors, .pth, or a checkpoint of another model; model.pretrained_names gives published arrays
+    the model's own names. Returns the names loaded; the others keep their random weights. Raises ValueError naming
     `path` where nothing fits, or read_state refuses the file.
     """
     arrays, own = read_state(path), model.state_dict()
@@ -65,7 +65,7 @@ def load_pretrained(path: str | os.PathLike, model: Model) -> list[str]:
 
 
 def find_checkpoint(path: str | os.PathLike) -> Path:
-    """The checkpoint meant by a path: a file, or in a run folder best.npz, or last.npz where there is no best yet."""
+    """The checkpoint of a path: a file, or in a run folder best.npz, or last.npz where there is no best yet."""
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder; give a checkpoint (.npz) or the folder of a run")

@@ -1,4 +1,4 @@
-"""Training of any model: stages, steps, log, checkpoints, resuming bit by bit.
+"""Training of any model: stages, steps, log, checkpoints, bit-exact resuming.
 
     for each stage:                               # Trainer.run; most models have one
         for each epoch:
@@ -8,9 +8,9 @@
                 clip, optimiser.step              # Trainer.step
             evaluate, keep the best               # Trainer.finish_epoch
 
-A run that was stopped at any moment and resumed computes the same bits as one that never was, since all that a step
-depends on is either a function of (seed, epoch, step), as batch order, augmentation, sampling and learning rate are, or
-is in the checkpoint, as weights, buffers, the optimiser's state and the generators of stochastic layers are.
+A run that was stopped at any moment and resumed computes the same bits as an uninterrupted one. Everything that a step
+depends on is either a function of (seed, epoch, step): batch order, augmentation, sampling and learning rate; or is in
+the checkpoint: weights, buffers, the optimiser's state and the generators of stochastic layers.
 """
 
 import json
@@ -37,10 +37,10 @@ from vision.training.saving import BEST, LAST, LOG, load_state, prefixed, unpref
 
 
 class Diverged(ValueError):  # noqa: N818
-    """A loss, gradient or weight is no longer finite. The checkpoint before it stays as it is."""
+    """A loss, gradient or weight is no longer finite. The checkpoint before it is kept."""
 
 
-class Stopped(Exception):  # noqa: N818  (no error: it was asked for)
+class Stopped(Exception):  # noqa: N818  (not an error: it was asked for)
     """Training ended early, by `signal` (Ctrl-C) or time limit (None); str() says up to which step the run is saved."""
 
     def __init__(self, message: str, signal: int | None = None):
@@ -52,19 +52,19 @@ class Trainer:
     """Trains `model` by `recipe`, stage after stage, and keeps the run in `folder`: last.npz, best.npz, metrics.jsonl.
 
     loader: the batches: has __len__ (those of an epoch) and epoch(number, start), as datasets.Loader; or a function of
-        a stage's whole recipe that makes them, where stages see other data or sizes of batch.
-    recipe: see vision.training.recipe. A stage's own recipe goes before it, but for the names in `fixed`: what a user
-        gave by hand.
+        a stage's complete recipe that makes them, where stages use other data or batch sizes.
+    recipe: see vision.training.recipe. A stage's own recipe overrides it, except for the names in `fixed`: those that
+        a user gave by hand.
     evaluate: model -> dict of metrics, called after every `evaluate_every` epochs (0: none) and after the last one;
         best.npz holds the model with the highest metrics[metric].
     after_epoch: called with (trainer, metrics or None where it was not evaluated), to report and to draw;
         trainer.running has the losses, trainer.waiting the share of the epoch spent waiting for the loader.
-    checkpoint_every: steps between checkpoints; there is one at each epoch's end as well.
-    time_limit: seconds of this sitting after which `run` saves and raises Stopped.
-    device: "cpu" or "gpu". The model is moved there once, each batch when its turn comes; back come the losses.
+    checkpoint_every: steps between checkpoints; there is also one at the end of each epoch.
+    time_limit: seconds of this session after which `run` saves and raises Stopped.
+    device: "cpu" or "gpu". The model is copied there once, each batch when it is used; only losses are copied back.
         Checkpoints are the same from both, and a run may be resumed on the other one.
     config: JSON-able, kept in every checkpoint.
-    unit: what a batch is made of, for the progress bar.
+    unit: what a batch consists of, for the progress bar.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Trainer:
 
     @property
     def stage(self) -> Stage:
-        """The stage under way."""
+        """The current stage."""
         return self.stages[self.progress.stage]
 
     def prepare_stage(self):
-        """What the stage under way trains with: its recipe, batches, moving parameters, optimiser, schedule."""
+        """Set up the current stage: its recipe, batches, trainable parameters, optimiser, schedule."""
         stage = self.stage
         own = {name: value for name, value in stage.recipe.items() if name not in self.fixed}
         self.recipe = self.common | own
@@ -134,7 +134,7 @@ class Trainer:
         return self.progress
 
     def run_stage(self):
-        """The epochs, or rounds of a fit, that are left of the stage under way; then the next stage is prepared."""
+        """The remaining epochs, or rounds of a fit, of the current stage; then the next stage is prepared."""
         p, stage = self.progress, self.stage
         if not p.begun and stage.begin:
             getattr(self.model, stage.begin)()
@@ -154,7 +154,7 @@ class Trainer:
             self.saved_step = None  # the first checkpoint of a stage holds its new optimiser
 
     def fit_stage(self):
-        """A stage that is a fit: the figures of each round are logged, and each round is saved."""
+        """A stage that is a fit: each round is logged and saved."""
         p = self.progress
         rounds = getattr(self.model, self.stage.fit)(self.loader, step_generator(self.seed, p.step), p.stage_step)
         self.bar.set_description(self._title())
@@ -170,7 +170,7 @@ class Trainer:
         self.finish_epoch()
 
     def train_epoch(self):
-        """The steps that are left of the epoch under way."""
+        """The remaining steps of the current epoch."""
         p = self.progress
         self.running, self.waiting, late = RunningMean(), Waiting(), False
         self.bar.set_description(self._title())
@@ -189,7 +189,7 @@ class Trainer:
                 raise self._stopped(*interrupts[:1])
 
     def step(self, batch) -> dict[str, float]:
-        """One update; returns the losses by name. Nothing is updated by a loss or gradient that is not finite."""
+        """One update; returns the losses by name. A loss or gradient that is not finite updates nothing."""
         p, stage = self.progress, self.stage
         rate = self.schedule(p.stage_step)
         with memory_explained(self.model):
@@ -210,10 +210,10 @@ class Trainer:
         return losses
 
     def finish_epoch(self):
-        """Evaluate if it is time to, keep the best model, and count the epoch, or the whole fit, as done."""
+        """Evaluate if it is due, keep the best model, and count the epoch, or the whole fit, as done."""
         p, metrics = self.progress, None
         if self.evaluate and self._evaluation_is_due():
-            self.save()  # an evaluation can take long: resumed, the run goes on here
+            self.save()  # an evaluation can take long: a resumed run continues here
             with self.average.swapped() if self.average else nullcontext():
                 metrics = self.evaluate(self.model)
                 self._write_log(metrics=metrics)
@@ -228,7 +228,7 @@ class Trainer:
         return self.stage.fit or done == self.epochs or (self.evaluate_every > 0 and done % self.evaluate_every == 0)
 
     def save(self):
-        """Write last.npz: model, optimiser, generators, progress. Raises Diverged sooner than save NaN or infinity."""
+        """Write last.npz: model, optimiser, generators, progress. Raises Diverged instead of saving NaN or infinity."""
         arrays = prefixed("model/", self.model.state_dict())
         for name, part in (("optimiser/", self.optimiser), ("average/", self.average)):
             arrays |= prefixed(name, part.state_dict()) if part else {}
@@ -244,7 +244,7 @@ class Trainer:
         self.saved_step = self.progress.step
 
     def resume(self):
-        """Go on from last.npz: call before `run`. Raises ValueError if it is missing, damaged or another model's."""
+        """Continue from last.npz: call before `run`. Raises ValueError if it is missing, damaged or another model's."""
         path = self.folder / LAST
         arrays, meta = read_checkpoint(path)
         if "generators" not in meta:
@@ -253,7 +253,7 @@ class Trainer:
             )
         load_state(path, self.model, arrays, meta)
         self.progress = Progress(**meta["progress"])
-        self.progress.stage = min(self.progress.stage, len(self.stages) - 1)  # a run that is done has no further one
+        self.progress.stage = min(self.progress.stage, len(self.stages) - 1)  # a finished run has no next stage
         if self.progress.stage:
             self.prepare_stage()
         if meta["steps_per_epoch"] != len(self.loader):
@@ -269,7 +269,7 @@ class Trainer:
         self.saved_step = self.progress.step
 
     def seconds(self) -> float:
-        """Seconds spent on the run, all sittings together."""
+        """Seconds spent on the run, over all sessions."""
         return time.monotonic() - self.started
 
     def _keep_best(self, metrics):
@@ -310,11 +310,11 @@ class Trainer:
         return Stopped(f"{why} {where}", signal)
 
     def _bar(self):
-        """Images done in the whole run, with images/s and the time left; no bar where nobody watches (disable=None)."""
+        """Images done in the stage, with images/s and the time left; no bar without a terminal (disable=None)."""
         done, total = self.progress.stage_step * self.batch_size, self.total_steps * self.batch_size
         return tqdm(initial=done, total=total, unit=f" {self.unit}", disable=None, dynamic_ncols=True, smoothing=0.05)
 
 
 def step_generator(seed: int, step: int) -> np.random.Generator:
-    """The random numbers of one step: another stream than the loader's, whose seeds are (seed, epoch[, index + 1])."""
+    """The random numbers of one step: another stream than the loader's, with seeds (seed, epoch[, index + 1])."""
     return np.random.default_rng([seed, step, 0, 1])

@@ -1,4 +1,4 @@
-"""Visual question answering: a question about an image in, one of a list of answers out."""
+"""Visual question answering: one of a list of answers to a question about an image."""
 
 from vision.vqa import task
 from vision.vqa.stacked_attention import StackedAttention, StackedAttentionVQA

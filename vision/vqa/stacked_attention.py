@@ -1,4 +1,4 @@
-"""Stacked attention networks: a question looks at an image twice before it is answered.
+"""Stacked attention networks: a question attends to an image twice before it is answered.
 
 Reference: Yang et al. 2016, Stacked attention networks for image question answering, arXiv:1511.02274.
 """
@@ -23,7 +23,7 @@ from vision.registry import Tiny, register
 from vision.sequence import Vocabulary, pad_batch
 from vision.task import on_its_device
 
-SHARPNESS = 4.0  # W_P starts so many times as wide as AdditiveAttention's: the hops prefer some cells from the start
+SHARPNESS = 4.0  # factor of W_P's initial values, so that the hops prefer some cells from the start
 
 
 class StackedAttention(Layer):
@@ -33,8 +33,8 @@ class StackedAttention(Layer):
     p^k = softmax over l of W_P^k h_A^k                   eq. 16, 20 (b_P adds the same to all l: it cancels)
     u^k = sum over l of p^k_l v_l + u^{k-1}               eq. 17, 18, 21, 22
 
-    queries v_Q (M, d), M >= N questions about N images; keys v_I (N, L, d); counts (N,), on the CPU, at least 1: how
-    many questions there are about each image, in order. u (M, d), weights p (hops, M, L).
+    queries v_Q (M, d), M >= N questions about N images; keys v_I (N, L, d); counts (N,), on the CPU, at least 1: the
+    number of questions about each image, in order. u (M, d), weights p (hops, M, L).
 
     (u, weights), cache = forward(queries, keys, counts); dqueries, dkeys, None = backward((du, None), cache)
     """
@@ -67,7 +67,7 @@ class StackedAttention(Layer):
 
 
 class Cache(NamedTuple):
-    """The caches of the model's parts and, from loss to backward, the gradient of the loss by the logits."""
+    """The caches of the model's parts and, after loss, the gradient of the loss with respect to the logits."""
 
     image: Any
     question: Any
@@ -81,11 +81,11 @@ class Options(ImageOptions):
     """Two hops with a small CNN, for generated scenes."""
 
     width: int = 12  # channels of the CNN's first convolution, times 3
-    embedding_size: int = 32  # of the words' vectors
-    hidden_size: int = 96  # d
+    embedding_size: int = 32  # size of the words' vectors
+    hidden_size: int = 96  # size d of questions and cells
     attention_size: int = 96  # hidden units of the attention
-    hops: int = 2  # times that the question looks at the image
-    coordinates: bool = True  # whether cells know where they are
+    hops: int = 2  # times that the question attends to the image
+    coordinates: bool = True  # whether the position of a cell is part of its features
     short_side: int = 64  # pixels of the shorter side
     max_side: int = 128  # pixels of the longer side at most
     mean: float | tuple[float, float, float] = (123.0, 117.0, 104.0)  # subtracted from each channel, of 0..255
@@ -95,13 +95,13 @@ class Options(ImageOptions):
 class StackedAttentionVQA(Model):
     """p(answer) = softmax(W_u u + b_u) (eq. 23), u from StackedAttention of a question and an image's features.
 
-    f_I = CNN(image), L cells of D numbers, and for each its place (x, y), in cells; v_I = tanh(W_I f_I + b_I)   eq. 2
+    f_I = CNN(image), L cells of D channels, each with its position (x, y), in cells; v_I = tanh(W_I f_I + b_I)  eq. 2
     v_Q = the last state of an LSTM that reads the words' vectors                                     eq. 3-9
 
-    The places are not in the paper, but in Liu et al. 2018, arXiv:1807.03247: what a convolution sees of a thing does
-    not say where it is. coordinates=False leaves them out. The CNN, the paper's VGG, is small here and trained.
+    The positions are not in the paper, but in Liu et al. 2018, arXiv:1807.03247: features of a convolution do not tell
+    where an object is. coordinates=False leaves them out. The CNN, VGG in the paper, is small here and trained.
 
-    classes: the answers, then the words of a Vocabulary, so from <pad> on. Batch for loss: (images (N, 3, H, W), for
+    classes: the answers, then the words of a Vocabulary, from <pad> on. Batch for loss: (images (N, 3, H, W), for
     each image a list of at least one question, and a list of as many answers).
     Raises ValueError for classes without <pad>, an unknown answer, a question without words, an image without question.
     """
@@ -156,7 +156,7 @@ class StackedAttentionVQA(Model):
         cells = features.reshape(n, -1, h * w).transpose(0, 2, 1)
         if self.coordinates:
             xp = array_module(cells)
-            cells = xp.concatenate([cells, xp.broadcast_to(places(h, w, cells), (n, h * w, 2))], axis=2)
+            cells = xp.concatenate([cells, xp.broadcast_to(cell_positions(h, w, cells), (n, h * w, 2))], axis=2)
         linear, c_linear = self.image.forward(cells.reshape(n * h * w, -1), training)
         keys, c_tanh = self.tanh.forward(linear, training)
         return keys.reshape(n, h * w, -1), (c_cnn, c_linear, c_tanh, features.shape), (h, w)
@@ -165,7 +165,7 @@ class StackedAttentionVQA(Model):
         """The gradient of the images."""
         c_cnn, c_linear, c_tanh, (n, d, h, w) = cache
         dcells = self.image.backward(self.tanh.backward(dkeys.reshape(n * h * w, -1), c_tanh), c_linear)
-        dfeatures = dcells.reshape(n, h * w, -1)[:, :, :d].transpose(0, 2, 1)  # the places are constant
+        dfeatures = dcells.reshape(n, h * w, -1)[:, :, :d].transpose(0, 2, 1)  # the positions are constant
         return self.cnn.backward(dfeatures.reshape(n, d, h, w), c_cnn)
 
     def read(self, ids, lengths, training=True):
@@ -175,7 +175,7 @@ class StackedAttentionVQA(Model):
         return h[0], (c_embedding, c_lstm)
 
     def read_backward(self, dqueries, cache):
-        """Nothing is below the words."""
+        """Adds to the gradients; words have none."""
         c_embedding, c_lstm = cache
         dvectors, *_ = self.lstm.backward((None, dqueries[None], None), c_lstm)
         self.embedding.backward(dvectors, c_embedding)
@@ -183,7 +183,7 @@ class StackedAttentionVQA(Model):
     def answer(self, photograph: Photograph, *questions: str) -> dict:
         """questions, answers (indices of the list of answers), names, scores, each (M,), and attention (hops, M, h, w).
 
-        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for what is none, and without question.
+        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else, and without question.
         """
         p, attention = self.answer_probabilities([open_photograph(photograph)], [list(questions)])
         best = p.argmax(axis=1)
@@ -197,7 +197,7 @@ class StackedAttentionVQA(Model):
         return on_its_device(self, self.predict, images, questions)
 
     def predict(self, images, questions: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities (M, answers), attention (hops, M, h, w)) of all the images' questions, in order."""
+        """(probabilities (M, answers), attention (hops, M, h, w)) of the questions of all images, in order."""
         *words, counts = self.encode(questions)
         (logits, weights), _ = self.forward(images, *to_device(words, device_of(images)), counts, training=False)
         return Softmax(axis=1)(logits), weights
@@ -215,27 +215,27 @@ class StackedAttentionVQA(Model):
         return *pad_batch(encoded, self.vocabulary.pad), np.array([len(of_image) for of_image in questions])
 
     def _labels(self, questions, answers):
-        """(M,): the answers' places in the list of answers."""
+        """(M,): the index of each answer in the list of answers."""
         given = [answer for of_image in answers for answer in of_image]
         if unknown := [answer for answer in given if answer not in self.answers]:
             raise ValueError(f"{type(self).__name__}: answers are {', '.join(self.answers)}; got {unknown[0]!r}")
         if [*map(len, questions)] != [*map(len, answers)]:
-            raise ValueError(f"{type(self).__name__}: each question needs one answer, got other numbers of them")
+            raise ValueError(f"{type(self).__name__}: each question needs one answer, got more or fewer")
         return np.array([self.answers.index(answer) for answer in given])
 
 
-def places(h: int, w: int, like: np.ndarray) -> np.ndarray:
+def cell_positions(h: int, w: int, like: np.ndarray) -> np.ndarray:
     """(h * w, 2): x and y of the cells from the middle of the image, in cells; module and dtype of `like`.
 
-    Not from -1 to 1, as in CoordConv: as W_I starts, two numbers so small are lost among the CNN's, and the accuracy on
-    relations stays at 0.6 (with cells: 0.9).
+    Not from -1 to 1, as in CoordConv: with the initial W_I, inputs that small are lost among the CNN's, and the
+    accuracy on relations stays at 0.6 (in cells: 0.9).
     """
     xp = array_module(like)
     x, y = (xp.arange(length) - (length - 1) / 2 for length in (w, h))
     return xp.stack(xp.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(like.dtype)
 
 
-# The paper trains by SGD on photographs, with a VGG that knows them; here the CNN is learned from scenes, with Adam.
+# The paper trains by SGD on photographs, with a pretrained VGG; here the CNN is trained on scenes, with Adam.
 RECIPE = {
     "epochs": 8, "batch_size": 8, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.0, "schedule": "polynomial",
     "warm_up": 200, "clip_norm": 5.0, "shapes_size": [64, 80], "shapes_train": 32000, "shapes_val": 500, "jitter": 0.0,

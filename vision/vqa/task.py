@@ -21,7 +21,7 @@ def vqa_batch(model: StackedAttentionVQA, samples: list[dict]) -> tuple[np.ndarr
 
 
 def answer(model: StackedAttentionVQA, sample: dict, question: str = "") -> dict:
-    """model.answer of the question given, or else of those of the sample."""
+    """model.answer for the question given, else for those of the sample."""
     questions = [question] if question or "questions" not in sample else sample["questions"]
     if questions == [""]:
         raise ValueError('a question is needed: --set question="how many circles are there"')
@@ -29,7 +29,7 @@ def answer(model: StackedAttentionVQA, sample: dict, question: str = "") -> dict
 
 
 def evaluate_vqa(model: StackedAttentionVQA, dataset) -> dict:
-    """Accuracy, over all questions and over those of each of dataset.types, and the speed, reading included."""
+    """Accuracy over all questions and over those of each of dataset.types, and the speed with reading."""
     started, samples, right = (
         time.monotonic(),
         iter(watched(dataset, "evaluating")),
@@ -68,20 +68,20 @@ def vqa_table(metrics: dict) -> str:
 def describe_answers(prediction: dict, classes) -> list[dict]:
     """[{question, answer, score}]."""
     return [
-        {"question": str(question), "answer": classes[place], "score": round(float(score), 4)}
-        for question, place, score in zip(prediction["questions"], prediction["answers"], prediction["scores"])
+        {"question": str(question), "answer": classes[index], "score": round(float(score), 4)}
+        for question, index, score in zip(prediction["questions"], prediction["answers"], prediction["scores"])
     ]
 
 
 def select_answers(prediction: dict, threshold: float) -> dict:
-    """Only the answers that score at least `threshold`."""
+    """The answers with a score of at least `threshold`."""
     sure = prediction["scores"] >= threshold
     kept = {name: prediction[name][sure] for name in ("questions", "answers", "scores")}
     return {**kept, "attention": prediction["attention"][:, sure]}
 
 
 def draw_answers(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The image and where each hop looked, for the last questions; below them the answer, and the true one."""
+    """The image and the attention of each hop, for the last questions; below them the answer and the true one."""
     hops = [f"hop {k}" for k in range(1, len(prediction["attention"]) + 1)]
     pictures = []
     for i, found in list(enumerate(describe_answers(prediction, classes)))[-PICTURED:]:

@@ -50,5 +50,5 @@ def test_a_caption_stands_below_its_image():
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="draw_caption: image must be .H, W, 3. uint8 in RGB, got float64"):
         draw_caption(np.zeros((4, 4, 3)), "a")
-    with pytest.raises(ValueError, match=r"attention must have shape \(2, h, w\), a map a word, got \(1, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"attention must have shape \(2, h, w\), got \(1, 4, 5\)"):
         draw_attention(white(), ["a", "b"], np.zeros((1, 4, 5)))

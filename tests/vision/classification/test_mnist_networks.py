@@ -44,9 +44,9 @@ def test_the_paper_s_sizes(side):
     """Sec. 4.1: two layers of 256 units; 8 filters of 10x10 with stride 5, then 256 units."""
     fc, conv = (vision.build(name, "0123456789", short_side=side, max_side=side) for name in NAMES)
     shapes = [[p.value.shape for p in model.parameters().values() if p.value.ndim > 1] for model in (fc, conv)]
-    places = {28: 4, 60: 11}[side] ** 2
+    positions = {28: 4, 60: 11}[side] ** 2
     assert shapes[0] == [(256, side * side), (256, 256), (10, 256)]
-    assert shapes[1] == [(8, 1, 10, 10), (256, 8 * places), (10, 256)]
+    assert shapes[1] == [(8, 1, 10, 10), (256, 8 * positions), (10, 256)]
     images = np.random.default_rng(0).random((2, 3, side, side), np.float32)
     for model in (fc, conv):
         np.testing.assert_allclose(model.predict(images).sum(axis=1), 1, rtol=1e-5)

@@ -45,15 +45,15 @@ def test_gradients_of_the_glimpse_network(complex_step):
 
 def test_the_glimpse_network_is_its_equation():
     network, rng = GlimpseNetwork(6, 4, 5, rng=np.random.default_rng(0)), np.random.default_rng(1)
-    patches, places = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
+    patches, locations = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
     weights = {name: parameter.value for name, parameter in network.parameters().items()}
 
     def path(x, name):
         hidden = np.maximum(x @ weights[f"{name}.0.weight"].T, 0)  # biases begin at 0
         return hidden @ weights[f"{name}.2.weight"].T
 
-    wanted = np.maximum(path(patches, "what") + path(places, "where"), 0)
-    np.testing.assert_allclose(network(patches, places), wanted, rtol=1e-12)
+    wanted = np.maximum(path(patches, "what") + path(locations, "where"), 0)
+    np.testing.assert_allclose(network(patches, locations), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("core", ["rnn", "lstm"])
@@ -78,13 +78,13 @@ def test_gradients_with_an_image_that_does_not_count():
 
 
 def naive_forward(model, images, noise):
-    """Logits and places of one image after the other, in plain matrix products."""
+    """Logits and locations of one image after the other, in plain matrix products."""
     p, o = {name: parameter.value for name, parameter in model.parameters().items()}, model.options
 
     def linear(x, name):
         return p[f"{name}.weight"] @ x + p[f"{name}.bias"]
 
-    logits, places = [], []
+    logits, locations = [], []
     for n, image in enumerate(images):
         h, path = np.zeros(o.hidden), []
         for t in range(o.glimpses):
@@ -97,19 +97,19 @@ def naive_forward(model, images, noise):
             h = np.maximum(h, 0)
             path.append(place)
         logits.append(linear(h, "action"))
-        places.append(path)
-    return np.array(logits), np.array(places).swapaxes(0, 1)
+        locations.append(path)
+    return np.array(logits), np.array(locations).swapaxes(0, 1)
 
 
 def test_forward_is_the_paper_s_recurrence():
     model, (images, _) = tiny(), batch()
     noise = np.random.default_rng(2).standard_normal((3, 4, 2))
     (logits, glimpses), _ = model.forward(images, noise)
-    wanted, places = naive_forward(model, images, noise)
+    wanted, locations = naive_forward(model, images, noise)
     np.testing.assert_allclose(logits, wanted, rtol=1e-10)
-    np.testing.assert_allclose([g.place for g in glimpses], places, rtol=1e-10)
+    np.testing.assert_allclose([g.location for g in glimpses], locations, rtol=1e-10)
     given = np.random.default_rng(3).uniform(-1, 1, (3, 4, 2))
-    assert [g.place.tolist() for g in model.forward(images, noise, given)[0][1]] == given.tolist()
+    assert [g.location.tolist() for g in model.forward(images, noise, given)[0][1]] == given.tolist()
 
 
 def test_losses_are_their_formulas():
@@ -134,9 +134,9 @@ def test_losses_are_their_formulas():
 
 def test_reinforce_is_the_gradient_of_its_loss():
     rng = np.random.default_rng(0)
-    means, places, advantage = rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 4, 1))
+    means, locations, advantage = rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 4, 1))
     for complex_step in (True, False):
-        check_loss(reinforce, means, places, advantage, 0.3, 4, complex_step=complex_step)
+        check_loss(reinforce, means, locations, advantage, 0.3, 4, complex_step=complex_step)
 
 
 EDGES = np.array([-np.inf, -1, -1 / 3, 1 / 3, 1, np.inf])  # of the pixels, along x or y
@@ -146,12 +146,12 @@ PATHS = np.array([*product(range(5), repeat=4)])  # column and row of the first 
 
 def all_paths(model, image):
     """Logits and glimpses for every path."""
-    places = MIDDLES[PATHS].reshape(-1, 2, 2).swapaxes(0, 1)
-    return model.forward(np.repeat(image, len(PATHS), axis=0), places=places)[0]
+    locations = MIDDLES[PATHS].reshape(-1, 2, 2).swapaxes(0, 1)
+    return model.forward(np.repeat(image, len(PATHS), axis=0), locations=locations)[0]
 
 
 def expected_reward(model, image, label):
-    """E[R] over the places of two glimpses, exactly: a sum over all pairs of whole-pixel positions.
+    """E[R] over the locations of two glimpses, exactly: a sum over all pairs of whole-pixel positions.
 
     A glimpse of 1x1 on 3x3 pixels sees one of 9 pixels or, outside, zeros: x and y fall into one of 5 intervals each.
     """
@@ -219,18 +219,18 @@ def test_without_episodes_the_places_are_the_means():
 
 def test_look_gives_the_outlines_of_the_means():
     model, (images, _) = tiny(), batch()
-    _, places = naive_forward(model, images, np.zeros((3, 4, 2)))
+    _, locations = naive_forward(model, images, np.zeros((3, 4, 2)))
     boxes = model.look(images)
     assert boxes.shape == (4, 3, 2, 4)  # image, glimpse, scale
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
-    wanted = (places.swapaxes(0, 1)[:, :, None] + 1) / 2 * np.array([7, 9])
+    wanted = (locations.swapaxes(0, 1)[:, :, None] + 1) / 2 * np.array([7, 9])
     assert abs(centres - wanted).max() <= 0.5
     assert (boxes[..., 2:] - boxes[..., :2] == np.array([2, 4])[:, None]).all()
 
 
 def test_what_is_sampled_depends_on_the_generator_alone():
     model, data = tiny(), batch()
-    one, two, three = (model.loss(data, np.random.default_rng(seed))[1].sampled.places for seed in (1, 1, 2))
+    one, two, three = (model.loss(data, np.random.default_rng(seed))[1].sampled.locations for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != three).all()
 

@@ -184,7 +184,7 @@ def test_config_rebuilds_the_model():
         (lambda: tiny(width="x"), "resnet20_cifar: width must be a whole number, got 'x'"),
         (lambda: tiny().predict(np.zeros((3, 8, 8))), r"Classifier: images must have shape \(N, 3, H, W\)"),
         (lambda: tiny().loss((batch()[0], np.array([0, 1, 5])), None), r"labels must lie in \[0, 5\)"),
-        (lambda: PaddedShortcut(4, 3, 1), "out_channels=3 must not be under in_channels=4"),
+        (lambda: PaddedShortcut(4, 3, 1), "out_channels=3 must be >= in_channels=4"),
         (lambda: PaddedShortcut(4, 5, 0), "stride must be a whole number >= 1, got 0"),
         (lambda: PaddedShortcut(4, 5, 1)(np.zeros((1, 3, 2, 2))), r"PaddedShortcut: x must have shape \(N, 4, H, W\)"),
         (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vision.boxes.boxes import iou
-from vision.detection.draw import BLACK, COLOURS, WHITE, _free_place, draw_detections, grid
+from vision.detection.draw import BLACK, COLOURS, WHITE, _free_position, draw_detections, grid
 
 GREY = np.full((600, 800, 3), 100, np.uint8)  # large enough not to be enlarged
 BOX = np.array([[200, 100, 400, 300]], np.float32)
@@ -66,7 +66,7 @@ def test_plates_stay_inside_and_apart():
 
     taken = np.zeros((0, 4))
     for _ in range(5):
-        place = _free_place(np.array([300, 200, 500, 400]), 80, 20, (800, 600), taken)
+        place = _free_position(np.array([300, 200, 500, 400]), 80, 20, (800, 600), taken)
         assert not iou(place[None], taken).any()
         taken = np.concatenate([taken, place[None]])
 
@@ -142,7 +142,7 @@ def test_grid_writes_titles():
         (lambda: draw_detections(GREY, BOX, np.array([1, 2])), r"labels must be integers of shape \(1,\)"),
         (lambda: draw_detections(GREY, BOX, np.array([3]), None, ["a", "b"]), r"labels must lie in 1..2, got \[3\]"),
         (lambda: draw_detections(GREY, BOX, ONE, np.ones(2)), r"scores must have shape .* got \(2,\)"),
-        (lambda: draw_detections(GREY, BOX * np.inf, ONE), r"boxes: must be finite numbers, got \[inf"),
+        (lambda: draw_detections(GREY, BOX * np.inf, ONE), r"boxes: must be finite, got \[inf"),
         (lambda: grid([]), "grid: wanted images and as many titles, got 0"),
         (lambda: grid([GREY], titles=["a", "b"]), "grid: wanted images and as many titles, got 1 and"),
         (lambda: grid([GREY[0]]), r"grid: image must be \(H, W, 3\) uint8"),

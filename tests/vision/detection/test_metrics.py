@@ -199,7 +199,7 @@ FOUND, TRUTH = image([A], scores=[0.5]), image([A])
         (lambda: evaluate_detections([FOUND], [], 1), "one entry per image, got 1 detections, 0 ground_truth"),
         (lambda: ap_of(image([A], [2], [0.5]), TRUTH), r"detections\[0\]: labels must lie in 1..1, got \[2\]"),
         (lambda: ap_of(FOUND, image([A], [0])), r"ground_truth\[0\]: labels must lie in 1..1, got \[0\]"),
-        (lambda: ap_of(image([A], scores=[np.nan]), TRUTH), r"detections\[0\]: scores must be numbers, got NaN"),
+        (lambda: ap_of(image([A], scores=[np.nan]), TRUTH), r"detections\[0\]: scores must not be NaN"),
         (lambda: ap_of(image([A], scores=[0.1, 0.2]), TRUTH), r"detections\[0\]: scores must have shape .*got \(2,\)"),
         (lambda: ap_of(image([A], [1, 1], [0.1]), TRUTH), r"detections\[0\]: labels must be integers of shape \(1,\)"),
         (lambda: ap_of(FOUND, image([A], difficult=[True, False])), r"difficult must have one entry per box, .*\(2,\)"),

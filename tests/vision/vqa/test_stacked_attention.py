@@ -6,7 +6,7 @@ from datasets import ShapesQuestions
 from nn.gradcheck import check_layer, check_model
 from nn.optim.adaptive import Adam
 from vision.sequence import Vocabulary
-from vision.vqa.stacked_attention import SHARPNESS, StackedAttention, StackedAttentionVQA, places
+from vision.vqa.stacked_attention import SHARPNESS, StackedAttention, StackedAttentionVQA, cell_positions
 
 DATA = ShapesQuestions(4, (32, 48), seed=8)
 CLASSES = [*DATA.answers, *Vocabulary.build(list(DATA.words)).words]
@@ -127,11 +127,11 @@ def test_the_loss_is_the_mean_over_the_questions():
         np.testing.assert_allclose(parameter.grad / len(singles), together[name], rtol=1e-8, atol=1e-12)
 
 
-def test_places():
+def test_cell_positions():
     like = np.zeros(1, np.float32)
     expected = [[-1, -0.5], [0, -0.5], [1, -0.5], [-1, 0.5], [0, 0.5], [1, 0.5]]
-    np.testing.assert_array_equal(places(2, 3, like), expected)
-    assert places(2, 3, like).dtype == np.float32
+    np.testing.assert_array_equal(cell_positions(2, 3, like), expected)
+    assert cell_positions(2, 3, like).dtype == np.float32
 
 
 def test_it_learns_two_scenes():
@@ -172,7 +172,7 @@ def test_unknown_words_are_read_as_such():
         ),
         ({"questions": [["?!"], ["is"]]}, r"a question must have words, got '\?!'"),
         ({"answers": [["maybe"], ["red"]]}, "answers are 0, 1, .*triangle; got 'maybe'"),
-        ({"answers": [["red"], ["red", "red"]]}, "each question needs one answer, got other numbers"),
+        ({"answers": [["red"], ["red", "red"]]}, "each question needs one answer, got more or fewer"),
         ({"questions": [["is"]], "answers": [["yes"]]}, "got 2 images, but questions about 1"),
     ],
 )
