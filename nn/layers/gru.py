@@ -20,7 +20,7 @@ def gru_step(x, h_prev, w, reset_after):
     (u_r, u_z, u_n), (b_r, b_z, b_n) = xp.split(w.hh.value, 3), xp.split(w.bias_hh.value, 3)  # (H, H) and (H,) each
     r = sigmoid(a_r + h_prev @ u_r.T + b_r)
     z = sigmoid(a_z + h_prev @ u_z.T + b_z)
-    m = h_prev @ u_n.T + b_n if reset_after else r * h_prev
+    m = h_prev @ u_n.T + b_n if reset_after else r * h_prev  # reset_after: r comes after the product with U_n
     n = xp.tanh(a_n + r * m if reset_after else a_n + m @ u_n.T + b_n)
     h = z * h_prev + (1 - z) * n
     return (h,), (x, h_prev, r, z, m, n)

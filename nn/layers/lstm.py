@@ -32,7 +32,7 @@ def lstm_step_backward(dh, dc, w, cache):
     x, h_prev, c_prev, i, f, o, g, c = cache
     xp = array_module(x)
     do = dh * xp.tanh(c)  # h = o * tanh(c)
-    dc = dc + dh * o * (1 - xp.tanh(c) ** 2)
+    dc = dc + dh * o * (1 - xp.tanh(c) ** 2)  # term 1: through the next step; term 2: through h
     df = dc * c_prev  # c = f * c_prev + i * g
     dc_prev = dc * f
     di = dc * g

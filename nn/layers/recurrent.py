@@ -24,7 +24,7 @@ class Weights(NamedTuple):
 
 
 def sigmoid(a):
-    """1 / (1 + exp(-a)), written so that it cannot overflow."""
+    """1 / (1 + exp(-a)) in the form of the fast versions and kernels, which cannot overflow and needs no selection."""
     return 0.5 * array_module(a).tanh(0.5 * a) + 0.5
 
 
