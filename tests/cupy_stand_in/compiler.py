@@ -40,10 +40,7 @@ def compile_ahead(codes: list[str], options: tuple) -> None:
     global _workers
     if COMPILER is not None:
         _workers = ThreadPoolExecutor(os.cpu_count())
-        for code in codes:
-            _ahead[code, options] = _workers.submit(
-                lambda code=code: _library(_translated(code)[0], (*TRAPS, *options))
-            )
+        _ahead.update({(code, options): _workers.submit(_compile, code, options) for code in codes})
 
 
 def compile_no_more() -> None:
@@ -53,6 +50,10 @@ def compile_no_more() -> None:
 
 
 _workers, _ahead = None, {}
+
+
+def _compile(code, options):
+    _library(_translated(code)[0], (*TRAPS, *options))
 
 
 def _translated(code):

@@ -8,8 +8,7 @@ import pytest
 
 from nn.gpu.kernels import TYPES, source
 from tests.cupy_stand_in import compiler
-from tests.gpu.conftest import KERNELS as PATHS
-from tests.gpu.conftest import ROOT
+from tests.gpu.kernel_files import PATHS, ROOT
 
 FILES = {str(path.relative_to(ROOT)): path for path in PATHS}
 NVCC = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
@@ -36,18 +35,9 @@ def test_nvcc_compiles_them_all(tmp_path):
     ]
     (tmp_path / "all.cu").write_text("\n".join(spaces).replace('extern "C"', ""), encoding="utf-8")  # names come twice
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in gpus]
-    fast = [
-        "-Xcicc",
-        "-O0",
-        "-Xptxas",
-        "-O0",
-        "-std=c++17",
-        "-fatbin",
-        "--threads=0",
-        "-o",
-        str(tmp_path / "all.fatbin"),
-    ]
-    done = subprocess.run([NVCC, *fast, *targets, str(tmp_path / "all.cu")], capture_output=True, text=True)
+    fast = ["-Xcicc", "-O0", "-Xptxas", "-O0", "-std=c++17", "-fatbin", "--threads=0"]
+    files = ["-o", str(tmp_path / "all.fatbin"), str(tmp_path / "all.cu")]
+    done = subprocess.run([NVCC, *fast, *targets, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
