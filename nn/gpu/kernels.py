@@ -1,8 +1,8 @@
-"""CUDA kernels: nn/<name>.cu next to nn/<name>.py, compiled by CuPy at their first use and launched on CuPy's arrays.
+"""CUDA kernels: nn/gpu/<name>.cu, compiled by CuPy at their first use and launched by nn/gpu/<name>.py.
 
-A kernel stands where plain array code is slow or impossible on a GPU. Its number type is called T, float or double.
-It computes one element (or tile) of the output per thread, gathering its inputs: no two threads write to one place, so
-results do not depend on the order in which they run. The NumPy code beside it says the same and is its reference.
+There is a kernel where plain array code is slow or impossible on a GPU. Its element type is called T, float or double.
+It computes one element (or tile) of the output per thread, gathering its inputs: no two threads write to one position,
+so results do not depend on the order of the threads. The textbook file of nn/layers or nn/losses is its reference.
 """
 
 import math
@@ -23,14 +23,14 @@ MAX_GRID = (2**31 - 1, 65535, 65535)  # blocks along x, y, z: CUDA C++ Programmi
 launches = 0  # kernels of this module launched so far
 
 
-def use_kernels(*arrays) -> bool:
-    """Whether kernels serve these arrays: they are CuPy's, all float32 or all float64, and `nn.config.plain` is off.
+def use_kernels(*arrays, **options) -> bool:
+    """Whether kernels take these arrays: they are CuPy's, all float32 or all float64, and `nn.config.plain` is off.
 
-    Where not, a layer falls through to its array code, which takes complex numbers and mixtures as well.
+    None stands for no array. The textbook takes all others, complex arrays and mixtures of types.
     """
     if config.plain or array_module(*arrays) is np:
         return False
-    dtypes = {array.dtype for array in arrays}
+    dtypes = {array.dtype for array in arrays if array is not None}
     return len(dtypes) == 1 and dtypes <= DTYPES
 
 
