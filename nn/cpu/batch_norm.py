@@ -21,9 +21,9 @@ def batch_norm(x, weight, bias, running, momentum, eps):
     mean, var = np.empty((2, x.shape[1]), x.dtype)
 
     def normalise(c):
-        mean[c] = channel_sums(x[:, c]) / count
+        mean[c] = _channel_sums(x[:, c]) / count
         centred = x[:, c] - mean[c, None]
-        var[c] = channel_dots(centred, centred) / count
+        var[c] = _channel_dots(centred, centred) / count
         _scale(centred, 1 / np.sqrt(var[c] + eps), weight, bias, c, y)
 
     in_slices(normalise, x.shape[1], x.size, np, _chunk(x))
@@ -41,8 +41,8 @@ def batch_norm_backward(dy, x, mean, inv_std, weight):
 
     def differentiate(c):
         centred = x[:, c] - mean[c, None]
-        dbias[c] = channel_sums(dy[:, c])
-        dweight[c] = channel_dots(dy[:, c], centred) * inv_std[c]
+        dbias[c] = _channel_sums(dy[:, c])
+        dweight[c] = _channel_dots(dy[:, c], centred) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
         share = scale / count
         centred *= (share * dweight[c] * inv_std[c])[:, None]  # term 2, through the variance
@@ -70,8 +70,8 @@ def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
     dweight, dbias = np.zeros((2, x.shape[1]), np.result_type(dy, x))
 
     def differentiate(c):
-        dbias[c] = channel_sums(dy[:, c])
-        dweight[c] = channel_dots(dy[:, c], x[:, c] - mean[c, None]) * inv_std[c]
+        dbias[c] = _channel_sums(dy[:, c])
+        dweight[c] = _channel_dots(dy[:, c], x[:, c] - mean[c, None]) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
         np.multiply(dy[:, c], scale[:, None], out=dx[:, c])
 
@@ -79,12 +79,12 @@ def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
     return dx, dweight, dbias
 
 
-def channel_sums(a):
+def _channel_sums(a):
     """(C,) sums of a (N, C, M); those over M as a matrix product."""
     return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)
 
 
-def channel_dots(a, b):
+def _channel_dots(a, b):
     """(C,) sums of a * b for a, b (N, C, M)."""
     return (a * b).sum(axis=(0, 2)) if a.shape[2] < SHORT else (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
 

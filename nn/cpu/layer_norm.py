@@ -14,9 +14,9 @@ def layer_norm(x, weight, bias, eps):
     mean, inv_std = np.empty((2, len(x), 1), x.dtype)
 
     def normalise(r):
-        mean[r] = row_dots(x[r], one) / len(one)
+        mean[r] = _row_dots(x[r], one) / len(one)
         centred = np.subtract(x[r], mean[r], out=y[r])
-        inv_std[r] = 1 / np.sqrt(row_dots(centred, centred) / len(one) + eps)
+        inv_std[r] = 1 / np.sqrt(_row_dots(centred, centred) / len(one) + eps)
         y[r] *= inv_std[r]
         if weight is not None:
             y[r] *= weight
@@ -38,8 +38,8 @@ def layer_norm_backward(dy, x, mean, inv_std, weight):
         if weight is not None:
             sums = (dx_hat * x_hat).sum(axis=0), dx_hat.sum(axis=0)
             dx_hat = dx_hat * weight
-        x_hat *= row_dots(dx_hat, x_hat) / len(one)  # term 2, through the variance
-        x_hat += row_dots(dx_hat, one) / len(one)  # term 1, through the mean
+        x_hat *= _row_dots(dx_hat, x_hat) / len(one)  # term 2, through the variance
+        x_hat += _row_dots(dx_hat, one) / len(one)  # term 1, through the mean
         np.subtract(dx_hat, x_hat, out=dx[r])
         dx[r] *= inv_std[r]
         return sums
@@ -50,6 +50,6 @@ def layer_norm_backward(dy, x, mean, inv_std, weight):
     return dx, *(add_up([pair[i] for pair in sums], weight) for i in range(2))
 
 
-def row_dots(a, b):
+def _row_dots(a, b):
     """(R, 1): the dot product of each row of a (R, D) with that of b (R, D), or with b (D,)."""
     return (a[:, None] @ b[..., None])[:, 0]

@@ -6,8 +6,9 @@ import numpy as np
 
 from nn.cpu.chunks import in_blocks
 from nn.cpu.chunks import real as takes
+from nn.layers.softmax import masked_softmax
 
-__all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward", "takes"]
+__all__ = ["log_softmax", "log_softmax_backward", "masked_softmax", "softmax", "softmax_backward", "takes"]
 
 
 def softmax(x, axis):

@@ -6,31 +6,36 @@ from nn.dispatch import array_module
 from nn.gpu.kernels import launch
 from nn.gpu.kernels import use_kernels as takes
 
-__all__ = ["by_kernel", "log_softmax", "log_softmax_backward", "softmax", "softmax_backward", "takes"]
+__all__ = ["log_softmax", "log_softmax_backward", "masked_softmax", "softmax", "softmax_backward", "takes"]
 
 
 def softmax(x, axis):
     """y, as in nn/layers/softmax.py."""
-    return by_kernel([x], axis)
+    return _launch([x], axis)
 
 
 def softmax_backward(dy, y, axis):
     """dx, as in nn/layers/softmax.py."""
-    return by_kernel([dy, y], axis)
+    return _launch([dy, y], axis)
+
+
+def masked_softmax(x, mask, axis):
+    """y, as in nn/layers/softmax.py."""
+    return _launch([x], axis, mask)
 
 
 def log_softmax(x, axis):
     """y, as in nn/layers/softmax.py."""
-    return by_kernel([x], axis, logarithm=True)
+    return _launch([x], axis, logarithm=True)
 
 
 def log_softmax_backward(dy, y, axis):
     """dx, as in nn/layers/softmax.py."""
-    return by_kernel([dy, y], axis, logarithm=True)
+    return _launch([dy, y], axis, logarithm=True)
 
 
-def by_kernel(arrays, axis, mask=None, logarithm=False):
-    """y of a forward for [x], dx of a backward for [dy, y]. mask: bools of the shape of x; where False, y is 0."""
+def _launch(arrays, axis, mask=None, logarithm=False):
+    """y of a forward for [x], dx of a backward for [dy, y]."""
     whole, axis, xp = arrays[0].shape, axis % arrays[0].ndim, array_module(*arrays)
     n, size, plane = math.prod(whole[:axis]), whole[axis], math.prod(whole[axis + 1 :])
     out = xp.empty(whole, arrays[0].dtype)

@@ -42,7 +42,7 @@ def leaky_rectify(a, x, slope):
 
 
 class LeakyReLU(Layer):
-    """y = x where x > 0, else negative_slope * x.    Any shape.
+    """y = x where x > 0, else negative_slope * x.    x, y (...), any shape.
 
     Reference: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
     """

@@ -22,6 +22,20 @@ def softmax_backward(dy, y, axis):
     return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
 
 
+def masked_softmax(x, mask, axis):
+    """softmax of those x for which mask is True; y is 0 elsewhere.    mask: bools of the shape of x.
+
+    Where mask is False all along the axis, all of y is 0. softmax_backward is the gradient of this, too.
+    """
+    if x.size == 0:
+        return x.copy()
+    xp = array_module(x)
+    largest = xp.where(mask, x.real, np.finfo(x.real.dtype).min).max(axis=axis, keepdims=True)
+    e = mask * xp.exp(xp.where(mask, x - largest, 0))
+    total = e.sum(axis=axis, keepdims=True)
+    return e / xp.where(total == 0, 1, total)
+
+
 def log_softmax(x, axis):
     """y[k] = x[k] - log sum_j exp(x[j]), k and j along `axis`.    x, y of one shape."""
     if x.size == 0:

@@ -27,15 +27,7 @@ TOLERANCES = {np.float32: 1e-5, np.float64: 1e-10}
 # What does not yet keep these rules, until its family is divided into a textbook and fast versions: layers and losses
 # that enter fast versions, fast versions with other functions, files. What passes is taken off, as xfail is strict.
 STILL = """
-BatchNorm1d BatchNorm2d nn.gpu.batch_norm layers/batch_norm LayerNorm layers/layer_norm
-LocalResponseNorm L2Norm layers/local_norm
-ReLU LeakyReLU PReLU ELU Sigmoid Tanh SiLU Softplus layers/activation layers/rectifier
-Softmax LogSoftmax layers/softmax
-Dropout Dropout2d DropPath layers/dropout
-SqueezeExcitation layers/squeeze_excitation
-Embedding layers/embedding
 losses/hinge
-Sequential Concat
 """.split()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nn.config import config
+from nn.dispatch import functions
 from nn.layers.softmax import LogSoftmax, Softmax
 from nn.losses.classification import softmax_cross_entropy
 
@@ -120,3 +121,18 @@ def test_what_they_refuse(layer):
     _, cache = layer(1).forward(np.zeros((3, 4)))
     with pytest.raises(ValueError, match=rf"^{name}: dy must have shape \(3, 4\), got \(4, 3\)$"):
         layer(1).backward(np.zeros((4, 3)), cache)
+
+
+@pytest.mark.parametrize("shape, axis", CASES)
+def test_masked_softmax_is_the_softmax_of_what_is_kept(shape, axis, plain):
+    ops, x = functions("nn.layers.softmax", np.zeros(1)), data(*shape)[0]
+    mask = np.random.default_rng(122).uniform(size=shape) < 0.6
+    y = np.moveaxis(ops.masked_softmax(x, mask, axis), axis, -1)
+    rows, kept = np.moveaxis(x, axis, -1), np.moveaxis(mask, axis, -1)
+    for i in np.ndindex(rows.shape[:-1]):
+        wanted = np.zeros(rows.shape[-1])
+        if kept[i].any():
+            wanted[kept[i]] = of_floats(rows[i][kept[i]].tolist())[0]
+        np.testing.assert_allclose(y[i], wanted, rtol=1e-13)
+    nothing = ops.masked_softmax(x, np.zeros(shape, bool), axis)
+    assert nothing.shape == shape and not nothing.any()
