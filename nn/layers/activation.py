@@ -141,7 +141,7 @@ class ELU(Layer):
         return functions(__name__, dy, x).elu_backward(dy, x, self.alpha)
 
 
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)): with e = exp(-|x|) this is 1 / (1 + e) where x > 0, and e / (1 + e) elsewhere."""
     xp, above = array_module(x), x.real > 0
     e = xp.exp(xp.where(above, -x, x))

@@ -6,7 +6,7 @@ from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape
 
 
-def softmax(x, axis):
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """y[k] = exp(x[k]) / sum_j exp(x[j]), k and j along `axis`.    x, y of one shape.
 
     The largest x is subtracted first, so that no exponential overflows: this changes nothing in y.
@@ -36,7 +36,7 @@ def masked_softmax(x, mask, axis):
     return e / xp.where(total == 0, 1, total)
 
 
-def log_softmax(x, axis):
+def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """y[k] = x[k] - log sum_j exp(x[j]), k and j along `axis`.    x, y of one shape."""
     if x.size == 0:
         return x.copy()

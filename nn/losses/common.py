@@ -69,9 +69,16 @@ def fixed_divisor(owner, reduction, normaliser):
     return 1.0 if reduction == "sum" else None
 
 
-def one_hot(label, classes):
-    """Booleans (N, C, ...), true where the class is the label (N, 1, ...)."""
-    return array_module(label).arange(classes).reshape(-1, *(1,) * (label.ndim - 2)) == label
+def one_hot(labels: np.ndarray, classes: int, axis: int = 1) -> np.ndarray:
+    """Bools (N, C, ...), True where the class is the label.    labels (N, ...) of integers; the classes along `axis`.
+
+    A label outside [0, C), such as -1, is no class: all is False there.
+    """
+    xp = array_module(labels)
+    labels = xp.expand_dims(labels, axis)
+    shape = [1] * labels.ndim
+    shape[axis] = classes
+    return xp.arange(classes).reshape(shape) == labels
 
 
 def check_scores(owner, name, scores, labels):
