@@ -12,7 +12,7 @@ from nn.dispatch import functions
 _library: list[np.random.Generator] = []  # the library's generator, once it is used
 
 
-def seed(n: int):
+def seed(n: int) -> None:
     """Start the library's generator anew. Layers made without an rng draw their weights and masks from it.
 
     Until then its seed is 0. Raises ValueError for a negative n.

@@ -23,12 +23,12 @@ def softmax_backward(dy, y, axis):
 
 
 def masked_softmax(x, mask, axis):
-    """softmax of those x for which mask is True; y is 0 elsewhere.    mask: bools of the shape of x.
+    """softmax of those x for which mask is True; y is 0 elsewhere.    mask: bools of the shape of x, or None.
 
     Where mask is False all along the axis, all of y is 0. softmax_backward is the gradient of this, too.
     """
-    if x.size == 0:
-        return x.copy()
+    if mask is None or x.size == 0:
+        return softmax(x, axis)
     xp = array_module(x)
     largest = xp.where(mask, x.real, np.finfo(x.real.dtype).min).max(axis=axis, keepdims=True)
     e = mask * xp.exp(xp.where(mask, x - largest, 0))

@@ -74,11 +74,9 @@ def one_hot(labels: np.ndarray, classes: int, axis: int = 1) -> np.ndarray:
 
     A label outside [0, C), such as -1, is no class: all is False there.
     """
-    xp = array_module(labels)
-    labels = xp.expand_dims(labels, axis)
-    shape = [1] * labels.ndim
-    shape[axis] = classes
-    return xp.arange(classes).reshape(shape) == labels
+    axis %= labels.ndim + 1
+    labels = labels.reshape(*labels.shape[:axis], 1, *labels.shape[axis:])  # (N, 1, ...)
+    return array_module(labels).arange(classes).reshape(-1, *(1,) * (labels.ndim - 1 - axis)) == labels  # (C, 1, ...)
 
 
 def check_scores(owner, name, scores, labels):
