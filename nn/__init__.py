@@ -17,7 +17,7 @@ from nn.init import (
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.io.state import load_state, read_metadata, read_state, save_state
 from nn.layer import Layer, Parameter, check_shape
-from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh, sigmoid
 from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
 from nn.layers.attention import AdditiveAttention
 from nn.layers.avg_pool import AvgPool2d, GlobalAvgPool2d
@@ -40,7 +40,7 @@ from nn.layers.rnn import RNN, RNNCell
 from nn.layers.roi_align import RoIAlign
 from nn.layers.roi_pool import RoIPool
 from nn.layers.roi_warp import RoIWarp
-from nn.layers.softmax import LogSoftmax, Softmax
+from nn.layers.softmax import LogSoftmax, Softmax, log_softmax, softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 from nn.layers.upsample import Upsample2d
 from nn.losses.classification import (
@@ -49,6 +49,7 @@ from nn.losses.classification import (
     multiclass_hinge,
     softmax_cross_entropy,
 )
+from nn.losses.common import one_hot
 from nn.losses.metric import contrastive, triplet
 from nn.losses.regression import l1, l2, smooth_l1
 from nn.optim.adaptive import AdaGrad, Adam, AdamW, RMSProp
@@ -57,6 +58,7 @@ from nn.optim.ema import ExponentialMovingAverage
 from nn.optim.optimiser import decay_groups
 from nn.optim.schedules import constant, cosine, polynomial, step_decay, warm_up
 from nn.optim.sgd import SGD
+from nn.random import seed
 from nn.summary import summary
 
 __all__ = [  # noqa: RUF022  (by subject)
@@ -77,6 +79,8 @@ __all__ = [  # noqa: RUF022  (by subject)
     "StochasticDepth", "Tanh",
     # sequences and attention
     "AdditiveAttention", "Embedding", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "swap_lstm_gates",
+    # functions
+    "log_softmax", "one_hot", "sigmoid", "softmax",
     # losses
     "binary_cross_entropy_with_logits", "contrastive", "hinge", "l1", "l2", "multiclass_hinge", "smooth_l1",
     "softmax_cross_entropy", "triplet",
@@ -84,8 +88,8 @@ __all__ = [  # noqa: RUF022  (by subject)
     "SGD", "AdaGrad", "Adam", "AdamW", "ExponentialMovingAverage", "RMSProp", "clip_gradient_norm", "constant",
     "cosine", "decay_groups", "polynomial", "step_decay", "warm_up",
     # initialisation
-    "bilinear_kernel", "he_normal", "he_uniform", "identity_affine", "lstm_forget_bias", "orthogonal", "xavier_normal",
-    "xavier_uniform",
+    "bilinear_kernel", "he_normal", "he_uniform", "identity_affine", "lstm_forget_bias", "orthogonal", "seed",
+    "xavier_normal", "xavier_uniform",
     # files
     "load_state", "read_checkpoint", "read_metadata", "read_state", "save_state", "write_checkpoint",
 ]  # fmt: skip

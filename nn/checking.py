@@ -55,9 +55,12 @@ def borrowed(layer, dtype, device=None):
             setattr(owner, name, value)
 
 
-def forward(layer, inputs, training):
-    """(list of the floating-point outputs, cache), the layer's buffers and generators left as they were."""
-    state = State(layer)
+def forward(layer, inputs, training, state=None):
+    """(list of the floating-point outputs, cache), the layer's buffers and generators left as they were.
+
+    A check that calls it often collects the state once, State(layer), and hands it over.
+    """
+    state = state or State(layer)
     y, cache = y_and_cache(layer, layer.forward(*inputs, training=training))
     state.restore()
     return floats(y), cache

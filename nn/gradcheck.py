@@ -87,9 +87,10 @@ def _numerical(layer, inputs, dys, training, wanted, complex_step):
     with borrowed(layer, dtype):
         values = {name: copied(x, dtype, device_of(x)) if name in wanted else x for name, x in inputs.items()}
         arrays = values | {name: parameter.value for name, parameter in layer.parameters().items()}
+        state = State(layer)
 
         def loss():
-            return sum((y * dy).sum() for y, dy in zip(forward(layer, values.values(), training)[0], dys))
+            return sum((y * dy).sum() for y, dy in zip(forward(layer, values.values(), training, state)[0], dys))
 
         return to_device({name: differentiate(loss, arrays[name], complex_step) for name in wanted}, "cpu")
 

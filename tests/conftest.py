@@ -1,8 +1,23 @@
 """What every test finds as it would be in a terminal."""
 
 import signal
+import sys
 
 import pytest
+
+import nn
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cached_bytecode(tmp_path_factory):
+    """Where Python is told to write no bytecode, all processes that tests start would compile every module again."""
+    if sys.dont_write_bytecode:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +26,9 @@ def ctrl_c_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Layers made without an rng draw the same in a test, whichever tests ran before."""
+    nn.seed(0)

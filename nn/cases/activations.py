@@ -33,6 +33,11 @@ def shapes(build):
     }
 
 
+def dropping(layer, *options, **named):
+    """What makes a dropout that draws the same masks each time it is made."""
+    return lambda: layer(*options, **named, rng=np.random.default_rng(0))
+
+
 LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
     ReLU: shapes(ReLU),
     LeakyReLU: shapes(LeakyReLU)
@@ -79,29 +84,29 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         for layer in (Softmax, LogSoftmax)
     },
     Dropout: {
-        "half": case(Dropout, (3, 8), (5, 8)),
-        "images": case(lambda: Dropout(0.2), (2, 3, 4, 5), (1, 3, 2, 4)),
-        "p 0": case(lambda: Dropout(0), (3, 4), (5, 4)),
-        "inference": case(Dropout, (3, 4), (5, 4), training=False),
-        "batch of 1": case(lambda: Dropout(0.3), (1, 9), (2, 9)),
+        "half": case(dropping(Dropout), (3, 8), (5, 8)),
+        "images": case(dropping(Dropout, 0.2), (2, 3, 4, 5), (1, 3, 2, 4)),
+        "p 0": case(dropping(Dropout, 0), (3, 4), (5, 4)),
+        "inference": case(dropping(Dropout), (3, 4), (5, 4), training=False),
+        "batch of 1": case(dropping(Dropout, 0.3), (1, 9), (2, 9)),
     },
     Dropout2d: {
-        "half": case(Dropout2d, (2, 5, 3, 4), (3, 4, 2, 5)),
-        "p 0.3": case(lambda: Dropout2d(0.3), (3, 6, 2, 4), (2, 6, 3, 5)),
-        "sequences": case(lambda: Dropout2d(0.4), (3, 5, 2), (2, 7, 3)),
-        "p 0": case(lambda: Dropout2d(0), (2, 3, 4, 5), (3, 4, 2, 5)),
-        "inference": case(Dropout2d, (2, 3, 4, 5), (3, 4, 2, 5), training=False),
-        "batch of 1": case(lambda: Dropout2d(0.6), (1, 7, 3, 4), (2, 4, 3, 5)),
+        "half": case(dropping(Dropout2d), (2, 5, 3, 4), (3, 4, 2, 5)),
+        "p 0.3": case(dropping(Dropout2d, 0.3), (3, 6, 2, 4), (2, 6, 3, 5)),
+        "sequences": case(dropping(Dropout2d, 0.4), (3, 5, 2), (2, 7, 3)),
+        "p 0": case(dropping(Dropout2d, 0), (2, 3, 4, 5), (3, 4, 2, 5)),
+        "inference": case(dropping(Dropout2d), (2, 3, 4, 5), (3, 4, 2, 5), training=False),
+        "batch of 1": case(dropping(Dropout2d, 0.6), (1, 7, 3, 4), (2, 4, 3, 5)),
     },
     DropPath: {
-        "row": case(lambda: DropPath(0.4), (7, 3, 2, 4), (5, 2, 3, 1)),
-        "row, rows": case(lambda: DropPath(0.6, mode="row"), (8, 5), (6, 5)),
-        "row, all drops": case(lambda: DropPath(0.9), (2, 5), (3, 4)),
-        "batch, kept": case(lambda: DropPath(0.2, "batch"), (3, 2, 4, 5), (2, 3, 4, 1)),
-        "batch, dropped": case(lambda: DropPath(0.9, "batch"), (3, 2, 4, 5), (2, 3, 4, 1)),
-        "p 0": case(lambda: DropPath(0), (3, 4), (5, 4)),
-        "inference": case(lambda: DropPath(0.5), (3, 4), (5, 4), training=False),
-        "batch of 1": case(lambda: DropPath(0.5), (1, 3, 4), (2, 3, 5)),
+        "row": case(dropping(DropPath, 0.4), (7, 3, 2, 4), (5, 2, 3, 1)),
+        "row, rows": case(dropping(DropPath, 0.6, mode="row"), (8, 5), (6, 5)),
+        "row, all drops": case(dropping(DropPath, 0.9), (2, 5), (3, 4)),
+        "batch, kept": case(dropping(DropPath, 0.2, "batch"), (3, 2, 4, 5), (2, 3, 4, 1)),
+        "batch, dropped": case(dropping(DropPath, 0.9, "batch"), (3, 2, 4, 5), (2, 3, 4, 1)),
+        "p 0": case(dropping(DropPath, 0), (3, 4), (5, 4)),
+        "inference": case(dropping(DropPath, 0.5), (3, 4), (5, 4), training=False),
+        "batch of 1": case(dropping(DropPath, 0.5), (1, 3, 4), (2, 3, 5)),
     },
     SqueezeExcitation: {
         "more than one hidden": case(lambda: SqueezeExcitation(3, 2), (2, 3, 4, 5), (1, 3, 6, 2)),

@@ -57,7 +57,7 @@ def mixed():
         Conv2d(2, 4, 3, padding=1, bias=False),
         BatchNorm2d(4),
         LeakyReLU(0.1),
-        Residual(Sequential(Conv2d(4, 4, 3, padding=1, groups=2), ReLU(), Dropout(0.3))),
+        Residual(Sequential(Conv2d(4, 4, 3, padding=1, groups=2), ReLU(), Dropout(0.3, rng=np.random.default_rng(0)))),
         MaxPool2d(2),
         Concat(Conv2d(4, 3, 1), Sequential(Conv2d(4, 2, 3, padding=1), ReLU())),
     )

@@ -4,7 +4,7 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 from nn.cpu.parallel import matmul
-from nn.layers.attention import masked_softmax
+from nn.layers.softmax import masked_softmax
 
 
 def takes(*arrays) -> bool:
@@ -33,7 +33,7 @@ def attend(asked, projected, keys, score, mask):
         np.tanh(hidden[n], out=hidden[n])
 
     in_slices(squash, len(hidden), hidden.size)
-    weights = masked_softmax(hidden @ score.value, mask)
+    weights = masked_softmax(hidden @ score.value, mask, axis=1)
     return (weights[:, None, :] @ keys)[:, 0], weights, hidden
 
 

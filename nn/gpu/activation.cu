@@ -1,7 +1,7 @@
-// Elementwise non-linearities and their derivatives, one thread per element; nn/layers/activation.py and nn/layers/rectifier.py say the
-// same in array code.
+// Elementwise non-linearities and their derivatives, one thread per element; nn/layers/activation.py has the same
+// functions in array code.
 
-enum { RELU, LEAKY_RELU, ELU, SIGMOID, TANH, SILU, SOFTPLUS };  // KINDS in nn/activation_cuda.py
+enum { RELU, LEAKY_RELU, ELU, SIGMOID, TANH, SILU, SOFTPLUS };  // KINDS in nn/gpu/activation.py
 
 __device__ T sigmoid(T x)  // with e = exp(-|x|) <= 1: 1 / (1 + e) where x > 0, e / (1 + e) elsewhere
 {
@@ -46,14 +46,14 @@ extern "C" __global__ void activation_backward(const T* dy, const T* kept, T* dx
     dx[i] = dy[i] * slope;
 }
 
-// x (N, C, L), weight (C,): y = x where x > 0, else weight * x. C is 1 where one slope serves all.
+// x (N, C, L), weight (C,): y = x where x > 0, else weight * x. C is 1 for one slope for all of x.
 extern "C" __global__ void prelu_forward(const T* x, const T* weight, T* y, int count, int channels, int length)
 {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (i < count) y[i] = x[i] > 0 ? x[i] : weight[i / length % channels] * x[i];
 }
 
-// dx, and `flow`, whose sum over N and L is dweight.
+// dx, and flow, whose sum over N and L is dweight.
 extern "C" __global__ void prelu_backward(
     const T* dy, const T* x, const T* weight, T* dx, T* flow, int count, int channels, int length)
 {

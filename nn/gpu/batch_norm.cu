@@ -1,17 +1,17 @@
-// Batch normalisation of x (N, C, L), channels c; nn/layers/batch_norm.py says the same in array code.
+// Batch normalisation of x (N, C, M), channels c; nn/layers/batch_norm.py has the same functions in array code.
 //
-// Sums over the N * L numbers of a channel, `count`, go in two steps: each block adds up `slice` of them, `slices` blocks
-// a channel, to `partial` (C, slices, 2); then a block a channel adds up what the slices gave.
+// Sums over the N * M elements of a channel, `count`, take two steps: each block adds up `slice` of them, `slices` blocks
+// a channel, to `partial` (C, slices, 2); then one block a channel adds up the sums of the slices.
 
 #include "block_sums.cu"
 
-// Where the j-th number of channel c is.
-__device__ long long place(int j, int c, int channels, int length)
+// Index of the j-th element of channel c.
+__device__ long long element(int j, int c, int channels, int length)
 {
     return (j / length * (long long)channels + c) * length + j % length;
 }
 
-// Numbers in the s-th slice.
+// Elements of the s-th slice.
 __device__ int slice_size(int s, int slice, int count) { return count - s * slice < slice ? count - s * slice : slice; }
 
 // The mean of each slice, and the sum of the squared distances from it.
@@ -20,10 +20,10 @@ extern "C" __global__ void slice_statistics(
 {
     int c = blockIdx.x / slices, s = blockIdx.x % slices, size = slice_size(s, slice, count);
     T sum = 0, squares = 0;
-    for (int j = threadIdx.x; j < size; j += blockDim.x) sum += x[place(s * slice + j, c, channels, length)];
+    for (int j = threadIdx.x; j < size; j += blockDim.x) sum += x[element(s * slice + j, c, channels, length)];
     T mean = block_sum(sum) / size;
     for (int j = threadIdx.x; j < size; j += blockDim.x) {  // read again, from the cache
-        T centred = x[place(s * slice + j, c, channels, length)] - mean;
+        T centred = x[element(s * slice + j, c, channels, length)] - mean;
         squares += centred * centred;
     }
     squares = block_sum(squares);
@@ -33,8 +33,8 @@ extern "C" __global__ void slice_statistics(
     }
 }
 
-// mean, inv_std = 1 / sqrt(var + eps) and, unless null, running = keep * running + momentum * batch, all (C,), the
-// variance there being the unbiased one. Without partial: those of the running statistics.
+// mean, inv_std = 1 / sqrt(var + eps) and, unless null, running = keep * running + momentum * batch, all (C,), with the
+// unbiased variance. Where partial is null, mean and inv_std of the running statistics.
 // The sum of squares about the common mean: Chan et al. 1979, Updating formulae and a pairwise algorithm, eq. 2.1.
 extern "C" __global__ void batch_statistics(
     const T* partial, T* running_mean, T* running_var, T* mean, T* inv_std, T eps, T keep, T momentum, int count,
@@ -84,7 +84,7 @@ extern "C" __global__ void slice_gradients(
     int c = blockIdx.x / slices, s = blockIdx.x % slices, size = slice_size(s, slice, count);
     T sum = 0, dot = 0;
     for (int j = threadIdx.x; j < size; j += blockDim.x) {
-        long long i = place(s * slice + j, c, channels, length);
+        long long i = element(s * slice + j, c, channels, length);
         sum += dy[i];
         dot += dy[i] * (x[i] - mean[c]);
     }
@@ -96,9 +96,8 @@ extern "C" __global__ void slice_gradients(
     }
 }
 
-// sums (C, 2): dbias and dweight, which are added to the gradients of bias and weight too, unless these are null.
-extern "C" __global__ void batch_gradients(
-    const T* partial, const T* inv_std, T* sums, T* weight_grad, T* bias_grad, int slices)
+// sums (2, C): dbias and dweight.
+extern "C" __global__ void batch_gradients(const T* partial, const T* inv_std, T* sums, int channels, int slices)
 {
     int c = blockIdx.x;
     const T* own = partial + 2LL * slices * c;
@@ -109,13 +108,11 @@ extern "C" __global__ void batch_gradients(
     }
     T dbias = block_sum(sum), dweight = block_sum(dot) * inv_std[c];  // y = weight * x_hat + bias
     if (threadIdx.x) return;
-    sums[2 * c] = dbias;
-    sums[2 * c + 1] = dweight;
-    if (weight_grad) weight_grad[c] += dweight;
-    if (bias_grad) bias_grad[c] += dbias;
+    sums[c] = dbias;
+    sums[channels + c] = dweight;
 }
 
-// from_batch: mean and var are functions of x as well: what dy has of a constant and of x_hat does not get through.
+// dx = weight * inv_std * dy and, from_batch, the two terms through mean and variance, which are functions of x then.
 extern "C" __global__ void normalise_backward(
     const T* dy, const T* x, const T* mean, const T* inv_std, const T* weight, const T* sums, T* dx, int size,
     int channels, int length, int count, int from_batch)
@@ -124,6 +121,6 @@ extern "C" __global__ void normalise_backward(
     if (i >= size) return;
     int c = (int)i / length % channels;
     T scale = weight ? weight[c] * inv_std[c] : inv_std[c], d = dy[i];
-    if (from_batch) d -= (sums[2 * c] + sums[2 * c + 1] * inv_std[c] * (x[i] - mean[c])) / count;
+    if (from_batch) d -= (sums[c] + sums[channels + c] * inv_std[c] * (x[i] - mean[c])) / count;
     dx[i] = scale * d;
 }

@@ -1,10 +1,10 @@
-// The sum and the maximum of one number from each thread of a block: for kernels to include. The block has a power of two
-// of threads, 256 at most, and all of them call. A tree: always added in the same order, so always the same bits.
+// Sum and maximum over the threads of a block, a value from each: for kernels to include. The block has a power of two
+// of threads, at most 256, and all of them call. They add up as a tree, always in the same order: always the same bits.
 
 __device__ T block_sum(T x)
 {
     __shared__ T room[256];
-    __syncthreads();  // the room may have been used before
+    __syncthreads();  // an earlier call may still read from the room
     room[threadIdx.x] = x;
     for (int half = blockDim.x / 2; half; half /= 2) {
         __syncthreads();

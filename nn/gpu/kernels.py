@@ -1,8 +1,8 @@
-"""CUDA kernels: nn/<name>.cu next to nn/<name>.py, compiled by CuPy at their first use and launched on CuPy's arrays.
+"""CUDA kernels: nn/gpu/<name>.cu, compiled by CuPy at their first use and launched by nn/gpu/<name>.py.
 
-A kernel stands where plain array code is slow or impossible on a GPU. Its number type is called T, float or double.
-It computes one element (or tile) of the output per thread, gathering its inputs: no two threads write to one place, so
-results do not depend on the order in which they run. The NumPy code beside it says the same and is its reference.
+There is a kernel where plain array code is slow or impossible on a GPU. Its element type is called T, float or double.
+It computes one element (or tile) of the output per thread, gathering its inputs: no two threads write to one position,
+so results do not depend on the order of the threads. The textbook file of nn/layers or nn/losses is its reference.
 """
 
 import math
@@ -16,21 +16,22 @@ from nn.config import config
 from nn.dispatch import array_module
 
 TYPES = {"float32": "float", "float64": "double"}
+DTYPES = frozenset(map(np.dtype, TYPES))  # to look up a dtype by itself: its name takes NumPy longer than a launch
 HERE = Path(__file__).parent
 MAX_GRID = (2**31 - 1, 65535, 65535)  # blocks along x, y, z: CUDA C++ Programming Guide, Compute Capabilities
 
 launches = 0  # kernels of this module launched so far
 
 
-def use_kernels(*arrays) -> bool:
-    """Whether kernels serve these arrays: they are CuPy's, all float32 or all float64, and `nn.config.plain` is off.
+def use_kernels(*arrays, **options) -> bool:
+    """Whether kernels take these arrays: they are CuPy's, all float32 or all float64, and `nn.config.plain` is off.
 
-    Where not, a layer falls through to its array code, which takes complex numbers and mixtures as well.
+    None stands for no array. The textbook takes all others, complex arrays and mixtures of types.
     """
     if config.plain or array_module(*arrays) is np:
         return False
-    dtypes = {array.dtype.name for array in arrays}
-    return len(dtypes) == 1 and dtypes <= TYPES.keys()
+    dtypes = {array.dtype for array in arrays if array is not None}
+    return len(dtypes) == 1 and dtypes <= DTYPES
 
 
 def launch(file: str | Path, name: str, count: int, dtype, *args, block=256, grid=None, shared_bytes: int = 0):
@@ -46,7 +47,7 @@ def launch(file: str | Path, name: str, count: int, dtype, *args, block=256, gri
     """
     global launches
     who, dtype = f"{file if isinstance(file, str) else file.stem}.{name}", np.dtype(dtype)
-    if dtype.name not in TYPES:
+    if dtype not in DTYPES:
         raise ValueError(
             f"{who}: kernels compute in float32 or float64, got {dtype}: convert with .astype, or run array code "
             "instead, nn.config.plain = True"
@@ -58,7 +59,7 @@ def launch(file: str | Path, name: str, count: int, dtype, *args, block=256, gri
     converted = tuple(_argument(who, i, value, dtype) for i, value in enumerate(args))
     if count == 0 or 0 in grid:
         return
-    _kernel(array_module(*args), file, name, dtype.name)(grid, block, converted, shared_mem=shared_bytes)
+    _kernel(array_module(*args), file, name, dtype)(grid, block, converted, shared_mem=shared_bytes)
     launches += 1
 
 
@@ -104,6 +105,6 @@ def _kernel(cupy, file, name, dtype):
     """The compiled kernel, for whatever device is current when it is called (CuPy keeps one for each)."""
     path = file if isinstance(file, Path) else HERE / f"{file}.cu"
     try:
-        return cupy.RawModule(code=source(path, TYPES[dtype]), options=("-std=c++17",)).get_function(name)
+        return cupy.RawModule(code=source(path, TYPES[dtype.name]), options=("-std=c++17",)).get_function(name)
     except cupy.cuda.compiler.CompileException as error:
         raise RuntimeError(f"{path.name}: the CUDA compiler refuses it for {dtype}:\n{error}") from error

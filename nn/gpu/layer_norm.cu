@@ -1,8 +1,8 @@
-// Layer normalisation of x (M, D), rows apart; nn/layers/layer_norm.py says the same in array code.
+// Layer normalisation of x (R, D), each row for itself; nn/layers/layer_norm.py has the same functions in array code.
 
 #include "block_sums.cu"
 
-// y = weight * (x - mean) * inv_std + bias; mean, inv_std (M,); weight, bias (D,) or null. One block per row.
+// y = weight * (x - mean) * inv_std + bias; mean, inv_std (R,); weight, bias (D,) or null. One block per row.
 extern "C" __global__ void layer_norm_forward(
     const T* x, const T* weight, const T* bias, T* y, T* mean, T* inv_std, T eps, int width)
 {
@@ -23,8 +23,7 @@ extern "C" __global__ void layer_norm_forward(
     }
 }
 
-// dx, one block per row. mean and var are functions of x as well: what dx_hat = dy * weight has of a constant and of
-// x_hat does not get through.
+// dx = inv_std * (dx_hat - mean(dx_hat) - x_hat * mean(dx_hat * x_hat)), dx_hat = weight * dy. One block per row.
 extern "C" __global__ void layer_norm_backward(
     const T* dy, const T* x, const T* mean, const T* inv_std, const T* weight, T* dx, int width)
 {
@@ -43,7 +42,7 @@ extern "C" __global__ void layer_norm_backward(
     }
 }
 
-// partial (2, slices, D): of each slice of `slice` rows the sums that make dweight and dbias. A thread per column.
+// partial (2, slices, D): dweight and dbias of each slice of `slice` rows. One thread per slice and column.
 extern "C" __global__ void layer_norm_weights(
     const T* dy, const T* x, const T* mean, const T* inv_std, T* partial, int rows, int width, int slice, int slices)
 {

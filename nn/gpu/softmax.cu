@@ -1,6 +1,7 @@
-// Softmax and its logarithm along K of x (N, K, M); nn/layers/softmax.py says the same in array code.
+// Softmax and its logarithm along K of x (N, K, M); nn/layers/softmax.py has the same functions in array code.
 //
-// A position is an (n, m). A thread has one, or `together` (where M is 1, and the numbers lie side by side) a block.
+// A position is an (n, m). A thread computes one, or a block where it is `together`: where M is 1, and so the K elements of
+// a position are contiguous.
 
 #include "block_sums.cu"
 
@@ -10,7 +11,7 @@ extern "C" __global__ void softmax_forward(
 {
     long long position = together ? blockIdx.x : blockIdx.x * (long long)blockDim.x + threadIdx.x;
     int first = together ? threadIdx.x : 0, step = together ? blockDim.x : 1;
-    if (position >= positions) return;  // all of a block or, not together, nobody who is waited for
+    if (position >= positions) return;  // a whole block or, not together, threads that no other waits for
     long long start = position / plane * size * plane + position % plane;
     T infinity = 1 / T(0), largest = -infinity, total = 0;
     for (int k = first; k < size; k += step) {

@@ -1,19 +1,123 @@
-"""Elementwise non-linearities with exponentials in them; those of straight lines come from nn/layers/rectifier.py.
+"""Elementwise non-linearities: the formula of each, that of its gradient, and the layer.
 
-The formulas are rearranged so that no exponential overflows, and so that they serve complex arrays as well (for
-complex-step gradient checks): comparisons go by the real part, and np.abs, which is not analytic, is for floats alone.
+No exponential overflows, since each is of a value at most 0: exp(-|x|) and exp(min(x, 0)). Comparisons are of the real
+part, so that all but the kinks are analytic for complex x.
 """
 
 import math
 
 import numpy as np
 
-from nn.cpu.chunks import in_pieces
-from nn.dispatch import array_module
-from nn.layer import Layer, check_shape
-from nn.layers.rectifier import LeakyReLU, PReLU, ReLU, rectify_backward
+from nn.dispatch import array_module, functions
+from nn.layer import Layer, Parameter, check_shape, positive
 
-__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh", "sigmoid"]
+
+def rectify(a, x):
+    """a where x > 0, else 0.    a, x of one shape. NaN in x leaves a."""
+    y = a.copy()
+    y[x.real <= 0] = 0
+    return y
+
+
+class ReLU(Layer):
+    """y = max(x, 0).    Any shape. The gradient at exactly 0 is taken as 0; NaN stays NaN.
+
+    Reference: Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines.
+    """
+
+    def forward(self, x, training=True):
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
+        y = functions(__name__, x).rectify(x, x)  # max(x, 0)
+        return y, y
+
+    def backward(self, dy, cache):
+        y = cache
+        check_shape(self, dy=(dy, y.shape))
+        return functions(__name__, dy, y).rectify(dy, y)  # y = x where x > 0, which is where y > 0; else 0
+
+
+def leaky_rectify(a, x, slope):
+    """a where x > 0, else slope * a.    a, x of one shape, slope a number or an array that broadcasts to it."""
+    return array_module(x).where(x.real > 0, a, slope * a)
+
+
+class LeakyReLU(Layer):
+    """y = x where x > 0, else negative_slope * x.    x, y (...), any shape.
+
+    Reference: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
+    """
+
+    def __init__(self, negative_slope: float = 0.01):
+        if not 0 <= negative_slope < 1:
+            raise ValueError(f"LeakyReLU: negative_slope must be in [0, 1), got {negative_slope}")
+        self.negative_slope = negative_slope
+
+    def forward(self, x, training=True):
+        check_shape(self, x=(x, (None,) * np.ndim(x)))
+        return functions(__name__, x).leaky_rectify(x, x, self.negative_slope), x
+
+    def backward(self, dy, cache):
+        x = cache
+        check_shape(self, dy=(dy, x.shape))
+        # y = x where x > 0, else negative_slope * x: linear pieces, and dy meets the same slopes as x
+        return functions(__name__, dy, x).leaky_rectify(dy, x, self.negative_slope)
+
+
+def prelu(x, weight):
+    """y = x where x > 0, else weight * x.    x, y (N, C, ...), weight (C,); or any shape, and weight (1,)."""
+    slope = weight.reshape(-1, *(1,) * (x.ndim - 2)) if len(weight) > 1 else weight[0]  # (C, 1, ...) or a number
+    return leaky_rectify(x, x, slope)
+
+
+def prelu_backward(dy, x, weight):
+    """dx, dweight of prelu, in the shapes of x and weight."""
+    slope = weight.reshape(-1, *(1,) * (x.ndim - 2)) if len(weight) > 1 else weight[0]
+    shared = (0, *range(2, x.ndim)) if len(weight) > 1 else None  # axes over which one slope is used
+    dweight = array_module(x).where(x.real > 0, 0, dy * x).sum(axis=shared)  # y = weight * x where x <= 0
+    return leaky_rectify(dy, x, slope), dweight
+
+
+class PReLU(Layer):
+    """y = x where x > 0, else weight * x, the slope learned.    weight (num_parameters,).
+
+    num_parameters=1: one slope for all of x, of any shape. num_parameters=C: one a channel, x (N, C, ...). Slopes start
+    at `init`. Do not let a weight decay pull them to 0 (the paper's advice): that would make it a ReLU.
+
+    Raises ValueError where x has not num_parameters channels.
+
+    Reference: He et al. 2015, arXiv:1502.01852, eq. 1 and, for the gradients, 2 and 3.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25):
+        positive(self, num_parameters=num_parameters)
+        if not math.isfinite(init):
+            raise ValueError(f"PReLU: init must be a finite number, got {init}")
+        self.num_parameters = num_parameters
+        self.weight = Parameter(np.full(num_parameters, init, np.float32))
+
+    def forward(self, x, training=True):
+        channels = () if self.num_parameters == 1 else ("N", self.num_parameters)
+        check_shape(self, x=(x, channels + (None,) * (np.ndim(x) - len(channels))))
+        return functions(__name__, x, self.weight.value).prelu(x, self.weight.value), x
+
+    def backward(self, dy, cache):
+        x = cache
+        check_shape(self, dy=(dy, x.shape))
+        dx, dweight = functions(__name__, dy, x, self.weight.value).prelu_backward(dy, x, self.weight.value)
+        self.weight.grad += dweight
+        return dx
+
+
+def elu(x, alpha):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+    xp, above = array_module(x), x.real > 0
+    return xp.where(above, x, alpha * xp.expm1(xp.where(above, 0, x)))
+
+
+def elu_backward(dy, x, alpha):
+    """dx = dy where x > 0, else dy * alpha * exp(x)."""
+    xp, above = array_module(x), x.real > 0
+    return dy * xp.where(above, 1, alpha * xp.exp(xp.where(above, 0, x)))
 
 
 class ELU(Layer):
@@ -29,45 +133,48 @@ class ELU(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-
-        def elu(x, out):
-            xp = array_module(x)  # max(x, 0) + alpha * (exp(min(x, 0)) - 1): one of the two terms is 0
-            negative = xp.expm1(xp.minimum(x, 0))
-            negative *= self.alpha
-            xp.maximum(x, 0, out=out)
-            out += negative
-
-        return in_pieces(elu, x, kernel=("ELU", self.alpha)), x
+        return functions(__name__, x).elu(x, self.alpha), x
 
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, x.shape))
+        return functions(__name__, dy, x).elu_backward(dy, x, self.alpha)
 
-        def differentiate(dy, x, out):  # y = x has slope 1, y = alpha * (exp(x) - 1) the slope alpha * exp(x)
-            xp = array_module(x)
-            slope = xp.exp(xp.minimum(x, 0))
-            slope *= self.alpha
-            rectify_backward(dy, x, slope, out)
 
-        return in_pieces(differentiate, dy, x, kernel=("ELU", self.alpha))
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)): with e = exp(-|x|) this is 1 / (1 + e) where x > 0, and e / (1 + e) elsewhere."""
+    xp, above = array_module(x), x.real > 0
+    e = xp.exp(xp.where(above, -x, x))
+    return xp.where(above, 1, e) / (1 + e)
+
+
+def sigmoid_backward(dy, y):
+    """dx = dy * y * (1 - y), as the derivative of y = 1 / (1 + exp(-x)) is exp(-x) / (1 + exp(-x))^2."""
+    return dy * y * (1 - y)
 
 
 class Sigmoid(Layer):
-    """y = 1 / (1 + exp(-x)).    Any shape. Computed as exp(x) / (1 + exp(x)) where x <= 0: exact down to exp(x) = 0."""
+    """y = 1 / (1 + exp(-x)).    Any shape. Exact down to exp(x) = 0."""
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        y = sigmoid(x)
+        y = functions(__name__, x).sigmoid(x)
         return y, y
 
     def backward(self, dy, cache):
         y = cache
         check_shape(self, dy=(dy, y.shape))
+        return functions(__name__, dy, y).sigmoid_backward(dy, y)
 
-        def differentiate(dy, y, out):  # y' = y (1 - y)
-            array_module(y).multiply(dy, y * (1 - y), out=out)
 
-        return in_pieces(differentiate, dy, y, kernel=("Sigmoid",))
+def tanh(x):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    return array_module(x).tanh(x)
+
+
+def tanh_backward(dy, y):
+    """dx = dy * (1 - y^2)."""
+    return dy * (1 - y * y)
 
 
 class Tanh(Layer):
@@ -75,17 +182,24 @@ class Tanh(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        y = in_pieces(lambda x, out: array_module(x).tanh(x, out=out), x, kernel=("Tanh",))
+        y = functions(__name__, x).tanh(x)
         return y, y
 
     def backward(self, dy, cache):
         y = cache
         check_shape(self, dy=(dy, y.shape))
+        return functions(__name__, dy, y).tanh_backward(dy, y)
 
-        def differentiate(dy, y, out):  # y' = 1 - y^2
-            array_module(y).multiply(dy, 1 - y * y, out=out)
 
-        return in_pieces(differentiate, dy, y, kernel=("Tanh",))
+def silu(x):
+    """x * sigmoid(x)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(dy, x):
+    """dx = dy * (s + x * s * (1 - s)), s = sigmoid(x), whose derivative is s * (1 - s)."""
+    s = sigmoid(x)
+    return dy * (s + x * s * (1 - s))
 
 
 class SiLU(Layer):
@@ -96,18 +210,26 @@ class SiLU(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-        y = in_pieces(lambda x, out: array_module(x).multiply(x, sigmoid(x), out=out), x, kernel=("SiLU",))
-        return y, x
+        return functions(__name__, x).silu(x), x
 
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, x.shape))
+        return functions(__name__, dy, x).silu_backward(dy, x)
 
-        def differentiate(dy, x, out):  # y = x s with s = sigmoid(x), s' = s (1 - s)
-            s = sigmoid(x)
-            array_module(x).multiply(dy, s * (1 + x * (1 - s)), out=out)
 
-        return in_pieces(differentiate, dy, x, kernel=("SiLU",))
+def softplus(x, beta, threshold):
+    """log(1 + exp(z)) / beta = (log(1 + exp(-|z|)) + max(z, 0)) / beta, z = beta * x; x where z > threshold."""
+    xp, z = array_module(x), beta * x
+    above = z.real > 0
+    y = (xp.log1p(xp.exp(xp.where(above, -z, z))) + xp.where(above, z, 0)) / beta
+    return xp.where(z.real > threshold, x, y)
+
+
+def softplus_backward(dy, x, beta, threshold):
+    """dx = dy * sigmoid(beta * x); dy where beta * x > threshold."""
+    z = beta * x
+    return array_module(x).where(z.real > threshold, dy, dy * sigmoid(z))
 
 
 class Softplus(Layer):
@@ -127,46 +249,9 @@ class Softplus(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, (None,) * np.ndim(x)))
-
-        def softplus(x, out):
-            xp, z = array_module(x), x * self.beta
-            smooth = xp.log1p(_exp_of_minus_abs(z)) + xp.maximum(z, 0)  # log(1 + e^z) = log(1 + e^-z) + z
-            _copy_where(z.real > self.threshold, x, smooth / self.beta, out)
-
-        return in_pieces(softplus, x, kernel=("Softplus", self.beta, self.threshold)), x
+        return functions(__name__, x).softplus(x, self.beta, self.threshold), x
 
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, x.shape))
-
-        def differentiate(dy, x, out):  # y = log(1 + exp(beta x)) / beta: y' = sigmoid(beta x)
-            z = x * self.beta
-            _copy_where(z.real > self.threshold, dy, dy * sigmoid(z), out)
-
-        return in_pieces(differentiate, dy, x, kernel=("Softplus", self.beta, self.threshold))
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)), a new array; right for x of any size, without overflow."""
-    return in_pieces(_sigmoid, x, kernel=("Sigmoid",))
-
-
-def _sigmoid(x, out):
-    """With e = exp(-|x|) <= 1: 1 / (1 + e) where x > 0, e / (1 + e) elsewhere."""
-    xp, e = array_module(x), _exp_of_minus_abs(x)
-    xp.maximum(e, x > 0, out=out)  # 1 or e
-    e += 1
-    out /= e
-
-
-def _exp_of_minus_abs(x):
-    """exp(-|x|), where |x| of a complex number is x or -x: analytic."""
-    xp = array_module(x)
-    e = -xp.abs(x) if x.dtype.kind == "f" else xp.where(x > 0, -x, x)
-    return xp.exp(e, out=e)
-
-
-def _copy_where(condition, a, b, out):
-    """out = a where the condition holds, else b. Fast where it hardly ever holds."""
-    out[...] = b
-    array_module(out).copyto(out, a, where=condition)
+        return functions(__name__, dy, x).softplus_backward(dy, x, self.beta, self.threshold)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nn.dispatch import array_module, functions
 from nn.layer import Layer, Parameter, check_shape, positive
+from nn.layers.softmax import masked_softmax
 
 
 def project(x, weight):
@@ -28,7 +29,7 @@ def attend(asked, projected, keys, score, mask):
     """(context (N, K), weights (N, L), hidden (N, L, A)) for asked (N, A), projected (N, L, A), keys (N, L, K)."""
     hidden = array_module(keys).tanh(projected + asked[:, None, :])
     e = hidden @ score.value  # (N, L)
-    weights = masked_softmax(e, mask)
+    weights = masked_softmax(e, mask, axis=1)
     context = (weights[:, None, :] @ keys)[:, 0]
     return context, weights, hidden
 
@@ -43,18 +44,6 @@ def attend_backward(dcontext, dweights, keys, score, weights, hidden):
     dprojected = (1 - hidden**2) * dhidden  # hidden = tanh(projected + asked)
     dasked = dprojected.sum(axis=1)  # the same for all keys
     return dasked, dprojected, dkeys
-
-
-def masked_softmax(e, mask):
-    """exp(e) / sum of exp(e) along the rows of e (N, L), where the mask is True; 0 elsewhere."""
-    if e.size == 0:
-        return e
-    xp = array_module(e)
-    counts = xp.ones(e.shape, bool) if mask is None else mask
-    largest = xp.where(counts, e.real, np.finfo(e.real.dtype).min).max(axis=1, keepdims=True)
-    e = xp.exp(xp.where(counts, e - largest, 0)) * counts  # at most 1
-    total = e.sum(axis=1, keepdims=True)
-    return e / xp.where(total == 0, 1, total)
 
 
 class AttentionCache(NamedTuple):

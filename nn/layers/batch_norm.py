@@ -1,31 +1,70 @@
-"""Batch normalisation."""
+"""Batch normalisation: its formulas for x (N, C, M), the pixels of an image in one axis, and the layers."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from nn.cpu.chunks import empty_output, in_slices
-from nn.dispatch import array_module
-from nn.gpu import batch_norm as batchnorm_cuda
+from nn.dispatch import functions
 from nn.layer import Layer, Parameter, check_shape, positive
 
-CHANNELS_TOGETHER = 1 << 19  # numbers of x that one task normalises
-SHORT = 32  # a plane of fewer numbers is not worth a matrix product of its own
-NUMBERS_SIDE_BY_SIDE = 256  # of x (N, C) that one task reads at least from each row
+
+def batch_norm(x, weight, bias, running, momentum, eps):
+    """y (N, C, M) of x (N, C, M), normalised by statistics of the batch; and these, mean and inv_std (C,).
+
+    mean = sum(x) / m,  var = sum((x - mean)^2) / m,  inv_std = 1 / sqrt(var + eps)     sums over N and M, m = N M
+    y = weight x_hat + bias,  x_hat = (x - mean) inv_std
+
+    weight, bias (C,), or None for 1 and 0. running, a pair of arrays (C,) or None, is updated in place:
+    running = (1 - momentum) running + momentum (mean, m / (m - 1) var)     the unbiased variance
+    """
+    m = x.size // x.shape[1]
+    mean = x.sum((0, 2)) / m
+    var = ((x - mean[:, None]) ** 2).sum((0, 2)) / m
+    if running is not None:
+        running_mean, running_var = running
+        running_mean += momentum * (mean.real - running_mean)
+        running_var += momentum * (m / (m - 1) * var.real - running_var)
+    inv_std = (var + eps) ** -0.5
+    x_hat = (x - mean[:, None]) * inv_std[:, None]
+    y = x_hat if weight is None else weight[:, None] * x_hat + bias[:, None]
+    return y, mean, inv_std
 
 
-class BatchNormCache(NamedTuple):
-    """The input, the statistics it was normalised with, and whether they came from the batch."""
+def batch_norm_backward(dy, x, mean, inv_std, weight):
+    """dx (N, C, M), dweight, dbias (C,) of batch_norm, where mean and inv_std are functions of x, too.
 
-    x: np.ndarray
-    mean: np.ndarray
-    inv_std: np.ndarray
-    from_batch: bool
+    dx = weight inv_std (dy - mean(dy) - x_hat mean(dy x_hat))     means over N and M
+    """
+    m = x.size // x.shape[1]
+    x_hat = (x - mean[:, None]) * inv_std[:, None]
+    dweight, dbias = (dy * x_hat).sum((0, 2)), dy.sum((0, 2))  # y = weight x_hat + bias
+    dx = dy - dbias[:, None] / m  # term 1, through mean = sum(x) / m
+    dx = dx - x_hat * dweight[:, None] / m  # term 2, through var = sum((x - mean)^2) / m
+    scale = inv_std if weight is None else weight * inv_std  # y = weight inv_std (x - mean) + bias
+    return dx * scale[:, None], dweight, dbias
+
+
+def batch_norm_inference(x, weight, bias, running, eps):
+    """y (N, C, M) of x (N, C, M), normalised by running statistics, a pair (C,); and mean, inv_std (C,).
+
+    y = weight x_hat + bias,  x_hat = (x - running_mean) / sqrt(running_var + eps)
+    """
+    mean, inv_std = running[0].copy(), (running[1] + eps) ** -0.5  # copied, since running statistics change in place
+    x_hat = (x - mean[:, None]) * inv_std[:, None]
+    y = x_hat if weight is None else weight[:, None] * x_hat + bias[:, None]
+    return y, mean, inv_std
+
+
+def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
+    """dx (N, C, M), dweight, dbias (C,) of batch_norm_inference, where mean and inv_std are constants."""
+    x_hat = (x - mean[:, None]) * inv_std[:, None]
+    dweight, dbias = (dy * x_hat).sum((0, 2)), dy.sum((0, 2))  # y = weight x_hat + bias
+    scale = inv_std if weight is None else weight * inv_std  # y = weight inv_std (x - mean) + bias
+    return dy * scale[:, None], dweight, dbias
 
 
 class _BatchNorm(Layer):
-    """What BatchNorm1d and BatchNorm2d share: all but the shape of x, in which the channels are axis 1."""
+    """BatchNorm1d and BatchNorm2d but for the shape of x; the channels are axis 1."""
 
     buffers = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -59,84 +98,45 @@ class _BatchNorm(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, self._wanted_shape(x)))
-        xp, from_batch = array_module(x), not self.track_running_stats or (training and not self.frozen)
+        from_batch = not self.track_running_stats or (training and not self.frozen)
         if from_batch and x.size <= self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: more than one value a channel is needed in training, got x {x.shape}"
             )
-        if batchnorm_cuda.serves(self, x):
-            y, mean, inv_std = batchnorm_cuda.forward(self, x, from_batch)
-            return y, BatchNormCache(x, mean, inv_std, from_batch)
-        rows, count = _rows(x), x.size // x.shape[1]
-        y = empty_output(rows.shape, x, self.weight, self.running_mean)
-        mean = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_mean.copy()  # the cache keeps it
-        var = xp.empty(x.shape[1], x.dtype) if from_batch else self.running_var
-
-        def normalise(c):
-            if from_batch:
-                mean[c] = channel_sums(rows[:, c]) / count
-            centred = rows[:, c] - mean[c, None]
-            if from_batch:
-                var[c] = channel_dots(centred, centred) / count
-            scale = 1 / xp.sqrt(var[c] + self.eps)
-            if self.weight is not None:
-                scale = self.weight.value[c] * scale
-            if self.bias is None:
-                xp.multiply(centred, scale[:, None], out=y[:, c])
-            else:
-                xp.add(centred * scale[:, None], self.bias.value[c, None], out=y[:, c])
-
-        in_slices(normalise, x.shape[1], x.size, xp, _piece(x))
-        if from_batch and self.track_running_stats:
-            self._update_running(mean, var, count)
-        return y.reshape(x.shape), BatchNormCache(x, mean, 1 / xp.sqrt(var + self.eps), from_batch)
+        rows = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, M)
+        weight, bias = (None, None) if self.weight is None else (self.weight.value, self.bias.value)
+        running = (self.running_mean, self.running_var) if self.track_running_stats else None
+        ops = functions(__name__, x, weight, self.running_mean)
+        if not from_batch:
+            y, mean, inv_std = ops.batch_norm_inference(rows, weight, bias, running, self.eps)
+        else:
+            momentum = self._count_batch() if self.track_running_stats else 0.0
+            y, mean, inv_std = ops.batch_norm(rows, weight, bias, running, momentum, self.eps)
+        return y.reshape(x.shape), (x, mean, inv_std, from_batch)
 
     def backward(self, dy, cache):
         x, mean, inv_std, from_batch = cache
         check_shape(self, dy=(dy, x.shape))
-        if batchnorm_cuda.serves(self, x):
-            return batchnorm_cuda.backward(self, dy, cache)
-        xp, rows, dy_rows = array_module(dy), _rows(x), _rows(dy)
-        dx = xp.empty(rows.shape, dy.dtype)
-
-        def differentiate(c):
-            # y = weight * x_hat + bias, x_hat = (x - mean) * inv_std
-            scale, centred = inv_std[c], rows[:, c] - mean[c, None]
-            dbias = channel_sums(dy_rows[:, c])
-            dweight = channel_dots(dy_rows[:, c], centred) * inv_std[c]
-            if self.weight is not None:
-                self.bias.grad[c] += dbias
-                self.weight.grad[c] += dweight
-                scale = self.weight.value[c] * scale
-            if not from_batch:
-                xp.multiply(dy_rows[:, c], scale[:, None], out=dx[:, c])
-                return
-            # mean and var are functions of x as well: what dy has of a constant and of x_hat does not get through
-            share = scale / (x.size // x.shape[1])
-            centred *= (share * dweight * inv_std[c])[:, None]
-            centred += (share * dbias)[:, None]
-            xp.subtract(dy_rows[:, c] * scale[:, None], centred, out=dx[:, c])
-
-        in_slices(differentiate, x.shape[1], x.size, xp, _piece(x))
+        rows_shape = *x.shape[:2], math.prod(x.shape[2:])  # (N, C, M)
+        weight = None if self.weight is None else self.weight.value
+        ops = functions(__name__, dy, x, weight, mean)
+        derivative = ops.batch_norm_backward if from_batch else ops.batch_norm_inference_backward
+        dx, dweight, dbias = derivative(dy.reshape(rows_shape), x.reshape(rows_shape), mean, inv_std, weight)
+        if self.weight is not None:
+            self.weight.grad += dweight
+            self.bias.grad += dbias
         return dx.reshape(x.shape)
 
-    def count_batch(self) -> float:
-        """Count a batch into the running statistics; gives the momentum it comes in with."""
+    def _count_batch(self) -> float:
+        """Count a batch of the running statistics; returns the momentum of its update."""
         self.num_batches_tracked += 1
         return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-
-    def _update_running(self, mean, var, count):
-        """running = (1 - momentum) * running + momentum * batch, in place."""
-        momentum = self.count_batch()
-        for running, batch in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
-            running *= 1 - momentum
-            running += momentum * batch.real
 
 
 class BatchNorm1d(_BatchNorm):
     """y = weight * (x - mean) / sqrt(var + eps) + bias, for each channel.    x, y (N, C) or (N, C, L).
 
-    As BatchNorm2d in all else: mean and var are over N, or over N and L; options, running statistics, what it raises.
+    As BatchNorm2d, with mean and var over N, or over N and L: the same options, running statistics and errors.
 
     Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and its gradients in sec. 3.
     """
@@ -155,30 +155,10 @@ class BatchNorm2d(_BatchNorm):
     running statistics in training too, left as they are, weight and bias not trainable: for fine-tuning with small
     batches.
 
-    Raises ValueError for other channels, and in training when there is but one value a channel.
+    Raises ValueError for other channels, and in training for a single value a channel.
 
     Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and its gradients in sec. 3.
     """
 
     def _wanted_shape(self, x):
         return ("N", self.num_features, "H", "W")
-
-
-def _rows(x):
-    """x (N, C, ...) as (N, C, L)."""
-    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
-
-
-def channel_sums(a):
-    """(C,) sums of a (N, C, L); those over L as a matrix product, which is faster than a sum."""
-    return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ array_module(a).ones(a.shape[2], a.dtype)).sum(axis=0)
-
-
-def channel_dots(a, b):
-    """(C,) sums of a * b for a, b (N, C, L)."""
-    return (a * b).sum(axis=(0, 2)) if a.shape[2] < SHORT else (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
-
-
-def _piece(x):
-    """Numbers of x for a task: whole channels, but of a matrix no narrow stripe."""
-    return max(CHANNELS_TOGETHER, NUMBERS_SIDE_BY_SIDE * len(x)) if x.ndim == 2 else CHANNELS_TOGETHER

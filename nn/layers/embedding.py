@@ -1,25 +1,37 @@
-"""Vectors for words, characters, classes: a table looked up by number."""
+"""Vectors for words, characters, classes: a table looked up by index."""
 
 from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
 
 import numpy as np
 
-from nn.cpu.chunks import in_slices
-from nn.cpu.sampler import sums_by_cell
-from nn.dispatch import array_module
-from nn.gpu.kernels import TYPES, launch, use_kernels
+from nn.dispatch import functions
 from nn.layer import Layer, Parameter, check_shape, positive
 
 
+def embedding(x, weight):
+    """y (*x.shape, D) = weight[x], weight (V, D). ValueError for an x outside 0 .. V - 1."""
+    wrong = x[(x < 0) | (x >= len(weight))]
+    if wrong.size:
+        raise ValueError(f"Embedding: x must be in 0 .. {len(weight) - 1}, got {int(wrong[0])}")
+    return weight[x]
+
+
+def embedding_backward(dy, x, grad, padding_idx):
+    """Add dweight to grad (V, D), in place since most of its rows are 0.    dy (P, D), x (P,), padding_idx or None."""
+    for index, dy_row in zip(x.tolist(), dy):
+        if index != padding_idx:
+            grad[index] += dy_row  # y[p] = weight[x[p]]: the gradients of all positions of a row add up
+
+
 class Embedding(Layer):
-    """y = weight[x].    x of any shape, whole numbers in 0 .. V - 1, weight (V, D), y (*x.shape, D).
+    """y = weight[x].    x of any shape, indices in 0 .. V - 1, weight (V, D), y (*x.shape, D).
 
-    V is num_embeddings, D embedding_dim. The table starts with standard normal numbers; `rng` draws them (default: a
-    fixed seed, 0). padding_idx: the row of this number (negative: from the end) starts at zero and gets no gradient.
+    V is num_embeddings, D embedding_dim. The table starts standard normal, drawn from `rng` (default: the library's
+    generator, see nn.seed). padding_idx: this row (negative: from the end) starts at zero and gets no gradient.
 
-    backward returns None: numbers have no gradient. Raises TypeError for an x that is not of integers, ValueError for a
-    number outside 0 .. V - 1, or a padding_idx outside -V .. V - 1. On a GPU, where looking at values would mean to
-    wait for them, y is NaN for such a number.
+    backward returns None: indices have no gradient. Raises TypeError for an x that is not of integers, ValueError for
+    an index outside 0 .. V - 1, or a padding_idx outside -V .. V - 1. On a GPU, where a look at values would mean to
+    wait for them, y is NaN for such an index.
 
     Reference: Bengio et al. 2003, A neural probabilistic language model, sec. 2 (the matrix C).
     """
@@ -47,53 +59,12 @@ class Embedding(Layer):
         if not hasattr(x, "dtype") or x.dtype.kind not in "iu":
             got = getattr(x, "dtype", type(x).__name__)
             raise TypeError(f"Embedding: x must be an array of integers, got {got}: convert with x.astype(np.int64)")
-        if self._by_kernel(self.weight.value):
-            return self._look_up(x), x
-        wrong = x[(x < 0) | (x >= self.num_embeddings)]
-        if wrong.size:
-            raise ValueError(f"Embedding: x must be in 0 .. {self.num_embeddings - 1}, got {int(wrong[0])}")
-        return self.weight.value[x], x
+        return functions(__name__, self.weight.value).embedding(x, self.weight.value), x
 
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, (*x.shape, self.embedding_dim)))
-        rows, dy = x.reshape(-1), dy.reshape(-1, self.embedding_dim)
-        if self._by_kernel(dy) and dy.dtype == self.weight.grad.dtype:
-            return self._add_up(dy, rows)
-        if self.padding_idx is not None:
-            counted = rows != self.padding_idx
-            rows, dy = rows[counted], dy[counted]
-        if array_module(dy) is not np:
-            array_module(dy).add.at(self.weight.grad, rows, dy)
-        elif rows.size:
-            # y = weight[x]: what flows to one row from all its places adds up
-            source = np.arange(len(rows))
-            numbers, sums = sums_by_cell(dy, source, None, rows.astype(np.int64), self.num_embeddings)
-
-            def add(part):
-                self.weight.grad[numbers[part]] += sums[part]
-
-            in_slices(add, len(numbers), sums.size)
+        ops = functions(__name__, dy, self.weight.grad)
+        rows, indices = dy.reshape(-1, self.embedding_dim), x.reshape(-1)  # (P, D), (P,)
+        ops.embedding_backward(rows, indices, self.weight.grad, self.padding_idx)
         return None
-
-    @staticmethod
-    def _by_kernel(values):
-        return use_kernels(values) and values.dtype.name in TYPES
-
-    def _look_up(self, x):
-        """weight[x] on a GPU."""
-        xp, weight = array_module(self.weight.value), self.weight.value
-        y, x = xp.empty((*x.shape, self.embedding_dim), weight.dtype), xp.ascontiguousarray(x, np.int64)
-        sizes = y.size, self.embedding_dim, self.num_embeddings
-        launch("embedding", "embedding_forward", y.size, y.dtype, weight, x, y, *sizes)
-        return y
-
-    def _add_up(self, dy, rows):
-        """The gradient on a GPU: the places of each number side by side, so that none is written by two threads."""
-        xp, rows = array_module(dy), rows.astype(np.int64, copy=False)
-        order = xp.argsort(rows, kind="stable")
-        padding = -1 if self.padding_idx is None else self.padding_idx
-        arrays = xp.ascontiguousarray(dy), rows[order], order, self.weight.grad
-        sizes, block = (len(rows), self.embedding_dim, self.num_embeddings, padding), (32, 8)
-        grid = len(rows), -(-self.embedding_dim // 32)
-        launch("embedding", "embedding_backward", dy.size, dy.dtype, *arrays, *sizes, block=block, grid=grid)

@@ -1,17 +1,56 @@
-"""Softmax and its logarithm, along one axis."""
-
-import math
+"""Softmax and its logarithm along one axis: the formulas, and the layers."""
 
 import numpy as np
 
-from nn.cpu.chunks import in_blocks
-from nn.dispatch import array_module
-from nn.gpu.kernels import TYPES, launch, use_kernels
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape
 
 
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    """y[k] = exp(x[k]) / sum_j exp(x[j]), k and j along `axis`.    x, y of one shape.
+
+    The largest x is subtracted first, so that no exponential overflows: this changes nothing in y.
+    """
+    if x.size == 0:
+        return x.copy()
+    e = array_module(x).exp(x - x.real.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax_backward(dy, y, axis):
+    """dx[j] = y[j] (dy[j] - sum_k dy[k] y[k]), as dy[k] / dx[j] = y[k] ([k = j] - y[j])."""
+    return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+
+def masked_softmax(x, mask, axis):
+    """softmax of those x for which mask is True; y is 0 elsewhere.    mask: bools of the shape of x, or None.
+
+    Where mask is False all along the axis, all of y is 0. softmax_backward is the gradient of this, too.
+    """
+    if mask is None or x.size == 0:
+        return softmax(x, axis)
+    xp = array_module(x)
+    largest = xp.where(mask, x.real, np.finfo(x.real.dtype).min).max(axis=axis, keepdims=True)
+    e = mask * xp.exp(xp.where(mask, x - largest, 0))
+    total = e.sum(axis=axis, keepdims=True)
+    return e / xp.where(total == 0, 1, total)
+
+
+def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    """y[k] = x[k] - log sum_j exp(x[j]), k and j along `axis`.    x, y of one shape."""
+    if x.size == 0:
+        return x.copy()
+    xp, z = array_module(x), x - x.real.max(axis=axis, keepdims=True)
+    return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+
+
+def log_softmax_backward(dy, y, axis):
+    """dx[j] = dy[j] - exp(y[j]) sum_k dy[k], as dy[k] / dx[j] = [k = j] - softmax(x)[j], and softmax(x) = exp(y)."""
+    return dy - array_module(y).exp(y) * dy.sum(axis=axis, keepdims=True)
+
+
 class _AlongAxis(Layer):
-    """What Softmax and LogSoftmax share: the axis, and pieces of x in which it is whole."""
+    """Softmax and LogSoftmax: the axis, and the check of x (any shape)."""
 
     def __init__(self, axis: int):
         if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
@@ -23,25 +62,11 @@ class _AlongAxis(Layer):
         if not -x.ndim <= self.axis < x.ndim:
             raise ValueError(f"{type(self).__name__}: axis={self.axis} must be an axis of x, got x {x.shape}")
 
-    def _in_pieces(self, function, *arrays):
-        """function(*pieces, out=) for pieces (n, K, m) of all arrays, axis 1 the one that counts; results as one."""
-        first, axis = arrays[0], self.axis % arrays[0].ndim
-        shape = math.prod(first.shape[:axis]), first.shape[axis], math.prod(first.shape[axis + 1 :])
-        out = array_module(first).empty(shape, first.dtype)
-        blocks = [a.reshape(shape) for a in arrays]
-        if use_kernels(first) and first.dtype.name in TYPES:
-            by_kernel(blocks, out, logarithm=isinstance(self, LogSoftmax))
-            return out.reshape(first.shape)
-
-        in_blocks(lambda b: function(*(block[b] for block in blocks), out=out[b]), shape, array_module(first))
-        return out.reshape(first.shape)
-
 
 class Softmax(_AlongAxis):
-    """y[k] = exp(x[k]) / sum_j exp(x[j]), k and j going along `axis`.    Any shape; axis=1 for logits (N, C, H, W).
+    """y[k] = exp(x[k]) / sum_j exp(x[j]), k and j along `axis`.    Any shape; axis=1 for logits (N, C, H, W).
 
-    The axis is PyTorch's `dim`. Before the exponentials the largest x is subtracted: this changes nothing in y, and
-    keeps them at most 1. Where x is -inf (masked out) y is 0.
+    The axis is PyTorch's `dim`. Where x is -inf (masked out) y is 0.
 
     Raises ValueError where x has no such axis.
 
@@ -50,24 +75,17 @@ class Softmax(_AlongAxis):
 
     def forward(self, x, training=True):
         self._check(x)
-        y = self._in_pieces(_softmax, x)
+        y = functions(__name__, x).softmax(x, self.axis)
         return y, y
 
     def backward(self, dy, cache):
         y = cache
         check_shape(self, dy=(dy, y.shape))
-
-        def differentiate(dy, y, out):  # dy[k] / dx[j] = y[k] ([k = j] - y[j])
-            xp = array_module(y)
-            xp.multiply(dy, y, out=out)
-            xp.subtract(dy, out.sum(axis=1, keepdims=True), out=out)
-            out *= y
-
-        return self._in_pieces(differentiate, dy, y)
+        return functions(__name__, dy, y).softmax_backward(dy, y, self.axis)
 
 
 class LogSoftmax(_AlongAxis):
-    """y[k] = log(exp(x[k]) / sum_j exp(x[j])) = x[k] - log sum_j exp(x[j]), k and j going along `axis`.    Any shape.
+    """y[k] = log(exp(x[k]) / sum_j exp(x[j])) = x[k] - log sum_j exp(x[j]), k and j along `axis`.    Any shape.
 
     The axis is PyTorch's `dim`; axis=1 for logits (N, C, H, W). Finite where Softmax is 0 to rounding.
 
@@ -78,43 +96,10 @@ class LogSoftmax(_AlongAxis):
 
     def forward(self, x, training=True):
         self._check(x)
-        y = self._in_pieces(_log_softmax, x)
+        y = functions(__name__, x).log_softmax(x, self.axis)
         return y, y
 
     def backward(self, dy, cache):
         y = cache
         check_shape(self, dy=(dy, y.shape))
-
-        def differentiate(dy, y, out):  # dy[k] / dx[j] = [k = j] - softmax(x)[j], and softmax(x) = exp(y)
-            xp = array_module(y)
-            xp.exp(y, out=out)
-            out *= dy.sum(axis=1, keepdims=True)
-            xp.subtract(dy, out, out=out)
-
-        return self._in_pieces(differentiate, dy, y)
-
-
-def by_kernel(arrays, out, mask=None, logarithm=False):
-    """On a GPU in one launch: fills out (N, K, M), for [x] with y of a forward, for [dy, y] with dx of a backward."""
-    (n, size, plane), xp = out.shape, array_module(out)
-    arrays = [xp.ascontiguousarray(a, out.dtype) for a in arrays]
-    name = "softmax_backward" if len(arrays) == 2 else "softmax_forward"
-    masks = () if len(arrays) == 2 else (None if mask is None else xp.ascontiguousarray(mask),)
-    together = plane == 1 and size >= 32  # a block for each position: else a thread
-    block = min(256, 1 << (size - 1).bit_length()) if together else 256
-    threads = n * plane * (block if together else 1)
-    sizes = n * plane, size, plane, together, logarithm
-    launch("softmax", name, threads, out.dtype, *arrays, *masks, out, *sizes, block=block)
-
-
-def _softmax(x, out):
-    xp = array_module(x)
-    xp.subtract(x, x.max(axis=1, keepdims=True), out=out)
-    xp.exp(out, out=out)
-    out /= out.sum(axis=1, keepdims=True)
-
-
-def _log_softmax(x, out):
-    xp = array_module(x)
-    xp.subtract(x, x.max(axis=1, keepdims=True), out=out)
-    out -= xp.log(xp.exp(out).sum(axis=1, keepdims=True))
+        return functions(__name__, dy, y).log_softmax_backward(dy, y, self.axis)

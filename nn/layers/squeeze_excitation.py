@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
-from nn.cpu.chunks import in_slices
-from nn.dispatch import array_module
+from nn.dispatch import functions
 from nn.layer import Layer, check_shape, positive
 from nn.layers.activation import ReLU, Sigmoid
 from nn.layers.conv import Conv2d
+from nn.random import generator
+
+
+def excite(x, gate):
+    """y = x * gate.    x, y (N, C, H, W), gate (N, C, 1, 1)."""
+    return x * gate
+
+
+def excite_backward(dy, x):
+    """dgate (N, C, 1, 1): y = x * gate, the same gate for all pixels."""
+    return (dy * x).sum(axis=(2, 3), keepdims=True)
+
+
+def squeeze_backward(dy, gate, dsqueezed):
+    """dx (N, C, H, W): x forks, into the product x * gate and into squeezed = mean(x), and gradients add up."""
+    return dy * gate + dsqueezed / (dy.shape[2] * dy.shape[3])
 
 
 class SqueezeExcitation(Layer):
@@ -36,7 +49,7 @@ class SqueezeExcitation(Layer):
         rng=None,
     ):
         positive(self, input_channels=input_channels, squeeze_channels=squeeze_channels)
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         self.input_channels = input_channels
         self.fc1 = Conv2d(input_channels, squeeze_channels, 1, rng=rng)
         self.fc2 = Conv2d(squeeze_channels, input_channels, 1, rng=rng)
@@ -49,34 +62,21 @@ class SqueezeExcitation(Layer):
         check_shape(self, x=(x, ("N", self.input_channels, "H", "W")))
         if 0 in x.shape[2:]:
             raise ValueError(f"SqueezeExcitation: x must have at least one pixel, got x {x.shape}")
-        squeezed = x.mean(axis=(2, 3), keepdims=True)
+        squeezed = x.mean(axis=(2, 3), keepdims=True)  # (N, C, 1, 1)
         hidden, c_fc1 = self.fc1.forward(squeezed, training)
         active, c_activation = self.activation.forward(hidden, training)
         excited, c_fc2 = self.fc2.forward(active, training)
         gate, c_scale = self.scale_activation.forward(excited, training)
-        y = _over_images(lambda n, out: array_module(x).multiply(x[n], gate[n], out=out), x)
+        y = functions(__name__, x, gate).excite(x, gate)
         return y, (x, gate, (c_fc1, c_activation, c_fc2, c_scale))
 
     def backward(self, dy, cache):
         x, gate, (c_fc1, c_activation, c_fc2, c_scale) = cache
         check_shape(self, dy=(dy, x.shape))
-        xp = array_module(dy)
-        dgate = xp.einsum("nchw,nchw->nc", dy, x)[:, :, None, None]  # y = x * gate, one gate for all pixels
+        ops = functions(__name__, dy, x, gate)
+        dgate = ops.excite_backward(dy, x)
         dexcited = self.scale_activation.backward(dgate, c_scale)
         dactive = self.fc2.backward(dexcited, c_fc2)
         dhidden = self.activation.backward(dactive, c_activation)
         dsqueezed = self.fc1.backward(dhidden, c_fc1)
-        dmean = dsqueezed / (x.shape[2] * x.shape[3])
-
-        def branches(n, out):  # x forks, into the product and into the mean: gradients add up
-            xp.multiply(dy[n], gate[n], out=out)
-            out += dmean[n]
-
-        return _over_images(branches, dy)
-
-
-def _over_images(task, x):
-    """An array like x (N, ...), filled by task(slice of images, out=its part)."""
-    out = array_module(x).empty(x.shape, x.dtype)
-    in_slices(lambda n: task(n, out=out[n]), len(x), x.size, array_module(x))
-    return out
+        return ops.squeeze_backward(dy, gate, dsqueezed)

@@ -80,7 +80,7 @@ def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normal
     value = (scale * (log_total - xp.take_along_axis(z, label, axis=1))).sum()
 
     # loss = log sum_k exp(z[k]) - z[label]: the derivative of the first term is p, of the second the one-hot label
-    dlogits = scale * (p - one_hot(label, logits.shape[1]))
+    dlogits = scale * (p - one_hot(label[:, 0], logits.shape[1]))
 
     if s:
         share = unit * weights.reshape(-1, *(1,) * (logits.ndim - 2)) / len(weights)  # (N, C, ...)
@@ -212,7 +212,7 @@ def sum_of_hinges(s, labels, margin, squared, ignore_index, class_weights, reduc
     )
     scale = unit * weights[label]  # (N, 1, ...)
 
-    right = one_hot(label, s.shape[1])
+    right = one_hot(label[:, 0], s.shape[1])
     slack = margin + s - xp.take_along_axis(s, label, axis=1)
     short = (slack.real > 0) & ~right
     slack = xp.where(short, slack, 0)

@@ -69,9 +69,14 @@ def fixed_divisor(owner, reduction, normaliser):
     return 1.0 if reduction == "sum" else None
 
 
-def one_hot(label, classes):
-    """Booleans (N, C, ...), true where the class is the label (N, 1, ...)."""
-    return array_module(label).arange(classes).reshape(-1, *(1,) * (label.ndim - 2)) == label
+def one_hot(labels: np.ndarray, classes: int, axis: int = 1) -> np.ndarray:
+    """Bools (N, C, ...), True where the class is the label.    labels (N, ...) of integers; the classes along `axis`.
+
+    A label outside [0, C), such as -1, is no class: all is False there.
+    """
+    axis %= labels.ndim + 1
+    labels = labels.reshape(*labels.shape[:axis], 1, *labels.shape[axis:])  # (N, 1, ...)
+    return array_module(labels).arange(classes).reshape(-1, *(1,) * (labels.ndim - 1 - axis)) == labels  # (C, 1, ...)
 
 
 def check_scores(owner, name, scores, labels):

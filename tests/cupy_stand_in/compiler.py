@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,6 +28,36 @@ def compile_kernels(code: str, options: tuple) -> tuple[ctypes.PyDLL, dict[str, 
 
     A PyDLL keeps the interpreter lock: launches from several threads take turns, as they do on one stream.
     """
+    begun = _ahead.pop((code, options), None)
+    if begun:
+        wait([begun])
+    text, kernels = _translated(code)
+    return _load(text, (*TRAPS, *options)), kernels
+
+
+def compile_ahead(codes: list[str], options: tuple) -> None:
+    """Begin to compile these sources beside this process; compile_kernels waits for those that it needs."""
+    global _workers
+    if COMPILER is not None:
+        _workers = ThreadPoolExecutor(os.cpu_count())
+        _ahead.update({(code, options): _workers.submit(_compile, code, options) for code in codes})
+
+
+def compile_no_more() -> None:
+    """Give up what compile_ahead has not begun."""
+    if _workers:
+        _workers.shutdown(cancel_futures=True)
+
+
+_workers, _ahead = None, {}
+
+
+def _compile(code, options):
+    _library(_translated(code)[0], (*TRAPS, *options))
+
+
+def _translated(code):
+    """(C++ of CUDA source, {kernel: names of its parameters})."""
     bare = re.sub(r"//[^\n]*|/\*.*?\*/", lambda comment: "\n" * comment.group().count("\n"), code, flags=re.DOTALL)
     kernels = {
         name: [re.search(r"(\w+)\s*$", parameter).group(1) for parameter in parameters.split(",") if parameter.strip()]
@@ -37,7 +68,7 @@ def compile_kernels(code: str, options: tuple) -> tuple[ctypes.PyDLL, dict[str, 
     dynamic = r"extern\s+__shared__\s+([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;"
     bare = re.sub(dynamic, r"\1 *\2 = (\1 *)machine.dynamic_shared;", bare)
     callable_from_python = "\n".join(f"CALLABLE({name})" for name in kernels)
-    return _load(f'#include "cuda.h"\n#line 1 "kernel"\n{bare}\n{callable_from_python}\n', (*TRAPS, *options)), kernels
+    return f'#include "cuda.h"\n#line 1 "kernel"\n{bare}\n{callable_from_python}\n', kernels
 
 
 @functools.cache
@@ -61,6 +92,11 @@ def machine() -> ctypes.PyDLL:
 
 @functools.cache
 def _load(source, options):
+    return ctypes.PyDLL(str(_library(source, options)))
+
+
+def _library(source, options):
+    """The path of the compiled library."""
     folder = Path(tempfile.gettempdir()) / f"cupy-stand-in-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -74,4 +110,4 @@ def _load(source, options):
         if done.returncode:
             raise CompileException(done.stderr)
         os.replace(own, library)
-    return ctypes.PyDLL(str(library))
+    return library

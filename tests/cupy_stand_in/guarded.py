@@ -54,12 +54,14 @@ class Guarded:
 
     def release(self) -> int | None:
         """Give the pages back. The distance in bytes from the copy's begin to a guard byte that was changed, if any."""
-        around = np.concatenate([self.pages.bytes[: self.offset], self.pages.bytes[self.offset + self.nbytes :]])
-        if self.pages.count <= KEPT:
-            self.pages.bytes[:] = PATTERN
-            _free[self.pages.count].append(self.pages)
-        if around.tobytes() == _UNTOUCHED[: len(around)]:
+        pages, end = self.pages, self.offset + self.nbytes
+        around = pages.bytes[: self.offset].tobytes() + pages.bytes[end:].tobytes()
+        if pages.count <= KEPT:
+            pages.bytes[:] = PATTERN
+            _free[pages.count].append(pages)
+        if around == _UNTOUCHED[: len(around)]:
             return None
+        around = np.frombuffer(around, np.uint8)
         changed = np.flatnonzero(around != PATTERN) - self.offset  # negative before the copy's begin
         return int(changed[changed < 0][-1]) if changed[0] < 0 else int(changed[0]) + self.nbytes
 

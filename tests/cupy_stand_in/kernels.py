@@ -18,6 +18,8 @@ MOST_SHARED_BYTES, MOST_THREADS = 48 << 10, 1024
 MOST_BLOCKS, LARGEST_BLOCK = (2**31 - 1, 65535, 65535), (1024, 1024, 64)
 POINTERS = {np.dtype(code): f"{np.dtype(code)} *" for code in "?bhiqBHIQfd"}
 AS_CUPY_PASSES = {bool: "bool", int: "int64", float: "float64"}
+SCALARS = {np.dtype(pointer[:-2]).type: pointer[:-2] for pointer in POINTERS.values()}
+AS_C = {kind: np.ctypeslib.as_ctypes_type(np.dtype(kind)) for kind in (*SCALARS, *AS_CUPY_PASSES)}
 WAITING = ("__sync", "__shfl", "__ballot")  # a thread that comes to one of these waits for others
 DONE, DIVERGED = 0, 1  # of machine.cpp
 
@@ -107,11 +109,11 @@ class RawKernel:
             raise KernelError(f"kernel {self.name} has {len(self.types)} parameters, got {len(args)} arguments")
         for name, wanted, value in zip(self.parameters, self.types, args):
             if isinstance(value, ndarray):
-                got = POINTERS.get(value.dtype, str(value.dtype))
+                got = POINTERS.get(value.dtype) or str(value.dtype)
                 if not value.flags.c_contiguous:
                     raise KernelError(f"kernel {self.name}: {name} is not contiguous, shape {value.shape}")
             elif isinstance(value, np.generic):
-                got = value.dtype.name
+                got = SCALARS.get(type(value)) or value.dtype.name
             elif type(value) in AS_CUPY_PASSES:
                 got = AS_CUPY_PASSES[type(value)]
             else:
@@ -138,4 +140,4 @@ def _as_c(value, guards):
     """An argument as the kernel gets it, arrays by the address of their copy."""
     if isinstance(value, ndarray):
         return ctypes.c_void_p(guards.address(value))
-    return np.ctypeslib.as_ctypes(np.array(value))
+    return AS_C[type(value)](value.item() if isinstance(value, np.generic) else value)

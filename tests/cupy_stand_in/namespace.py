@@ -10,7 +10,7 @@ from .compiler import CompileException
 from .kernels import RawModule
 from .ufuncs import UFUNCS, ufunc
 
-DTYPES = "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split()
+DTYPES = "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex128".split()
 
 
 class _Module(ModuleType):

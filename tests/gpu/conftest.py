@@ -6,7 +6,20 @@ import sys
 
 import pytest
 
+from nn.gpu.kernels import TYPES, source
 from tests.cupy_stand_in import compiler, cupy
+from tests.gpu.kernel_files import PATHS
+
+
+def pytest_collection_finish(session):
+    """Before a run of all tests: g++ begins with the kernels, on the other cores, while other tests run."""
+    if any(item.path.name == "test_kernels_compile.py" for item in session.items):
+        sources = [source(path, number_type) for path in PATHS for number_type in TYPES.values()]
+        compiler.compile_ahead(sources, ("-std=c++17",))
+
+
+def pytest_sessionfinish():
+    compiler.compile_no_more()
 
 
 @pytest.fixture(params=["gpu" if os.environ.get("NN_TEST_DEVICE") == "gpu" else "stand-in"])

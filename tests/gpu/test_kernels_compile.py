@@ -3,22 +3,19 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from nn.gpu.kernels import source
+from nn.gpu.kernels import TYPES, source
 from tests.cupy_stand_in import compiler
+from tests.gpu.kernel_files import PATHS, ROOT
 
-ROOT = Path(__file__).parents[2]
-PATHS = [path for folder in ("nn", "vision") for path in sorted((ROOT / folder).rglob("*.cu"))]
 FILES = {str(path.relative_to(ROOT)): path for path in PATHS}
-TYPES = ("float", "double")
 NVCC = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
 
 
 @pytest.mark.skipif(bool(compiler.problem()), reason=compiler.problem())
-@pytest.mark.parametrize("number_type", TYPES)
+@pytest.mark.parametrize("number_type", TYPES.values())
 @pytest.mark.parametrize("path", FILES.values(), ids=FILES)
 def test_the_stand_in_compiles_it(path, number_type):
     kernels = compiler.compile_kernels(source(path, number_type), ("-std=c++17",))[1]
@@ -34,12 +31,13 @@ def test_nvcc_compiles_them_all(tmp_path):
     spaces = [
         f"namespace {re.sub(r'[^a-z0-9]', '_', name)}_{number_type} {{\n{source(path, number_type)}\n}}"
         for name, path in FILES.items()
-        for number_type in TYPES
+        for number_type in TYPES.values()
     ]
     (tmp_path / "all.cu").write_text("\n".join(spaces).replace('extern "C"', ""), encoding="utf-8")  # names come twice
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in gpus]
-    fast = ["-Xcicc", "-O0", "-Xptxas", "-O0", "-std=c++17", "-fatbin", "-o", str(tmp_path / "all.fatbin")]
-    done = subprocess.run([NVCC, *fast, *targets, str(tmp_path / "all.cu")], capture_output=True, text=True)
+    fast = ["-Xcicc", "-O0", "-Xptxas", "-O0", "-std=c++17", "-fatbin", "--threads=0"]
+    files = ["-o", str(tmp_path / "all.fatbin"), str(tmp_path / "all.cu")]
+    done = subprocess.run([NVCC, *fast, *targets, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -51,6 +49,6 @@ def test_nvrtc_compiles_each():
     except RuntimeError as error:
         pytest.skip(f"NVRTC cannot be loaded: {str(error).splitlines()[0]}")
     for path in PATHS:
-        for number_type in TYPES:
+        for number_type in TYPES.values():
             program = nvrtc.createProgram(source(path, number_type), path.name, (), ())
             nvrtc.compileProgram(program, ("-std=c++17", "-arch=compute_90"))

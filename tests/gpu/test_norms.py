@@ -7,7 +7,7 @@ import nn
 from nn.cases import randomise
 from nn.gpu import batch_norm as batchnorm_cuda
 from nn.gpu import kernels as cuda
-from nn.layers import layer_norm
+from nn.gpu import layer_norm
 from tests.cupy_stand_in import kernels, no_transfers
 
 TOLERANCES = pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])

@@ -24,28 +24,8 @@ BOOK = [path for room in ("layers", "losses") for path in sorted((HERE / room).g
 TOLERANCES = {np.float32: 1e-5, np.float64: 1e-10}
 
 
-# What does not yet keep these rules, until its family is divided into a textbook and fast versions: layers and losses
-# that enter fast versions, fast versions with other functions, files. What passes is taken off, as xfail is strict.
-STILL = """
-BatchNorm1d BatchNorm2d nn.gpu.batch_norm layers/batch_norm LayerNorm layers/layer_norm
-LocalResponseNorm L2Norm layers/local_norm
-ReLU LeakyReLU PReLU ELU Sigmoid Tanh SiLU Softplus layers/activation layers/rectifier
-Softmax LogSoftmax layers/softmax
-Dropout Dropout2d DropPath layers/dropout
-SqueezeExcitation layers/squeeze_excitation
-Embedding layers/embedding
-losses/hinge
-Sequential Concat
-""".split()
-
-
 def stem(path):
     return f"{path.parent.name}/{path.stem}"
-
-
-def once_done(*values, id):
-    """A parameter of a test that fails as long as its id is in STILL."""
-    return pytest.param(*values, id=id, marks=[pytest.mark.xfail(strict=True)] if id in STILL else [])
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
@@ -74,7 +54,7 @@ def entered(names):
         sys.setprofile(before)
 
 
-@pytest.mark.parametrize("owner", [once_done(owner, id=owner.__name__) for owner in LAYERS | LOSSES])
+@pytest.mark.parametrize("owner", LAYERS | LOSSES)
 def test_the_textbook_enters_no_fast_version(owner, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", True)
     names = set()
@@ -124,7 +104,7 @@ def differences(book, fast):
     return rows
 
 
-@pytest.mark.parametrize("book, fast", [once_done(book, fast, id=fast) for book, fast in twins()])
+@pytest.mark.parametrize("book, fast", list(twins()), ids=lambda name: name)
 def test_a_fast_version_has_the_functions_of_its_textbook(book, fast):
     assert differences(importlib.import_module(book), importlib.import_module(fast)) == []
 
@@ -146,7 +126,7 @@ def breaks(tree):
             yield f"{node.lineno}: as_strided"
 
 
-@pytest.mark.parametrize("path", [once_done(path, id=stem(path)) for path in BOOK])
+@pytest.mark.parametrize("path", BOOK, ids=stem)
 def test_a_textbook_file_keeps_the_rules(path):
     assert list(breaks(ast.parse(path.read_text()))) == []
 

@@ -227,7 +227,10 @@ def test_other_files_for_a_checkpoint(use, trained, tmp_path):
 def test_checkpoint_of_a_model_that_is_not_registered(use, trained, tmp_path):
     arrays, meta = read_checkpoint(trained / "best.npz")
     write_checkpoint(tmp_path / "a.npz", arrays, meta | {"model": meta["model"] | {"model": "yolo"}})
-    assert "a.npz: checkpoint of the model 'yolo', which is not registered; a model of your own needs --import FILE" in use(tmp_path / "a.npz")
+    assert (
+        "a.npz: checkpoint of the model 'yolo', which is not registered; a model of your own needs --import FILE"
+        in use(tmp_path / "a.npz")
+    )
 
 
 def test_checkpoint_of_another_version_of_the_model(use, trained, tmp_path):

@@ -1,11 +1,10 @@
-"""Pieces: that they cover the whole, in order; and what arrays layers get to write to."""
+"""Chunks: that they cover the whole, in order; and real images with complex parameters."""
 
 import numpy as np
 import pytest
 
-from nn.cpu import chunks as pieces
-from nn.cpu.chunks import add_product, as_rows, empty_output, in_blocks, in_pieces, in_slices
-from nn.layer import Parameter
+from nn.cpu import chunks
+from nn.cpu.chunks import add_product, add_up, in_blocks, in_chunks, in_slices, real
 from nn.layers.activation import PReLU
 from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from nn.layers.layer_norm import LayerNorm
@@ -13,14 +12,14 @@ from nn.layers.local_norm import L2Norm
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_pieces_are_the_whole(step):
-    """Large arrays go to the threads in pieces, however they lie in memory."""
+def test_chunks_are_the_whole(step):
+    """Large arrays go to the threads in chunks, however they lie in memory."""
     x = np.random.default_rng(72).normal(size=(5, 1 << 17))[:, ::step]
-    assert x.size > pieces.PIECE
+    assert x.size > chunks.CHUNK
     seen = []
-    result = in_pieces(lambda a, b, out: seen.append(a.size) or np.add(a, b, out=out), x, 2 * x)
+    result = in_chunks(lambda a, b, out: seen.append(a.size) or np.add(a, b, out=out), x, 2 * x)
     np.testing.assert_array_equal(result, 3 * x)
-    assert sorted(seen) == sorted([pieces.PIECE] * (x.size // pieces.PIECE) + [x.size % pieces.PIECE])
+    assert sorted(seen) == sorted([chunks.CHUNK] * (x.size // chunks.CHUNK) + [x.size % chunks.CHUNK])
 
 
 def test_slices_cover_the_axis_and_come_in_order():
@@ -58,18 +57,16 @@ def test_what_a_task_raises_comes_out():
         in_slices(lambda s: 1 // (4 - s.start), 9, 9, piece=2)
 
 
-def test_as_rows():
-    x = np.arange(24.0).reshape(2, 3, 4)
-    assert as_rows(x, 1).shape == (6, 4) and as_rows(x, 2).shape == (2, 12) and as_rows(x, 3).shape == (1, 24)
-    assert as_rows(x[:0], 2).shape == (0, 12) and np.shares_memory(as_rows(x, 2), x)
+def test_add_up():
+    like = np.ones(3, np.float32)
+    assert add_up([], like).tolist() == [0, 0, 0] and add_up([], like).dtype == np.float32
+    parts = [like, 2 * like, 4 * like]
+    assert add_up(parts, like).tolist() == [7, 7, 7] and parts[0].tolist() == [1, 1, 1]
 
 
-def test_an_output_is_complex_where_x_or_a_parameter_is():
-    x, real = np.zeros(3, np.float32), Parameter(np.zeros(2))
-    assert empty_output((4, 2), x).dtype == empty_output((4, 2), x, None, real).dtype == np.float32
-    assert empty_output((4, 2), x).shape == (4, 2)
-    assert empty_output(3, x, real, np.zeros(2, np.complex128)).dtype == np.complex128
-    assert empty_output(3, x.astype(np.complex64), real).dtype == np.complex64
+def test_real():
+    assert real() and real(np.zeros(2), None, np.zeros(2, np.float32), axis=1)
+    assert not real(np.zeros(2), np.zeros(2, np.complex128))
 
 
 LAYERS = {

@@ -6,9 +6,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from nn.config import config
 from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh, sigmoid
 
 LAYERS = [(ReLU(), 0.0), (LeakyReLU(), 0.01), (LeakyReLU(0.3), 0.3), (LeakyReLU(0), 0.0)]
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["fast", "plain"])
+def plain(request, monkeypatch):
+    """Each test runs on the fast version and on the textbook."""
+    monkeypatch.setattr(config, "plain", request.param)
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5), (0, 4), (), (3, 300, 200)])

@@ -208,7 +208,7 @@ def test_bad_input_without_offset_groups():
     wanted = (
         r"^DeformConv2d: offset must have G \* 12 channels \(offset groups, taps, 2\), where G divides in_channels=4"
     )
-    for channels in (6, 25, 36):
+    for channels in (6, 18, 25, 36):
         with pytest.raises(ValueError, match=wanted + rf", got \(2, {channels}, 4, 4\)$"):
             layer.forward(X, np.zeros((2, channels, 4, 4)))
     with pytest.raises(ValueError, match=r"^DeformConv2d: offset must have shape \(2, 12, 4, 4\), got \(12, 4, 4\)$"):

@@ -1,9 +1,16 @@
-"""Embedding: against a loop, repeated numbers, the padding row, bad input."""
+"""Embedding: against a loop, repeated indices, the padding row, bad input."""
 
 import numpy as np
 import pytest
 
+from nn.config import config
 from nn.layers.embedding import Embedding
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["fast", "plain"])
+def plain(request, monkeypatch):
+    """Each test runs on the fast version and on the textbook."""
+    monkeypatch.setattr(config, "plain", request.param)
 
 
 @pytest.mark.parametrize("shape", [(6,), (4, 3), (2, 3, 4), (1, 1), (0,), (0, 3), ()])
@@ -17,15 +24,15 @@ def test_equals_a_loop(shape, dtype):
     dy = rng.normal(size=y.shape).astype(np.float32)
     wanted = np.ones((5, 3), np.float32)
     layer.weight.grad[...] = 1
-    for place in np.ndindex(shape):
-        assert np.array_equal(y[place], layer.weight.value[x[place]])
-        wanted[x[place]] += dy[place]
+    for position in np.ndindex(shape):
+        assert np.array_equal(y[position], layer.weight.value[x[position]])
+        wanted[x[position]] += dy[position]
     assert layer.backward(dy, cache) is None
     np.testing.assert_allclose(layer.weight.grad, wanted, rtol=1e-5, atol=1e-6)
     assert layer.weight.grad.dtype == np.float32
 
 
-def test_repeated_numbers_add_up():
+def test_repeated_indices_add_up():
     layer = Embedding(4, 2)
     x = np.array([[3, 1], [3, 3]])
     _, cache = layer.forward(x)

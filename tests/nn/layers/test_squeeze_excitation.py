@@ -5,10 +5,17 @@ import math
 import numpy as np
 import pytest
 
+from nn.config import config
 from nn.layer import Layer
 from nn.layers.activation import LeakyReLU, PReLU, ReLU, SiLU, Tanh
 from nn.layers.linear import Linear
 from nn.layers.squeeze_excitation import SqueezeExcitation
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["fast", "plain"])
+def plain(request, monkeypatch):
+    """Each test runs on the fast version and on the textbook."""
+    monkeypatch.setattr(config, "plain", request.param)
 
 
 def layer_of(channels, squeezed, *activations):
@@ -85,7 +92,7 @@ def test_other_activations_are_the_composition():
     np.testing.assert_allclose(layer.backward(dy, cache), wanted, rtol=1e-11, atol=1e-13)
 
 
-def test_large_batches_in_pieces_float32_stays_and_arguments_too():
+def test_large_batches_in_chunks_float32_stays_and_arguments_too():
     layer = SqueezeExcitation(4, 2)
     x, dy = data(5, 4, 90, 100).astype(np.float32)
     before = x.copy(), dy.copy()

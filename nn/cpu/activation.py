@@ -1,0 +1,169 @@
+"""Elementwise non-linearities for NumPy: in chunks that stay in the cache, shared among threads.
+
+The functions of nn/layers/activation.py. Each chunk is computed in its part of the result, with few other arrays.
+"""
+
+import numpy as np
+
+from nn.cpu.chunks import add_up, in_chunks, in_slices
+from nn.cpu.chunks import real as takes
+
+__all__ = [
+    "elu", "elu_backward", "leaky_rectify", "prelu", "prelu_backward", "rectify", "sigmoid", "sigmoid_backward", "silu",
+    "silu_backward", "softplus", "softplus_backward", "takes", "tanh", "tanh_backward",
+]  # fmt: skip
+
+
+def rectify(a, x):
+    """a where x > 0, else 0."""
+    if a is x:
+        return in_chunks(lambda x, out: np.clip(x, 0, np.inf, out=out), x)  # maximum(x, 0), but faster
+    return in_chunks(lambda a, x, out: np.multiply(a, x > 0, out=out), a, x)
+
+
+def leaky_rectify(a, x, slope):
+    """a where x > 0, else slope * a."""
+    if a is x:
+        return in_chunks(lambda x, out: _leaky(x, slope, out), x)
+    return in_chunks(lambda a, x, out: _leaky_backward(a, x, slope, out), a, x)
+
+
+def prelu(x, weight):
+    """y in the shape of x, as in nn/layers/activation.py."""
+    y, slope = np.empty(x.shape, x.dtype), _over_channels(weight, x)
+    _over_images(lambda n: _leaky(x[n], slope, y[n]), x)
+    return y
+
+
+def prelu_backward(dy, x, weight):
+    """dx, dweight in the shapes of x and weight, as in nn/layers/activation.py."""
+    dx, slope = np.empty(dy.shape, dy.dtype), _over_channels(weight, x)
+    shared = (0, *range(2, x.ndim)) if len(weight) > 1 else None
+
+    def differentiate(n):
+        _leaky_backward(dy[n], x[n], slope, dx[n])
+        return (dy[n] * np.minimum(x[n], 0)).sum(axis=shared).reshape(-1)
+
+    return dx, add_up(_over_images(differentiate, x), weight)
+
+
+def elu(x, alpha):
+    """x where x > 0, else alpha * (exp(x) - 1): max(x, 0) + alpha * (exp(min(x, 0)) - 1), of which one term is 0."""
+
+    def chunk(x, out):
+        negative = np.expm1(np.minimum(x, 0))
+        negative *= alpha
+        np.maximum(x, 0, out=out)
+        out += negative
+
+    return in_chunks(chunk, x)
+
+
+def elu_backward(dy, x, alpha):
+    """dy where x > 0, else dy * alpha * exp(x)."""
+
+    def chunk(dy, x, out):
+        slope = np.exp(np.minimum(x, 0))
+        slope *= alpha
+        _leaky_backward(dy, x, slope, out)
+
+    return in_chunks(chunk, dy, x)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    return in_chunks(_sigmoid, x)
+
+
+def sigmoid_backward(dy, y):
+    """dy * y * (1 - y)."""
+    return in_chunks(lambda dy, y, out: np.multiply(dy, y * (1 - y), out=out), dy, y)
+
+
+def tanh(x):
+    """tanh(x)."""
+    return in_chunks(lambda x, out: np.tanh(x, out=out), x)
+
+
+def tanh_backward(dy, y):
+    """dy * (1 - y^2)."""
+    return in_chunks(lambda dy, y, out: np.multiply(dy, 1 - y * y, out=out), dy, y)
+
+
+def silu(x):
+    """x * sigmoid(x)."""
+
+    def chunk(x, out):
+        _sigmoid(x, out)
+        out *= x
+
+    return in_chunks(chunk, x)
+
+
+def silu_backward(dy, x):
+    """dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
+
+    def chunk(dy, x, out):
+        s = np.empty_like(x)
+        _sigmoid(x, s)
+        np.multiply(dy, s * (1 + x * (1 - s)), out=out)
+
+    return in_chunks(chunk, dy, x)
+
+
+def softplus(x, beta, threshold):
+    """log(1 + exp(beta * x)) / beta; x where beta * x > threshold."""
+
+    def chunk(x, out):
+        z = x * beta
+        smooth = np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0)  # log(1 + e^z) = log(1 + e^-z) + z
+        np.divide(smooth, beta, out=out)
+        np.copyto(out, x, where=z > threshold)  # hardly anywhere, and fast then
+
+    return in_chunks(chunk, x)
+
+
+def softplus_backward(dy, x, beta, threshold):
+    """dy * sigmoid(beta * x); dy where beta * x > threshold."""
+
+    def chunk(dy, x, out):
+        z = x * beta
+        s = np.empty_like(z)
+        _sigmoid(z, s)
+        np.multiply(dy, s, out=out)
+        np.copyto(out, dy, where=z > threshold)
+
+    return in_chunks(chunk, dy, x)
+
+
+def _sigmoid(x, out):
+    """With e = exp(-|x|) <= 1: 1 / (1 + e) where x > 0, e / (1 + e) elsewhere."""
+    e = np.exp(-np.abs(x))
+    np.maximum(e, x > 0, out=out)  # 1 or e
+    e += 1
+    out /= e
+
+
+def _leaky(x, slope, out):
+    """out = x where x > 0, else slope * x, as a sum of which one term is 0: array code dislikes branches."""
+    np.minimum(x, 0, out=out)
+    out *= slope
+    out += np.maximum(x, 0)
+
+
+def _leaky_backward(dy, x, slope, out):
+    """out = dy where x > 0, else slope * dy."""
+    positive = x > 0
+    np.multiply(slope, ~positive, out=out, dtype=out.dtype)
+    out += positive
+    out *= dy
+
+
+def _over_channels(weight, x):
+    """weight (C,) in a shape that broadcasts to x (N, C, ...); a number for weight (1,)."""
+    return weight.reshape(-1, *(1,) * (x.ndim - 2)) if len(weight) > 1 else weight[0]
+
+
+def _over_images(task, x):
+    """in_slices over axis 0; an array without axes is one task."""
+    return in_slices(task, len(x), x.size) if x.ndim else [task(...)]

@@ -1,0 +1,27 @@
+"""Rows of a table and their gradients for CuPy: the functions of nn/layers/embedding.py by nn/gpu/embedding.cu."""
+
+import numpy as np
+
+from nn.dispatch import array_module
+from nn.gpu.kernels import launch
+from nn.gpu.kernels import use_kernels as takes
+
+__all__ = ["embedding", "embedding_backward", "takes"]
+
+
+def embedding(x, weight):
+    """y (*x.shape, D); NaN for an x outside 0 .. V - 1."""
+    xp, (height, width) = array_module(weight), weight.shape
+    y, x = xp.empty((*x.shape, width), weight.dtype), xp.ascontiguousarray(x, np.int64)
+    launch("embedding", "embedding_forward", y.size, y.dtype, weight, x, y, y.size, width, height)
+    return y
+
+
+def embedding_backward(dy, x, grad, padding_idx):
+    """Add dweight to grad (V, D), in place. Positions are sorted by index, so that no row is written by two blocks."""
+    xp, x, (height, width) = array_module(dy), x.astype(np.int64, copy=False), grad.shape
+    order = xp.argsort(x, kind="stable")
+    arrays = xp.ascontiguousarray(dy), x[order], order, grad
+    sizes, block = (len(x), width, height, -1 if padding_idx is None else padding_idx), (32, 8)
+    grid = len(x), -(-width // 32)
+    launch("embedding", "embedding_backward", dy.size, dy.dtype, *arrays, *sizes, block=block, grid=grid)
