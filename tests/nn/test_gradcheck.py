@@ -473,7 +473,7 @@ def test_check_loss():
 class Cache(NamedTuple):
     layers: Any
     drawn: np.ndarray
-    fixed: np.ndarray
+    sampled: np.ndarray
 
 
 class Model(Layer):
@@ -486,18 +486,18 @@ class Model(Layer):
         for parameter in self.stem.parameters().values():
             parameter.trainable = False
 
-    def loss(self, batch, rng, fixed=None):
+    def loss(self, batch, rng, sampled=None):
         x, target = batch
         x = self.stem(x)  # frozen: no gradient
         hidden, c_first = self.first.forward(x)
         normal, c_norm = self.norm.forward(hidden[:, :, None, None])
         dropped, c_drop = self.drop.forward(normal)
         y, c_last = self.last.forward(dropped[:, :, 0, 0])
-        if fixed is None:
-            fixed = (y.real.sum(axis=1) > 0) * rng.random(len(y))
-        value, dy = l2(y, target, weights=fixed[:, None])
+        if sampled is None:
+            sampled = (y.real.sum(axis=1) > 0) * rng.random(len(y))
+        value, dy = l2(y, target, weights=sampled[:, None])
         square, dsquare = l2(y, 0 * target)
-        return {"l2": value, "square": square}, Cache((c_first, c_norm, c_drop, c_last), dy + dsquare, fixed)
+        return {"l2": value, "square": square}, Cache((c_first, c_norm, c_drop, c_last), dy + dsquare, sampled)
 
     def backward(self, cache):
         c_first, c_norm, c_drop, c_last = cache.layers
@@ -547,15 +547,15 @@ def test_check_model_names_the_one_wrong_parameter(wrong, name, complex_step):
 
 def test_check_model_holds_fixed_what_the_model_decided():
     class Recorded(Model):
-        def loss(self, batch, rng, fixed=None):
-            given.append(fixed)
-            losses, cache = super().loss(batch, rng, fixed)
-            made.append(cache.fixed)
+        def loss(self, batch, rng, sampled=None):
+            given.append(sampled)
+            losses, cache = super().loss(batch, rng, sampled)
+            made.append(cache.sampled)
             return losses, cache
 
     given, made = [], []
     check_model(Recorded(), BATCH)
-    assert given[0] is None and len(given) == 7 and all(fixed is made[0] for fixed in given[1:])
+    assert given[0] is None and len(given) == 7 and all(sampled is made[0] for sampled in given[1:])
 
 
 def test_check_model_of_a_model_that_decides_nothing():

@@ -187,7 +187,7 @@ def test_bad_input(arguments, tmp_path, error_of):
     assert "--data text needs --root" in error_of(train.main, *arguments[:4], "--run-dir", tmp_path / "run")
     assert "none.txt: there is no such file or folder" in error("--root", tmp_path / "none.txt")
     assert "empty.txt: holds no text" in error(*file("empty.txt", b"\n"))
-    assert "latin.txt: no UTF-8 text (byte 0xe9 at 3)" in error(*file("latin.txt", b"caf\xe9"))
+    assert "latin.txt, line 1: not a text file in UTF-8 (byte 0xe9 at 3)" in error(*file("latin.txt", b"caf\xe9"))
     assert "a.txt, split train: a text must have at least 2 characters" in error(*file("a.txt", b"a"))
     few = error(*file("few.txt", b"20 characters, a few"), "--batch-size", 50)
     assert few.startswith("error: --batch-size 50: the text has 18 characters, too few to read 50 parts of it")
