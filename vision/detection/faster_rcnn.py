@@ -157,6 +157,8 @@ class FasterRCNN(Detector):
 
 @dataclass(frozen=True)
 class VGG16Options(Options):
+    """The paper's detector."""
+
     frozen_layers: int = 0  # layers of the backbone that are not trained; the paper's fine-tuning: 10, conv1 and conv2
 
 

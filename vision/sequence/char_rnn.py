@@ -179,11 +179,15 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class GRUOptions(Options):
+    """A character GRU."""
+
     cell: Literal["rnn", "lstm", "gru"] = "gru"  # rnn: with tanh
 
 
 @dataclass(frozen=True)
 class RNNOptions(Options):
+    """A character RNN."""
+
     cell: Literal["rnn", "lstm", "gru"] = "rnn"  # rnn: with tanh
 
 

@@ -227,6 +227,8 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class AttentionOptions(Options):
+    """With attention."""
+
     attention: bool = True  # whether the decoder attends to all of the source at each step
 
 
