@@ -86,7 +86,7 @@ def read_annotation(path: str | PathLike) -> tuple[tuple[int, int] | None, list[
     """((height, width) or None where the file does not state them, objects) of one VOC annotation file.
 
     Boxes are returned as they stand (only moved to 0-based half-open corners), even if they are impossible.
-    Raises ValueError with the path if the file is not XML or a value is missing or no number.
+    Raises ValueError with the path if the file is not XML, or a value is missing or not a number.
     """
     return _read(path)[:2]
 

@@ -71,8 +71,8 @@ def label_places(name: str) -> list[str]:
     folders = name.split("/")[:-1]
     stem = name.split("/")[-1]
     at = next((i for i in reversed(range(len(folders))) if folders[i].lower() == "images"), None)
-    places = [] if at is None else [[*folders[:at], "labels", *folders[at + 1 :]]]
-    return ["/".join([*place, f"{stem}.txt"]) for place in (*places, folders, ["labels", *folders])]
+    folders_of_labels = [] if at is None else [[*folders[:at], "labels", *folders[at + 1 :]]]
+    return ["/".join([*place, f"{stem}.txt"]) for place in (*folders_of_labels, folders, ["labels", *folders])]
 
 
 def label_file(name: str, texts: dict[str, Path]) -> Path | None:
