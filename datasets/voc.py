@@ -120,8 +120,8 @@ def _parse(path: str | PathLike) -> ElementTree.Element:
         root = ElementTree.fromstring(_as_utf8(content))
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: unknown encodings
         raise ValueError(f"{path}: not readable as XML ({error}); correct it, and save it as UTF-8") from error
-    for element in root.iter():
-        element.tag = NAMESPACE.sub("", element.tag) if isinstance(element.tag, str) else element.tag
+    for element in root.iter() if root.tag.startswith("{") else ():
+        element.tag = NAMESPACE.sub("", element.tag)
     return root
 
 
