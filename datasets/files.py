@@ -134,7 +134,7 @@ def near_matches(path: str | PathLike, root: Path | None = None, picture: bool |
     picture: whether pictures are wanted, or other files (default: what the ending says).
     """
     path = Path(path)
-    above = next((each for each in path.parents if each.is_dir()), None)
+    above = next((each for each in path.parents if os.path.isdir(each)), None)
     if above is None or path.name in ("", ".", ".."):
         return []
     if picture is None and ENDINGS.search(path.name):
