@@ -119,7 +119,7 @@ class Flickr8kCaptions(CaptionedImages):
         Flickr8k.token.txt           name.jpg#0, a tab, the caption; #0 to #4 for the five of an image
         Flickr_8k.trainImages.txt    the names of the split, one a line; None: all images of the token file
 
-    Raises ValueError as CaptionedImages does, for a line of another form, a caption whose number comes twice, and a
+    Raises ValueError as CaptionedImages does, for a line of another form, a caption with the index of another, and a
     name in the list that has no caption. (The published token file names an image, 2258277193_586949ec62.jpg.1, that
     does not exist: no list of a split has it.)
 
@@ -160,19 +160,19 @@ def _checked(source, record):
 
 
 def _read_tokens(path):
-    """{name: [caption, ...]} of a token file, the captions in the order of their numbers."""
+    """{name: [caption, ...]} of a token file, the captions in the order of their indices."""
     captions = {}
     for number, line in enumerate(read_lines(path), 1):
-        place, tab, caption = line.partition("\t")
-        name, mark, k = place.rpartition("#")
+        head, tab, caption = line.partition("\t")
+        name, mark, k = head.rpartition("#")
         if not line.strip():
             continue
         if not (tab and mark and name and k.isdecimal()):
             raise ValueError(f"{path}: line {number}: must be name.jpg#0, a tab and a caption, got {line[:60]!r}")
         if int(k) in captions.setdefault(name, {}):
-            raise ValueError(f"{path}: line {number}: {place} comes twice; remove one")
+            raise ValueError(f"{path}: line {number}: {head} comes twice; remove one")
         captions[name][int(k)] = caption
-    return {name: [by_number[k] for k in sorted(by_number)] for name, by_number in captions.items()}
+    return {name: [by_index[k] for k in sorted(by_index)] for name, by_index in captions.items()}
 
 
 def _is_unspaced(character: str) -> bool:

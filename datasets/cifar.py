@@ -22,7 +22,7 @@ SIDE = 32
 class CIFAR10Lossless:
     """The first 2,000 training images or the first 1,000 test images, in the official order.
 
-    Sample: image (32, 32, 3) uint8, label int, 0 for `classes[0]`; id str (batch and number).
+    Sample: image (32, 32, 3) uint8, label int, 0 for `classes[0]`; id str (batch and index).
 
     All images are read here. Raises ValueError for another split, and with the path at fault: a missing or damaged
     file, labels that do not belong to the images.

@@ -127,8 +127,8 @@ def open_coco(
     path, part = _annotations_of(root, split)
     file, names = read_coco(path), [*names_of_split(split), "default"]
     first = file.images[0]["file_name"]
-    places = [root / "images" / name for name in names] + [root / name for name in names]
-    for folder in (*places, root / "images", path.parent / "images", path.parent, root):
+    folders = [root / "images" / name for name in names] + [root / name for name in names]
+    for folder in (*folders, root / "images", path.parent / "images", path.parent, root):
         if folder.is_dir() and _holds(Folder(folder), first):
             return COCODetection(file, folder, classes, masks=masks, part=part)
     advice = meant(root / "images" / first, "add the images", root)

@@ -1,4 +1,4 @@
-"""Elastic deformation: a picture and its labels, bent smoothly and at random, as tissue is."""
+"""Elastic deformation: a picture and its labels, bent smoothly and at random, as tissue bends."""
 
 import numpy as np
 
@@ -34,21 +34,21 @@ def elastic_deformation(sample: dict, rng: np.random.Generator, *, sigma: float 
 
 
 def _bicubic(n: int) -> np.ndarray:
-    """(n, NODES): how much each node, evenly spread from the first to the last of n places, gives to each place.
+    """(n, NODES): the weight of each node at each of n positions; nodes are spread evenly from first to last.
 
     Cubic convolution with a = -1/2; the outer nodes go on beyond the ends. Reference: Keys 1981, eq. 15.
     """
-    place = np.arange(n) * (NODES - 1) / max(n - 1, 1)
+    position = np.arange(n) * (NODES - 1) / max(n - 1, 1)
     weights = np.zeros((n, NODES))
     for node in range(-2, NODES + 2):
-        s = abs(place - node)
+        s = abs(position - node)
         near, far = 1.5 * s**3 - 2.5 * s**2 + 1, -0.5 * s**3 + 2.5 * s**2 - 4 * s + 2
         weights[:, min(max(node, 0), NODES - 1)] += np.where(s < 1, near, np.where(s < 2, far, 0))
     return weights
 
 
 def _bilinear(image, rows, columns):
-    """The image (H, W, 3) uint8 at real-valued places (H, W), rounded."""
+    """The image (H, W, 3) uint8 at real-valued positions (H, W), rounded."""
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     down, right = (rows - top)[..., None], (columns - left)[..., None]
     upper = (1 - right) * _at(image, top, left, FILL) + right * _at(image, top, left + 1, FILL)

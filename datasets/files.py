@@ -3,6 +3,7 @@
 Names are compared in NFC, the composed Unicode form: macOS writes "é" as two code points, other systems as one.
 """
 
+import difflib
 import os
 import posixpath
 import re
@@ -18,6 +19,7 @@ ENDINGS = re.compile(
 )  # several at once, as in train.txt.txt
 MOST_SEARCHED = 20_000  # entries that a search for near matches looks at
 MOST_NAMED = 3  # near matches in a message
+ALIKE = 0.85  # share of the letters that a misspelt name has in common with what is there
 
 
 def composed(text: str) -> str:
@@ -58,10 +60,7 @@ def files_in(folder: str | PathLike, suffixes: Sequence[str]) -> list[Path]:
 
 def is_there(path: Path) -> bool:
     """Whether the path is a file; a name that the system cannot hold is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return os.path.isfile(path)  # Path.is_file raises for a name that is too long
 
 
 def relative_parts(name: str, root: Path) -> tuple[str, ...]:
@@ -115,6 +114,9 @@ class Folder:
 
 def missing(path: str | PathLike, what: str = "file", advice: str = "check the path", root: Path | None = None):
     """The ValueError for a file or folder that is not there: it names the near matches, or gives the advice."""
+    if os.path.exists(path):
+        kind = "folder" if os.path.isdir(path) else "file"
+        return ValueError(f"{path}: is a {kind}, no {what}; {advice}")
     return ValueError(f"{path}: there is no such {what}; {meant(path, advice, root)}")
 
 
@@ -126,12 +128,13 @@ def meant(path: str | PathLike, advice: str, root: Path | None = None, picture: 
 
 def near_matches(path: str | PathLike, root: Path | None = None, picture: bool | None = None) -> list[Path]:
     """What the user may have meant by a path that is not there: the same name with another ending, in another case or
-    Unicode form, with other separators, or in another folder below root (default: the nearest folder that is there).
+    Unicode form, with other separators, or in another folder below root (default: the nearest folder that is there);
+    where there is none, a name beside it that is a letter or two away.
 
     picture: whether pictures are wanted, or other files (default: what the ending says).
     """
     path = Path(path)
-    above = next((each for each in path.parents if each.is_dir()), None)
+    above = next((each for each in path.parents if os.path.isdir(each)), None)
     if above is None or path.name in ("", ".", ".."):
         return []
     if picture is None and ENDINGS.search(path.name):
@@ -145,6 +148,11 @@ def near_matches(path: str | PathLike, root: Path | None = None, picture: bool |
     base = root if root and root.is_dir() else above
     if not found and base not in (Path(base.anchor), Path.home()):  # not the whole disk
         found = list(filter(matches, _walk(base)))
+    if not found:
+        kinds = [
+            each for each in _entries(path.parent) if picture is None or (each.suffix.lower() in PICTURES) == picture
+        ]
+        found = [each for each in kinds if _is_misspelt(_key(each.name), _key(path.name))]
     return sorted(found)[:MOST_NAMED]
 
 
@@ -174,6 +182,12 @@ def _parts(name: str) -> tuple[str, str]:
 def _key(name: str) -> str:
     """What near matches have in common: the name without endings, case, Unicode form and separators."""
     return re.sub(r"[\s_.\-]+", " ", _parts(composed(name).casefold())[0]).strip()
+
+
+def _is_misspelt(name: str, other: str) -> bool:
+    """Whether the letters of two names nearly agree, and the digits do: a1 is not meant by a2."""
+    same_digits = re.findall(r"\d+", name) == re.findall(r"\d+", other)
+    return same_digits and difflib.SequenceMatcher(None, name, other).ratio() >= ALIKE
 
 
 def _entries(folder: Path) -> list[Path]:

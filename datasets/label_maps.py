@@ -1,13 +1,13 @@
 """Class lists: which value or colour of a label picture means which class.
 
-As text, a class per line, its name and then nothing, a number, or a colour; or as JSON:
+As text, a class per line: its name, then nothing, a value, or a colour; or as JSON:
 
     sky                 sky 4               sky 128 128 128         {"sky": [128, 128, 128],
     road                road 7              road 128 64 128          "car": [[64, 0, 128], [64, 128, 192]],
     unlabelled          ignore 255          void 0 0 0               "void": [0, 0, 0]}
 
-Without numbers the lines count from 0. A name may come several times: all its values are one class. Values named
-ignore, void or unlabelled are read as label -1 and count nowhere.
+Without values the lines count from 0. A name may come several times: all its values are one class. Values named
+ignore, void or unlabelled are read as label -1, which does not count.
 """
 
 import json
@@ -39,11 +39,11 @@ class LabelMap(NamedTuple):
         """The labels (H, W) int64 of a label picture. ValueError naming the values that are in no class."""
         values = read_label_picture(path, self.colours)
         known = np.array(sorted(self.labels))
-        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        strange = values[known[place] != values]
+        index = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        strange = values[known[index] != values]
         if strange.size:
             raise ValueError(f"{path}: {self._strange(strange)}")
-        return np.array([self.labels[value] for value in known.tolist()])[place]
+        return np.array([self.labels[value] for value in known.tolist()])[index]
 
     def _strange(self, values):
         """What is wrong with the values, the most frequent named, and what to do."""
@@ -103,21 +103,21 @@ def read_label_map(path: str | PathLike) -> LabelMap:
 
 
 def _from_text(text):
-    """(name, [numbers]) of each line, the lines counted where they have none."""
+    """(name, [values]) of each line: none, one, or three for a colour."""
     for line in filter(str.strip, lines_of(text)):
-        words, numbers = line.split(), []
+        words, values = line.split(), []
         if "," in line or words[0].isdecimal():
-            raise ValueError(f"{line.strip()!r} must be a name, then its number or colour if there is one, no commas")
-        while len(words) > 1 and len(numbers) < 3 and words[-1].isdecimal():
-            numbers.insert(0, int(words.pop()))
-        yield " ".join(words), numbers
+            raise ValueError(f"{line.strip()!r} must be a name, then its value or colour if there is one, no commas")
+        while len(words) > 1 and len(values) < 3 and words[-1].isdecimal():
+            values.insert(0, int(words.pop()))
+        yield " ".join(words), values
 
 
 def _from_json(text):
-    """(name, [numbers]) of each value of an object."""
+    """(name, [values]) of each value of an object."""
     content = json.loads(text, object_pairs_hook=_without_repetition)
     if not isinstance(content, dict):
-        raise ValueError('must hold an object, {"name": number or [red, green, blue], ...}')
+        raise ValueError('must hold an object, {"name": value or [red, green, blue], ...}')
     for name, value in content.items():
         several = isinstance(value, list) and value and isinstance(value[0], list)
         for each in value if several else [value]:
@@ -133,25 +133,25 @@ def _without_repetition(items):
 
 
 def _joined(entries):
-    """The LabelMap of (name, [numbers]), each with no number, with one, or with three."""
+    """The LabelMap of (name, [values]), each with no value, with one, or with three."""
     if not entries:
         raise ValueError("the class list is empty; write a class per line")
-    lengths = {len(numbers) for _, numbers in entries}
+    lengths = {len(values) for _, values in entries}
     if len(lengths) > 1 or not lengths <= {0, 1, 3}:
-        raise ValueError("all classes need a number, or all a colour of three numbers, or none has any")
+        raise ValueError("all classes need a value, or all a colour of three values, or none has any")
     colours, classes, labels = lengths == {3}, [], {}
-    for line, (name, numbers) in enumerate(entries):
-        if not all(type(n) is int and 0 <= n <= (255 if colours else 65535) for n in numbers):
-            raise ValueError(f"{name}: {numbers} must be whole numbers, a colour's from 0 to 255")
-        value = numbers[0] * 65536 + numbers[1] * 256 + numbers[2] if colours else (numbers or [line])[0]
+    for line, (name, values) in enumerate(entries):
+        if not all(type(n) is int and 0 <= n <= (255 if colours else 65535) for n in values):
+            raise ValueError(f"{name}: {values} must be whole numbers, a colour's from 0 to 255")
+        value = values[0] * 65536 + values[1] * 256 + values[2] if colours else (values or [line])[0]
         if value in labels:
-            raise ValueError(f"{name}: its value {' '.join(map(str, numbers))} is another class's already")
+            raise ValueError(f"{name}: its value {' '.join(map(str, values))} is another class's already")
         if name.lower() not in IGNORED and name not in classes:
             classes.append(name)
         labels[value] = -1 if name.lower() in IGNORED else classes.index(name)
     if not classes:
         raise ValueError(f"names no class that counts, only {', '.join(sorted({name for name, _ in entries}))}")
     if len(classes) == 1 and list(labels.values()).count(0) > 1:
-        name = f"{classes[0]!r}, as a number at the end is a value: write {classes[0]}_1"
+        name = f"{classes[0]!r}, as digits at the end are a value: write {classes[0]}_1"
         raise ValueError(f"all lines are one class, {name}, {classes[0]}_2 and so on if they are several")
     return LabelMap(tuple(classes), labels, colours)

@@ -78,8 +78,8 @@ class LabelledImages:
 
 
 class LabelledObjects(LabelledImages):
-    """The same where label pictures hold a number for each object, 0 for the background. Sample: `instances` (H, W)
-    int64 has these numbers; segmentation is 1 for all objects. classes: the background's name, and the objects'.
+    """The same where label pictures hold a value for each object, 0 for the background. Sample: `instances` (H, W)
+    int64 has these values; segmentation is 1 for all objects. classes: the names of the background and of the objects.
     """
 
     def __init__(self, pairs: Sequence[Pair], classes: tuple[str, str]):

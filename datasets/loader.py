@@ -13,8 +13,8 @@ class Loader:
     """Batches of a data set: `for batch in loader.epoch(3)`.
 
     The order of epoch e is drawn from default_rng([seed, e]); sample i is transformed with
-    default_rng([seed, e, i + 1]). So a batch depends on (seed, epoch, position) alone: not on the number of
-    workers, not on what was read before, and a run resumes anywhere with `epoch(e, start=batch)`.
+    default_rng([seed, e, i + 1]). So a batch depends on (seed, epoch, position) alone, not on the count of
+    workers nor on earlier reads, and a run resumes anywhere with `epoch(e, start=batch)`.
 
     dataset: has len() and [index] -> sample, both safe to call from threads
     collate: list of samples -> batch; runs on the worker, too
@@ -55,7 +55,7 @@ class Loader:
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
         """The batches of one epoch, from batch `start` on.
 
-        An error in a worker is raised here, in place of the batch that it spoilt. Leaving the loop early,
+        An error in a worker is raised here, instead of the batch that it spoilt. Leaving the loop early,
         by break, exception or Ctrl-C, ends the threads as soon as the iterator is closed or forgotten.
         """
         if number < 0 or not 0 <= start <= len(self):
@@ -93,7 +93,7 @@ def detection_batch(
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Samples of different size as one array of images, and a dict per image with what belongs to it.
 
-    images (N, 3, H, W) float32: (pixel - mean) / std with mean and std (3,), or one number, in units of 0..255;
+    images (N, 3, H, W) float32: (pixel - mean) / std with mean and std (3,), or one scalar, in units of 0..255;
         padded with zeros (the mean colour) at the right and the bottom to the largest height and width
     targets: boxes (K, 4), labels (K,), difficult (K,), id (where the sample has them) in the padded image's pixels;
         image_size (h, w) without the padding; scale (sx, sy) and original_size (h, w) as `resize` left them

@@ -1,4 +1,4 @@
-"""MNIST digits somewhere on a larger black image, with pieces of other digits around them if wanted.
+"""MNIST digits somewhere on a larger black image, with patches of other digits around them if wanted.
 
 Reference: Mnih et al. 2014, arXiv:1406.6247, sec. 4.1.
 """
@@ -7,18 +7,18 @@ import numpy as np
 
 from .mnist import MNIST, SIDE, rgb
 
-CLUTTER = 8  # pixels: a piece is 8x8
+CLUTTER = 8  # pixels: a patch is 8x8
 
 
 class TranslatedMNIST:
-    """Digits at random places of a black image of `size` x `size`, with `clutter` pieces of other digits added.
+    """Digits at random positions of a black image of `size` x `size`, with `clutter` patches of other digits added.
 
     Sample: image (size, size, 3) uint8, label int, id str; corner (x, y) int, the top left one of the digit's 28x28.
 
     digits: what is placed. Sample i has digit i % len(digits), all else comes from default_rng([seed, i]). With
-        `copies` the data set has each digit so many times, at another place each time: the paper makes new images
+        `copies` the data set has each digit so many times, each at another position: the paper makes new images
         without end.
-    clutter: pieces of 8x8 pixels, cut at random places out of random other digits and added at random places (4 on the
+    clutter: patches of 8x8 pixels, cut at random out of random other digits and added at random positions (4 on the
         paper's images of 60x60); what exceeds 255 is 255.
 
     Raises ValueError for a size under 28, a negative clutter, and copies under 1.
@@ -43,14 +43,14 @@ class TranslatedMNIST:
         image = np.zeros((self.size, self.size), np.uint16)
         image[y : y + SIDE, x : x + SIDE] = self.digits.digits[which]
         for _ in range(self.clutter):
-            self._add_piece(image, which, rng)
+            self._add_patch(image, which, rng)
         image = np.minimum(image, 255).astype(np.uint8)
         id_, label = f"{self.digits.split}/{index}", int(self.digits.labels[which])
         return {"id": id_, "image": rgb(image), "label": label, "corner": (x, y)}
 
-    def _add_piece(self, image, which, rng):
-        """Add 8x8 pixels of a digit other than number `which`, in place."""
+    def _add_patch(self, image, which, rng):
+        """Add 8x8 pixels of a random digit other than digits[which] to the image, in place."""
         other = (which + rng.integers(1, len(self.digits))) % len(self.digits)
         (from_x, from_y), (x, y) = (rng.integers(0, side - CLUTTER, 2, endpoint=True) for side in (SIDE, self.size))
-        piece = self.digits.digits[other, from_y : from_y + CLUTTER, from_x : from_x + CLUTTER]
-        image[y : y + CLUTTER, x : x + CLUTTER] += piece
+        patch = self.digits.digits[other, from_y : from_y + CLUTTER, from_x : from_x + CLUTTER]
+        image[y : y + CLUTTER, x : x + CLUTTER] += patch

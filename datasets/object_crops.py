@@ -7,7 +7,7 @@ import numpy as np
 from datasets.transforms import FILL, _scale_to, _window
 
 KINDS = ("objects", "proposals")
-CONTEXT = 1.2  # the sides of a crop in those of its box
+CONTEXT = 1.2  # side of a crop / side of its box
 OVERLAP = 0.5  # IoU that a proposal has with the object's box at least
 LEAST = 16  # pixels of an object; smaller ones are passed over
 
@@ -53,10 +53,10 @@ def object_crop(
 def draw_object(labels: np.ndarray, rng: np.random.Generator, components) -> np.ndarray | None:
     """The mask (H, W) bool of a connected part of one class, of at least LEAST pixels, or None."""
     for label in rng.permutation(np.unique(labels[labels > 0])):
-        numbers = components(labels == label)
-        large = np.flatnonzero(np.bincount(numbers.ravel())[1:] >= LEAST) + 1
+        parts = components(labels == label)
+        large = np.flatnonzero(np.bincount(parts.ravel())[1:] >= LEAST) + 1
         if len(large):
-            return numbers == rng.choice(large)
+            return parts == rng.choice(large)
     return None
 
 

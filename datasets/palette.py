@@ -25,21 +25,21 @@ def voc_palette(count: int = 256) -> np.ndarray:
 
 
 def read_label_picture(path: str | PathLike, colours: bool = False) -> np.ndarray:
-    """The values in a label picture, (H, W) int64: a palette's numbers, a grey picture's greys (1 to 16 bits).
+    """The values in a label picture, (H, W) int64: indices of a palette, or greys of 1 to 16 bits.
 
     colours: 65536 red + 256 green + blue instead, whatever the file holds. A grey picture that was saved as RGB is
     grey. Raises ValueError with the path for a damaged file, for kinds of file that do not keep values (JPEG, colours
-    of 16 bits, floating point), and for colours where numbers are wanted.
+    of 16 bits, floating point), and for colours where values are wanted.
     """
     with opened(path) as image:
         kind, mode = image.format, image.mode
-        numbers = mode in ("1", "L", "P", "I", "I;16", "I;16B") and not colours
-        pixels = np.array(image if numbers or mode == "F" else image.convert("RGB"))
+        plain = mode in ("1", "L", "P", "I", "I;16", "I;16B") and not colours
+        pixels = np.array(image if plain or mode == "F" else image.convert("RGB"))
     bits = _bits_of_png(path) if kind == "PNG" else 8
     if kind in ("JPEG", "MPO"):
         raise ValueError(f"{path}: a JPEG does not keep the values of pixels; save label pictures as PNG")
     if mode == "F":
-        raise ValueError(f"{path}: holds floating-point pixels, labels are whole numbers; save as 8-bit PNG")
+        raise ValueError(f"{path}: holds floating-point pixels, labels are integers; save as 8-bit PNG")
     if bits == 16 and pixels.ndim == 3:
         raise ValueError(f"{path}: holds 16 bits a channel, of which only half would be read; save as 8-bit PNG")
     pixels = pixels.astype(np.int64)
@@ -48,9 +48,7 @@ def read_label_picture(path: str | PathLike, colours: bool = False) -> np.ndarra
     if not colours and (pixels == pixels[..., :1]).all():
         return pixels[..., 0]
     if not colours:
-        raise ValueError(
-            f"{path}: holds colours, but the classes have numbers: write their colours into the class list"
-        )
+        raise ValueError(f"{path}: holds colours, but the classes have values: write their colours into the class list")
     return pixels @ np.array([65536, 256, 1])
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .files import PICTURES, files_below, missing
+from .files import PICTURES, files_below, is_there, missing
 
 MIN_SIDE = 8  # a smaller picture holds nothing to learn from: surely a damaged or a wrong file
 MAX_PIXELS = 120_000_000  # a few kilobytes can hold more than the memory; the largest cameras make about 100 million
@@ -121,7 +121,7 @@ def turned_hint(header: Header, stated: tuple[int, int]) -> str:
 def opened(path: str | PathLike) -> Iterator[Image.Image]:
     """The file as an open Pillow image; whatever fails inside the block is a ValueError with the path."""
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path):
         raise missing(path, "image file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the image file is empty (0 bytes); copy it again")

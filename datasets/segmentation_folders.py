@@ -84,7 +84,7 @@ class Pets(LabelledImages):
 
 
 class Nuclei(LabelledObjects):
-    """Microscope images with a number for each nucleus: root/images, root/masks, root/index.csv with name and split.
+    """Microscope images with a value for each nucleus: root/images, root/masks, root/index.csv with name and split.
 
     The split val is every fifth, by name, of what is not test, and train is the rest, unless the index has a val.
 

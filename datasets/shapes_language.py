@@ -34,7 +34,7 @@ class Phrase(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """A phrase and what is said of its place: a relation to the phrase `other`, "left" or "right" half, or None."""
+    """A phrase and where its objects are: a relation to the phrase `other`, "left" or "right" half, or None."""
 
     phrase: Phrase
     place: str | None = None
@@ -79,7 +79,7 @@ def true_claims(caption: str, sample: dict) -> list[tuple[Claim, bool]]:
     """What the caption says of the scene, claim by claim, each with its truth.
 
     Every kind and colour that is named (unless as "no ...") must be there. Numbers are exact, and phrases that are the
-    same add up; so is "a" in a caption that only lists things, while beside a relation or a place it means at least
+    same add up; so is "a" in a caption that only lists things, while beside a relation or a half it means at least
     one. A relation holds if it does for any two objects so called: "left of" if the centre of the visible box is
     farther to the left than it is up or down, "above" if it is farther up than to a side; a half of the image, if the
     centre is in it. Words that make no sense are a claim of type "unreadable", which is false.

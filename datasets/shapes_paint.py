@@ -66,7 +66,7 @@ class Thing(NamedTuple):
 def paint_scene(
     rng: np.random.Generator, size: tuple[int, int], kinds: Sequence[str], max_objects: int
 ) -> tuple[np.ndarray, np.ndarray, list[Thing]]:
-    """Image (H, W, 3) uint8, owner (H, W) int64: the number of the object seen at a pixel, or -1; the objects."""
+    """Image (H, W, 3) uint8, owner (H, W) int64: the index of the object seen at a pixel, or -1; the objects."""
     canvas = _background(rng, *size)
     owner = np.full(size, -1, dtype=np.int64)
     things: list[Thing] = []

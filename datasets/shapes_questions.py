@@ -150,8 +150,8 @@ class ShapesQuestions:
 
     def _clear_scene(self, index):
         """The first of SPARE scenes without an object that is more than half hidden."""
-        for place in range(index * SPARE, (index + 1) * SPARE):
-            scene = self.scenes[place]
+        for i in range(index * SPARE, (index + 1) * SPARE):
+            scene = self.scenes[i]
             if not scene["difficult"].any():
                 break
         return scene
@@ -179,8 +179,8 @@ def _chances(answers, kinds, max_objects):
                 possible[form][answers.index(answer)] += 1 / len(scenes)
     for shares in possible.values():
         for alike in (COLOURS, kinds):  # equally frequent, had one looked at more scenes
-            places = [answers.index(answer) for answer in alike]
-            shares[places] = shares[places].mean()
+            indices = [answers.index(answer) for answer in alike]
+            shares[indices] = shares[indices].mean()
     return {
         form: {a: shares[shares >= RARE].min() / share for a, share in zip(answers, shares) if share >= RARE}
         for form, shares in possible.items()

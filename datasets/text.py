@@ -70,7 +70,7 @@ def read_lines(path: str | PathLike) -> list[str]:
 
 
 def read_json(path: str | PathLike):
-    """The value in a JSON file. ValueError naming the file, and the place, where it is missing or no JSON."""
+    """The value in a JSON file. ValueError naming the file, line and column, where it is missing or no JSON."""
     text = read_text(path)
     try:
         return json.loads(text)

@@ -35,6 +35,8 @@ def read_pairs(path: str | os.PathLike) -> list[dict]:
             parts = [part.strip() for part in line.split("\t")]
             if len(parts) != 2 or not all(parts):
                 raise ValueError(f"{path}, line {number}: wanted a source, a tab and a target, got {line!r:.60}")
+            if not all(any(map(str.isalnum, part)) for part in parts):
+                raise ValueError(f"{path}, line {number}: wanted words on both sides of the tab, got {line!r:.60}")
             pairs.append({"text": parts[0], "target": parts[1]})
     if not pairs:
         raise ValueError(f"{path}: holds no pairs; give lines of a source, a tab and a target")

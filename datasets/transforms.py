@@ -1,7 +1,7 @@
 """Changes to a sample that keep its image, boxes, masks and points together.
 
 Every function is `f(sample, rng, **options) -> new sample`; the argument is never modified. Fields that a
-sample does not have are left out; fields without a place in the image are passed on. Give options with
+sample does not have are left out; fields without coordinates are passed on. Give options with
 functools.partial and chain with `compose`:
 
     train = compose(partial(resize, short_side=240, max_side=320), horizontal_flip, colour_jitter)
@@ -37,7 +37,7 @@ def resize(sample: dict, rng: np.random.Generator | None = None, *, short_side: 
     """Scale so that the shorter side is `short_side`, or less where the longer would pass `max_side`.
 
     Adds scale (sx, sy) = new size / original size, to map results back, and original_size (h, w);
-    both survive a second resize. The sides are rounded, so sx and sy may differ a little.
+    both survive a second resize. Height and width are rounded, so sx and sy may differ a little.
 
     Reference: Ren et al. 2015, arXiv:1506.01497, sec. 3.3 (600 and 1000 there).
     """
@@ -72,7 +72,7 @@ def horizontal_flip(
 ) -> dict:
     """Mirror left and right: x' = W - x. "left" and "right" are exchanged in captions and questions.
 
-    `keypoint_order` re-orders points that have a side: for (nose, left eye, right eye) it is (0, 2, 1).
+    `keypoint_order` re-orders points that are left or right: for (nose, left eye, right eye) it is (0, 2, 1).
     """
     if rng.random() >= probability:
         return dict(sample)
@@ -97,7 +97,7 @@ def random_scale(
     min_area_left: float = 0.3,
     fill: Sequence[int] = FILL,
 ) -> dict:
-    """Zoom by a factor from [low, high] (log-uniform) at a random place; the image keeps its size.
+    """Zoom by a factor from [low, high] (log-uniform) at a random position; the image keeps its size.
 
     Zoomed out, the border is filled with `fill`, segmentation and instances with -1. Zoomed in, boxes are clipped;
     objects with less than `min_area_left` of their box left are dropped from every per-object field; points that
@@ -114,10 +114,10 @@ def random_scale(
 
 
 def random_crop(sample: dict, rng: np.random.Generator, *, size: Sequence[int], min_area_left: float = 0.3) -> dict:
-    """A part of `size` (height, width) at a random place, with the rules of random_scale for what is cut.
+    """A part of `size` (height, width) at a random position, with the rules of random_scale for what is cut.
 
     A side of the image that is shorter is filled up at the right or the bottom with the colour FILL and label -1.
-    Raises ValueError unless size is two whole numbers of at least 1.
+    Raises ValueError unless size is two integers of at least 1.
     """
     if np.shape(size) != (2,) or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
         raise ValueError(f"random_crop: size must be (height, width), whole numbers of at least 1, got {size!r}")
@@ -172,7 +172,7 @@ def _scale_to(sample: dict, new_h: int, new_w: int) -> dict:
 
 
 def _flip(sample: dict, axis: int, keypoint_order: Sequence[int] | None, words: tuple[str, str]) -> dict:
-    """Mirror along x (axis 0) or y (axis 1); `axis` is the coordinate's place in (x, y)."""
+    """Mirror along x (axis 0) or y (axis 1); `axis` is the index of the coordinate in (x, y)."""
     h, w = sample["image"].shape[:2]
     scale, shift = (((-1, 1), (w, 0)), ((1, -1), (0, h)))[axis]
     new = _move(sample, scale, shift)
@@ -224,7 +224,7 @@ def _move(sample: dict, scale: Sequence[float], shift: Sequence[float]) -> dict:
     if "keypoints" in sample:
         new["keypoints"] = points = sample["keypoints"].copy()
         points[..., :2] = points[..., :2] * np.array(scale, points.dtype) + np.array(shift, points.dtype)
-        points[points[..., 2] == 0] = 0  # absent points have no place: COCO writes (0, 0, 0)
+        points[points[..., 2] == 0] = 0  # absent points have no position: COCO writes (0, 0, 0)
     return new
 
 

@@ -86,7 +86,7 @@ def read_annotation(path: str | PathLike) -> tuple[tuple[int, int] | None, list[
     """((height, width) or None where the file does not state them, objects) of one VOC annotation file.
 
     Boxes are returned as they stand (only moved to 0-based half-open corners), even if they are impossible.
-    Raises ValueError with the path if the file is not XML or a value is missing or no number.
+    Raises ValueError with the path if the file is not XML, or a value is missing or not a number.
     """
     return _read(path)[:2]
 
@@ -120,8 +120,8 @@ def _parse(path: str | PathLike) -> ElementTree.Element:
         root = ElementTree.fromstring(_as_utf8(content))
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: unknown encodings
         raise ValueError(f"{path}: not readable as XML ({error}); correct it, and save it as UTF-8") from error
-    for element in root.iter():
-        element.tag = NAMESPACE.sub("", element.tag) if isinstance(element.tag, str) else element.tag
+    for element in root.iter() if root.tag.startswith("{") else ():
+        element.tag = NAMESPACE.sub("", element.tag)
     return root
 
 

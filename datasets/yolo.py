@@ -24,7 +24,7 @@ from .text import read_lines
 from .yolo_config import Config, find_config, read_config
 from .yolo_layout import label_file, label_places, pictures_of, without_pictures
 
-PIXELS = 1.5  # a value above is no fraction but a number of pixels
+PIXELS = 1.5  # a value above is no fraction but in pixels
 ROUNDING = 1e-6  # in fractions: files have six decimals, of a box that was drawn in whole pixels
 
 
@@ -40,7 +40,7 @@ class YOLODetection(ObjectImages):
     pictures stay.
 
     Raises ValueError as ObjectImages does, and for a folder, list or names that are missing, a line that is neither
-    a box nor a polygon, a class number without a name, and where no picture has a text file.
+    a box nor a polygon, a class index without a name, and where no picture has a text file.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class YOLODetection(ObjectImages):
         return Thing(name, box, f"({shown})", shape=shape, keypoints=points, doubt=doubt)
 
     def _read_rows(self, file: Path) -> list[tuple[int, int, list[float]]]:
-        """[(line, class number, values)] of a text file, each line once."""
+        """[(line, class index, values)] of a text file, each line once."""
         rows, seen = [], set()
         for number, line in enumerate(read_lines(file), 1):
             if not line.strip():

@@ -18,7 +18,7 @@ NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 
 
 class Config(NamedTuple):
-    """names: {class number: name}; splits: {split: folders, lists or pictures as written}; base: `path` of the YAML;
+    """names: {class index: name}; splits: {split: folders, lists or pictures as written}; base: `path` of the YAML;
     joints, dimensions: of `kpt_shape`, 0 without key points; source: the file, None where there is none.
     """
 
@@ -46,13 +46,13 @@ def find_config(root: Path) -> Config:
         there = shorten([path.name for path in files_in(root, (".txt", ".yaml", ".yml"))])
         raise ValueError(
             f"{root}: has no data.yaml and no classes.txt; write the class names into classes.txt, one a line, in the "
-            f"order of their numbers (files there: {there or 'none'})"
+            f"order of their indices (files there: {there or 'none'})"
         )
     names = [line.strip() for line in read_lines(named[0])]
     while names and not names[-1]:
         names.pop()
     if not names or not all(names):
-        raise ValueError(f"{named[0]}: must hold a class name in every line, the first for the number 0")
+        raise ValueError(f"{named[0]}: must hold a class name in every line, the first for the index 0")
     return Config(dict(enumerate(names)), {}, source=named[0])
 
 
@@ -65,7 +65,7 @@ def read_config(path: str | PathLike) -> Config:
         raise ValueError(f"{path}: must have the class names, as in names: [cat, dog]")
     names = names if isinstance(names, dict) else {str(i): name for i, name in enumerate(names)}
     if not all(number.isdecimal() for number in names):
-        raise ValueError(f"{path}: names must be a list, or numbers with names, got {shorten(list(names))}")
+        raise ValueError(f"{path}: names must be a list, or indices with names, got {shorten(list(names))}")
     splits = {}
     for split in ("train", "val", "test"):
         value = next((v for v in (_value(path, entries, name) for name in names_of_split(split)) if v), None)
@@ -129,7 +129,7 @@ def _value(path, entries, key) -> str | list[str] | dict[str, str] | None:
 def _mapping(path, number, parts) -> dict[str, str]:
     matches = [KEY.match(part) for part in parts]
     if not all(matches):
-        raise ValueError(f"{path}, line {number}: must be numbers and names, as in 0: cat")
+        raise ValueError(f"{path}, line {number}: must be indices and names, as in 0: cat")
     return {_unquoted(match["key"]): _unquoted((match["value"] or "").strip()) for match in matches}
 
 

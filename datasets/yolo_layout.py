@@ -1,5 +1,6 @@
 """Where the pictures and the text files of a YOLO folder are; the reader of the data set is yolo.py."""
 
+import os
 from pathlib import Path
 
 from .files import PICTURES, composed, files_below, is_absolute, meant
@@ -60,7 +61,7 @@ def _inside(root: Path, text: str, config: Config) -> Path:
     bases = [part for part in config.base.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     tails = [bases[i:] + parts for i in range(len(bases))] if not is_absolute(text) else []
     for tail in (*tails, *(parts[i:] for i in range(max(len(parts), 1)))):
-        if root.joinpath(*tail).exists():
+        if os.path.exists(root.joinpath(*tail)):
             return root.joinpath(*tail)
     advice = meant(root.joinpath(*parts), "paths are relative to the folder of this file", root)
     raise ValueError(f"{config.source}: {text!r} is not in {root}; {advice}")
@@ -71,8 +72,8 @@ def label_places(name: str) -> list[str]:
     folders = name.split("/")[:-1]
     stem = name.split("/")[-1]
     at = next((i for i in reversed(range(len(folders))) if folders[i].lower() == "images"), None)
-    places = [] if at is None else [[*folders[:at], "labels", *folders[at + 1 :]]]
-    return ["/".join([*place, f"{stem}.txt"]) for place in (*places, folders, ["labels", *folders])]
+    folders_of_labels = [] if at is None else [[*folders[:at], "labels", *folders[at + 1 :]]]
+    return ["/".join([*place, f"{stem}.txt"]) for place in (*folders_of_labels, folders, ["labels", *folders])]
 
 
 def label_file(name: str, texts: dict[str, Path]) -> Path | None:

@@ -3,13 +3,9 @@
 import numpy as np
 
 from nn.cpu.chunks import in_slices
+from nn.cpu.chunks import real as takes  # noqa: F401  (for dispatch)
 from nn.cpu.parallel import matmul
 from nn.layers.softmax import masked_softmax
-
-
-def takes(*arrays) -> bool:
-    """Whether this version computes on these arrays: on all but complex ones."""
-    return all(array.dtype.kind == "f" for array in arrays)
 
 
 def project(x, weight):

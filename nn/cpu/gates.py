@@ -10,11 +10,6 @@ from nn.cpu.chunks import add_product, in_slices
 from nn.cpu.parallel import matmul
 
 
-def takes(*arrays) -> bool:
-    """Whether the fast versions compute on these arrays: on all but complex ones."""
-    return all(array.dtype.kind == "f" for array in arrays)
-
-
 def affine(x, weight, *biases):
     """x @ weight.T + biases, one matrix product for all rows."""
     y = matmul(x, weight.value.T)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import add_product
-from nn.cpu.gates import affine, affine_backward, by_rows, sigmoid_, takes  # noqa: F401  (takes: for dispatch)
+from nn.cpu.chunks import real as takes  # noqa: F401  (for dispatch)
+from nn.cpu.gates import affine, affine_backward, by_rows, sigmoid_
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
 

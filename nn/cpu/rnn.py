@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import add_product
-from nn.cpu.gates import affine, affine_backward, by_rows, takes  # noqa: F401  (takes: for dispatch)
+from nn.cpu.chunks import real as takes  # noqa: F401  (for dispatch)
+from nn.cpu.gates import affine, affine_backward, by_rows
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
 from nn.layers.rnn import rnn_step, rnn_step_backward  # noqa: F401  (a single step is as fast in the textbook)

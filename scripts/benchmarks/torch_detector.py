@@ -19,7 +19,7 @@ class Detector(nn.Module):
         self.options = o = model.options
         self.classes, self.stride, k = len(model.classes), model.backbone.stride, len(model.rpn.base_anchors)
         self.base_anchors = torch.tensor(model.rpn.base_anchors)
-        features = [counterpart(layer) for _, layer in model.backbone.features.children()]
+        features = [counterpart(layer) for layer in model.backbone.body]
         self.backbone = nn.ModuleDict({"features": nn.Sequential(*features)})
         channels = model.backbone.out_channels
         self.rpn = nn.ModuleDict({

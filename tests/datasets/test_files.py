@@ -95,6 +95,8 @@ def test_find(tmp_path):
         ("x-idx3-ubyte.gz", "x-idx3-ubyte", "with another ending"),
         ("x-idx3-ubyte", "x.idx3-ubyte", "in another spelling"),
         ("a", "A.txt", "in another case"),
+        ("Flickr8k_Dataset", "Flicker8k_Dataset/a.jpg", "in another spelling"),
+        ("clases.txt", "classes.txt", "in another spelling"),
         ("labels", "Labels/x", "in another case"),
     ],
 )
@@ -104,10 +106,17 @@ def test_near_matches(tmp_path, wanted, there, words):
     assert f"({words})?" in str(missing(tmp_path / wanted))
 
 
+def test_a_file_for_a_folder(tmp_path):
+    touch(tmp_path, "a.zip")
+    assert str(missing(tmp_path / "a.zip", "folder", "unpack it")).endswith("a.zip: is a file, no folder; unpack it")
+
+
 def test_no_near_matches(tmp_path):
     touch(tmp_path, "a.txt", "b.jpg", ".a.jpg")
     assert near_matches(tmp_path / "a.jpg") == []  # a text is no picture
     assert near_matches(tmp_path / "b.xml") == []
+    touch(tmp_path, "image_0001.jpg", "image_0001.txt")
+    assert near_matches(tmp_path / "image_0002.jpg") == []
     assert near_matches("/nowhere/at/all.jpg") == []  # the whole disk is not searched
     assert str(missing(tmp_path / "a.jpg", "image file", "add it")).endswith(
         "a.jpg: there is no such image file; add it"

@@ -42,18 +42,18 @@ def test_class_lists(tmp_path, name, text, wanted):
     [
         ("a.txt", "\n\n", "the class list is empty; write a class per line"),
         ("a.txt", "void\nignore", "names no class that counts, only ignore, void"),
-        ("a.txt", "sky 1\nroad 2 3 4", "all classes need a number, or all a colour of three numbers, or none has any"),
-        ("a.txt", "sky 1 2\nroad 2 3", "all classes need a number, or all a colour"),
+        ("a.txt", "sky 1\nroad 2 3 4", "all classes need a value, or all a colour of three values, or none has any"),
+        ("a.txt", "sky 1 2\nroad 2 3", "all classes need a value, or all a colour"),
         ("a.txt", "sky 1\nroad 1", "road: its value 1 is another class's already"),
         ("a.txt", "sky 1 2 3\nroad 1 2 300", r"road: \[1, 2, 300\] must be whole numbers, a colour's from 0 to 255"),
         ("a.json", '{"sky": 1.5}', r"sky: \[1.5\] must be whole numbers"),
         ("a.json", '{"sky": [true, 2, 3]}', r"sky: \[True, 2, 3\] must be whole numbers"),
-        ("a.json", '["sky"]', r'must hold an object, {"name": number or \[red, green, blue\], ...}'),
+        ("a.json", '["sky"]', r'must hold an object, {"name": value or \[red, green, blue\], ...}'),
         ("a.json", '{"sky": ', "Expecting value"),
         ("a.json", '{"sky": 1, "road": 2, "sky": 3}', "'sky' comes twice; give one name a list of values"),
         ("a.json", "[" * 100_000, "is nested too deeply for a class list"),
-        ("a.txt", "class 1\nclass 2", "all lines are one class, 'class', as a number at the end is a value: write cla"),
-        ("a.txt", "sky\n0 road", "'0 road' must be a name, then its number or colour if there is one, no commas"),
+        ("a.txt", "class 1\nclass 2", "all lines are one class, 'class', as digits at the end are a value: write cla"),
+        ("a.txt", "sky\n0 road", "'0 road' must be a name, then its value or colour if there is one, no commas"),
         ("a.txt", "7", "'7' must be a name"),
         ("a.txt", "sky, 4", "'sky, 4' must be a name"),
     ],
@@ -172,7 +172,7 @@ def test_files_that_do_not_keep_values_are_refused(tmp_path):
 
 def test_colours_where_numbers_are_wanted(tmp_path):
     path = saved(tmp_path / "a.png", np.full((8, 8, 3), CAR, np.uint8))
-    with pytest.raises(ValueError, match=r"a\.png: holds colours, but the classes have numbers: write their colours"):
+    with pytest.raises(ValueError, match=r"a\.png: holds colours, but the classes have values: write their colours"):
         read_label_picture(path)
 
 

@@ -49,10 +49,13 @@ def test_pairs_from_a_file(tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("one\tun\n\n two words \tdeux mots\r\n")
     assert read_pairs(path) == [{"text": "one", "target": "un"}, {"text": "two words", "target": "deux mots"}]
+    path.write_text("one\u2028two\x85\tun\x0c deux", encoding="utf-16")
+    assert read_pairs(path) == [{"text": "one\u2028two", "target": "un\x0c deux"}]
     for content, message in (
         ("one\tun\ntwo", r"pairs.tsv, line 2: wanted a source, a tab and a target, got 'two'"),
         ("one\tun\tuno", r"pairs.tsv, line 1: wanted"),
         ("one\t \n", r"pairs.tsv, line 1: wanted"),
+        ("one\tun\n...\ttrois", r"pairs.tsv, line 2: wanted words on both sides of the tab"),
         ("\n", r"pairs.tsv: holds no pairs; give lines"),
     ):
         path.write_text(content)

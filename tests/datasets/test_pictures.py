@@ -118,7 +118,7 @@ def test_bad_files(tmp_path, read, name, content, message):
 
 @pytest.mark.parametrize("read", [read_image, image_size])
 def test_a_folder_is_no_image(tmp_path, read):
-    with pytest.raises(ValueError, match="no such image file"):
+    with pytest.raises(ValueError, match="is a folder, no image file"):
         read(tmp_path)
 
 

@@ -14,6 +14,7 @@ from scripts import evaluate, predict, train
 from scripts.readers import readers_of
 from scripts.readers.captioning import attention_on_objects, open_captioned_shapes
 from vision import TASKS, Preprocess
+from vision.backbones import SqueezeNet
 from vision.captioning import Captioner
 from vision.captioning.task import (
     caption_batch,
@@ -22,7 +23,6 @@ from vision.captioning.task import (
     evaluate_captioner,
     predict_caption,
 )
-from vision.classification import SqueezeNet
 from vision.sequence import Vocabulary, tokenise
 from vision.training.saving import load_model
 

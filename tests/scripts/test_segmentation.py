@@ -160,7 +160,7 @@ def test_mistakes_before_training(folders, tmp_path, error_of):
     Image.fromarray(np.full((31, 40), 8, np.uint8)).save(folders / "labels" / "0.png")
     assert "0.png: is 40x31, but" in error_of(train.main, *mine)
     Image.fromarray(np.full((32, 40, 3), (1, 2, 3), np.uint8)).save(folders / "labels" / "0.png")
-    assert "0.png: holds colours, but the classes have numbers" in error_of(train.main, *mine)
+    assert "0.png: holds colours, but the classes have values" in error_of(train.main, *mine)
     (folders / "classes.txt").write_text("sky 8 8 8\nroad 3 3 3\n")
     assert "0.png: 1 colour outside the class list: 1 2 3 (1280 pixels)" in error_of(train.main, *mine)
     (folders / "labels" / "0.png").unlink()

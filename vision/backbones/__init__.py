@@ -1,7 +1,24 @@
-"""Convolutional networks without their classifiers, the backbones of other models."""
+"""Classification networks without their heads, cut into named stages: the backbones of other models.
+
+Each network is defined once: here if more than one task uses it, else in the file of its classifier, as ResNetCifar in
+vision/classification/resnet_cifar.py. A classifier is a Backbone and a head: see vision/classification/classifier.py.
+"""
 
 from vision.backbones.backbone import Backbone, FeatureMap, freeze_cancelled
 from vision.backbones.resnet import ResNet
+from vision.backbones.small_cnn import SmallCNN
+from vision.backbones.squeezenet import SqueezeNet
 from vision.backbones.vgg import VGG, small_vgg, vgg16, vgg16_plan
 
-__all__ = ["VGG", "Backbone", "FeatureMap", "ResNet", "freeze_cancelled", "small_vgg", "vgg16", "vgg16_plan"]
+__all__ = [
+    "VGG",
+    "Backbone",
+    "FeatureMap",
+    "ResNet",
+    "SmallCNN",
+    "SqueezeNet",
+    "freeze_cancelled",
+    "small_vgg",
+    "vgg16",
+    "vgg16_plan",
+]

@@ -1,39 +1,130 @@
-"""A classification network cut into stages, for segmenters, detectors and captioners to stand on."""
+"""Backbone: a classification network without its head, cut into named stages."""
 
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from nn import BatchNorm2d, Sequential
-from nn.layer import Layer
+from nn.layer import Layer, check_shape
 
 
 class FeatureMap(NamedTuple):
     """The output of a stage."""
 
-    end: int  # layers of `features` up to here
+    end: int  # layers of the network up to here
     channels: int
     stride: int  # pixels of the image a cell
 
 
-class Backbone(Layer):
-    """A network whose `features` are layers one after another, in stages that have names, channels and strides.
+class Cache(NamedTuple):
+    """names: the stages whose maps were returned. parts: the caches of all stages up to the deepest of these."""
 
-    stages: {name: FeatureMap}, in the order of the network. Subclasses say what their own forward gives.
+    names: tuple[str, ...]
+    parts: list[Any]  # None where the stage is frozen
+
+
+class Backbone(Layer):
+    """images (N, 3, H, W) to the map of the last stage (N, out_channels, about H / stride, about W / stride).
+
+    layers: {name: layer} in the order of the forward pass. The names are those of published weights and may have dots,
+    such as features.0. stages: {name: FeatureMap} in the same order; the last one ends with the network.
+
+    names: of the stages. channels, strides: {stage: those of its map}. out_channels, stride: those of the last map.
+    parts: {stage: its own layers}; body: all layers.
+
+    forward_stages gives the maps of several stages. They fork, so their gradients add up on the way back:
+
+        (finer, coarser), cache = backbone.forward_stages(images, names=("layer3", "layer4"))
+        dimages = backbone.backward_stages((dfiner, dcoarser), cache)
+
+    freeze("layer1") freezes all stages up to layer1: forward is inference there and keeps no cache, and backward stops
+    above them and returns None, not the gradient of the images.
+
+    Raises ValueError for stages that are out of order or do not end with the last layer, and for unknown names.
     """
 
-    def __init__(self, features: Sequential, stages: Mapping[str, FeatureMap]):
-        self.features, self.stages = features, dict(stages)
+    def __init__(self, layers: Mapping[str, Layer], stages: Mapping[str, FeatureMap]):
+        ends = [stage.end for stage in stages.values()]
+        if not ends or ends != sorted({*ends}) or ends[0] < 1 or ends[-1] != len(layers):
+            wanted = f"must rise from 1 at least to the number of layers, {len(layers)}"
+            raise ValueError(f"{type(self).__name__}: the ends of stages {wanted}, got {ends}")
+        self.layer_names, self.body, self.stages, self.frozen = tuple(layers), Sequential(*layers.values()), stages, 0
+        self.parts = {name: self.body[a:b] for name, (a, b) in zip(stages, pairwise([0, *ends]))}
+        self.names = tuple(stages)
+        self.channels = {name: stage.channels for name, stage in stages.items()}
+        self.strides = {name: stage.stride for name, stage in stages.items()}
+        _, self.out_channels, self.stride = stages[self.names[-1]]
 
-    def cut(self, *names: str) -> list[Sequential]:
-        """The layers up to the end of the first stage named, from there to that of the second, and so on.
+    def children(self):
+        """All layers by their names."""
+        return zip(self.layer_names, self.body)
 
-        They are the same layer objects. Raises ValueError unless the names are stages, in their order.
+    def __getitem__(self, name: str) -> Layer:
+        """The layer of a name."""
+        return self.body[self.layer_names.index(name)]
+
+    def forward(self, x, training=True):
+        (y,), cache = self.forward_stages(x, training, self.names[-1:])
+        return y, cache
+
+    def backward(self, dy, cache):
+        return self.backward_stages((dy,), cache)
+
+    def forward_stages(
+        self, x: np.ndarray, training: bool = True, names: Sequence[str] | None = None
+    ) -> tuple[tuple[np.ndarray, ...], Cache]:
+        """(maps of the named stages, in the order of `names`, cache). names=None: all stages.
+
+        Stages above the deepest named one are not computed.
         """
-        if not names or [*names] != [name for name in self.stages if name in names]:
-            known = ", ".join(self.stages)
-            raise ValueError(f"{type(self).__name__}: cuts must be some of {known}, in this order, got {list(names)}")
-        return [self.features[a:b] for a, b in pairwise([0, *(self.stages[name].end for name in names)])]
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        names = self.names if names is None else tuple(names)
+        maps, cache = {}, Cache(names, [])
+        for i, (name, part) in enumerate(islice(self.parts.items(), self._count(names))):
+            x, c = (part(x), None) if i < self.frozen else part.forward(x, training)
+            cache.parts.append(c)
+            if name in names:
+                maps[name] = x
+        return tuple(maps[name] for name in names), cache
+
+    def backward_stages(self, dmaps: Sequence[np.ndarray | None], cache: Cache) -> np.ndarray | None:
+        """The gradient of the images, None if stages are frozen.
+
+        dmaps: the gradients of the maps, in the order of `names`; None for a map on which nothing depends.
+        """
+        dx = None
+        for i in reversed(range(self.frozen, len(cache.parts))):
+            for name, dmap in zip(cache.names, dmaps, strict=True):
+                if name == self.names[i] and dmap is not None:
+                    dx = dmap if dx is None else dx + dmap  # the map forks: gradients add up
+            if dx is not None:
+                dx = self.parts[self.names[i]].backward(dx, cache.parts[i])
+        return None if self.frozen else dx
+
+    def freeze(self, last: str):
+        """Stop training the stages up to `last`: no gradient, no cache, no backward."""
+        self.frozen = max(self.frozen, self._count([last]))
+        for part in islice(self.parts.values(), self.frozen):
+            for parameter in part.parameters().values():
+                parameter.trainable = False
+
+    def up_to(self, last: str) -> "Backbone":
+        """A backbone of the same layer objects that ends with the stage `last`."""
+        count = self._count([last])
+        stages = dict(islice(self.stages.items(), count))
+        cut = Backbone(dict(islice(self.children(), stages[last].end)), stages)
+        cut.frozen = min(self.frozen, count)
+        return cut
+
+    def _count(self, names: Sequence[str]) -> int:
+        """How many stages there are up to the deepest of `names`."""
+        for name in names:
+            if name not in self.stages:
+                known = ", ".join(self.stages)
+                raise ValueError(f"{type(self).__name__}: there is no stage {name!r}, choose from {known}")
+        return max(map(self.names.index, names), default=-1) + 1
 
 
 def freeze_cancelled(layers: Sequential) -> Sequential:

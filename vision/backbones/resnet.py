@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Residual, Sequential
-from nn.layer import Layer, check_shape, positive
+from nn.layer import Layer, positive
 from vision.backbones.backbone import Backbone, FeatureMap
 
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # bottlenecks in each of the four stages
@@ -49,18 +49,17 @@ class Bottleneck(Layer):
 
 
 class ResNet(Backbone):
-    """images (N, 3, H, W) to the outputs of the four stages: (N, 4 width, ...), 8 width, 16 width, 32 width channels.
+    """images (N, 3, H, W) to the map of layer4 (N, 32 width, about H / 32, about W / 32).
 
-    The stages are layer1 to layer4. blocks: bottlenecks of each, see BLOCKS. Strides: 4, 8, 16 and 32 pixels.
-    replace_stride_with_dilation: for each of the stages 2 to 4 whether it has no stride; all later 3x3 convolutions
-    then take their inputs twice as far apart, and weights of the network with strides fit. Parameters have
-    torchvision's names, conv1.weight ... layer4.2.bn3.bias; new weights are He's.
+    Stages: conv1 (7x7, batch normalisation, ReLU) with `width` channels at a stride of 2 pixels, layer1 (after 3x3 max
+    pooling) to layer4 with 4, 8, 16 and 32 width channels at strides of 4, 8, 16 and 32. blocks: bottlenecks of layer1
+    to layer4, see BLOCKS. replace_stride_with_dilation: for each of layer2 to layer4 whether it has no stride; all
+    later 3x3 convolutions then take their inputs twice as far apart, and weights of the network with strides fit.
+    Layers have torchvision's names, conv1.weight ... layer4.2.bn3.bias; new weights are He's.
 
     multi_grid: factors of the dilations of layer4's first three blocks: (1, 2, 4) gives 2, 4, 8 at a stride of 16
     pixels, 4, 8, 16 at 8 (Chen et al. 2017, arXiv:1706.05587, sec. 3.2). (1, 1, 1) is as in torchvision, where the
     first block of a stage without its stride has the dilation of the stage before.
-
-    backward takes the gradients of the four outputs, None for outputs on which nothing depends.
     """
 
     def __init__(
@@ -73,9 +72,11 @@ class ResNet(Backbone):
             if len(values) != wanted:
                 raise ValueError(f"ResNet: {name} must have {wanted} entries, got {list(values)}")
         positive(self, width=width, blocks=min(blocks), multi_grid=min(multi_grid))
-        self.conv1, self.bn1 = Conv2d(3, width, 7, 2, 3, bias=False, rng=rng), BatchNorm2d(width)
-        self.stem = Sequential(self.conv1, self.bn1, ReLU(), MaxPool2d(3, 2, padding=1))
-        channels, dilation, total, self.parts, stages = width, 1, 4, [], {}
+        layers = {
+            "conv1": Conv2d(3, width, 7, 2, 3, bias=False, rng=rng), "bn1": BatchNorm2d(width), "relu": ReLU(),
+            "maxpool": MaxPool2d(3, 2, padding=1),
+        }  # fmt: skip
+        stages, channels, total, dilation = {"conv1": FeatureMap(3, width, 2)}, width, 4, 1
         for i, (count, replaced) in enumerate(zip(blocks, (False, *replace_stride_with_dilation))):
             stride, before = (1 if i == 0 or replaced else 2), dilation
             dilation *= 2 if replaced else 1
@@ -83,33 +84,10 @@ class ResNet(Backbone):
             rates = [before] + (count - 1) * [dilation]
             if i == 3 and set(multi_grid) != {1}:
                 rates = [factor * dilation for factor in (*multi_grid, *count * (1,))[:count]]
-            layers = []
+            inside = []
             for rate in rates:
-                layers.append(Bottleneck(channels, width * 2**i, 1 if layers else stride, rate, rng=rng))
+                inside.append(Bottleneck(channels, width * 2**i, 1 if inside else stride, rate, rng=rng))
                 channels = 4 * width * 2**i
-            self.parts.append(Sequential(*layers))
-            stages[f"layer{i + 1}"] = FeatureMap(len(self.stem) + i + 1, channels, total)
-        self.layer1, self.layer2, self.layer3, self.layer4 = self.parts
-        super().__init__(Sequential(*self.stem, *self.parts), stages)
-
-    def children(self):
-        """By torchvision's names."""
-        return ((name, getattr(self, name)) for name in ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"))
-
-    def forward(self, x, training=True):
-        check_shape(self, images=(x, ("N", 3, "H", "W")))
-        x, c_stem = self.stem.forward(x, training)
-        outputs, caches = [], []
-        for part in self.parts:
-            x, c = part.forward(x, training)
-            outputs.append(x)
-            caches.append(c)
-        return tuple(outputs), (c_stem, caches)
-
-    def backward(self, dy, cache):
-        c_stem, caches = cache
-        dx = None
-        for part, c, dout in zip(self.parts[::-1], caches[::-1], dy[::-1]):
-            dx = dout if dx is None else dx if dout is None else dx + dout  # an output forks: gradients add up
-            dx = None if dx is None else part.backward(dx, c)
-        return self.stem.backward(dx, c_stem)
+            layers[f"layer{i + 1}"] = Sequential(*inside)
+            stages[f"layer{i + 1}"] = FeatureMap(len(layers), channels, total)
+        super().__init__(layers, stages)

@@ -1,4 +1,8 @@
-"""VGG: 3x3 convolutions and 2x2 poolings, nothing else."""
+"""VGG: 3x3 convolutions and 2x2 poolings, nothing else.
+
+Reference: Simonyan and Zisserman 2015, Very deep convolutional networks for large-scale image recognition,
+arXiv:1409.1556.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
+from nn.layer import positive
 from vision.backbones.backbone import Backbone, FeatureMap
 
 POOL = "pool"
@@ -24,43 +29,42 @@ class VGG(Backbone):
     """images (N, 3, H, W) to features (N, out_channels, about H / stride, about W / stride).
 
     plan: the channels of each 3x3 convolution with padding 1 (then batch normalisation, if wanted, and ReLU), POOL for
-    each 2x2 max pooling, which rounds odd sizes down, or up with ceil_mode. `features` holds the layers under
-    torchvision's indices (features.0.weight, ...), so that weights of its vgg16 and vgg16_bn fit. Stages: conv1, the
-    last ReLU before the first pooling, pool1, conv2, pool2, ...
+    each max pooling with stride 2. Stages: conv1, the last ReLU before the first pooling, pool1, conv2, pool2, ...
+    Layers are named features.0, features.1, ... as in torchvision, so that weights of its vgg16 and vgg16_bn fit.
 
-    frozen_layers: how many entries of `features`, from the first on, are not trained. Fast R-CNN (Girshick 2015,
-    arXiv:1504.08083, sec. 4.5) fixes conv1 and conv2 of a pretrained VGG-16, which is frozen_layers=10.
+    pool_size: 2, or 3 with padding 1. Odd sizes round down, or up with ceil_mode. output_stride: from this stride on,
+    poolings have stride 1, and behind each of them convolutions take their inputs twice as far apart (dilation): the
+    same weights give a denser map.
 
-    Reference: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1 (configuration D is VGG16).
+    Reference: Simonyan and Zisserman 2015, table 1 (configuration D is VGG16); Chen et al. 2015, arXiv:1412.7062,
+    sec. 3.1, for output_stride.
     """
 
     def __init__(
-        self, plan: Sequence, *, batch_norm: bool = False, ceil_mode: bool = False, frozen_layers: int = 0,
-        rng: np.random.Generator,
+        self, plan: Sequence, *, batch_norm: bool = False, pool_size: int = 2, ceil_mode: bool = False,
+        output_stride: int | None = None, rng: np.random.Generator,
     ):  # fmt: skip
-        layers, channels, stages, level = [], 3, {}, 1
+        positive(self, pool_size=pool_size)
+        layers, stages = [], {}
+        channels, stride, dilation, level = 3, 1, 1, 1
         for step in plan:
             if step == POOL:
-                layers.append(MaxPool2d(2, ceil_mode=ceil_mode))
-                stages[f"pool{level}"] = FeatureMap(len(layers), channels, 2**level)
+                dense = stride == output_stride
+                layers.append(MaxPool2d(pool_size, 1 if dense else 2, (pool_size - 1) // 2, ceil_mode=ceil_mode))
+                stride, dilation = (stride, 2 * dilation) if dense else (2 * stride, dilation)
+                stages[f"pool{level}"] = FeatureMap(len(layers), channels, stride)
                 level += 1
                 continue
-            layers.append(Conv2d(channels, step, 3, padding=1, rng=rng))
+            layers.append(Conv2d(channels, step, 3, padding=dilation, dilation=dilation, rng=rng))
             layers += [BatchNorm2d(step), ReLU()] if batch_norm else [ReLU()]
             channels = step
-            stages[f"conv{level}"] = FeatureMap(len(layers), channels, 2 ** (level - 1))
-        if not 0 <= frozen_layers <= len(layers):
-            raise ValueError(f"VGG: frozen_layers must be in 0 .. {len(layers)}, got {frozen_layers}")
-        super().__init__(Sequential(*layers), stages)
-        self.out_channels, self.stride, self.frozen_layers = channels, 2 ** list(plan).count(POOL), frozen_layers
-        for parameter in self.features[:frozen_layers].parameters().values():
-            parameter.trainable = False
+            stages[f"conv{level}"] = FeatureMap(len(layers), channels, stride)
+        super().__init__({f"features.{i}": layer for i, layer in enumerate(layers)}, stages)
 
     @property
     def blocks(self) -> list[Sequential]:
-        """The convolutions of each level, without its pooling: the same layer objects."""
-        parts = zip(self.stages, self.cut(*self.stages))
-        return [part for name, part in parts if name.startswith("conv")]
+        """The convolutions of each level, without its pooling."""
+        return [part for name, part in self.parts.items() if name.startswith("conv")]
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG by the indices that its layers have here, where they may be batch-normalised.
@@ -72,7 +76,7 @@ class VGG(Backbone):
         of_features = {name: re.fullmatch(r"features\.(\d+)\.(.+)", name) for name in arrays}
         if any(found and found[2] == "weight" and arrays[name].ndim == 1 for name, found in of_features.items()):
             return dict(arrays)
-        indices = [i for i, layer in enumerate(self.features) if not isinstance(layer, BatchNorm2d)]
+        indices = [i for i, layer in enumerate(self.body) if not isinstance(layer, BatchNorm2d)]
         renamed = {}
         for name, found in of_features.items():
             if found is None:
@@ -81,17 +85,10 @@ class VGG(Backbone):
                 renamed[f"features.{indices[int(found[1])]}.{found[2]}"] = arrays[name]
         return renamed
 
-    def forward(self, x, training=True):
-        x, _ = self.features[: self.frozen_layers].forward(x, training=False)
-        return self.features[self.frozen_layers :].forward(x, training)
 
-    def backward(self, dy, cache):
-        return self.features[self.frozen_layers :].backward(dy, cache)  # no gradient goes below: the stem is frozen
-
-
-def vgg16(*, frozen_layers: int = 0, rng: np.random.Generator) -> VGG:
+def vgg16(*, rng: np.random.Generator) -> VGG:
     """VGG-16 up to conv5_3, without the last pooling: 512 channels, stride 16, 14,714,688 parameters."""
-    return VGG(VGG16, frozen_layers=frozen_layers, rng=rng)
+    return VGG(VGG16, rng=rng)
 
 
 def small_vgg(*, width: int = 12, stride: int = 4, rng: np.random.Generator) -> VGG:

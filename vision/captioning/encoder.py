@@ -4,41 +4,13 @@ from hashlib import blake2b
 
 import numpy as np
 
-from nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential, SpatialPyramidPool
+from nn import BatchNorm2d, Dropout, GlobalAvgPool2d, Linear, ReLU, Sequential, SpatialPyramidPool
 from nn.gpu.device import device_of, to_device
 from nn.io.state import read_state
-from nn.layer import Layer, positive
-from vision.classification.squeezenet import SqueezeNet
+from nn.layer import Layer
+from vision.backbones import SmallCNN, SqueezeNet
 
 KINDS = "small_cnn", "squeezenet", "squeezenet_classes"
-CONV10 = "13."  # the layer of the class maps, after the 13 of SqueezeNet's features
-
-
-def small_cnn(width: int, rng: np.random.Generator) -> Sequential:
-    """images (N, 3, H, W) to features (N, 8 width, about H / 8, about W / 8), for generated scenes on a CPU.
-
-    Five convolutions with batch normalisation and ReLU: 5x5 with stride 2, then 3x3, two 2x2 poolings between them.
-    """
-    plan = [(3, 1, 5, 2), (1, 2, 3, 1), "pool", (2, 4, 3, 1), "pool", (4, 8, 3, 1), (8, 8, 3, 1)]
-    layers = []
-    for step in plan:
-        if step == "pool":
-            layers.append(MaxPool2d(2))
-            continue
-        inside, outside, kernel, stride = step
-        in_channels = 3 if not layers else inside * width
-        layers.append(Conv2d(in_channels, outside * width, kernel, stride, kernel // 2, bias=False, rng=rng))
-        layers += [BatchNorm2d(outside * width), ReLU()]
-    return Sequential(*layers)
-
-
-def squeezenet_maps(width: int, classes: bool, rng: np.random.Generator) -> tuple[Sequential, int]:
-    """(layers, channels): SqueezeNet 1.0 up to its last Fire module or, with classes, the maps of its 1000 classes."""
-    network = SqueezeNet(1000 if classes else 1, width, rng=rng)
-    if not classes:
-        return network.features, 32 * width
-    _, conv10, relu, _ = network.classifier  # without dropout and global average
-    return Sequential(*network.features, conv10, relu), 1000
 
 
 class Encoder(Layer):
@@ -66,64 +38,66 @@ class Encoder(Layer):
         *,
         rng: np.random.Generator,
     ):
-        positive(self, width=width)
-        if kind not in KINDS:
-            raise ValueError(f"Encoder: encoder must be {', '.join(map(repr, KINDS))}, got {kind!r}")
         if kind == "small_cnn":
-            self.network, self.out_channels, self.scale = small_cnn(width, rng), 8 * width, 1.0
+            self.backbone = SmallCNN(width, rng=rng)
+        elif kind == "squeezenet":
+            self.backbone = SqueezeNet(1, width, dropout=0.0, rng=rng).up_to("fire9")
+        elif kind == "squeezenet_classes":
+            self.backbone = SqueezeNet(1000, width, dropout=0.0, rng=rng)
         else:
-            self.network, self.out_channels = squeezenet_maps(width, kind == "squeezenet_classes", rng)
-            self.scale = 1 / 32
+            raise ValueError(f"Encoder: encoder must be {', '.join(map(repr, KINDS))}, got {kind!r}")
+        self.out_channels, self.scale = self.backbone.out_channels, 1.0 if kind == "small_cnn" else 1 / 32
         self.norm = BatchNorm2d(self.out_channels, affine=False) if standardise else None
         if weights:
             self._load(kind, weights)
         self.fine_tune = fine_tune
-        for parameter in self.parameters().values():
-            parameter.trainable = fine_tune
+        if not fine_tune:
+            self.backbone.freeze(self.backbone.names[-1])
+
+    def children(self):
+        """network, the CNN's layers by index, in which dropout does not count; and norm, if there is one."""
+        yield "network", Sequential(*(layer for layer in self.backbone.body if not isinstance(layer, Dropout)))
+        if self.norm is not None:
+            yield "norm", self.norm
 
     def _load(self, kind: str, path: str):
-        """Load the features of a file of published weights. ValueError where they do not fit."""
+        """Load the CNN's part of a file of published weights. ValueError where they do not fit."""
         if kind == "small_cnn":
             raise ValueError(f"Encoder: encoder_weights are for the encoders of SqueezeNet, got {kind!r}")
-        state = {_own_name(name): array for name, array in read_state(path).items()}
+        state = read_state(path)
         if kind == "squeezenet":
-            state = {name: array for name, array in state.items() if not name.startswith(CONV10)}
+            state = {name: array for name, array in state.items() if not name.startswith("classifier.")}
         try:
-            self.network.load_state_dict(state)
+            self.backbone.load_state_dict(state)
         except ValueError as error:
             raise ValueError(f"{path}: {error}; give the weights of SqueezeNet 1.0, and width=16") from error
 
     def forward(self, x, training=True):
-        y, c_network = self.see(x, training)
+        y, c_backbone = self.see(x, training)
         if self.norm is None:
-            return y, (c_network, None)
+            return y, (c_backbone, None)
         y, c_norm = self.norm.forward(y, training)
-        return y, (c_network, c_norm)
+        return y, (c_backbone, c_norm)
 
     def backward(self, dy, cache):
         if not self.fine_tune:
             return None  # the CNN is frozen: no gradient goes below its features
-        c_network, c_norm = cache
+        c_backbone, c_norm = cache
         dy = dy if self.norm is None else self.norm.backward(dy, c_norm)
-        return self.network.backward(dy * self.scale, c_network)
+        return self.backbone.backward(dy * self.scale, c_backbone)
 
     def see(self, x, training=False):
         """(features before they are standardised, cache) of images; an x of features is returned unchanged."""
         if x.ndim != 4 or x.shape[1] != 3:
             self._check_features(x)
             return x, None
-        y, cache = self.network.forward(x, training and self.fine_tune)
+        y, cache = self.backbone.forward(x, training)
         return y * self.scale, cache
 
     def _check_features(self, x):
         wanted = "(N, 3, H, W)" + ("" if self.fine_tune else f" or features (N, {self.out_channels}, h, w)")
         if self.fine_tune or x.ndim != 4 or x.shape[1] != self.out_channels:
             raise ValueError(f"Encoder: images must have shape {wanted}, got {x.shape}")
-
-
-def _own_name(name):
-    """The name in `squeezenet_maps` of a weight of SqueezeNet."""
-    return name.removeprefix("features.").replace("classifier.1.", CONV10)
 
 
 class ImageVector(Layer):

@@ -1,24 +1,24 @@
 """Image classification: one label for a whole image."""
 
 from vision.classification import task
-from vision.classification.classifier import Classifier, ImageClassifier
+from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
-from vision.classification.squeezenet import Fire, SqueezeNet
+from vision.classification.squeezenet import squeezenet1_0
 from vision.classification.vgg import VGG16
 
 __all__ = [
     "VGG16",
     "BasicBlock",
+    "ClassificationNetwork",
     "Classifier",
-    "Fire",
     "GlimpseNetwork",
     "Grey",
     "ImageClassifier",
     "PaddedShortcut",
     "RecurrentAttention",
     "ResNetCifar",
-    "SqueezeNet",
+    "squeezenet1_0",
     "task",
 ]

@@ -1,13 +1,14 @@
 """What all image classifiers share: softmax cross-entropy in training, probabilities in prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import softmax_cross_entropy
+from nn import Sequential, softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
+from vision.backbones import Backbone
 from vision.model import Model
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, Preprocess, open_photograph
@@ -48,6 +49,30 @@ class ImageClassifier(Model):
         one_size = len({image.shape for image in scaled}) == 1
         batches = [scaled] if one_size else [[image] for image in scaled]
         return np.concatenate([on_its_device(self, self.predict, self.preprocess.batch(batch)) for batch in batches])
+
+
+class ClassificationNetwork(Layer):
+    """logits (N, classes) = head(backbone(images)).    images (N, 3, H, W).
+
+    head: {name: layer}, one after another. Parameters have the names of the backbone's layers and of the head's.
+    """
+
+    def __init__(self, backbone: Backbone, head: Mapping[str, Layer]):
+        self.backbone, self.head_names, self.head = backbone, tuple(head), Sequential(*head.values())
+
+    def children(self):
+        """The layers of the backbone, and those of the head."""
+        yield from self.backbone.children()
+        yield from zip(self.head_names, self.head)
+
+    def forward(self, x, training=True):
+        features, c_backbone = self.backbone.forward(x, training)
+        logits, c_head = self.head.forward(features, training)
+        return logits, (c_backbone, c_head)
+
+    def backward(self, dy, cache):
+        c_backbone, c_head = cache
+        return self.backbone.backward(self.head.backward(dy, c_head), c_backbone)
 
 
 class Classifier(ImageClassifier):

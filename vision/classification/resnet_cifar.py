@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import BatchNorm2d, Conv2d, Linear, ReLU, Sequential
+from nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, ReLU, Sequential
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
-from nn.layers.avg_pool import GlobalAvgPool2d
-from vision.classification.classifier import Classifier
+from vision.backbones import Backbone, FeatureMap
+from vision.classification.classifier import ClassificationNetwork, Classifier
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
@@ -96,43 +96,27 @@ class BasicBlock(Layer):
         return dx + self.conv1.backward(dh, cache.conv1)  # x forks: gradients add up
 
 
-class ResNetCifar(Layer):
-    """images (N, 3, H, W) to logits (N, classes): a 3x3 convolution, 3 stages of n blocks, global average, linear.
+class ResNetCifar(Backbone):
+    """images (N, 3, H, W) to features (N, 4 width, about H / 4, about W / 4): a 3x3 convolution, 3 stages of n blocks.
 
-    The stages have width, 2 width and 4 width channels; the second and the third begin with stride 2. The paper's
-    images are 32x32, its width is 16; n = 3, 5, 7, 9, 18 make its ResNet-20, 32, 44, 56, 110.
+    Stages: conv1 (with batch normalisation and ReLU) and layer1 with `width` channels, layer2 with 2 width and layer3
+    with 4 width channels, which begin with stride 2. The paper's images are 32x32, its width is 16; n = 3, 5, 7, 9, 18
+    make its ResNet-20, 32, 44, 56, 110, the last layer being the classifier's.
     """
 
-    def __init__(self, classes: int, n: int = 3, width: int = 16, *, rng: np.random.Generator):
-        positive(self, classes=classes, n=n, width=width)
-        self.conv1 = Conv2d(3, width, 3, padding=1, bias=False, rng=rng)
-        self.bn1 = BatchNorm2d(width)
-        self.relu = ReLU()
-        self.layer1 = self._stage(n, width, width, 1, rng)
-        self.layer2 = self._stage(n, width, 2 * width, 2, rng)
-        self.layer3 = self._stage(n, 2 * width, 4 * width, 2, rng)
-        self.pool = GlobalAvgPool2d()
-        self.linear = Linear(4 * width, classes, rng=rng)
-
-    @staticmethod
-    def _stage(n, in_channels, channels, stride, rng):
-        first = BasicBlock(in_channels, channels, stride, rng=rng)
-        return Sequential(first, *(BasicBlock(channels, channels, 1, rng=rng) for _ in range(n - 1)))
-
-    def _in_order(self):
-        return (self.conv1, self.bn1, self.relu, self.layer1, self.layer2, self.layer3, self.pool, self.linear)
-
-    def forward(self, x, training=True):
-        caches = []
-        for layer in self._in_order():
-            x, cache = layer.forward(x, training)
-            caches.append(cache)
-        return x, caches
-
-    def backward(self, dy, cache):
-        for layer, layer_cache in zip(reversed(self._in_order()), reversed(cache)):
-            dy = layer.backward(dy, layer_cache)
-        return dy
+    def __init__(self, n: int = 3, width: int = 16, *, rng: np.random.Generator):
+        positive(self, n=n, width=width)
+        conv1 = Conv2d(3, width, 3, padding=1, bias=False, rng=rng)
+        layers = {"conv1": conv1, "bn1": BatchNorm2d(width), "relu": ReLU()}
+        stages, channels = {"conv1": FeatureMap(3, width, 1)}, width
+        for i in range(3):
+            blocks = []
+            for j in range(n):
+                blocks.append(BasicBlock(channels, width * 2**i, 2 if i and not j else 1, rng=rng))
+                channels = width * 2**i
+            layers[f"layer{i + 1}"] = Sequential(*blocks)
+            stages[f"layer{i + 1}"] = FeatureMap(len(layers), channels, 2**i)
+        super().__init__(layers, stages)
 
 
 # Sec. 4.2: batches of 128, 64,000 steps (182 epochs of its 45,000 images), the rate divided by 10 at half and three
@@ -158,6 +142,8 @@ class Options(ImageOptions):
     system="ResNet-20 for CIFAR-10", paper="He et al. 2016, arXiv:1512.03385",
     figures="915 of 1,000 test images right with the published weights; not trained here",
 )  # fmt: skip
-def resnet20_cifar(classes, options: Options, rng) -> Classifier:
+def resnet20_cifar(classes, options: Options, rng: np.random.Generator) -> Classifier:
     """ResNet-20 (n=3) or another depth: 0.27 million parameters, 41 million multiply-adds for an image of 32x32."""
-    return Classifier(ResNetCifar(len(classes), options.n, options.width, rng=rng), classes, options)
+    backbone = ResNetCifar(options.n, options.width, rng=rng)
+    head = {"pool": GlobalAvgPool2d(), "linear": Linear(backbone.out_channels, len(classes), rng=rng)}
+    return Classifier(ClassificationNetwork(backbone, head), classes, options)

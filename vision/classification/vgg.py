@@ -8,47 +8,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nn import AdaptiveAvgPool2d, Dropout, Linear, ReLU, Sequential
-from nn.layer import Layer, positive
-from vision.backbones.vgg import VGG, vgg16_plan
-from vision.classification.classifier import Classifier
+from nn import AdaptiveAvgPool2d, Dropout, Flatten, Linear, ReLU, Sequential
+from nn.layer import positive
+from vision.backbones import VGG, vgg16_plan
+from vision.classification.classifier import ClassificationNetwork, Classifier
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
 POOLED = 7  # rows and columns of cells before the fully connected layers: an image of 224 halved 5 times
 
 
-class VGG16(Layer):
+class VGG16(ClassificationNetwork):
     """images (N, 3, H, W) to logits (N, classes): configuration D, 13 convolutions and 3 fully connected layers.
 
     width: channels of the first two convolutions, 64 in the paper; all others grow with it. hidden: units of the two
-    hidden fully connected layers, each followed by ReLU and dropout. `features` and `classifier` hold the layers under
-    torchvision's indices, so that weights of its vgg16 fit. As there, features of other sizes are averaged to 7x7
-    cells; at least 32x32 pixels are needed. New weights are He's; the paper started from a shallower network's.
+    hidden fully connected layers, each followed by ReLU and dropout. Layers have torchvision's names, features.0 ...
+    classifier.6, so that weights of its vgg16 fit. As there, features of other sizes are averaged to 7x7 cells; at
+    least 32x32 pixels are needed. New weights are He's; the paper started from a shallower network's.
 
     Reference: Simonyan and Zisserman 2015, sec. 2.1 and table 1, configuration D.
     """
 
     def __init__(self, classes: int, width: int = 64, hidden: int = 4096, dropout: float = 0.5, *, rng):
         positive(self, classes=classes, width=width, hidden=hidden)
-        self.features = VGG(vgg16_plan(width), rng=rng).features
-        self.pool = AdaptiveAvgPool2d(POOLED)
-        self.classifier = Sequential(
+        backbone = VGG(vgg16_plan(width), rng=rng)
+        classifier = Sequential(
             Linear(8 * width * POOLED**2, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
             Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
             Linear(hidden, classes, rng=rng),
         )  # fmt: skip
-
-    def forward(self, x, training=True):
-        features, c_features = self.features.forward(x, training)
-        pooled, c_pool = self.pool.forward(features, training)
-        logits, c_classifier = self.classifier.forward(pooled.reshape(len(x), -1), training)
-        return logits, (pooled.shape, c_features, c_pool, c_classifier)
-
-    def backward(self, dy, cache):
-        pooled_shape, c_features, c_pool, c_classifier = cache
-        dpooled = self.classifier.backward(dy, c_classifier).reshape(pooled_shape)
-        return self.features.backward(self.pool.backward(dpooled, c_pool), c_features)
+        super().__init__(backbone, {
+            "pool": AdaptiveAvgPool2d(POOLED),
+            "flatten": Flatten(),
+            "classifier": classifier,
+        })  # fmt: skip
 
 
 # Sec. 3.1: batches of 256, 370,000 steps (74 epochs of ImageNet's 1.28 million images), the rate divided by 10 three

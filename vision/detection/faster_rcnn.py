@@ -12,8 +12,8 @@ import numpy as np
 
 from nn import RoIPool
 from nn.dispatch import array_module
-from nn.layer import Layer, check_shape
-from vision.backbones import small_vgg, vgg16
+from nn.layer import check_shape
+from vision.backbones import Backbone, small_vgg, vgg16
 from vision.boxes import RPN, RegionHead
 from vision.detection.detector import Detector
 from vision.options import ImageOptions
@@ -100,7 +100,7 @@ class FasterRCNN(Detector):
     proposals kept and the numbers of candidates to sample from.
     """
 
-    def __init__(self, classes, backbone: Layer, options: Options, *, rng: np.random.Generator):
+    def __init__(self, classes, backbone: Backbone, options: Options, *, rng: np.random.Generator):
         super().__init__(classes, options, options.preprocess())
         self.backbone = backbone
         self.rpn = RPN(backbone.out_channels, backbone.stride, options, rng=rng)
@@ -123,7 +123,7 @@ class FasterRCNN(Detector):
         return rpn_losses | head_losses, Cache(c_backbone, c_rpn, c_pool, c_head, drpn, dhead, sampled)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the total loss to all parameters; returns that of the images."""
+        """Add the gradients of the total loss to all parameters; returns the images', None if stages are frozen."""
         dpooled = self.head.backward(cache.dhead, cache.head)
         dfeatures, _, _ = self.roi_pool.backward(dpooled, cache.pool)  # none for boxes and image_index
         dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn)  # features fork: gradients add up
@@ -159,20 +159,23 @@ class FasterRCNN(Detector):
 class VGG16Options(Options):
     """The paper's detector."""
 
-    frozen_layers: int = 0  # layers of the backbone that are not trained; the paper's fine-tuning: 10, conv1 and conv2
+    frozen: str | None = None  # stage of VGG-16 up to which nothing is trained; the paper's fine-tuning: pool2
 
 
 @register(
     "faster_rcnn_vgg16", "detection", {"epochs": 14, "batch_size": 1, "lr": 0.001, "milestones": [0.75]},
     options=VGG16Options, tiny=Tiny({
-        "frozen_layers": 28, "hidden": 8, "rpn_channels": 8, "anchor_scales": (32,), "anchor_samples": 16,
+        "frozen": "pool4", "hidden": 8, "rpn_channels": 8, "anchor_scales": (32,), "anchor_samples": 16,
         "roi_samples": 8, "min_size": 4,
     }, scenes=1, size=(32, 32)),
     system="Faster R-CNN", paper="Ren et al. 2015, arXiv:1506.01497",
 )  # fmt: skip
 def faster_rcnn_vgg16(classes, options: VGG16Options, rng) -> FasterRCNN:
     """The paper's detector."""
-    return FasterRCNN(classes, vgg16(frozen_layers=options.frozen_layers, rng=rng), options, rng=rng)
+    backbone = vgg16(rng=rng)
+    if options.frozen is not None:
+        backbone.freeze(options.frozen)
+    return FasterRCNN(classes, backbone, options, rng=rng)
 
 
 @dataclass(frozen=True)

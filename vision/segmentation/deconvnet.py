@@ -36,10 +36,10 @@ class DeconvNet(EncoderDecoder):
 
     bottleneck: 7, the kernel size of fc6, which goes to 1x1, and of its mirror; larger images have more than one cell
     there; at least 2^depth (bottleneck - 1) + 1 pixels are needed. hidden: channels of fc6 and fc7, 4096 in the paper.
-    width, depth: see SegNet. Batch normalisation and ReLU follow each layer but the last. `features` and `classifier`
-    hold the convolutions under the indices of torchvision's vgg16_bn, whose weights fit, as do its vgg16's: the authors
-    began with these. New weights are He's (theirs were normal, std 0.01). unpool: see Unpool2d; the paper's is "max".
-    Raises ValueError for images that are too small.
+    width, depth: see SegNet. unpool: see Unpool2d; the paper's is "max". Batch normalisation and ReLU follow each layer
+    but the last. The layers of backbone and bottleneck have the names of torchvision's vgg16_bn, features.N and
+    classifier.N, so that its weights fit, and those of its vgg16, with which the authors began. New weights are He's
+    (theirs were normal, std 0.01). Raises ValueError for images that are too small.
     """
 
     smallest_batch = 2  # an image of the least size has one cell in fc6: one value to normalise
@@ -53,8 +53,9 @@ class DeconvNet(EncoderDecoder):
         self.bottleneck, plan = bottleneck, vgg16_plan(width, depth)
         deepest = plan[-2]
         self.least = 2**depth * (bottleneck - 1) + 1
-        self.vgg = VGG(plan, batch_norm=True, rng=rng)
-        self.features, self.encoders = freeze_cancelled(self.vgg.features), self.vgg.blocks
+        self.backbone = VGG(plan, batch_norm=True, rng=rng)
+        self.encoders = self.backbone.blocks
+        freeze_cancelled(self.backbone.body)
         self.classifier = self.middle = freeze_cancelled(Sequential(
             Conv2d(deepest, hidden, bottleneck, rng=rng), BatchNorm2d(hidden), ReLU(),
             Conv2d(hidden, hidden, 1, rng=rng), BatchNorm2d(hidden), ReLU(),
@@ -71,15 +72,15 @@ class DeconvNet(EncoderDecoder):
         self.score = Conv2d(width, classes, 1, rng=rng)
 
     def children(self):
-        """features (the encoders), classifier (the bottleneck), decoder (from the deepest) and score."""
-        yield "features", self.features
+        """features.N (the encoders), classifier (the bottleneck), decoder (from the deepest) and score."""
+        yield from self.backbone.children()
         yield "classifier", self.classifier
         yield "decoder", self.decoder
         yield "score", self.score
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG-16, with batch normalisation or without, as this network takes them: see fcn.py."""
-        return convolutional(self.vgg.pretrained_names(arrays), self.bottleneck)
+        return convolutional(self.backbone.pretrained_names(arrays), self.bottleneck)
 
     def forward(self, x, training=True):
         check_shape(self, images=(x, ("N", 3, "H", "W")))

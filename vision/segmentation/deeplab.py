@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
-from nn.layer import Layer, check_shape, positive
+from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
+from nn.layer import check_shape, positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vision.registry import Tiny, register
@@ -24,19 +24,20 @@ LARGE_FOV, ASPP_L = (12,), (6, 12, 18, 24)  # v1, table 2; v2, sec. 4.1.2
 
 
 class Cache(NamedTuple):
-    """The caches of features and of each branch."""
+    """The caches of the backbone, of the average pooling and of each branch."""
 
-    features: Any
+    backbone: Any
+    average: Any
     branches: list
 
 
 class DeepLab(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W): scores at a stride of 8 pixels, interpolated.
 
-    `features` are VGG-16's layers under torchvision's indices. Poolings are 3x3 with padding 1 (so that cell i lies at
-    pixel 8 i); the last two have stride 1, and the convolutions after the fourth have dilation 2: the same weights and
-    field of view, but denser maps. average: a 3x3 average pooling of stride 1 behind the last one, as in the authors'
-    v1. One branch for each of `rates` follows; their scores are added:
+    The backbone is VGG-16 with torchvision's names, at an output stride of 8. Poolings are 3x3 with padding 1 (so that
+    cell i lies at pixel 8 i); the last two have stride 1, and the convolutions after the fourth have dilation 2: the
+    same weights and field of view, but denser maps. average: a 3x3 average pooling of stride 1 behind the last one, as
+    in the authors' v1. One branch for each of `rates` follows; their scores are added:
 
         3x3 with dilation `rate` to `hidden` channels ("fc6"), 1x1 to as many ("fc7"), 1x1 to the classes ("fc8")
 
@@ -57,9 +58,10 @@ class DeepLab(PixelNetwork):
             raise ValueError("DeepLab: at least one rate is needed, got none")
         for rate in rates:
             positive(self, rate=rate)
-        layers = freeze_cancelled(VGG(vgg16_plan(width), batch_norm=batch_norm, rng=rng).features)
-        end = [AvgPool2d(3, stride=1, padding=1)] if average else []
-        self.features = Sequential(*with_holes(layers), *end)
+        plan, holes = vgg16_plan(width), {"pool_size": 3, "ceil_mode": True, "output_stride": STRIDE}
+        self.backbone = VGG(plan, batch_norm=batch_norm, **holes, rng=rng)
+        freeze_cancelled(self.backbone.body)
+        self.average = Sequential(*[AvgPool2d(3, stride=1, padding=1)] * average)
 
         def part(inputs, kernel_size, rate=1):
             padding = rate * (kernel_size // 2)
@@ -67,14 +69,22 @@ class DeepLab(PixelNetwork):
             norm = [BatchNorm2d(hidden)] if batch_norm else []
             return conv, *norm, ReLU(), Dropout(dropout, rng=rng.spawn(1)[0])
 
+        channels = self.backbone.out_channels
         self.branches = [
-            Sequential(*part(8 * width, 3, rate), *part(hidden, 1), Conv2d(hidden, classes, 1, rng=rng))
+            Sequential(*part(channels, 3, rate), *part(hidden, 1), Conv2d(hidden, classes, 1, rng=rng))
             for rate in rates
         ]
         for branch in self.branches:
             weight = branch[len(branch) - 1].weight.value
             weight[...] = 0.01 * rng.standard_normal(weight.shape)
         self.enlarge = Enlarge(STRIDE, "points")
+
+    def children(self):
+        """Those of the backbone, average, branches.N and enlarge."""
+        yield from self.backbone.children()
+        yield "average", self.average
+        yield from ((f"branches.{i}", branch) for i, branch in enumerate(self.branches))
+        yield "enlarge", self.enlarge
 
     def forward(self, x, training=True):
         scores, c_scores = self.scores(x, training)
@@ -88,27 +98,15 @@ class DeepLab(PixelNetwork):
     def scores(self, x, training=True):
         """(scores (N, classes, h, w), cache) of pixels 0, 8, 16, ..., and of one beyond where 8 does not fit."""
         check_shape(self, images=(x, ("N", 3, "H", "W")))
-        features, c_features = self.features.forward(x, training)
+        features, c_backbone = self.backbone.forward(x, training)
+        features, c_average = self.average.forward(features, training)
         parts, caches = zip(*(branch.forward(features, training) for branch in self.branches))
-        return sum(parts), Cache(c_features, caches)
+        return sum(parts), Cache(c_backbone, c_average, caches)
 
     def scores_backward(self, dy, cache):
         """The gradient of the images from that of `scores`."""
         dfeatures = sum(branch.backward(dy, c) for branch, c in zip(self.branches, cache.branches))  # features fork
-        return self.features.backward(dfeatures, cache.features)
-
-
-def with_holes(layers: Sequential) -> list[Layer]:
-    """VGG's layers with 3x3 poolings, the fourth and fifth of stride 1, and dilation 2 behind the fourth."""
-    pools, changed = 0, []
-    for layer in layers:
-        if isinstance(layer, MaxPool2d):
-            pools += 1
-            layer = MaxPool2d(3, stride=2 if pools <= 3 else 1, padding=1, ceil_mode=pools <= 3)
-        elif isinstance(layer, Conv2d) and pools == 4:
-            layer.geometry = layer.geometry._replace(padding=(2, 2), dilation=(2, 2))
-        changed.append(layer)
-    return changed
+        return self.backbone.backward(self.average.backward(dfeatures, cache.average), cache.backbone)
 
 
 class DeepLabClassifier(RefinedClassifier):

@@ -98,14 +98,14 @@ class DeepLabV3(FCNResNet):
         if output_stride not in WITHOUT_STRIDE:
             raise ValueError(f"DeepLabV3: output_stride must be 16 or 8, got {output_stride!r}")
         self.backbone = ResNet(blocks, width, WITHOUT_STRIDE[output_stride], multi_grid, rng=rng)
-        rates, stages = [rate * 16 // output_stride for rate in rates], self.backbone.stages
+        rates, channels = [rate * 16 // output_stride for rate in rates], self.backbone.channels
         self.classifier = Sequential(
-            ASPP(stages["layer4"].channels, 4 * width, rates, dropout, rng=rng),
+            ASPP(channels["layer4"], 4 * width, rates, dropout, rng=rng),
             *conv_norm(4 * width, 4 * width, 3, rng=rng), Conv2d(4 * width, classes, 1, rng=rng),
         )  # fmt: skip
         self.aux_classifier = None
         if auxiliary:
-            inside = conv_norm(stages["layer3"].channels, 4 * width, 3, rng=rng)
+            inside = conv_norm(channels["layer3"], 4 * width, 3, rng=rng)
             self.aux_classifier = Sequential(
                 *inside, Dropout(0.1, rng=rng.spawn(1)[0]), Conv2d(4 * width, classes, 1, rng=rng)
             )

@@ -34,18 +34,18 @@ UPS = ("upscore2", "upscore_pool4")
 class FCN(SkipNet):
     """images (N, 3, H, W) to logits (N, classes, H, W): scores at a stride of 32, 16 or 8 pixels, interpolated.
 
-    `features` and `classifier` hold VGG-16's layers under torchvision's indices. fc6 is a 7x7 and fc7 a 1x1
-    convolution, with dropout (fig. 2); classifier.6 is a 1x1 convolution to the scores. upscore2 enlarges these twice,
-    and score_pool4's are added; upscore_pool4 enlarges the sum, and score_pool3's are added (fig. 3). At last
-    upscore32, upscore16 or upscore8 goes to the size of the images. Transposed convolutions start as bilinear
-    interpolation; upscore2 and upscore_pool4 learn, the last one is fixed unless learn_last (sec. 4.3; 3.3). Score
-    layers start at score_std times standard normal values, 0 in the paper.
+    VGG-16's layers have torchvision's names, features.N and classifier.N. fc6 is a 7x7 and fc7 a 1x1 convolution, with
+    dropout (fig. 2); classifier.6 is a 1x1 convolution to the scores. upscore2 enlarges these twice, and score_pool4's
+    are added; upscore_pool4 enlarges the sum, and score_pool3's are added (fig. 3). At last upscore32, upscore16 or
+    upscore8 goes to the size of the images. Transposed convolutions start as bilinear interpolation; upscore2 and
+    upscore_pool4 learn, the last one is fixed unless learn_last (sec. 4.3; 3.3). Score layers start at score_std times
+    standard normal values, 0 in the paper.
 
     padding: "published" puts 99 zeros around the image, so that fc6, which has none, always sees 7x7 cells, and cuts
     all maps to fit (the authors' net.py); "same" puts 16 zeros there, pads fc6 by 3 and saves the work on the other
     zeros. Poolings round odd sizes up, as in Caffe. width: channels of the first convolution; hidden: of fc6 and fc7;
-    batch_norm: before each ReLU of `features` (vgg16_bn's indices), for training from random weights: "not feasible",
-    says the paper.
+    batch_norm: before each ReLU of the backbone (vgg16_bn's indices), for training from random weights: "not
+    feasible", says the paper.
     """
 
     def __init__(
@@ -62,28 +62,30 @@ class FCN(SkipNet):
         self.around = AROUND if published else HALF_A_CELL
         self.starts = [STARTS[name] if published else 0 for name in names]
         self.final_start = STARTS[stride] if published else HALF_A_CELL
-        self.vgg = vgg = VGG(vgg16_plan(width), batch_norm=batch_norm, ceil_mode=True, rng=rng)
-        self.features, self.parts = freeze_cancelled(vgg.features), vgg.cut("pool3", "pool4", "pool5")
+        self.backbone = VGG(vgg16_plan(width), batch_norm=batch_norm, ceil_mode=True, rng=rng)
+        self.taps = *reversed(names), "pool5"
+        freeze_cancelled(self.backbone.body)
         self.classifier = Sequential(
             Conv2d(8 * width, hidden, 7, padding=0 if published else 3, rng=rng), ReLU(),
             Dropout(dropout, rng=rng.spawn(1)[0]),
             Conv2d(hidden, hidden, 1, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
             _score(hidden, classes, score_std, rng),
         )  # fmt: skip
-        self.skips = [_score(vgg.stages[name].channels, classes, score_std, rng) for name in names]
+        self.skips = [_score(self.backbone.channels[name], classes, score_std, rng) for name in names]
         self.ups = [learned_interpolation(classes, 4, 2, 0 if published else 1) for _ in names]
         last = 2 * stride, stride, 0 if published else stride // 2
         self.final = learned_interpolation(classes, *last) if learn_last else BilinearInterpolation(*last)
-        self.names = *(f"score_{name}" for name in names), *UPS[: len(names)], f"upscore{stride}"
+        self.layer_names = *(f"score_{name}" for name in names), *UPS[: len(names)], f"upscore{stride}"
 
     def children(self):
-        """By the names of the authors' net.py; `features` and `classifier` have torchvision's."""
-        yield from (("features", self.features), ("classifier", self.classifier))
-        yield from zip(self.names, (*self.skips, *self.ups, self.final))
+        """By the names of the authors' net.py; those of VGG-16's layers are torchvision's."""
+        yield from self.backbone.children()
+        yield "classifier", self.classifier
+        yield from zip(self.layer_names, (*self.skips, *self.ups, self.final))
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG-16, with batch normalisation or without, as this network takes them: see convolutional."""
-        return convolutional(self.vgg.pretrained_names(arrays))
+        return convolutional(self.backbone.pretrained_names(arrays))
 
 
 def convolutional(arrays: Mapping[str, np.ndarray], kernel: int = 7) -> dict[str, np.ndarray]:

@@ -48,9 +48,9 @@ class FCNResNet(PixelNetwork):
                 Dropout(0.1, rng=rng.spawn(1)[0]), Conv2d(channels // 4, classes, 1, rng=rng),
             )  # fmt: skip
 
-        stages = self.backbone.stages
-        self.classifier = head(stages["layer4"].channels)
-        self.aux_classifier = head(stages["layer3"].channels) if auxiliary else None
+        channels = self.backbone.channels
+        self.classifier = head(channels["layer4"])
+        self.aux_classifier = head(channels["layer3"]) if auxiliary else None
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of torchvision's ResNet classifiers under the backbone's names; those of a whole network as are."""
@@ -68,7 +68,7 @@ class FCNResNet(PixelNetwork):
         """((logits, auxiliary logits or None), cache)."""
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         up = Upsample2d(x.shape[2:], mode="bilinear", align_corners=False)
-        (*_, layer3, layer4), c_backbone = self.backbone.forward(x, training)
+        (layer3, layer4), c_backbone = self.backbone.forward_stages(x, training, ("layer3", "layer4"))
         small, c_head = self.classifier.forward(layer4, training)
         logits, c_up = up.forward(small)
         if self.aux_classifier is None or not training:
@@ -85,7 +85,7 @@ class FCNResNet(PixelNetwork):
         dlayer3 = None
         if dauxiliary is not None:
             dlayer3 = self.aux_classifier.backward(up.backward(dauxiliary, cache.auxiliary_up), cache.auxiliary)
-        return self.backbone.backward((None, None, dlayer3, dlayer4), cache.backbone)
+        return self.backbone.backward_stages((dlayer3, dlayer4), cache.backbone)
 
 
 class AuxiliaryCache(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from nn import BatchNorm2d, Conv2d, Dropout, Sequential
 from nn.layer import positive
-from vision.classification.squeezenet import SqueezeNet
+from vision.backbones import SqueezeNet
 from vision.registry import Tiny, register
 from vision.segmentation.pixel_classifier import PixelClassifier, PixelOptions
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
@@ -25,18 +25,17 @@ START = AROUND - 2
 class FCNSqueezeNet(SkipNet):
     """images (N, 3, H, W) to logits (N, classes, H, W): scores at strides of 16, 8 and 4, added, and interpolated.
 
-    `features` holds SqueezeNet's layers, all but its last convolution, under torchvision's indices, so that weights of
-    its squeezenet1_0 fit. Scores are 1x1 convolutions of fire9 (with dropout), fire8 and fire4 after batch
-    normalisation, which brings the three, some tens with the published weights, to one scale. width: see SqueezeNet.
+    The backbone is SqueezeNet without its last convolution; its layers have torchvision's names, so that weights of its
+    squeezenet1_0 fit. Scores are 1x1 convolutions of fire9 (with dropout), fire8 and fire4 after batch normalisation,
+    which brings the three, some tens with the published weights, to one scale. width: see SqueezeNet.
     """
 
     around, final_start = AROUND, START
 
     def __init__(self, classes: int, width: int = 16, dropout: float = 0.5, *, rng: np.random.Generator):
         positive(self, classes=classes, width=width)
-        squeezenet = SqueezeNet(1, width, rng=rng)
-        self.features, self.parts = squeezenet.features, squeezenet.cut("fire4", "fire8", "fire9")
-        fire4, fire8, fire9 = (squeezenet.stages[name].channels for name in ("fire4", "fire8", "fire9"))
+        self.backbone, self.taps = SqueezeNet(1, width, rng=rng).up_to("fire9"), ("fire4", "fire8", "fire9")
+        fire4, fire8, fire9 = (self.backbone.channels[name] for name in self.taps)
 
         def score(channels, *before):
             return Sequential(*before, BatchNorm2d(channels), Conv2d(channels, classes, 1, rng=rng))
@@ -47,8 +46,9 @@ class FCNSqueezeNet(SkipNet):
         self.final = BilinearInterpolation(7, 4)
 
     def children(self):
-        """features, classifier, score_fire8, score_fire4, upscore2 and upscore_fire8."""
-        yield from (("features", self.features), ("classifier", self.classifier))
+        """features.N, classifier, score_fire8, score_fire4, upscore2 and upscore_fire8."""
+        yield from self.backbone.children()
+        yield "classifier", self.classifier
         names = ("score_fire8", "score_fire4", "upscore2", "upscore_fire8")
         yield from zip(names, (*self.skips, *self.ups))
 

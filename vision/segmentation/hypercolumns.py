@@ -5,7 +5,7 @@ Reference: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,9 @@ PUBLISHED = ("pool2", "conv4", "fc7")  # of AlexNet in the paper; here the layer
 
 
 class Cache(NamedTuple):
-    """The caches of the parts of the network, and of each tap's score layer and interpolation."""
+    """The caches of the backbone, and of each tap's score layer and interpolation."""
 
-    parts: list
+    backbone: Any
     scores: list
     enlarge: list
 
@@ -40,9 +40,10 @@ class Hypercolumns(PixelNetwork):
     positions have one classifier; the paper's grid of classifiers over a box is for objects in boxes.
 
     taps: names in the order of the network, conv1 .. conv5 (the last ReLU of a block of VGG-16), pool1 .. pool5, fc6
-    and fc7 (7x7, then 1x1, `hidden` channels, dropout). `features` and `classifier` have torchvision's indices. Layers
-    above the last tap are left out. width: channels of the first convolution. batch_norm: before each ReLU, and of
-    each tap, so that all depths have one scale. Raises ValueError for other taps, or another order.
+    and fc7 (7x7, then 1x1, `hidden` channels, dropout). They are stages of the backbone, which ends with the last tap.
+    Layers have torchvision's names, features.N and classifier.N. width: channels of the first convolution. batch_norm:
+    before each ReLU, and of each tap, so that all depths have one scale. Raises ValueError for other taps, or another
+    order.
 
     Reference: Hariharan et al. 2015, arXiv:1411.5752, sec. 3.
     """
@@ -53,50 +54,47 @@ class Hypercolumns(PixelNetwork):
     ):  # fmt: skip
         positive(self, classes=classes, width=width, hidden=hidden)
         vgg = VGG(vgg16_plan(width), batch_norm=batch_norm, ceil_mode=True, rng=rng)
-        layers, stages = [*freeze_cancelled(vgg.features)], dict(vgg.stages)
-        for name, inputs, kernel_size in (("fc6", 8 * width, 7), ("fc7", hidden, 1)):
+        freeze_cancelled(vgg.body)
+        layers, stages, inputs = dict(vgg.children()), dict(vgg.stages), vgg.out_channels
+        for i, (name, kernel_size) in enumerate((("fc6", 7), ("fc7", 1))):
             conv = Conv2d(inputs, hidden, kernel_size, padding=kernel_size // 2, rng=rng)
-            layers += [conv, ReLU(), Dropout(dropout, rng=rng.spawn(1)[0])]
+            added, inputs = (conv, ReLU(), Dropout(dropout, rng=rng.spawn(1)[0])), hidden
+            layers |= {f"classifier.{3 * i + j}": layer for j, layer in enumerate(added)}
             stages[name] = FeatureMap(len(layers), hidden, vgg.stride)
         if not taps or [*taps] != [name for name in stages if name in taps]:
             raise ValueError(f"Hypercolumns: taps must be some of {', '.join(stages)}, in this order, got {list(taps)}")
-        self.taps, maps = tuple(taps), [stages[name] for name in taps]
-        self.parts = Backbone(Sequential(*layers), stages).cut(*taps)
-        used, split = layers[: maps[-1].end], len(vgg.features)
-        self.features, self.classifier = Sequential(*used[:split]), Sequential(*used[split:])
+        self.taps, self.backbone = tuple(taps), Backbone(layers, stages).up_to(taps[-1])
 
         def score(channels):
             return Sequential(*([BatchNorm2d(channels)] if batch_norm else []), Conv2d(channels, classes, 1, rng=rng))
 
-        self.scores = [score(tap.channels) for tap in maps]
+        self.scores = [score(self.backbone.channels[name]) for name in taps]
         for layer in self.scores[:-1]:
             layer[len(layer) - 1].bias = None  # one bias is enough: that of the last tap
-        self.enlarge = [Enlarge(tap.stride) for tap in maps]
+        self.enlarge = [Enlarge(self.backbone.strides[name]) for name in taps]
 
     def children(self):
-        """features and classifier by torchvision's indices, scores by the names of the taps."""
-        yield from (("features", self.features), ("classifier", self.classifier))
+        """Those of the backbone, and the score layers by the names of the taps."""
+        yield from self.backbone.children()
         yield from ((f"score_{name}", score) for name, score in zip(self.taps, self.scores))
 
     def forward(self, x, training=True):
         check_shape(self, images=(x, ("N", 3, "H", "W")))
-        size, cache, logits = x.shape[2:], Cache([], [], []), 0
-        for part, score, enlarge in zip(self.parts, self.scores, self.enlarge):
-            x, c_part = part.forward(x, training)
-            small, c_score = score.forward(x, training)
+        size, logits = x.shape[2:], 0
+        maps, c_backbone = self.backbone.forward_stages(x, training, self.taps)
+        cache = Cache(c_backbone, [], [])
+        for tap, score, enlarge in zip(maps, self.scores, self.enlarge):
+            small, c_score = score.forward(tap, training)
             y, c_enlarge = enlarge.forward(small, size, training)
             logits = logits + y
-            for caches, c in zip(cache, (c_part, c_score, c_enlarge)):
-                caches.append(c)
+            cache.scores.append(c_score)
+            cache.enlarge.append(c_enlarge)
         return logits, cache
 
     def backward(self, dy, cache):
-        dx = None
-        for i in reversed(range(len(self.parts))):
-            dtap = self.scores[i].backward(self.enlarge[i].backward(dy, cache.enlarge[i]), cache.scores[i])
-            dx = dtap if dx is None else dx + dtap  # a tap forks: gradients add up
-            dx = self.parts[i].backward(dx, cache.parts[i])
-        return dx
+        dsmall = [enlarge.backward(dy, c) for enlarge, c in zip(self.enlarge, cache.enlarge)]
+        dtaps = [score.backward(d, c) for score, d, c in zip(self.scores, dsmall, cache.scores)]
+        return self.backbone.backward_stages(dtaps, cache.backbone)
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A classifier's weights as this network takes them."""

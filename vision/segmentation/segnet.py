@@ -23,8 +23,8 @@ TABLE = {"system": "SegNet", "paper": "Badrinarayanan et al. 2017, arXiv:1511.00
 class SegNet(EncoderDecoder):
     """images (N, 3, H, W) to logits (N, classes, H, W): 13 encoder and 13 decoder convolutions, 3x3, batch-normalised.
 
-    `features` holds the encoder's layers under the indices of torchvision's vgg16_bn, so that its weights fit, and
-    those of its plain vgg16, with which the authors began. The last convolution of the decoder, 3x3 too, gives the
+    The backbone's layers, the encoders and poolings, have the names of torchvision's vgg16_bn, so that its weights fit,
+    and those of its plain vgg16, with which the authors began. The last convolution of the decoder, 3x3 too, gives the
     class scores. width: channels of the first convolution, 64 in the paper; depth: how many of VGG-16's five blocks
     there are. unpool: see Unpool2d; the paper's is "max". All weights start as in He et al. 2015.
 
@@ -37,8 +37,9 @@ class SegNet(EncoderDecoder):
         positive(self, classes=classes, width=width, depth=depth)
         super().__init__(unpool)
         plan = vgg16_plan(width, depth)
-        self.vgg = VGG(plan, batch_norm=True, rng=rng)
-        self.features, self.encoders = freeze_cancelled(self.vgg.features), self.vgg.blocks
+        self.backbone = VGG(plan, batch_norm=True, rng=rng)
+        self.encoders = self.backbone.blocks
+        freeze_cancelled(self.backbone.body)
 
         def layers(inputs, outputs):
             return Conv2d(inputs, outputs, 3, padding=1, rng=rng), BatchNorm2d(outputs), ReLU()
@@ -48,14 +49,14 @@ class SegNet(EncoderDecoder):
         self.score = Conv2d(width, classes, 3, padding=1, rng=rng)
 
     def children(self):
-        """features (the encoders), decoder (all decoders together, from the deepest) and score."""
-        yield "features", self.features
+        """features.N (the encoders), decoder (all decoders together, from the deepest) and score."""
+        yield from self.backbone.children()
         yield "decoder", self.decoder
         yield "score", self.score
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights of a VGG-16, with batch normalisation or without, as this network takes them."""
-        return self.vgg.pretrained_names(arrays)
+        return self.backbone.pretrained_names(arrays)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from vision.segmentation.pixel_classifier import PixelNetwork
 class Cache(NamedTuple):
     """The caches of the layers in the order of the forward pass; ups and skips hold the shape that was cut, too."""
 
-    parts: list
+    backbone: Any
     classifier: Any
     ups: list
     skips: list
@@ -30,26 +30,23 @@ class Cache(NamedTuple):
 class SkipNet(PixelNetwork):
     """images (N, 3, H, W) to logits (N, classes, H, W).
 
-        maps = one part of the network after the other;  x = classifier(last map)
+        maps = backbone's, one for each of `taps`;  x = classifier(last map)
         for each skip, from the last map but one upwards:  x = up(x) + skip(map)
         logits = final(x)
 
     The image gets `around` zeros at each border. Sizes and positions may differ: a skip's scores are added from row and
     column starts[i] on, as far as both maps reach, and the logits are final's output from final_start on.
 
-    A subclass sets parts, classifier, skips, ups, starts (the last three are lists of one length), final, final_start
-    and around, and names the parameters in `children`.
+    A subclass sets backbone, taps (stages of it), classifier, skips, ups, starts (the last three are lists of one
+    length), final, final_start and around, and names the parameters in `children`.
     """
 
     def forward(self, x, training=True):
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         size, x = x.shape[2:], pad(x, (self.around, self.around))
-        cache, maps = Cache([], None, [], [], None, ()), []
-        for part in self.parts:
-            x, c = part.forward(x, training)
-            cache.parts.append(c)
-            maps.append(x)
-        x, c_classifier = self.classifier.forward(x, training)
+        maps, c_backbone = self.backbone.forward_stages(x, training, self.taps)
+        x, c_classifier = self.classifier.forward(maps[-1], training)
+        cache = Cache(c_backbone, c_classifier, [], [], None, ())
         for up, skip, start, finer in zip(self.ups, self.skips, self.starts, maps[-2::-1]):
             x, c = up.forward(x, training)
             scores, c_skip = skip.forward(finer, training)
@@ -59,20 +56,17 @@ class SkipNet(PixelNetwork):
             x = cut_to(x, both) + cut_to(scores, both, start)
         y, c_final = self.final.forward(x, training)
         logits = cut_to(y, size, self.final_start)
-        return logits, cache._replace(classifier=c_classifier, final=c_final, final_shape=y.shape)
+        return logits, cache._replace(final=c_final, final_shape=y.shape)
 
     def backward(self, dy, cache):
         dx = self.final.backward(uncut_to(dy, cache.final_shape, self.final_start), cache.final)
-        dmaps = []
+        dmaps = [None] * len(self.taps)
         for i in reversed(range(len(self.skips))):
             (c, shape), (c_skip, skip_shape) = cache.ups[i], cache.skips[i]
-            dmaps.append(self.skips[i].backward(uncut_to(dx, skip_shape, self.starts[i]), c_skip))
+            dmaps[-2 - i] = self.skips[i].backward(uncut_to(dx, skip_shape, self.starts[i]), c_skip)
             dx = self.ups[i].backward(uncut_to(dx, shape), c)
-        dx = self.classifier.backward(dx, cache.classifier)
-        for part, c in zip(self.parts[::-1], cache.parts[::-1]):
-            dx = part.backward(dx, c)
-            if dmaps and part is not self.parts[0]:
-                dx = dx + dmaps.pop()  # the map before this part forks: gradients add up
+        dmaps[-1] = self.classifier.backward(dx, cache.classifier)
+        dx = self.backbone.backward_stages(dmaps, cache.backbone)
         return dx[:, :, self.around : dx.shape[2] - self.around, self.around : dx.shape[3] - self.around]
 
 

@@ -26,7 +26,7 @@ def translate_lines(model: Seq2Seq, sample: dict, beam: int = 5, length_penalty:
     """For each line of the sample's text that is not empty: source, text, log_probability, and weights, the attention
     (T, S) between the words `said` and `read`; None where the model has no attention."""
     level, found = model.vocabulary.level, []
-    for line in filter(str.strip, sample["text"].splitlines()):
+    for line in filter(str.strip, sample["text"].split("\n")):
         best = on_its_device(model, model.translate, line, beam, length_penalty)
         words = {"read": tokenise(line, level), "said": [*tokenise(best["text"], level), "<end>"]}
         found.append({"source": line, **best, **words})

@@ -14,8 +14,8 @@ from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import Layer, positive
 from nn.losses.classification import softmax_cross_entropy
+from vision.backbones import SmallCNN
 from vision.captioning.captioner import gather, spread
-from vision.captioning.encoder import small_cnn
 from vision.model import Model
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, open_photograph
@@ -115,8 +115,8 @@ class StackedAttentionVQA(Model):
         self.answers, self.vocabulary = tuple(classes[:split]), Vocabulary(classes[split:])
         super().__init__(classes, options, options.preprocess())
         size, self.coordinates = options.hidden_size, options.coordinates
-        self.cnn = small_cnn(options.width, rng)
-        self.image = Linear(8 * options.width + 2 * self.coordinates, size, rng=rng)
+        self.cnn = SmallCNN(options.width, rng=rng)
+        self.image = Linear(self.cnn.out_channels + 2 * self.coordinates, size, rng=rng)
         self.tanh = Tanh()
         self.embedding = Embedding(len(self.vocabulary), options.embedding_size, rng=rng)
         self.lstm = LSTM(options.embedding_size, size, rng=rng)

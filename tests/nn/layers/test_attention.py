@@ -17,7 +17,7 @@ def make(q, k, a, seed=0, **options):
 
 
 def naive(layer, query, keys, mask):
-    """(context, weights) of one query (Q,) and its keys (L, K), one number at a time."""
+    """(context, weights) of one query (Q,) and its keys (L, K), one element at a time."""
     wq, wk, v = layer.weight_query.value, layer.weight_key.value, layer.weight_score.value
     scores = []
     for key, counts in zip(keys, mask):

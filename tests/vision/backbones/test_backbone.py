@@ -1,77 +1,249 @@
-"""Backbones cut into stages: what their stages promise is what their layers give."""
+"""Backbones cut into stages: what stages promise is what layers give; forks, frozen stages, cuts, mistakes."""
 
 import numpy as np
 import pytest
 
 from nn import BatchNorm2d, Conv2d, ReLU, Sequential
-from vision.backbones import VGG, ResNet, freeze_cancelled, small_vgg, vgg16_plan
-from vision.classification import SqueezeNet
+from nn.gradcheck import check_layer
+from nn.layer import Layer
+from vision.backbones import (
+    VGG,
+    Backbone,
+    FeatureMap,
+    ResNet,
+    SmallCNN,
+    SqueezeNet,
+    freeze_cancelled,
+    small_vgg,
+    vgg16_plan,
+)
+from vision.classification import ResNetCifar
 
-X = np.random.default_rng(1).random((1, 3, 96, 64), np.float32)
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-BACKBONES = {
-    "vgg16": lambda: VGG(vgg16_plan(2), rng=rng()),
-    "vgg16_bn": lambda: VGG(vgg16_plan(2), batch_norm=True, ceil_mode=True, rng=rng()),
-    "small_vgg": lambda: small_vgg(width=2, rng=rng()),
-    "resnet": lambda: ResNet((1, 2, 1, 1), 2, (False, True, True), rng=rng()),
-    "squeezenet": lambda: SqueezeNet(5, 2, rng=rng()),
+X = np.random.default_rng(1).random((2, 3, 96, 64), np.float32)
+NETWORKS = {
+    "vgg16": lambda rng: VGG(vgg16_plan(2), rng=rng),
+    "vgg16_bn": lambda rng: VGG(vgg16_plan(2), batch_norm=True, ceil_mode=True, rng=rng),
+    "vgg16_holes": lambda rng: VGG(vgg16_plan(2), pool_size=3, ceil_mode=True, output_stride=8, rng=rng),
+    "small_vgg": lambda rng: small_vgg(width=2, rng=rng),
+    "resnet": lambda rng: ResNet((1, 2, 1, 1), 2, rng=rng),
+    "resnet_dilated": lambda rng: ResNet((1, 2, 1, 1), 2, (False, True, True), rng=rng),
+    "resnet_cifar": lambda rng: ResNetCifar(2, 3, rng=rng),
+    "squeezenet": lambda rng: SqueezeNet(5, 2, rng=rng),
+    "small_cnn": lambda rng: SmallCNN(2, rng=rng),
 }
+# {stage: (channels, stride)} as the papers' tables have them, for the widths above
+VGG16 = {
+    "conv1": (2, 1), "pool1": (2, 2), "conv2": (4, 2), "pool2": (4, 4), "conv3": (8, 4), "pool3": (8, 8),
+    "conv4": (16, 8), "pool4": (16, 16), "conv5": (16, 16), "pool5": (16, 32),
+}  # fmt: skip
+RESNET = {"conv1": (2, 2), "layer1": (8, 4), "layer2": (16, 8), "layer3": (32, 16), "layer4": (64, 32)}
+STAGES = {
+    "vgg16": VGG16,
+    "vgg16_bn": VGG16,
+    "vgg16_holes": VGG16 | {"pool4": (16, 8), "conv5": (16, 8), "pool5": (16, 8)},
+    "small_vgg": {"conv1": (2, 1), "pool1": (2, 2), "conv2": (4, 2), "pool2": (4, 4), "conv3": (16, 4)},
+    "resnet": RESNET,
+    "resnet_dilated": RESNET | {"layer3": (32, 8), "layer4": (64, 8)},
+    "resnet_cifar": {"conv1": (3, 1), "layer1": (3, 1), "layer2": (6, 2), "layer3": (12, 4)},
+    "squeezenet": {
+        "conv1": (12, 2), "pool1": (12, 4), "fire2": (16, 4), "fire3": (16, 4), "fire4": (32, 4), "pool4": (32, 8),
+        "fire5": (32, 8), "fire6": (48, 8), "fire7": (48, 8), "fire8": (64, 8), "pool8": (64, 16), "fire9": (64, 16),
+        "conv10": (5, 16),
+    },
+    "small_cnn": {"conv1": (4, 2), "pool1": (4, 4), "conv2": (8, 4), "pool2": (8, 8), "conv3": (16, 8)},
+}  # fmt: skip
+SINES = "sine1", "sine2", "sine3"
+everywhere = pytest.mark.parametrize("name", NETWORKS)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+def network(name):
+    return NETWORKS[name](np.random.default_rng(0))
+
+
+class Sine(Layer):
+    """y = sin x: for checks without kinks. It counts the calls of its backward."""
+
+    def __init__(self):
+        self.backwards = 0
+
+    def forward(self, x, training=True):
+        return np.sin(x), x
+
+    def backward(self, dy, cache):
+        x, self.backwards = cache, self.backwards + 1
+        return dy * np.cos(x)
+
+
+def chain():
+    """Three smooth stages: a and b of a convolution each, c of a convolution with batch normalisation."""
+    rng = np.random.default_rng(0)
+    layers = {
+        "first": Conv2d(3, 2, 3, padding=1, rng=rng), "sine1": Sine(),
+        "second": Conv2d(2, 3, 3, 2, rng=rng), "sine2": Sine(),
+        "third": Conv2d(3, 2, 1, bias=False, rng=rng), "norm": BatchNorm2d(2), "sine3": Sine(),
+    }  # fmt: skip
+    stages = {"a": FeatureMap(2, 2, 1), "b": FeatureMap(4, 3, 2), "c": FeatureMap(7, 2, 2)}
+    return Backbone(layers, stages)
+
+
+class Taps(Layer):
+    """The maps of some stages as a layer, for the gradient check."""
+
+    def __init__(self, backbone, *names):
+        self.backbone, self.names = backbone, names
+
+    def forward(self, x, training=True):
+        maps, cache = self.backbone.forward_stages(x, training, self.names)
+        return (maps if len(maps) > 1 else maps[0]), cache
+
+    def backward(self, dy, cache):
+        return self.backbone.backward_stages(dy if len(self.names) > 1 else (dy,), cache)
+
+
+@everywhere
 def test_channels_and_strides_of_all_stages(name):
-    """SqueezeNet's first convolution has no padding: its maps are a little smaller than the stride says."""
-    backbone = BACKBONES[name]()
-    x, parts = X, backbone.cut(*backbone.stages)
-    for part, stage in zip(parts, backbone.stages.values(), strict=True):
-        x = part(x)
-        lost = [round(n / stage.stride) - got for n, got in zip(X.shape[2:], x.shape[2:])]
-        assert x.shape[1] == stage.channels
-        assert all(0 <= n <= (2 if name == "squeezenet" else 0) for n in lost)
-    layers = [layer for part in parts for layer in part]
-    assert all(a is b for a, b in zip(layers, backbone.features))
+    """SqueezeNet's first convolution has no padding: its maps are a little smaller than the stride says. Where poolings
+    have padding, cells lie on pixels 0, 8, ..., 96: one more.
+    """
+    backbone = network(name)
+    assert {stage: (backbone.channels[stage], backbone.strides[stage]) for stage in backbone.names} == STAGES[name]
+    assert (backbone.out_channels, backbone.stride) == list(STAGES[name].values())[-1]
+    maps, _ = backbone.forward_stages(X)
+    for y, (channels, stride) in zip(maps, STAGES[name].values(), strict=True):
+        lost = [round(n / stride) - got for n, got in zip(X.shape[2:], y.shape[2:])]
+        assert y.shape[:2] == (2, channels)
+        assert all({"squeezenet": 0 <= n <= 3, "vgg16_holes": -1 <= n <= 0}.get(name, n == 0) for n in lost)
 
 
-def test_names_of_stages():
-    squeezenet = BACKBONES["squeezenet"]()
-    fires = ["fire2", "fire3", "fire4", "pool4", "fire5", "fire6", "fire7", "fire8", "pool8", "fire9"]
-    assert [*squeezenet.stages] == fires and squeezenet.stages["fire9"].end == len(squeezenet.features)
-    assert [*BACKBONES["small_vgg"]().stages] == ["conv1", "pool1", "conv2", "pool2", "conv3"]
-    assert [*BACKBONES["vgg16"]().stages][-2:] == ["conv5", "pool5"]
+@everywhere
+@pytest.mark.parametrize("training", [True, False])
+def test_taps_are_what_the_plain_forward_passes_through(name, training):
+    """And the same however many there are, in any order, with nothing computed above the deepest."""
+    x, plain = X, []
+    for layer in network(name).body:
+        x, _ = layer.forward(x, training)
+        plain.append(x)
+    backbone = network(name)
+    wanted = {stage: plain[backbone.stages[stage].end - 1] for stage in backbone.names}
+    chosen = backbone.names[-2], backbone.names[0], backbone.names[1]
+    maps, cache = network(name).forward_stages(X, training, chosen)
+    assert len(cache.parts) == len(backbone.names) - 1
+    for stage, y in [*zip(chosen, maps), (backbone.names[-1], backbone.forward(X, training)[0])]:
+        np.testing.assert_array_equal(y, wanted[stage])
 
 
-def test_a_cut_in_parts():
-    vgg = BACKBONES["vgg16"]()
-    parts = vgg.cut("pool3", "conv5")
-    assert [len(part) for part in parts] == [17, 13] and parts[1][0] is vgg.features[17]
-    for names in (["conv6"], ["pool3", "pool2"], []):
-        with pytest.raises(ValueError, match=r"VGG: cuts must be some of conv1, pool1, .*, in this order, got \["):
-            vgg.cut(*names)
+@everywhere
+def test_backward_of_the_last_map_is_that_of_all_layers(name):
+    plain, backbone = network(name), network(name)
+    y, cache = plain.body.forward(X)
+    dy = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
+    wanted = plain.body.backward(dy, cache)
+    _, cache = backbone.forward(X)
+    np.testing.assert_array_equal(backbone.backward(dy, cache), wanted)
+    for (key, a), b in zip(plain.parameters().items(), backbone.parameters().values(), strict=True):
+        np.testing.assert_array_equal(a.grad, b.grad, err_msg=key)
 
 
-def test_blocks_have_no_poolings():
-    vgg = BACKBONES["vgg16"]()
-    assert [len(block) for block in vgg.blocks] == [4, 4, 6, 6, 6]
-    assert [len(block) for block in BACKBONES["vgg16_bn"]().blocks] == [6, 6, 9, 9, 9]
-    assert vgg.blocks[1][0] is vgg.features[5]
+@pytest.mark.parametrize("names", ["abc", "ab", "ca", "b", "bb", "cbab"])
+def test_gradients_where_maps_fork(names):
+    x = np.random.default_rng(1).random((2, 3, 5, 7))
+    check_layer(Taps(chain(), *names), x, complex_step=True, tolerance=1e-12)
+    check_layer(Taps(chain(), *names), x, tolerance=1e-7)
 
 
-def test_odd_sizes_round_down_or_up():
-    x = np.zeros((1, 3, 9, 7), np.float32)
-    for ceil_mode, size in ((False, (2, 1)), (True, (3, 2))):
-        assert VGG(vgg16_plan(1, depth=2), ceil_mode=ceil_mode, rng=rng())(x).shape[2:] == size
+def test_maps_on_which_nothing_depends():
+    backbone, x = chain().astype(np.float64), np.random.default_rng(1).random((2, 3, 5, 7))
+    maps, cache = backbone.forward_stages(x)
+    dmaps = [np.random.default_rng(i).random(y.shape) for i, y in enumerate(maps)]
+    none = [np.zeros_like(dmaps[0]), dmaps[1], np.zeros_like(dmaps[2])]
+    wanted = backbone.backward_stages(none, cache)
+    np.testing.assert_allclose(backbone.backward_stages([None, dmaps[1], None], cache), wanted, rtol=1e-12)
+    assert backbone.backward_stages([None, None, None], cache) is None
+    assert [backbone[name].backwards for name in SINES] == [2, 2, 1], "nothing to do in c without a gradient"
+    with pytest.raises(ValueError, match="zip"):
+        backbone.backward_stages([None], cache)
 
 
-def test_plans():
-    assert vgg16_plan(2, 2) == [2, 2, "pool", 4, 4, "pool"]
-    assert vgg16_plan()[-4:] == [512, 512, 512, "pool"]
-    with pytest.raises(ValueError, match=r"VGG-16 has 5 poolings, depth must be in 1 .. 5, got 0"):
-        vgg16_plan(depth=0)
+@pytest.mark.parametrize("last, backwards", [(None, [1, 1, 1]), ("a", [0, 1, 1]), ("b", [0, 0, 1]), ("c", [0, 0, 0])])
+def test_frozen_stages_cost_no_backward(last, backwards):
+    """No backward is called in them, no cache is kept, nothing learns; above them all is as without."""
+    x = np.random.default_rng(1).random((2, 3, 5, 7)).astype(np.float32)
+    free, backbone = chain(), chain()
+    if last:
+        backbone.freeze(last)
+    count = backwards.count(0)
+    of_frozen = ("first", "second", "third", "norm")[: {3: 4}.get(count, count)]
+    maps, cache = backbone.forward_stages(x)
+    _, free_cache = free.forward_stages(x)
+    assert [c is None for c in cache.parts] == [i < count for i in range(3)]
+    dmaps = [np.ones_like(y) for y in maps]
+    dx, wanted = backbone.backward_stages(dmaps, cache), free.backward_stages(dmaps, free_cache)
+    assert [backbone[name].backwards for name in SINES] == backwards
+    assert dx is None if last else np.array_equal(dx, wanted)
+    for (name, parameter), other in zip(backbone.parameters().items(), free.parameters().values()):
+        frozen = name.split(".")[0] in of_frozen
+        assert parameter.trainable != frozen
+        np.testing.assert_array_equal(parameter.grad, 0 * other.grad if frozen else other.grad)
+
+
+def test_frozen_batch_normalisation_keeps_its_running_statistics():
+    backbone = small_vgg(width=2, rng=np.random.default_rng(0))
+    backbone.freeze("pool1")
+    before = {name: array.copy() for name, array in backbone.state_dict().items()}
+    (y,), _ = backbone.forward_stages(X, names=["pool1"])
+    np.testing.assert_array_equal(y, backbone.up_to("pool1")(X))
+    backbone.forward(X)
+    changed = [name for name, array in backbone.state_dict().items() if (array != before[name]).any()]
+    first = backbone.stages["pool1"].end
+    assert changed and all(int(name.split(".")[1]) >= first for name in changed)
+
+
+def test_conv1_and_conv2_of_fast_r_cnn():
+    """Girshick 2015, arXiv:1504.08083, sec. 4.5: all layers from conv3_1 on learn."""
+    backbone = VGG(vgg16_plan(1), rng=np.random.default_rng(0))
+    backbone.freeze("pool2")
+    learned = [name for name, parameter in backbone.parameters().items() if parameter.trainable]
+    assert learned[0] == "features.10.weight" and len(learned) == 2 * (13 - 4)
+
+
+def test_a_shorter_backbone_has_the_same_layers():
+    backbone = network("squeezenet")
+    backbone.freeze("fire2")
+    short = backbone.up_to("fire4")
+    assert short.names == backbone.names[:5] and short.out_channels == 32 and short.frozen == 3
+    names = [*short.parameters()]
+    assert names == [*backbone.parameters()][: len(names)] and names[-1] == "features.5.expand3x3.bias"
+    assert short["features.5"] is backbone["features.5"]
+    assert backbone.up_to("pool1").frozen == 2
+
+
+def test_a_backbone_is_found_by_names():
+    backbone = chain()
+    assert [name for name, _ in backbone.children()] == ["first", "sine1", "second", "sine2", "third", "norm", "sine3"]
+    assert backbone["norm"] is backbone.body[5]
+    assert [len(part) for part in backbone.parts.values()] == [2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda b: b.forward_stages(X, True, ["a", "d"]), "Backbone: there is no stage 'd', choose from a, b, c"),
+        (lambda b: b.freeze("first"), "Backbone: there is no stage 'first', choose from a, b, c"),
+        (lambda b: b.up_to(""), "Backbone: there is no stage '', choose from a, b, c"),
+        (lambda b: network("vgg16").freeze("a"), "VGG: there is no stage 'a', choose from conv1, pool1, conv2"),
+        (lambda b: b(X[:, :2]), r"Backbone: images must have shape \(N, 3, H, W\), got \(2, 2, 96, 64\)"),
+        (lambda b: Backbone({"0": ReLU()}, {}), r"ends of stages must rise from 1 at least to .* layers, 1, got \[\]"),
+        (lambda b: Backbone({"0": ReLU(), "1": ReLU()}, {"a": FeatureMap(1, 3, 1)}), r"layers, 2, got \[1\]"),
+        (
+            lambda b: Backbone({"0": ReLU(), "1": ReLU()}, {"a": FeatureMap(2, 3, 1), "b": FeatureMap(2, 3, 1)}),
+            r"got \[2, 2\]",
+        ),
+        (lambda b: SmallCNN(0, rng=np.random.default_rng(0)), "SmallCNN: width must be a whole number >= 1, got 0"),
+    ],
+)
+def test_mistakes_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(chain())
 
 
 def test_cancelled_biases_are_frozen():

@@ -20,7 +20,7 @@ def test_parameters_of_torchvision_s_nets(monkeypatch, name, wanted):
     without_drawing(monkeypatch)
     net = ResNet(BLOCKS[name], rng=np.random.default_rng(0))
     assert count(net) == wanted - 2_049_000
-    assert [stage.channels for stage in net.stages.values()] == [256, 512, 1024, 2048]
+    assert list(net.channels.values()) == [64, 256, 512, 1024, 2048]
     convolutions = [layer for prefix, layer in net.layers() if "downsample" not in prefix and type(layer) is nn.Conv2d]
     assert len(convolutions) + 1 == int(name.removeprefix("resnet"))
 
@@ -45,10 +45,11 @@ def test_names_are_torchvision_s():
 def test_strides_and_dilations(replaced, strides, dilations):
     """Of the 3x3 convolutions; as in torchvision, the first one of a stage has the dilation of the stage before."""
     net = tiny(replace_stride_with_dilation=replaced)
-    sizes = [y.shape[2:] for y in net(normal(1, 3, 64, 96))]
-    assert sizes == [(64 // s, 96 // s) for s in strides]
-    assert tuple(stage.stride for stage in net.stages.values()) == strides
-    assert [layer.conv2.geometry.dilation[0] for part in net.parts for layer in part] == dilations
+    maps, _ = net.forward_stages(normal(1, 3, 64, 96), training=False)
+    assert [y.shape[2:] for y in maps] == [(64 // s, 96 // s) for s in (2, *strides)]
+    assert tuple(net.strides.values()) == (2, *strides)
+    layers = [layer for _, layer in net.layers() if isinstance(layer, Bottleneck)]
+    assert [layer.conv2.geometry.dilation[0] for layer in layers] == dilations
 
 
 def test_dilation_gives_what_the_strides_left_out():
@@ -56,7 +57,7 @@ def test_dilation_gives_what_the_strides_left_out():
     strided, dilated = tiny(), tiny(replace_stride_with_dilation=(False, False, True))
     dilated.load_state_dict(strided.state_dict())
     x = normal(1, 3, 64, 96)
-    np.testing.assert_allclose(dilated(x)[3][:, :, ::2, ::2], strided(x)[3], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(dilated(x)[:, :, ::2, ::2], strided(x), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,9 @@ def test_multi_grid(replaced, multi_grid, rates):
     rates = 2 * (1, 2, 4) = (2, 4, 8)"; torchvision's rule where all factors are 1.
     """
     net = tiny(blocks=(1, 1, 1, 4), replace_stride_with_dilation=replaced, multi_grid=multi_grid)
-    assert [layer.conv2.geometry.dilation[0] for layer in net.layer4] == rates
-    assert [layer.conv2.geometry.stride[0] for layer in net.layer4] == [1 if replaced[2] else 2, 1, 1, 1]
-    assert net.layer3[0].conv2.geometry.dilation[0] == 1
+    assert [layer.conv2.geometry.dilation[0] for layer in net["layer4"]] == rates
+    assert [layer.conv2.geometry.stride[0] for layer in net["layer4"]] == [1 if replaced[2] else 2, 1, 1, 1]
+    assert net["layer3"][0].conv2.geometry.dilation[0] == 1
 
 
 @pytest.mark.parametrize("stride, dilation, inside", [(1, 1, 8), (2, 1, 8), (1, 2, 3)])
@@ -97,17 +98,17 @@ def test_a_bottleneck(stride, dilation, inside):
 
 @pytest.mark.parametrize("counted", [(True,) * 4, (False, False, False, True), (False, True, False, False)])
 def test_gradient_of_the_images(counted):
-    """By differences at two pixels; outputs that nothing depends on come back as None."""
+    """By differences at two pixels; the gradient is None for maps on which nothing depends."""
     net, x = tiny(blocks=(1, 1, 1, 1)), normal(1, 3, 64, 96)
-    outputs, cache = net.forward(x)
+    outputs, cache = net.forward_stages(x, names=net.names[1:])
     dys = [normal(*y.shape, seed=i) if used else None for i, (y, used) in enumerate(zip(outputs, counted))]
-    dx = net.backward(tuple(dys), cache)
+    dx = net.backward_stages(dys, cache)
     for place in [(0, 0, 3, 5), (0, 2, 40, 71)]:
         sums = []
         for step in (1e-6, -1e-6):
             moved = x.copy()
             moved[place] += step
-            ys, _ = net.forward(moved)
+            ys, _ = net.forward_stages(moved, names=net.names[1:])
             sums.append(sum((y * dy).sum() for y, dy in zip(ys, dys) if dy is not None))
         np.testing.assert_allclose(dx[place], (sums[0] - sums[1]) / 2e-6, rtol=1e-5, atol=1e-8)
 

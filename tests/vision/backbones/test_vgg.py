@@ -1,10 +1,11 @@
-"""VGG: parameter counts and names of the public models, freezing, gradients."""
+"""VGG: parameter counts and names of the public models, dilation, gradients."""
 
 import numpy as np
 import pytest
 
+import nn
 from nn.gradcheck import check_layer
-from vision.backbones import VGG, small_vgg, vgg16
+from vision.backbones import VGG, small_vgg, vgg16, vgg16_plan
 from vision.backbones.vgg import POOL
 
 
@@ -35,21 +36,45 @@ def test_small_vgg_has_torchvisions_batch_norm_names():
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("frozen_layers", [0, 3])
-def test_gradients(batch_norm, frozen_layers):
+@pytest.mark.parametrize("options", [{}, {"pool_size": 3, "ceil_mode": True, "output_stride": 2}])
+def test_gradients(batch_norm, options):
     rng = np.random.default_rng(2)
-    model = VGG((2, POOL, 3), batch_norm=batch_norm, rng=rng)
+    model = VGG((2, POOL, 3, POOL, 2), batch_norm=batch_norm, **options, rng=rng)
     x = rng.standard_normal((2, 3, 6, 8))
     check_layer(model, x, complex_step=True, tolerance=1e-11)
 
 
-def test_frozen_layers_get_no_gradient_and_are_not_trained():
-    model = vgg16(frozen_layers=10, rng=np.random.default_rng(0))
-    y, cache = model.forward(np.random.default_rng(1).standard_normal((1, 3, 32, 32)).astype(np.float32))
-    model.backward(np.ones_like(y), cache)
-    for name, parameter in model.parameters().items():
-        frozen = int(name.split(".")[1]) < 10
-        assert parameter.trainable != frozen
-        assert (abs(parameter.grad).max() == 0) == frozen
-    with pytest.raises(ValueError, match=r"frozen_layers must be in 0 \.\. 30"):
-        vgg16(frozen_layers=31, rng=np.random.default_rng(0))
+def test_odd_sizes_round_down_or_up():
+    x = np.zeros((1, 3, 9, 7), np.float32)
+    for ceil_mode, size in ((False, (2, 1)), (True, (3, 2))):
+        model = VGG(vgg16_plan(1, depth=2), ceil_mode=ceil_mode, rng=np.random.default_rng(0))
+        assert model(x).shape[2:] == size
+
+
+def test_from_the_output_stride_on_dilation_replaces_strides():
+    """With the same weights every second position of the dense map is one of the map with all strides."""
+    strided, dense = (
+        VGG((2, POOL, 3, POOL, 2), pool_size=3, output_stride=stride, rng=np.random.default_rng(0))
+        for stride in (None, 2)
+    )
+    assert (*strided.strides.values(),) == (1, 2, 2, 4, 4) and (*dense.strides.values(),) == (1, 2, 2, 2, 2)
+    x = np.random.default_rng(1).random((1, 3, 48, 40), np.float32)
+    np.testing.assert_allclose(dense(x)[:, :, ::2, ::2], strided(x), rtol=1e-5)
+    deeper = VGG((1, POOL, 1, POOL, 1, POOL, 1), pool_size=3, output_stride=2, rng=np.random.default_rng(0))
+    convolutions = [layer.geometry for layer in deeper.body if isinstance(layer, nn.Conv2d)]
+    assert [(g.dilation[0], g.padding[0]) for g in convolutions] == [(1, 1), (1, 1), (2, 2), (4, 4)]
+
+
+def test_plans():
+    assert vgg16_plan(2, 2) == [2, 2, "pool", 4, 4, "pool"]
+    assert vgg16_plan()[-4:] == [512, 512, 512, "pool"]
+    with pytest.raises(ValueError, match=r"VGG-16 has 5 poolings, depth must be in 1 .. 5, got 0"):
+        vgg16_plan(depth=0)
+
+
+def test_blocks_have_no_poolings():
+    vgg = VGG(vgg16_plan(1), rng=np.random.default_rng(0))
+    assert [len(block) for block in vgg.blocks] == [4, 4, 6, 6, 6]
+    assert vgg.blocks[1][0] is vgg["features.5"]
+    vgg = VGG(vgg16_plan(1), batch_norm=True, rng=np.random.default_rng(0))
+    assert [len(block) for block in vgg.blocks] == [6, 6, 9, 9, 9]

@@ -8,9 +8,9 @@ import pytest
 
 from nn.gradcheck import check_layer
 from nn.io.state import read_state, save_state
+from vision.backbones import SqueezeNet
 from vision.captioning import Encoder, ImageVector
 from vision.captioning.encoder import Remembered
-from vision.classification import SqueezeNet
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 WEIGHTS = DATA / "weights" / "squeezenet1_0_imagenet.npz"
@@ -68,18 +68,18 @@ def test_weights_of_squeezenet_are_loaded_into_its_features(tmp_path):
     save_state(network, tmp_path / "w.npz")
     loaded = encoder("squeezenet", 1, False, str(tmp_path / "w.npz"))
     x = images(1, (65, 97)).astype(np.float32)
-    np.testing.assert_array_equal(loaded(x), network.features(x) / 32)
+    np.testing.assert_array_equal(loaded(x), network.up_to("fire9")(x) / 32)
     with pytest.raises(ValueError, match=r"w\.npz: .*give the weights of SqueezeNet 1\.0, and width=16"):
         encoder("squeezenet", 2, False, str(tmp_path / "w.npz"))
 
 
 def test_the_mean_of_the_class_maps_is_what_squeezenet_says(tmp_path):
     network = SqueezeNet(1000, 1, rng=np.random.default_rng(5))
-    network.classifier[1].bias.value[:] = 0.01
+    network["classifier.1"].bias.value[:] = 0.01
     save_state(network, tmp_path / "w.npz")
     loaded = encoder("squeezenet_classes", 1, False, str(tmp_path / "w.npz"))
     x = images(1, (65, 97)).astype(np.float32)
-    np.testing.assert_allclose(loaded(x).mean(axis=(2, 3)), network(x) / 32, rtol=1e-5)
+    np.testing.assert_allclose(loaded(x).mean(axis=(2, 3)), network(x).mean(axis=(2, 3)) / 32, rtol=1e-5)
     assert loaded.out_channels == 1000
 
 
@@ -107,5 +107,5 @@ def test_gradients_through_standardised_features():
 def test_the_published_weights_fit():
     loaded = encoder("squeezenet", 16, False, str(WEIGHTS))
     state = read_state(WEIGHTS)
-    np.testing.assert_array_equal(loaded.network[0].weight.value, state["features.0.weight"])
+    np.testing.assert_array_equal(loaded.backbone["features.0"].weight.value, state["features.0.weight"])
     assert loaded.out_channels == 512

@@ -12,7 +12,7 @@ from datasets import CIFAR10Lossless
 from nn.gradcheck import check_contract, check_layer, check_model
 from nn.io.state import load_state
 from nn.optim.adaptive import Adam
-from vision.classification import BasicBlock, PaddedShortcut, ResNetCifar
+from vision.classification import BasicBlock, PaddedShortcut
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
@@ -96,7 +96,7 @@ def test_every_gradient_of_the_whole_model(n, complex_step):
 
 
 def test_gradient_of_the_images():
-    network = off_the_start(ResNetCifar(5, 1, 2, rng=np.random.default_rng(3)))
+    network = off_the_start(tiny().network)
     check_layer(network, normal(2, 3, 4, 5), complex_step=True, tolerance=1e-11)
     check_contract(network, (normal(2, 3, 8, 9),), (normal(1, 3, 12, 8),))
     model = tiny()
@@ -108,8 +108,7 @@ def test_gradient_of_the_images():
 @pytest.mark.parametrize("n, size", [(3, 269_722), (5, 464_154), (9, 853_018), (18, 1_727_962)])
 def test_sizes_of_the_paper(n, size):
     """Table 6 has 0.27, 0.46, 0.85 and 1.7 million parameters for 20, 32, 56 and 110 layers."""
-    network = ResNetCifar(10, n, rng=np.random.default_rng(0))
-    parameters = network.parameters()
+    parameters = vision.build("resnet20_cifar", [str(i) for i in range(10)], n=n).parameters()
     assert sum(p.value.size for p in parameters.values()) == size
     assert sum(p.value.ndim > 1 for p in parameters.values()) == 6 * n + 2
 

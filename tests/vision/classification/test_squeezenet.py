@@ -8,9 +8,8 @@ import pytest
 
 import nn
 import vision
-from nn.gradcheck import check_contract, check_layer, check_model
+from nn.gradcheck import check_contract, check_model
 from nn.io.state import load_state
-from vision.classification import Fire, SqueezeNet
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
@@ -35,24 +34,6 @@ def tiny(**options):
     return vision.build("squeezenet1_0", CLASSES, np.random.default_rng(3), **{"width": 1} | options)
 
 
-def test_fire_is_its_equation():
-    fire = off_the_kinks(Fire(3, 2, rng=np.random.default_rng(0)))
-    x = normal(2, 3, 4, 5)
-    s = np.maximum(fire.squeeze(x), 0)
-    wanted = np.concatenate([np.maximum(fire.expand1x1(s), 0), np.maximum(fire.expand3x3(s), 0)], axis=1)
-    np.testing.assert_array_equal(fire(x), wanted)
-    assert list(fire.parameters()) == [
-        f"{conv}.{p}" for conv in ("squeeze", "expand1x1", "expand3x3") for p in ("weight", "bias")
-    ]
-
-
-def test_gradients_of_a_fire_module():
-    fire = off_the_kinks(Fire(3, 2, rng=np.random.default_rng(0)))
-    check_layer(fire, normal(2, 3, 4, 5), complex_step=True, tolerance=1e-12)
-    check_layer(fire, normal(2, 3, 4, 5), tolerance=1e-7)
-    check_contract(fire, (normal(2, 3, 4, 5),), (normal(1, 3, 1, 2),))
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("complex_step", [True, False])
 def test_every_gradient_of_the_whole_model(dropout, complex_step):
@@ -63,14 +44,14 @@ def test_every_gradient_of_the_whole_model(dropout, complex_step):
 
 
 def test_contract_of_the_network():
-    network = off_the_kinks(SqueezeNet(5, 1, 0.5, rng=np.random.default_rng(0)))
+    network = off_the_kinks(tiny(dropout=0.5).network)
     check_contract(network, (normal(2, 3, 33, 40),), (normal(1, 3, 21, 21),))
 
 
 def test_logits_are_the_mean_over_rectified_class_maps_and_dropout_acts_in_training():
     model, x = off_the_kinks(tiny(dropout=0.5)), normal(2, 3, 33, 40)
     network = model.network
-    maps = network.classifier[1](network.features(x))
+    maps = network.backbone["classifier.1"](network.backbone.up_to("fire9")(x))
     assert maps.min() < 0
     np.testing.assert_allclose(model(x), np.maximum(maps, 0).mean(axis=(2, 3)), rtol=1e-12)
     np.testing.assert_array_equal(model(x), model(x))
@@ -97,7 +78,7 @@ def test_config_rebuilds_the_model():
     model = tiny(dropout=0.25)
     again = vision.build(**model.config)
     assert again.config == model.config
-    assert again.network.classifier[0].p == 0.25
+    assert again.network.backbone["classifier.0"].p == 0.25
     again.load_state_dict(model.state_dict())
     images = normal(1, 3, 30, 30)
     np.testing.assert_array_equal(again.predict(images), model.predict(images))

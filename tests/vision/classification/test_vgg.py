@@ -82,7 +82,7 @@ def test_config_rebuilds_the_model():
     model = tiny(dropout=0.25)
     again = vision.build(**model.config)
     assert again.config == model.config
-    assert again.network.classifier[2].p == 0.25
+    assert dict(again.layers())["classifier.2"].p == 0.25
     again.load_state_dict(model.state_dict())
     images = normal(1, 3, 32, 40)
     np.testing.assert_array_equal(again.predict(images), model.predict(images))

@@ -82,7 +82,7 @@ def test_the_classifier_s_weights_fit():
     wanted = theirs["classifier.0.weight"] @ x.ravel() + theirs["classifier.0.bias"]
     np.testing.assert_allclose(net.classifier[0](x)[0, :, 0, 0], wanted, rtol=1e-5)
     np.testing.assert_allclose(net.classifier[3].weight.value[:, :, 0, 0], theirs["classifier.3.weight"], rtol=1e-6)
-    np.testing.assert_allclose(net.features[0].weight.value, theirs["features.0.weight"], rtol=1e-6)
+    np.testing.assert_allclose(net.backbone["features.0"].weight.value, theirs["features.0.weight"], rtol=1e-6)
     assert net.classifier[6].weight.value.shape == (5, 8, 2, 2) != turned["classifier.6.weight"].shape
 
 

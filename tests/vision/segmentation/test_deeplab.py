@@ -40,12 +40,10 @@ def test_holes_see_what_the_original_layers_see():
     """At every second position of the map the convolutions of conv5 and their poolings give what VGG's would after a
     pooling of stride 2: holes leave a net unchanged but denser (sec. 3.1)."""
     network = tiny(batch_norm=False, average=False, dropout=0.0).network.astype(np.float64)
-    after = [i for i, layer in enumerate(network.features) if type(layer).__name__ == "MaxPool2d"][3] + 1
     vgg = VGG(vgg16_plan(2), rng=np.random.default_rng(9)).astype(np.float64)
-    vgg.features.load_state_dict(network.features.state_dict())
+    vgg.load_state_dict(network.backbone.state_dict())
     x = normal(1, 16, 12, 10)
-    dense = network.features[after : len(network.features) - 1](x)
-    original = vgg.features[after : len(vgg.features) - 1](x[:, :, ::2, ::2])
+    dense, original = network.backbone.parts["conv5"](x), vgg.parts["conv5"](x[:, :, ::2, ::2])
     np.testing.assert_allclose(dense[:, :, ::2, ::2], original, rtol=1e-12)
     assert dense.shape == (1, 16, 12, 10)
 
@@ -53,11 +51,11 @@ def test_holes_see_what_the_original_layers_see():
 def test_the_end_of_the_network_by_hand():
     """A 3x3 mean with zeros around behind VGG's layers; branches of two ReLUs, added up."""
     network = tiny(batch_norm=False, rates=[1, 2], dropout=0.0).network.astype(np.float64)
-    before = network.features[: len(network.features) - 1](x := normal(1, 3, 33, 41))
+    before = network.backbone(x := normal(1, 3, 33, 41))
     padded = np.pad(before, ((0, 0), (0, 0), (1, 1), (1, 1)))
     h, w = before.shape[2:]
     features = sum(padded[:, :, r : r + h, c : c + w] for r in range(3) for c in range(3)) / 9
-    np.testing.assert_allclose(network.features(x), features, rtol=1e-12)
+    np.testing.assert_allclose(network.average(before), features, rtol=1e-12)
     scores = 0
     for branch in network.branches:
         fc6, fc7, fc8 = (layer for layer in branch if type(layer).__name__ == "Conv2d")

@@ -44,7 +44,7 @@ def test_names():
 @pytest.mark.parametrize("output_stride, rates", [(16, [1, 2]), (8, [2, 4])])
 def test_strides_and_rates(output_stride, rates):
     network = tiny(output_stride=output_stride).network
-    assert network.backbone(normal(1, 3, 65, 48))[3].shape[2:] == (-(-65 // output_stride), 48 // output_stride)
+    assert network.backbone(normal(1, 3, 65, 48)).shape[2:] == (-(-65 // output_stride), 48 // output_stride)
     convs = network.classifier[0].convs.branches
     assert [conv[0].geometry.dilation[0] for conv in convs[1:-1]] == rates
     assert network(normal(1, 3, 65, 48)).shape == (1, 3, 65, 48)
@@ -63,7 +63,7 @@ def test_published_rates(monkeypatch):
 def test_multi_grid(output_stride, dilations):
     """The three blocks of layer4 spread by 1, 2 and 4 times the dilation of the stage (sec. 3.2)."""
     network = tiny(output_stride=output_stride, multi_grid=[1, 2, 4], blocks=[1, 1, 1, 3]).network
-    assert [block.conv2.geometry.dilation[0] for block in network.backbone.layer4] == dilations
+    assert [block.conv2.geometry.dilation[0] for block in network.backbone["layer4"]] == dilations
 
 
 def test_the_whole_image_is_one_part_of_the_pyramid():

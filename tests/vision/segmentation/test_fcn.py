@@ -141,12 +141,12 @@ def test_the_classifier_turned():
     classifier = VGG16(6, width=1, hidden=4, rng=rng)
     net = FCN(6, 32, width=1, hidden=4, padding="same", rng=rng)
     net.load_state_dict(net.pretrained_names(classifier.state_dict()), strict=False)
-    assert net.features[0].weight.value is not classifier.features[0].weight.value
+    assert net.backbone["features.0"].weight.value is not classifier.backbone["features.0"].weight.value
     x = rng.random((1, 3, 224, 224), np.float32)
     fc6 = net.classifier[0]
     assert fc6.weight.value.shape == (4, 8, 7, 7)
     net.classifier[0].geometry = fc6.geometry._replace(padding=(0, 0))
-    maps = net.classifier(net.features(x))
+    maps = net.classifier(net.backbone(x))
     np.testing.assert_allclose(maps[:, :, 0, 0], classifier(x), rtol=1e-5, atol=1e-6)
     assert maps.shape == (1, 6, 1, 1)
 
@@ -158,7 +158,7 @@ def test_plain_weights_fall_on_convolutions():
         net = FCN(6, 32, width=1, hidden=4, batch_norm=batch_norm, rng=np.random.default_rng(1))
         norms = [layer.weight.value.copy() for _, layer in net.layers() if isinstance(layer, BatchNorm2d)]
         net.load_state_dict(net.pretrained_names(classifier.state_dict()), strict=False)
-        theirs, ours = ([la for la in n.features if isinstance(la, Conv2d)] for n in (classifier, net))
+        theirs, ours = ([la for la in n.backbone.body if isinstance(la, Conv2d)] for n in (classifier, net))
         assert len(theirs) == len(ours) == 13
         for a, b in zip(theirs, ours):
             np.testing.assert_array_equal(a.weight.value, b.weight.value)

@@ -50,7 +50,7 @@ def test_a_classifier_s_weights_go_to_the_backbone(name, tmp_path):
     backbone = model.network.backbone.state_dict()
     save_state(backbone | {"fc.weight": np.ones((10, 32))}, tmp_path / "resnet.npz")
     assert set(load_pretrained(tmp_path / "resnet.npz", other)) == {f"backbone.{name}" for name in backbone}
-    np.testing.assert_array_equal(other.network.backbone.conv1.weight.value, backbone["conv1.weight"])
+    np.testing.assert_array_equal(other.network.backbone["conv1"].weight.value, backbone["conv1.weight"])
     save_state(model.state_dict(), tmp_path / "whole.npz")
     assert set(load_pretrained(tmp_path / "whole.npz", other)) == model.state_dict().keys()
 
@@ -62,7 +62,7 @@ def test_mistakes_are_named():
 
 def test_stride_of_8():
     network = tiny().network
-    sizes = [y.shape[2:] for y in network.backbone(normal(1, 3, 65, 48))]
+    sizes = [y.shape[2:] for y in network.backbone.forward_stages(normal(1, 3, 65, 48), False)[0][1:]]
     assert sizes == [(17, 12), (9, 6), (9, 6), (9, 6)]
     assert network(normal(1, 3, 65, 48)).shape == (1, 3, 65, 48)
 

@@ -9,7 +9,7 @@ import pytest
 import vision
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import CLASSES, check_gradients, check_image_gradient, normal, overfit, small
-from vision.classification import SqueezeNet
+from vision.backbones import SqueezeNet
 from vision.segmentation import FCNSqueezeNet
 from vision.training.saving import load_pretrained
 
@@ -86,11 +86,9 @@ def test_parts_are_those_of_squeezenet():
     network, squeezenet = tiny().network, SqueezeNet(10, 1, rng=np.random.default_rng(1))
     network.load_state_dict(squeezenet.state_dict(), strict=False)
     x = normal(1, 3, 40, 41)
-    maps = [x]
-    for part in network.parts:
-        maps.append(part(maps[-1]))
-    assert [m.shape[1] for m in maps[1:]] == [16, 32, 32]
-    np.testing.assert_array_equal(maps[-1], squeezenet.features(x))
+    maps, _ = network.backbone.forward_stages(x, training=False, names=network.taps)
+    assert [m.shape[1] for m in maps] == [16, 32, 32]
+    np.testing.assert_array_equal(maps[-1], squeezenet.up_to("fire9")(x))
 
 
 @pytest.mark.skipif(not (DATA / "weights").exists(), reason="no published weights here")

@@ -41,10 +41,10 @@ def test_scores_are_those_of_the_stack(batch_norm):
     """The literal way (sec. 3): maps of all taps enlarged, stacked at each pixel, one linear classifier on them."""
     network = tiny(batch_norm=batch_norm).network.astype(np.float64)
     x = normal(1, 3, 37, 34)
-    stack, weights, maps = [], [], x
-    for part, score, stride in zip(network.parts, network.scores, (1, 4, 8, 32)):
-        maps = part(maps)
-        seen = score[:-1](maps)  # batch normalisation, if there is one
+    stack, weights = [], []
+    maps, _ = network.backbone.forward_stages(x, training=False, names=network.taps)
+    for tap, score, stride in zip(maps, network.scores, (1, 4, 8, 32)):
+        seen = score[:-1](tap)  # batch normalisation, if there is one
         stack.append(enlarged(seen, stride, (37, 34)))
         weights.append(score[len(score) - 1].weight.value[:, :, 0, 0])
     columns = np.concatenate(stack, axis=1)

@@ -34,7 +34,7 @@ def test_parameters_of_the_published_net(monkeypatch, classes, wanted):
     net = SegNet(classes, rng=np.random.default_rng(0))
     assert count(net) == 29_443_008 + 577 * classes == wanted
     assert 29_447_047 - 1_154 - 2_885 == 29_443_008
-    assert round(count(net.features) / 1e6, 1) == 14.7
+    assert round(count(net.backbone) / 1e6, 1) == 14.7
     convolutions = [layer for _, layer in net.layers() if isinstance(layer, Conv2d)]
     assert len(convolutions) == 26
 
@@ -69,7 +69,7 @@ def test_weights_of_the_plain_vgg16_fall_on_convolutions(name, tmp_path):
     features = [f"features.{i}.{p}" for i in indices for p in ("weight", "bias")]
     assert [key for key in loaded if key.startswith("features")] == features
     after = {key: p.value for key, p in model.parameters().items()}
-    for wanted, key in zip(plain.features.parameters().values(), features):
+    for wanted, key in zip(plain.backbone.parameters().values(), features):
         np.testing.assert_array_equal(after[key], wanted.value)
     assert all((after[key] == before[key]).all() for key in before if key not in loaded)
     shallow = small("segnet_small", depth=2, width=2)
