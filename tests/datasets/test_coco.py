@@ -137,6 +137,10 @@ def test_one_file_for_all(tmp_path):
         ({"annotations": [box(1, 8, 3, [1, 1, 2, 2])]}, r"annotations\[0\]: there is no image 8 under 'images'"),
         ({"annotations": [box(1, 7, 4, [1, 1, 2, 2])]}, r"annotations\[0\]: there is no category 4 under 'categories'"),
         ({"annotations": [box(1, 7, 3, [1, 1, 2, 2])] * 2}, r"annotations\[1\]: the id 1 comes twice"),
+        (
+            {"annotations": [box([1], 7, 3, [1, 1, 2, 2])]},
+            r"annotations\[0\]: must have an id that is whole number or text",
+        ),
         ({"annotations": [{"image_id": 7, "category_id": 3}]}, r"annotations\[0\] must have 'bbox', list, got nothing"),
         (
             {"annotations": [box(1, 7, 3, [1, 1, 2, 2]) | {"bbox": [1, 2, 3]}]},
