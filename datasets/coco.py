@@ -26,6 +26,7 @@ from .coco_file import (
     thing_of,
 )
 from .files import Folder, composed, meant, missing, shorten
+from .json_checks import finite
 from .objects import Annotated, ObjectImages
 from .splits import every_fifth, names_of_split
 
@@ -86,8 +87,8 @@ class COCODetection(ObjectImages):
         if not same or not any(annotation.get("keypoints") for annotation in annotations):
             return 0
         self.keypoint_names = tuple(described[0]["keypoints"])
-        lines = described[0].get("skeleton") or ()
-        self.skeleton = tuple((a - 1, b - 1) for a, b in lines if type(a) is type(b) is int)  # 1-based in the file
+        lines = [finite(line, 2) for line in described[0].get("skeleton") or ()]
+        self.skeleton = tuple((int(a) - 1, int(b) - 1) for a, b in filter(None, lines))  # 1-based in the file
         self.horizontal_order = mirrored(self.keypoint_names)
         return len(self.keypoint_names)
 
