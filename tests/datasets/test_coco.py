@@ -244,6 +244,7 @@ def test_real_photographs():
     assert persons.horizontal_order == (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools itself
 def test_real_masks_against_pycocotools():
     reference, root = pytest.importorskip("pycocotools.mask"), DATA / "coco_det_open"
     if not root.is_dir():
