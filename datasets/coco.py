@@ -26,6 +26,7 @@ from .coco_file import (
     thing_of,
 )
 from .files import Folder, composed, meant, missing, shorten
+from .json_checks import finite
 from .objects import Annotated, ObjectImages
 from .splits import every_fifth, names_of_split
 
@@ -81,12 +82,13 @@ class COCODetection(ObjectImages):
     def _read_joints(self, categories: list[dict], annotations: list[dict]) -> int:
         """J, and the names of the key points, if all categories that have any have the same; else 0."""
         self.keypoint_names, self.skeleton, self.horizontal_order = (), (), ()
-        described = [category for category in categories if isinstance(category.get("keypoints"), list)]
+        described = [category for category in categories if _names_of_points(category)]
         same = len({tuple(category["keypoints"]) for category in described}) == 1
         if not same or not any(annotation.get("keypoints") for annotation in annotations):
             return 0
         self.keypoint_names = tuple(described[0]["keypoints"])
-        self.skeleton = tuple((a - 1, b - 1) for a, b in described[0].get("skeleton", ()))  # 1-based in the file
+        lines = [finite(line, 2) for line in described[0].get("skeleton") or ()]
+        self.skeleton = tuple((int(a) - 1, int(b) - 1) for a, b in filter(None, lines))  # 1-based in the file
         self.horizontal_order = mirrored(self.keypoint_names)
         return len(self.keypoint_names)
 
@@ -155,9 +157,15 @@ def _annotations_of(root, split) -> tuple[Path, str | None]:
     raise ValueError(f"{root}: has no {wanted}; JSON files there: {shorten(there) or 'none'}")
 
 
+def _names_of_points(category: dict) -> bool:
+    """Whether a category has names of key points."""
+    names = category.get("keypoints")
+    return isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+
+
 def _holds(folder: Folder, name: str) -> bool:
     try:
-        return folder.find(name).is_file()
+        return folder.get(name) is not None
     except ValueError:
         return False
 

@@ -60,6 +60,8 @@ def by_image(file: COCOFile, names: dict[Id, str], classes: Sequence[str]) -> di
             raise ValueError(f"{where}: there is no image {annotation['image_id']!r} under 'images'")
         if annotation["category_id"] not in names:
             raise ValueError(f"{where}: there is no category {annotation['category_id']!r} under 'categories'")
+        if type(annotation.get("id", 0)) not in IDS:
+            raise ValueError(f"{where}: must have an id that is {kind(0)} or {kind('')}, or none")
         if annotation.get("id") in seen:
             raise ValueError(f"{where}: the id {annotation['id']!r} comes twice; remove one")
         if "id" in annotation:
@@ -71,15 +73,14 @@ def by_image(file: COCOFile, names: dict[Id, str], classes: Sequence[str]) -> di
 
 def find_pictures(path: Path, folder: Folder, images: Sequence[dict]) -> dict[Id, Path]:
     """{image id: file}. ValueError that counts the images that are not there, and for a file that is listed twice."""
-    found, errors = {}, []
-    for image in images:
-        try:
-            found[image["id"]] = folder.find(image["file_name"])
-        except ValueError as error:
-            errors.append(error)
-    if errors:
-        more = f" (and {len(errors) - 1} more of {len(images)} images)" if len(errors) > 1 else ""
-        raise ValueError(f"{path}: {errors[0]}{more}")
+    lost = []
+    try:
+        found = {image["id"]: folder.get(image["file_name"]) for image in images}
+        if lost := [image["file_name"] for image in images if found[image["id"]] is None]:
+            folder.find(lost[0])
+    except ValueError as error:
+        more = f" (and {len(lost) - 1} more of {len(images)} images)" if len(lost) > 1 else ""
+        raise ValueError(f"{path}: {error}{more}") from None
     files = list(found.values())
     if len(set(files)) < len(files):
         twice = next(file for i, file in enumerate(files) if file in files[:i])

@@ -98,17 +98,21 @@ class Folder:
         if not self.path.is_dir():
             raise missing(self.path, "folder", f"give the one that holds {what}")
 
-    def find(self, name: str, what: str = "image file") -> Path:
-        """The path of a file. ValueError where it is missing, with its near matches, and where it leads out of it."""
+    def get(self, name: str) -> Path | None:
+        """The path of a file, None where there is none. ValueError for a name that leads out of the folder."""
         parts = relative_parts(name, self.path)
         path = self.path.joinpath(*parts)
         if is_there(path):
             return path
         if self._by_name is None:
             self._by_name = dict(files_below(self.path))
-        found = self._by_name.get(composed("/".join(parts)))
+        return self._by_name.get(composed("/".join(parts)))
+
+    def find(self, name: str, what: str = "image file") -> Path:
+        """The path of a file. ValueError where it is missing, with its near matches, and as `get`."""
+        found = self.get(name)
         if found is None:
-            raise missing(path, what, "check the name", self.path)
+            raise missing(self.path.joinpath(*relative_parts(name, self.path)), what, "check the name", self.path)
         return found
 
 

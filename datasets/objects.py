@@ -1,5 +1,6 @@
 """Photographs with objects: what all readers of boxes share, and the check of all annotations at once."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -213,7 +214,7 @@ def alike(classes: Sequence[str], counts: dict | None = None) -> list[str]:
     """A line for each two class names that differ in case, white space or separators alone."""
     seen, lines = {}, []
     for name in classes:
-        key = "".join(character for character in composed(name).casefold() if character.isalnum())
+        key = re.sub(r"[\s_.\-]+", "", composed(name).casefold())
         if key in seen and key:
             first, second = (f"{each!r}{f' ({counts[each]} times)' if counts else ''}" for each in (seen[key], name))
             lines.append(f"the classes {first} and {second} are written almost alike; are they one?")

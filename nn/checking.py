@@ -1,4 +1,4 @@
-"""What the gradient checks share: a layer in another dtype, or on another device, for as long as a check takes."""
+"""What the gradient checks share: a layer in another dtype or on another device during a check."""
 
 import copy
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class GradientError(AssertionError):
 
 
 class State:
-    """Buffers and generators of a layer at one moment."""
+    """A copy of the buffers and generator states of a layer."""
 
     def __init__(self, layer):
         self.buffers = [
@@ -31,8 +31,8 @@ class State:
 
 @contextmanager
 def borrowed(layer, dtype, device=None):
-    """The layer with parameters and buffers of another dtype, in arrays of their own, on a device (None: its own);
-    afterwards it is as it was."""
+    """In the block the layer's parameters and buffers are copies of another dtype, on a device (None: its own);
+    afterwards they are the original ones."""
     device = device or device_of(layer)
     parameters = [(p, p.value, p.grad) for p in layer.parameters().values()]
     attributes = [
@@ -56,9 +56,9 @@ def borrowed(layer, dtype, device=None):
 
 
 def forward(layer, inputs, training, state=None):
-    """(list of the floating-point outputs, cache), the layer's buffers and generators left as they were.
+    """(list of the floating-point outputs, cache); the layer's buffers and generators are restored.
 
-    A check that calls it often collects the state once, State(layer), and hands it over.
+    state: State(layer), for a check that calls this many times.
     """
     state = state or State(layer)
     y, cache = y_and_cache(layer, layer.forward(*inputs, training=training))
@@ -72,7 +72,7 @@ def floats(y):
 
 
 def copied(x, dtype, device="cpu"):
-    """A copy of x on a device, floats as dtype; None (an optional input left out) as it is."""
+    """A copy of x on a device, floats as dtype; None for None, an optional input left out."""
     if x is None:
         return None
     x = np.array(to_device(x, "cpu"))
@@ -85,5 +85,5 @@ def as_tuple(x):
 
 
 def pack(dys):
-    """What backward takes: the one gradient, or a tuple of several."""
+    """The argument of backward: the one gradient, or a tuple of several."""
     return dys[0] if len(dys) == 1 else tuple(dys)

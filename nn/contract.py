@@ -1,4 +1,4 @@
-"""The check that a layer keeps the contract: nothing on itself between forward and backward, no argument changed."""
+"""The check of the layer contract: no state on the layer between forward and backward, no argument changed."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,14 +13,14 @@ from nn.layer import Layer
 def check_contract(
     layer: Layer, inputs: tuple, other_inputs: tuple, *, training=True, tolerance=1e-4, device: str | None = None
 ):
-    """Raise GradientError where the layer breaks the contract: state beside the cache, changed arguments, and so on.
+    """Raise GradientError where the layer breaks the contract: state outside the cache, changed arguments, and so on.
 
-    Runs the layer on two tuples of inputs of different size before any backward and the backwards in reverse order,
-    then the backwards once more in order; the results must be those of each alone, and gradients must add up. Arguments
-    and parameters stay bit-identical, the layer's attributes the same objects (but for buffers), float32 stays float32,
-    non-contiguous inputs give the same. A layer that keeps lists on itself may fail here with an error of its own.
+    Runs two forwards on inputs of different size, then the backwards in reverse order, then the backwards again in
+    order. The results must be those of each alone, and gradients must add up. Arguments and parameters must stay
+    bit-identical, attributes of the layer the same objects (except buffers), float32 must stay float32, and
+    non-contiguous inputs must give the same results. A layer that keeps lists on itself may fail with its own error.
 
-    device: where it runs, "cpu" or "gpu" (default: where the layer is); results must be there, too.
+    device: "cpu" or "gpu" (default: the layer's device); results must be on it, too.
     """
     name, rng, device = type(layer).__name__, np.random.default_rng(1), device or device_of(layer)
     with borrowed(layer, np.float32, device):

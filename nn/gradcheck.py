@@ -1,21 +1,21 @@
-"""Numerical proof of handwritten gradients, for the layers here and for your own.
+"""Numerical checks of handwritten gradients, for the layers here and for your own.
 
     from nn.gradcheck import check_layer
     check_layer(MyLayer(3, 4), np.random.default_rng(0).standard_normal((2, 3)))
 
 A layer's backward is compared with differences of its forward, for loss = sum(y * dy) with a random dy (a dy of ones
-accepts a wrong softmax, a wrong batch normalisation and a flipped convolution). Two ways to differ:
+accepts a wrong softmax, a wrong batch normalisation and a flipped convolution). There are two kinds of differences:
 
 - central differences, (f(x + h) - f(x - h)) / 2h with h = 1e-5, reach about 1e-10 on smooth layers;
-- the complex step, Im f(x + ih) / h with h = 1e-30, subtracts nothing and so has no step error at all, for forwards
-  that are analytic. Comparisons go by the real part, so kinks (max, ReLU) do no harm unless x stands on one.
+- the complex step, Im f(x + ih) / h with h = 1e-30, has no subtraction and so no step error, for forwards that are
+  analytic. Comparisons use the real part, so kinks (max, ReLU) do no harm unless x is at one.
 
 The relative error of a tensor is max |backward - numerical| / max(|backward|, |numerical|), both maxima over the
-tensor; a tensor whose gradients are all under 1e-3 of the layer's largest (a bias before a normalisation has none) is
-compared with that.
+tensor. The denominator is at least 1e-3 of the layer's largest gradient, since some gradients are 0 (that of a bias
+before a normalisation).
 
-Every check takes device="gpu" (default: where the layer is) and then computes there, numerical derivatives too.
-CUDA kernels know no complex numbers: with the complex step, layers run as array code there.
+Every check takes device="gpu" (default: the layer's device) and then computes there, also the numerical derivatives.
+CUDA kernels have no complex arithmetic: for the complex step, layers run as array code there.
 """
 
 import typing
@@ -45,10 +45,10 @@ def check_layer(
 ) -> dict[str, float]:
     """Compare backward with differences of forward, for every element of every input and parameter.
 
-    The layer is used in float64 and given back as it was. Inputs of integers or bools are passed on as they are. None
-    from backward stands for zeros, as it is right for coordinates that get rounded; the numbers (from 0) of inputs that
-    a layer takes as constant although its outputs do depend on them are given in `constants` and not checked. Inputs
-    should have no ties and no value near a kink. Stochastic layers get the same random numbers at each call.
+    The layer runs in float64 and is restored afterwards. Inputs of integers or bools are not changed. None from
+    backward means zeros, which is right for coordinates that are rounded. `constants`: indices of inputs that the layer
+    takes as constant although its outputs depend on them; they are not checked. Inputs should have no ties and no value
+    near a kink. Stochastic layers get the same random numbers at each call.
 
     Returns {name: relative error} for "x" (or "x0", "x1", ...) and each parameter. Raises GradientError naming the
     tensor, the worst index and both values.
@@ -98,10 +98,10 @@ def _numerical(layer, inputs, dys, training, wanted, complex_step):
 def check_loss(
     function, prediction, *args, tolerance=1e-7, complex_step=False, device: str | None = None, **options
 ) -> float:
-    """Compare the gradient that function(prediction, *args, **options) -> (value, gradient) gives with differences.
+    """Compare the gradient of function(prediction, *args, **options) -> (value, gradient) with differences of value.
 
-    A tuple of predictions, as the embeddings of a triplet are, is handed over one by one; such a loss gives a tuple of
-    as many gradients. Returns the largest relative error.
+    A tuple of predictions, such as the embeddings of a triplet, is unpacked; such a loss returns a tuple of as many
+    gradients. Returns the largest relative error.
     """
     owner = getattr(function, "__name__", "loss")
     device = device or device_of(prediction)
@@ -118,7 +118,7 @@ def check_loss(
 
 
 def is_loss(function) -> bool:
-    """Whether the type that a function says it returns is that of a loss: tuple[float, gradient or gradients]."""
+    """Whether the return annotation of a function is that of a loss: tuple[float, gradient or gradients]."""
     returned = typing.get_type_hints(function).get("return")
     value, *gradients = typing.get_args(returned) or (None,)
     return value is float and len(gradients) == 1 and np.ndarray in (gradients[0], *typing.get_args(gradients[0]))
@@ -129,11 +129,11 @@ def check_model(
 ) -> dict[str, float]:
     """Compare model.backward with the derivative of the total loss along a random direction, parameter by parameter.
 
-    What the model samples or decides (proposals, targets) is held fixed: where the cache of `loss` has `sampled`, it is
-    handed back as loss(batch, rng, sampled=cache.sampled). The error is relative to the larger of the two
-    derivatives, or to 1e-6 of the largest derivative of all parameters where a parameter's own is smaller (the bias
-    before a batch normalisation has none); for central differences, to what the last bit of the loss allows. Parameters
-    that are not trainable are left out. Returns {parameter: relative error}; raises GradientError.
+    Samples of the model (proposals, targets) are held fixed: where the cache of `loss` has `sampled`, it is passed to
+    loss(batch, rng, sampled=cache.sampled). The error is relative to the larger of the two derivatives, but at least to
+    1e-6 of the largest derivative of all parameters, since some are 0 (that of a bias before a batch normalisation);
+    for central differences also at least to the rounding error of the loss. Parameters that are not trainable are left
+    out. Returns {parameter: relative error}; raises GradientError.
     """
     rng, device, buffers = np.random.default_rng(seed), device or device_of(model), State(model)
     with borrowed(model, np.float64, device):
@@ -159,7 +159,7 @@ def check_model(
             }
     buffers.restore()
     floor = 1e-6 * max(max(abs(a), abs(n)) for a, n in pairs.values())
-    if not complex_step:  # a difference of two losses is no finer than their last bit
+    if not complex_step:  # the rounding error of a difference of two losses
         floor = max(floor, 4e-16 * abs(sum(losses.values())) / (step * tolerance))
     errors = {name: abs(a - n) / max(abs(a), abs(n), floor, 1e-300) for name, (a, n) in pairs.items()}
     worst = max(errors, key=lambda name: (not errors[name] <= tolerance, errors[name]))  # a NaN is over the tolerance
@@ -172,7 +172,7 @@ def check_model(
 
 
 def _directional(parameter, grad, total, rng, step, complex_step):
-    """(by backward, numerically) the derivative of total() along a random unit direction of one parameter."""
+    """The derivative of total() along a random unit direction of one parameter, (by backward, numerically)."""
     direction = rng.standard_normal(parameter.value.shape)
     direction /= max(np.sqrt((direction * direction).sum()), 1e-300)
     direction, value = to_device(direction, device_of(parameter.value)), parameter.value
@@ -189,7 +189,7 @@ def _directional(parameter, grad, total, rng, step, complex_step):
 
 
 def differentiate(loss, array, complex_step=False):
-    """d loss() / d array, element by element, by moving each element of `array` in place. float64 of array's shape."""
+    """d loss() / d array, float64 of the shape of `array`: each element of `array` is changed in place and restored."""
     gradient = array_module(array).zeros(array.shape)
     for index in np.ndindex(array.shape):
         value = array[index].copy()  # on the GPU an element is a view
@@ -206,7 +206,7 @@ def differentiate(loss, array, complex_step=False):
 
 
 def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0):
-    """The error of one tensor relative to its largest element (or floor); GradientError where over the tolerance."""
+    """The error of one tensor relative to its largest element (or floor); GradientError if above the tolerance."""
     if analytic.shape != numerical.shape:
         raise GradientError(f"{owner}: gradient of {tensor} has shape {analytic.shape}, wanted {numerical.shape}")
     if not analytic.size:

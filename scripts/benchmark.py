@@ -1,19 +1,19 @@
 """Time layers and training steps, and compare with PyTorch.
 
-Each side runs in a process of its own, and they take turns, case by case and round by round, with the same weights,
-inputs and number of threads, in float32. Printed are the median milliseconds of a call, the ratio of ours to PyTorch's
-and its smallest and largest value over the rounds, the peak memory of the case (of a training step: of a fresh process,
-beyond what the imports took), and the part of the machine's own speed of matrix products that ours reaches, a
-convolution counted as its direct multiply-adds. ".both" is forward and backward, ".forward" inference.
+Each library runs in a process of its own. They take turns, case by case and round by round, with the same weights,
+inputs and number of threads, in float32. The table has the median milliseconds of a call, the ratio of ours to
+PyTorch's with its smallest and largest value over the rounds, the peak memory of the case (of a training step: of a
+fresh process, without that of the imports), and our fraction of the machine's speed of matrix products, where a
+convolution counts as its direct multiply-adds. ".both" is forward and backward, ".forward" inference.
 
-With --device gpu both sides compute there, without tensor-float-32, and each call is timed to the end of its last
-kernel. Two columns more: which part of our time the device needs at least, by its own measured speed of products or of
-copying memory, and how many of our kernels a call launches (what CuPy launches for array code is not counted).
+With --device gpu both compute there, without tensor-float-32, and each call is timed to the end of its last kernel.
+There are two more columns: the fraction of our time that the device needs at least, by its measured speed of products
+or of copying memory, and the number of our kernels that a call launches (those of CuPy are not counted).
 
 example, everything against PyTorch:
   python -m scripts.benchmark --against torch
 
-example, the convolutions that begin so, without PyTorch:
+example, the cases whose names begin with conv3x3_64, without PyTorch:
   python -m scripts.benchmark conv3x3_64
 
 example, how the time of a training step grows:
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int | None:
         return print_growth(args)
     cases = choose(args.names)
     if args.against == "torch" and importlib.util.find_spec("torch") is None:
-        raise ValueError("--against torch: there is no PyTorch in this Python; install it, or leave that out")
+        raise ValueError("--against torch: PyTorch is not installed; install it, or leave --against out")
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise ValueError(f"--json {args.json}: there is no such folder")
     sides = [Side(name, args.device, args.threads, args.plain) for name in ["ours", *filter(None, [args.against])]]
@@ -60,15 +60,15 @@ def main(arguments: list[str]) -> int | None:
 
 
 def print_growth(args):
-    """The tables of --growth, which go with no other wish."""
+    """The tables of --growth, which allows only --plain beside it."""
     if args.names or args.against or args.json or args.device != "cpu":
-        raise ValueError("--growth goes with --plain and nothing else; leave out the rest")
+        raise ValueError("--growth allows only --plain beside it; leave out the rest")
     nn.config.plain = args.plain
     run_growths()
 
 
 def run(cases, sides, args):
-    """Measure and print; the rows and, in a dict, the machine's speed and, of a GPU, its bandwidth and name."""
+    """Measure and print. Returns the rows and a dict: the machine's speed and, for a GPU, its bandwidth and name."""
     try:
         found = sides[0].ask("speed")
     except Failed as failure:
@@ -80,7 +80,7 @@ def run(cases, sides, args):
     print(f"{what}; matrix products: {speed / 1e9:.0f} thousand million multiply-adds/s{copies}")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5:
-        print(f"load average {load:.1f}: if that is other work, ratios are not to be trusted (PyTorch suffers more)")
+        print(f"load average {load:.1f}: other work makes the ratios unreliable (PyTorch slows down more)")
     more = (report.GPU_HEADER, report.GPU_UNITS) if bandwidth else ("", "")
     print(report.HEADER + more[0], report.UNITS + more[1], sep="\n", flush=True)
     rows = measure(cases, sides, args.rounds, lambda row: print(report.line(row, speed, bandwidth), flush=True))
@@ -93,13 +93,13 @@ def build_parser() -> Parser:
     parser = Parser("scripts.benchmark", f"{__doc__.rstrip()}\n\n{names}")
     add = parser.add_argument
     add("names", metavar="NAME", nargs="*", help="cases: how their names begin, or patterns with * (default: all)")
-    add("--against", choices=["torch"], help="the other side")
-    add("--device", choices=["cpu", "gpu"], default="cpu", help="where both sides compute (default: cpu)")
+    add("--against", choices=["torch"], help="the library to compare with")
+    add("--device", choices=["cpu", "gpu"], default="cpu", help="where both compute (default: cpu)")
     add("--plain", action="store_true", help="our plain versions of the algorithms (nn.config.plain)")
-    add("--threads", type=count, default=thread_count(), metavar="N", help="of both sides (default: one a core)")
-    add("--rounds", type=count, default=5, metavar="N", help="turns of each side (default: 5)")
-    add("--json", metavar="FILE", help="write all that was measured")
-    add("--growth", action="store_true", help="instead: one training step in growing sizes, ours alone")
+    add("--threads", type=count, default=thread_count(), metavar="N", help="threads of both (default: one per core)")
+    add("--rounds", type=count, default=5, metavar="N", help="turns of each (default: 5)")
+    add("--json", metavar="FILE", help="write all measurements")
+    add("--growth", action="store_true", help="instead: one training step of ours in growing sizes")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Group:
-    """A titled group of arguments; their defaults come from a dict, and stand in the help."""
+    """A titled group of arguments; their defaults come from a dict and are shown in the help."""
 
     def __init__(self, parser: Parser, title: str, defaults: dict, description: str | None = None):
         self.group, self.defaults = parser.add_argument_group(title, description), defaults
@@ -43,9 +43,8 @@ class Group:
 def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     """Turn main(arguments) into a command: it returns the exit status.
 
-    What a user can mend (ValueError as our checks raise it, OSError, MemoryError) becomes one line on stderr and
-    status 2.
-    --debug shows the traceback instead. Everything else is a bug of ours and keeps its traceback.
+    Errors that a user can fix (ValueError of our checks, OSError, MemoryError) become one line on stderr and status 2;
+    --debug shows the traceback instead. Every other error is a bug in the library and keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -72,7 +71,7 @@ def add_device(parser: argparse.ArgumentParser):
 
 
 def make_sure_of(device: str):
-    """Raise ValueError, naming what to install, where the device is not to be had: before long work, not after it."""
+    """Raise ValueError, naming what to install, if the device is not available: before long work, not after it."""
     to_device((), device)
 
 

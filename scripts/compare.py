@@ -1,14 +1,15 @@
-"""Train the systems of a task, each by its recipe and all on the same data, and print how they compare.
+"""Train the systems of a task, each by its recipe and all on the same data, and print a table of their results.
 
-example, all systems of segmentation that learn generated scenes; leaves the table in runs/systems/table.md:
+example, all systems of segmentation that learn generated scenes; writes the table to runs/systems/table.md:
   python -m scripts.compare --run-dir runs/systems
 
-example, chosen ones, with options, on photographs, three times each; all that follows -- goes to scripts.train:
+example, chosen ones, with options, on photographs, three times each; everything after -- goes to scripts.train:
   python -m scripts.compare unet_small segnet_basic_small:decoder=bilinear --run-dir runs/camvid --seeds 0 1 2 \\
       -- --data camvid --root camvid --epochs 30
 
-Every system has a folder of its own in --run-dir. Call the same again after an interruption: what is done is only read,
-what was begun goes on, bit for bit. A table of several seeds shows means, with the standard deviation of the metric.
+Every system has its own folder in --run-dir. Give the same command again after an interruption: finished runs are only
+read, an unfinished run continues, bit for bit. A table of several seeds shows means, and the standard deviation of the
+metric.
 """
 
 import json
@@ -40,14 +41,14 @@ STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
 
 
 class System(NamedTuple):
-    """A registered model with options: what stands in a row."""
+    """A registered model with options: a row of the table."""
 
     text: str
     model: str
     options: list[str]
 
     def arguments(self) -> list[str]:
-        """What says so to scripts.train."""
+        """The system as arguments of scripts.train."""
         return ["--model", self.model, *(["--set", *self.options] if self.options else [])]
 
     def folder(self, run_dir: Path, seed: int) -> Path:
@@ -101,9 +102,9 @@ def build_parser() -> Parser:
 
 
 def _split_at_dashes(arguments):
-    """(what stands before --, what stands behind it)."""
-    place = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:place], arguments[place + 1 :]
+    """(arguments before --, arguments after it)."""
+    dashes = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:dashes], arguments[dashes + 1 :]
 
 
 def learn_shapes(task: str) -> list[str]:
@@ -112,7 +113,7 @@ def learn_shapes(task: str) -> list[str]:
 
 
 def parse_system(text: str, task: str) -> System:
-    """The system that is meant by NAME:OPTION=VALUE,... ValueError for an unknown model, or one of another task."""
+    """The system of NAME:OPTION=VALUE,... ValueError for an unknown model, or one of another task."""
     name, _, options = text.partition(":")
     known = [model for model, entry in vision.MODELS.items() if entry.task == task]
     if name not in known:
@@ -121,13 +122,13 @@ def parse_system(text: str, task: str) -> System:
 
 
 def in_order(systems: list[System]) -> list[System]:
-    """Those that start from another one's weights (their recipe's "after") behind that one."""
+    """The systems, those that start from another one's weights (their recipe's "after") after that one."""
     names, ordered = {system.model for system in systems}, []
     waiting = list(systems)
     while waiting:
         done = {system.model for system in ordered}
         ready = [s for s in waiting if _before(s) not in names - done]
-        ordered += ready or waiting  # a circle cannot be put in order
+        ordered += ready or waiting  # a circle has no order
         waiting = [s for s in waiting if s not in ordered]
     return ordered
 
@@ -137,7 +138,7 @@ def _before(system):
 
 
 def check(systems: list[System], args: Namespace, passed_on: list[str]):
-    """ValueError for what would stop a system that is not done yet: arguments, data, split, options of the model."""
+    """ValueError for wrong arguments, data, split or options of a system that is not done yet, before any training."""
     opened = {}
     for system in systems:
         if all((system.folder(args.run_dir, seed) / RESULT).exists() for seed in args.seeds):
@@ -183,9 +184,9 @@ def _from_coarser(system, seed, run_dir):
 
 
 def measure(folder: Path, split: str) -> dict:
-    """What the table needs of a system: its size, its time, and the numbers among its metrics on a split.
+    """The figures of a system for the table: its size, its time, and the float metrics on a split.
 
-    {} for one that is not trained to its end, as it was stopped by a --time-limit.
+    {} for an unfinished run, stopped by a --time-limit.
     """
     meta = read_checkpoint(folder / LAST)[1]
     arguments, progress = meta["config"]["arguments"], meta["progress"]
@@ -206,7 +207,7 @@ def measure(folder: Path, split: str) -> dict:
 
 
 def read_row(system: System, args: Namespace) -> dict:
-    """The results of a system, each as a list with one number for each seed that is done and has it; {} for none."""
+    """The results of a system, each as a list with one value for each finished seed that has it; {} for none."""
     folders = [system.folder(args.run_dir, seed) for seed in args.seeds]
     results = [_read(folder) for folder in folders if (folder / RESULT).exists()]
     columns = [key for key in _union(results) if key not in ("split", "arguments")]
@@ -214,7 +215,7 @@ def read_row(system: System, args: Namespace) -> dict:
 
 
 def _union(dicts):
-    """All keys, each where it comes first."""
+    """All keys, in the order of their first appearance."""
     return list(dict.fromkeys(key for each in dicts for key in each))
 
 
@@ -243,7 +244,7 @@ def table(rows: list[dict], metric: str) -> str:
 
 
 def _cell(key, values, spread):
-    """The mean of one number per seed, as text; with `spread`, of several seeds, their standard deviation."""
+    """The mean of one value per seed, as text; with `spread` and several seeds, also their standard deviation."""
     if values is None:
         return "-"
     mean = statistics.mean(values)

@@ -25,7 +25,7 @@ from vision import Model, Preprocess, Task
 from vision.registry import find
 from vision.segmentation.objects import components
 
-DEFAULTS = {  # where a model's recipe says nothing else
+DEFAULTS = {  # for entries that a model's recipe does not have
     "data": "shapes",
     "root": None,
     "classes": None,
@@ -43,21 +43,17 @@ DEFAULTS = {  # where a model's recipe says nothing else
 
 
 def add_data_arguments(parser: Parser, defaults: dict, description: str | None = None) -> Group:
-    """What data to use; returns the group, for the script to add its splits."""
+    """The arguments of the data; returns the group, for the script to add its splits."""
     group = Group(parser, "data", defaults, description)
     names = sorted({name for readers in READERS.values() for name in readers})
     group.add("--data", str, "NAME", f"kind of data set: {', '.join(names)}")
-    folders = (
-        "of voc: with JPEGImages; of coco: with JSON files and images; of yolo: with images, labels and data.yaml; "
-    )
-    folders += "of class_folders: with a folder a class; of folders: with images, labels and classes.txt; "
-    folders += "of camvid: with train.txt; "
-    folders += (
-        "of cifar10: with labels.json; of mnist: of its four files; of nuclei, pets: with index.csv; of text: of .txt"
-    )
+    folders = "voc: with JPEGImages; coco: with JSON files and images; yolo: with images, labels and data.yaml; "
+    folders += "class_folders: with one folder per class; folders: with images, labels and classes.txt; camvid: with "
+    folders += "train.txt; cifar10: with labels.json; mnist: with its four files; nuclei, pets: with index.csv; "
+    folders += "text: with .txt files"
     text = f"folder of the data set ({folders}, or a file)"
     group.add("--root", str, "DIR", text)
-    text = "class names in the order of their labels; without them: those that occur in the training split"
+    text = "class names in the order of their labels (default: those that occur in the training split)"
     group.add("--classes", str, "NAME", text, nargs="+")
     group.add("--shapes-train", count, "N", "scenes to generate for training")
     group.add("--shapes-val", count, "N", "scenes to generate for validation")
@@ -71,16 +67,16 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--flip-horizontal", fraction, "P", "probability of mirroring left and right")
     group.add("--flip-vertical", fraction, "P", "probability of mirroring top and bottom")
     group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
-    text = "bend images (of pixel labels): standard deviation of the displacements, in pixels; 0: none"
+    text = "deform images (with pixel labels): standard deviation of the displacements, in pixels; 0: none"
     group.add("--elastic", not_negative, "PIXELS", text)
     group.add("--crop", count, ("HEIGHT", "WIDTH"), "train on random parts of this size (default: none)", nargs=2)
-    text = "train on single objects (of pixel labels), as DeconvNet does: its first stage, or its second"
+    text = "train on single objects (with pixel labels), as in DeconvNet's first stage, or its second"
     group.add("--crop-objects", str, None, text, choices=["none", "objects", "proposals"])
-    group.add("--jitter", fraction, "X", "greatest relative change of brightness, contrast and saturation")
+    group.add("--jitter", fraction, "X", "largest relative change of brightness, contrast and saturation")
 
 
 def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str] | None = None):
-    """The data set that the arguments name, for models of this task; its oddities are reported on stderr."""
+    """The data set that the arguments name, for models of this task; its problems are reported on stderr."""
     readers = readers_of(task)
     if arguments.data not in readers:
         raise ValueError(f"--data must be one of {', '.join(readers)} for this model, got {arguments.data!r}")
@@ -94,13 +90,13 @@ def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str
 
 
 def default_splits(task: str, data: str) -> tuple[str | None, str | None]:
-    """The splits to train and to validate on where none are given; (None, None) for an unknown kind of data."""
+    """The default splits for training and validation; (None, None) for an unknown kind of data."""
     readers = readers_of(task)
     return (readers[data].train, readers[data].val) if data in readers else (None, None)
 
 
 def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> Loader:
-    """Batches for model.loss; images are sized as the model's `preprocess` says, and augmented.
+    """Batches for model.loss; images are resized as the model's `preprocess` says, and augmented.
 
     Raises ValueError where the data set holds no object that counts.
     """
@@ -121,9 +117,9 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
 
 
 def _check_objects(model, dataset):
-    """ValueError for --crop-objects where pixels have no labels, or the first class is a thing."""
+    """ValueError for --crop-objects where pixels have no labels, or the first class is not the background."""
     if find(model.name).task != "segmentation":
-        raise ValueError("--crop-objects needs labels of pixels: only models for segmentation take it")
+        raise ValueError("--crop-objects needs labels of pixels: only models for segmentation use it")
     if dataset.classes[0] != BACKGROUND:
         raise ValueError(f"--crop-objects needs data whose first class is {BACKGROUND!r}, got {dataset.classes[0]!r}")
 
@@ -134,7 +130,7 @@ def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
     steps = [drop_difficult, partial(resize_to, size=preprocess.size)]
-    if arguments.crop_objects != "none":  # cut out of the picture in its own size, then scaled
+    if arguments.crop_objects != "none":  # crop the picture in its own size, then scale the crop
         size = (preprocess.short_side,) * 2
         steps = [partial(object_crop, kind=arguments.crop_objects, size=size, components=components)]
     if (low, high) != (1, 1):

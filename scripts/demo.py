@@ -1,7 +1,7 @@
-"""Train Faster R-CNN on generated scenes and show what it finds in scenes it has not seen: what `make demo` runs.
+"""Train Faster R-CNN on generated scenes and show its detections in unseen scenes: `make demo` runs this.
 
-Leaves in runs/demo: detections.png (found boxes, the truth in dashed white), curve.png, results.md (the table that is
-printed at the end), and all else that scripts.train leaves in the folder of a run.
+Writes to runs/demo: detections.png (found boxes, the truth in dashed white), curve.png, results.md (the table that is
+printed at the end), and everything else that scripts.train writes.
 """
 
 import sys
@@ -41,9 +41,7 @@ def main(arguments: list[str]) -> int | None:
     scenes = open_data("detection", settings, "test", model.classes)
     table = task.table(task.evaluate(model, scenes))
     Image.fromarray(contact_sheet(model, task, scenes, 8)).save(Path(folder) / "detections.png")
-    text = (
-        f"Faster R-CNN after {minutes:.1f} minutes of training, on {TEST_SCENES} scenes it has not seen:\n\n{table}\n"
-    )
+    text = f"Faster R-CNN after {minutes:.1f} minutes of training, on {TEST_SCENES} unseen scenes:\n\n{table}\n"
     with replacing(Path(folder) / "results.md") as file:
         file.write(text.encode())
     print(f"\n{text}\nPictures: {folder}/detections.png and {folder}/curve.png. The table: {folder}/results.md")

@@ -1,12 +1,12 @@
 """Measure a trained model on data with ground truth: the metrics of its task, and speed.
 
-example, on the validation images that the run was trained with:
+example, on the validation images of the run:
   python -m scripts.evaluate runs/first
 
-example, on the test split of your own pictures, numbers into a file:
+example, on the test split of your own pictures, with the metrics in a file:
   python -m scripts.evaluate runs/mine/last.npz --data voc --root my_data --split test --json test.json
 
-example, a DeepLab with the CRF that it was trained without:
+example, a DeepLab, with the CRF that training did not use:
   python -m scripts.evaluate runs/deeplab --set crf=true
 """
 
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int | None:
     import_files(args.imports)
     path, out, device = find_checkpoint(args.checkpoint), args.json, args.device
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)  # sooner fail now than after the work
+        out.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
     model, meta = load_model(path, **dict(args.set))
     task = task_of(model.name)
     args = as_in_training(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), model.name)
@@ -51,11 +51,11 @@ def build_parser() -> Parser:
     parser = Parser("scripts.evaluate", __doc__)
     text = "a checkpoint (.npz), or the folder of a run: its best.npz"
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
-    group = add_data_arguments(parser, {}, "without these: what the run was validated on")
+    group = add_data_arguments(parser, {}, "default: the validation data of the run")
     group.add("--split", str, "NAME", "split to evaluate on")
-    text = "options of the model that differ from training's and leave its weights as they are (default: none)"
+    text = "options of the model that differ from training and do not change its weights (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the metrics to this file, too")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the metrics to this file")
     add_import(parser)
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -63,16 +63,16 @@ def build_parser() -> Parser:
 
 
 def open_as_known(path: Path, model: Model, args: Namespace):
-    """The data set, its labels numbered as the model knows them.
+    """The data set, with labels in the order of the model's classes.
 
-    ValueError if it has classes unknown to the model; words unknown to it are no error.
+    ValueError if it has classes unknown to the model; unknown words are no error.
     """
     task, known = find(model.name).task, list(model.classes)
     if not task_of(model.name).closed:
         return open_data(task, args, args.split, known)
     try:
         data = open_data(task, args, args.split, args.classes)
-    except NoObjectError:  # nothing to find, and so no class that the model does not know
+    except NoObjectError:  # no objects, so no unknown class
         return open_data(task, args, args.split, known)
     unknown = [name for name in data.classes if name not in known]
     if unknown:
@@ -84,7 +84,7 @@ def open_as_known(path: Path, model: Model, args: Namespace):
 
 
 def as_in_training(args: Namespace, training: dict, model: str) -> Namespace:
-    """The data arguments as given; the rest as in training or, if another kind of data set is given, as by default."""
+    """The data arguments as given; the others as in training, or their defaults if another kind of data is given."""
     same = args.data in (None, training["data"])
     base = DEFAULTS | {"split": training["val_split"]} | training if same else DEFAULTS | {"split": None}
     args = Namespace(**base | {name: value for name, value in vars(args).items() if value is not None})

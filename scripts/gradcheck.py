@@ -1,11 +1,10 @@
-"""Check gradients numerically, and show how exact they are: of all layers and losses of nn, and of whole models.
+"""Check gradients numerically and show their errors: of all layers and losses of nn, and of whole models.
 
 Backward is compared with central differences and, where forward is analytic, with the complex step, which has no step
-error: see nn.gradcheck. The table has the worst relative error over the cases of nn.cases (of a model: over the
-parameters of a tiny version of it on generated scenes). Wanted are 1e-7 of central differences, 1e-6 where layers are
-stacked (recurrent layers of several, models), and 1e-12 of the complex step, 1e-9 of models. With --device gpu there
-are central differences alone, as kernels know no complex numbers. Exit status 1 when any check fails, 2 for an unknown
-name.
+error: see nn.gradcheck. The table has the worst relative error over the cases of nn.cases (for a model: over the
+parameters of a tiny version of it on generated scenes). The tolerance of central differences is 1e-7, of stacked
+recurrent layers and models 1e-6; that of the complex step is 1e-12, of models 1e-9. With --device gpu there are only
+central differences, as kernels have no complex arithmetic. Exit status 1 when any check fails, 2 for an unknown name.
 
 example, everything:
   python -m scripts.gradcheck
@@ -37,8 +36,8 @@ from vision import Model, Tiny
 from vision.registry import find
 from vision.task import task_of
 
-SMOOTH, DEEP = 1e-7, 1e-6  # wanted of central differences: of a layer or loss, of stacks of layers
-EXACT, EXACT_DEEP = 1e-12, 1e-9  # wanted of the complex step: of a layer or loss, of models
+SMOOTH, DEEP = 1e-7, 1e-6  # tolerance of central differences: of a layer or loss, of stacks of layers
+EXACT, EXACT_DEEP = 1e-12, 1e-9  # tolerance of the complex step: of a layer or loss, of models
 
 
 # The case, why its forward is not analytic, and (complex_step, device) -> worst error.
@@ -46,7 +45,7 @@ Check = tuple[str, str, Callable[[bool, str], float]]
 
 
 class Row(NamedTuple):
-    """What was measured of one name: the worst errors (None: not measured), seconds, notes, and what failed."""
+    """The measurements of one name: the worst errors (None: not measured), seconds, notes, and failures."""
 
     name: str
     cases: int
@@ -97,7 +96,7 @@ def build_parser() -> Parser:
 
 
 def choose(names: list[str]) -> list[tuple[str, Iterable[Check]]]:
-    """(name, checks) for each name, none: for all. ValueError for an unknown one."""
+    """(name, checks) for each name; no names: for all. ValueError for an unknown one."""
     layers, losses = layer_names(), loss_names()
     known = {name: partial(layer_checks, owner) for name, owner in layers.items()}
     known |= {name: partial(loss_checks, loss) for name, loss in losses.items()}
@@ -111,7 +110,7 @@ def choose(names: list[str]) -> list[tuple[str, Iterable[Check]]]:
 
 
 def _close(name, known):
-    """Known names that are alike, or contain it, whatever their case; at most 5."""
+    """Known names that are similar, or contain it, in any case; at most 5."""
     lower = {k.lower(): k for k in known}
     alike = difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.6)
     containing = [k for k in lower if len(name) > 2 and name.lower() in k]
@@ -119,7 +118,7 @@ def _close(name, known):
 
 
 def layer_names() -> dict[str, type[Layer]]:
-    """The layers that have cases, by all their names: StochasticDepth is another one of DropPath."""
+    """The layers that have cases, by all their names: StochasticDepth is another name of DropPath."""
     names = {owner.__name__: owner for owner in LAYERS}
     public = {name: getattr(nn, name) for name in nn.__all__}
     return names | {name: value for name, value in public.items() if isinstance(value, type) and value in LAYERS}
@@ -131,7 +130,7 @@ def loss_names() -> dict[str, Callable]:
 
 
 def measure(name: str, checks: Iterable[Check], debug: bool = False, device: str = "cpu") -> Row:
-    """Run the checks of one name. Whatever a check raises, an error inside a layer too, is a failure of it."""
+    """Run the checks of one name. Any exception in a check, also inside a layer, is a failure of it."""
     started, errors, notes, failures, count = time.monotonic(), {False: [], True: []}, [], [], 0
     for case, not_analytic, check in checks:
         count += 1
@@ -196,19 +195,19 @@ def check_tiny_model(name: str, tiny: Tiny, complex_step: bool, device: str = "c
 
 
 def tiny_data(name: str, tiny: Tiny):
-    """The generated scenes that the tiny version of a model is checked on."""
+    """The generated scenes for the tiny version of a model."""
     arguments = Namespace(root=None, shapes_train=tiny.scenes, shapes_size=tiny.size)
     return readers_of(find(name).task)["shapes"].open(arguments, "train")
 
 
 def tiny_batch(model: Model, data, n: int) -> tuple:
-    """The first n samples, as large as they are, as a batch for model.loss; arrays of floats in it as float64."""
+    """The first n samples, not resized, as a batch for model.loss; float arrays in it as float64."""
     batch = task_of(model.name).collate(model, [data[i] for i in range(n)])
     return tuple(x.astype(np.float64) if getattr(x, "dtype", np.dtype(int)).kind == "f" else x for x in batch)
 
 
 def off_the_kinks(model: Model) -> Model:
-    """The model with biases that are not 0: where all inputs of a ReLU are 0, it would stand on its kink."""
+    """The model with biases that are not 0: a ReLU whose inputs are all 0 would be at its kink."""
     rng = np.random.default_rng(4)
     for name, parameter in model.parameters().items():
         if name.endswith("bias"):

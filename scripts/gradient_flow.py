@@ -3,11 +3,11 @@
 example:
   python -m scripts.gradient_flow --out gradient_flow.png
 
-The loss depends on the state after the last step alone; its gradient goes back step by step, through the cells' own
-backward passes, at random weights: of the RNN's, weight_hh is an orthogonal matrix times the spectral radius, without
-biases; those of LSTM and GRU are as at the start of training, and once more with the bias of the forget or update gate
-at --gate-bias. The inputs are weak, so that tanh stays in its linear range. On the right the gradient is clipped at
-each step.
+The loss depends only on the state after the last step; its gradient goes back step by step, through the cells' own
+backward passes, with random weights. The RNN has no biases, and its weight_hh is an orthogonal matrix times the
+spectral radius. LSTM and GRU have their initial weights, and once more with the bias of the forget or update gate at
+--gate-bias. The inputs are small, so that tanh stays in its linear range. On the right the gradient is clipped at each
+step.
 """
 
 import math
@@ -36,7 +36,7 @@ def build_parser() -> Parser:
     out = Path("gradient_flow.png")
     parser.add_argument("--out", metavar="FILE", type=Path, default=out, help=f"picture to write (default: {out})")
     parser.add_argument("--steps", metavar="T", type=count, default=60, help="time steps (default: 60)")
-    parser.add_argument("--hidden", metavar="H", type=count, default=64, help="numbers in a state (default: 64)")
+    parser.add_argument("--hidden", metavar="H", type=count, default=64, help="size of a state (default: 64)")
     text = "spectral radii of the RNN (default: 0.9 1 1.1)"
     parser.add_argument("--radius", metavar="X", type=positive, nargs="+", default=[0.9, 1.0, 1.1], help=text)
     text = "bias of the forget gate, and of the update gate, in the second LSTM and GRU (default: 4)"
@@ -67,7 +67,7 @@ def cells(args) -> dict[str, RNNCell | LSTMCell | GRUCell]:
 
 
 def measure(args) -> dict[str, tuple[Flow, Flow]]:
-    """For each cell its flow without clipping and with."""
+    """For each cell its flow without and with clipping."""
     rng = np.random.default_rng(args.seed + 2)
     x = args.input * rng.standard_normal((args.steps, 1, 8))
     dh = rng.standard_normal((1, args.hidden))
@@ -77,7 +77,7 @@ def measure(args) -> dict[str, tuple[Flow, Flow]]:
 
 
 def table(flows: dict[str, tuple[Flow, Flow]], clip: float) -> str:
-    """A line per cell: the rate per step back, and norms at t = 0 and of weight_hh, without clipping and with."""
+    """A line per cell: the rate per step back, and norms at t = 0 and of weight_hh, without and with clipping."""
     rows = [f"{'':22}{'rate per':>10}{'norm of the gradient of':>32}{f'clipped at {clip:g}':>32}"]
     rows.append(f"{'':22}{'step back':>10}" + 2 * f"{'h, c at t = 0':>18}{'weight_hh':>14}")
     for name, (free, clipped) in flows.items():
@@ -87,8 +87,8 @@ def table(flows: dict[str, tuple[Flow, Flow]], clip: float) -> str:
 
 
 def draw(flows: dict[str, tuple[Flow, Flow]], clip: float, path: Path):
-    """Write the picture: the norm of the gradient of the state, h and of LSTMs c, over t; left free, right clipped."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as all the rest
+    """Write the picture: the norm of the gradient of the state (h; of LSTMs h and c) over t; on the right clipped."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5), layout="constrained")

@@ -1,4 +1,4 @@
-"""--import FILE: a model outside the package, registered by the file that defines it."""
+"""--import FILE: models outside the package, registered by the file that defines them."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ def add_import(parser: Parser):
 
 
 def import_files(paths: list[str | os.PathLike]) -> list[str]:
-    """Run each file, once in a process; returns their absolute paths.
+    """Run each file, once per process; returns their absolute paths.
 
-    Raises ValueError for a file that is missing or no Python; what goes wrong inside it keeps its traceback.
+    Raises ValueError for a file that is missing or is no Python file; errors inside it keep their traceback.
     """
     return [str(_import_file(Path(path).resolve())) for path in paths]
 

@@ -1,4 +1,4 @@
-"""What a run shows of itself: its curve, and predictions on validation images next to their ground truth."""
+"""Pictures of a run: its curve, and predictions on validation images with the ground truth."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ RULE = "\n" + 40 * "-" + "\n"  # between texts
 
 
 def contact_sheet(model: Model, task: Task, dataset, number: int) -> np.ndarray | str:
-    """Predictions on `number` samples spread over the data set, with the ground truth: (H, W, 3) uint8, or a text."""
+    """Predictions on `number` samples across the data set, with the ground truth: (H, W, 3) uint8, or a text."""
     pictures = []
     for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
         sample = dataset[int(index)]
@@ -35,7 +35,7 @@ def save_drawn(drawn: np.ndarray | str, folder: Path, name: str) -> str:
 
 def draw_curve(folder: Path, metric: str):
     """Write curve.png: the mean of each loss over each epoch, and below it the metric of each evaluation."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as all the rest
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
     from matplotlib.figure import Figure
 
     losses, evaluations = by_epoch(read_log(folder), metric)

@@ -1,4 +1,4 @@
-"""Find things in your own pictures, or go on with your own texts: writes what is found beside its input, and as JSON.
+"""Predict on your own pictures or texts: writes a picture or text for each input, and JSON for all.
 
 example:
   python -m scripts.predict runs/mine holiday.jpg more_pictures/ --out predictions
@@ -6,10 +6,10 @@ example:
 writes predictions/holiday.png, ... and predictions/predictions.json; boxes are [x1, y1, x2, y2] in the pixels of the
 picture as it is shown (turned upright if its EXIF data says so), x2 and y2 exclusive.
 
-A model of segmentation colours its classes, and also writes predictions/labels/holiday.png, whose pixels are their
-numbers (a palette PNG); what is less sure than --threshold is 255 there.
+A model of segmentation colours its classes, and also writes predictions/labels/holiday.png, a palette PNG of class
+indices; pixels with a probability below --threshold are 255.
 
-example, 500 characters in the manner of the text that a language model was trained on, after the words in prompt.txt:
+example, 500 characters of a language model that continue the text of prompt.txt:
   python -m scripts.predict runs/letters prompt.txt --out predictions --set length=500 temperature=0.7
 """
 
@@ -33,7 +33,7 @@ from vision.training.saving import find_checkpoint, load_model
 
 SUFFIXES = {"image": PICTURES, "text": (".txt",)}
 READERS = {"image": read_image, "text": read_text}
-CHECKS = {"image": image_size, "text": read_text}  # image_size looks at the beginning and the end of the file
+CHECKS = {"image": image_size, "text": read_text}  # image_size reads the beginning and the end of the file
 RESULT, LABELS = "predictions.json", "labels"
 
 
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int | None:
     model = (load_model(path, **changes)[0] if changes else model).to(args.device)
     names = result_names(inputs)
     refuse_to_overwrite(inputs, args.out, names)
-    for path_of_input in inputs:  # a bad one is named before anything is written
+    for path_of_input in inputs:  # a bad one is reported before anything is written
         CHECKS[task.input](path_of_input)
     args.out.mkdir(parents=True, exist_ok=True)
     records = [
@@ -65,10 +65,10 @@ def build_parser() -> Parser:
     parser = Parser("scripts.predict", __doc__)
     text = "a checkpoint (.npz), or the folder of a run: its best.npz"
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
-    text = "pictures (or, as the model is, texts), or folders of them"
+    text = "pictures (or texts, for a model of text), or folders of them"
     parser.add_argument("inputs", metavar="FILE_OR_FOLDER", type=Path, nargs="+", help=text)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results (needed)")
-    text = "leave out what is less sure than this (default: 0.5)"
+    text = "leave out lower scores (default: 0.5)"
     parser.add_argument("--threshold", metavar="P", type=fraction, default=0.5, help=text)
     known = "; ".join(
         f"{name}: {' '.join(f'{key}={value}' for key, value in task.options.items())}"
@@ -84,7 +84,7 @@ def build_parser() -> Parser:
 
 
 def split_options(task: Task, model: Model, given: list) -> tuple[dict, dict]:
-    """(options of task.predict, as given or by default; options of the model that are to differ from training's).
+    """(options of task.predict, as given or by default; options of the model that differ from training).
 
     ValueError for a name that is neither.
     """
@@ -98,9 +98,9 @@ def split_options(task: Task, model: Model, given: list) -> tuple[dict, dict]:
 
 
 def find_inputs(paths: list[Path], kind: str) -> list[Path]:
-    """The files named, and those in the folders named that may be of the kind, in order.
+    """The files given, and the files of this kind in the folders given, in order.
 
-    kind: "image" or "text". ValueError for what is not there.
+    kind: "image" or "text". ValueError for a missing path.
     """
     word, suffixes, inputs = {"image": "pictures", "text": "texts"}[kind], SUFFIXES[kind], []
     for path in paths:
@@ -114,7 +114,7 @@ def find_inputs(paths: list[Path], kind: str) -> list[Path]:
 
 
 def result_names(inputs: list[Path]) -> list[str]:
-    """A name for the result of each input: its own, without ending, numbered where it comes twice."""
+    """A name for the result of each input: its own without suffix, numbered where it occurs twice."""
     names, taken = [], set()
     for path in inputs:
         name, k = path.stem, 2
@@ -126,7 +126,7 @@ def result_names(inputs: list[Path]) -> list[str]:
 
 
 def refuse_to_overwrite(inputs: list[Path], out: Path, names: list[str]):
-    """Raise ValueError where a result would take the place of an input."""
+    """Raise ValueError where a result would overwrite an input."""
     results = {(out / f"{name}{suffix}").resolve() for name in names for suffix in (".png", ".txt")}
     results |= {(out / LABELS / f"{name}.png").resolve() for name in names}
     if lost := [path for path in inputs if path.resolve() in results]:
@@ -134,7 +134,7 @@ def refuse_to_overwrite(inputs: list[Path], out: Path, names: list[str]):
 
 
 def predict(model, task: Task, path: Path, out: Path, name: str, threshold: float, options: dict) -> dict:
-    """Write what is found in one input to the folder `out`; returns the record for the JSON file."""
+    """Write the prediction for one input to the folder `out`; returns the record for the JSON file."""
     given, classes = READERS[task.input](path), model.classes
     found = task.select(task.predict(model, {task.input: given}, **options), threshold)
     file = save_drawn(task.draw(given, found, classes, None), out, name)

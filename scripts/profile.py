@@ -1,10 +1,10 @@
-"""Where the time of a training step goes, by kind of layer.
+"""The time of a training step, by kind of layer.
 
 example, one image of 320x240:
   python -m scripts.profile --model faster_rcnn_small --size 240 320 --batch-size 1
 
 The step is that of scripts.train on generated scenes: loss, backward, clipping, optimiser. A layer's time counts for
-its kind; what no layer accounts for (targets, proposals, losses, sums where paths meet) stands under "between layers".
+its kind. Time outside layers (targets, proposals, losses, sums of gradients) is listed as "between layers".
 """
 
 import statistics
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int | None:
 
 def build_parser() -> Parser:
     parser = Parser("scripts.profile", __doc__)
-    parser.add_argument("--model", choices=list(vision.MODELS), default="faster_rcnn_small", help="what to run")
+    parser.add_argument("--model", choices=list(vision.MODELS), default="faster_rcnn_small", help="the model")
     parser.add_argument("--set", nargs="+", type=model_option, default=[], metavar="NAME=VALUE", help="its options")
     parser.add_argument(
         "--size", type=count, nargs=2, default=[240, 320], metavar=("HEIGHT", "WIDTH"), help="of images"
@@ -68,13 +68,13 @@ def timed_step(model, batch, optimiser, seed: int) -> dict[tuple[str, str], floa
         model.backward(cache)
         updating = clock(device)
         clip_gradient_norm(model.parameters(), 10.0)
-        optimiser.step(0.0)  # all the work, no move: the next step is the same
+        optimiser.step(0.0)  # all the work with rate 0: the next step is the same
     now = clock(device)
     return spent | {("clipping, optimiser", "backward"): now - updating, ("step", ""): now - began}
 
 
 def clock(device: str) -> float:
-    """The time, all work of the device being done."""
+    """The time after all work of the device is done."""
     synchronise(device)
     return time.perf_counter()
 
@@ -96,7 +96,7 @@ def stopwatches(model, spent, device="cpu"):
 
     try:
         for layer in leaves:
-            for direction in ("forward", "backward"):  # attributes of the object hide the class's methods
+            for direction in ("forward", "backward"):  # attributes of the object hide methods of the class
                 setattr(layer, direction, watched(layer, direction, getattr(layer, direction)))
         yield
     finally:

@@ -1,8 +1,8 @@
 """The folder of a training run.
 
-config.json     arguments, model and versions: all it takes to repeat the run
+config.json     arguments, model and versions: everything needed to repeat the run
 metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm, waited; of each evaluation metrics
-last.npz        the newest checkpoint, to go on from       best.npz    the model that evaluated best
+last.npz        the newest checkpoint, to resume from      best.npz    the model with the best evaluation
 curve.png       losses and headline metric over epochs     pictures/   predictions on validation data
 """
 

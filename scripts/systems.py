@@ -1,9 +1,9 @@
-"""The systems that are registered in `vision`, as the table of README.md: one row and one figure a system.
+"""The systems that are registered in `vision`, as the table of README.md: one row and one figure per system.
 
 example, look at the table:
   python -m scripts.systems
 
-example, put it into the README, between its two marks:
+example, write it to the README, between its two marks:
   python -m scripts.systems --write README.md
 """
 
@@ -25,7 +25,7 @@ UNMEASURED = "every gradient checked; not trained here"
 @command
 def main(arguments: list[str]) -> int | None:
     parser = Parser("scripts.systems", __doc__)
-    text = "put the table into this file, between its marks, in place of the one that is there"
+    text = "replace the table between the marks of this file"
     parser.add_argument("--write", metavar="FILE", type=Path, help=text)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     path = parser.parse_args(arguments).write
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int | None:
 
 
 def table() -> str:
-    """A Markdown table with a row for each system, by task and then by name of file."""
+    """A Markdown table with a row for each system, sorted by task, then by file."""
     rows = ["| system | paper | file | measured |", "| --- | --- | --- | --- |"]
     for entries in systems():
         files = ", ".join(dict.fromkeys(f"`{_path(entry)}`" for entry in entries))
@@ -48,7 +48,7 @@ def table() -> str:
 
 
 def systems() -> list[list[Entry]]:
-    """The registered models of this package, those of one system together."""
+    """The registered models of this package, grouped by system."""
     groups = {}
     for entry in MODELS.values():
         if entry.module.startswith("vision."):
@@ -57,11 +57,11 @@ def systems() -> list[list[Entry]]:
 
 
 def updated(text: str, path: Path) -> str:
-    """The text with the present table between its marks. ValueError naming the path where a mark is missing."""
+    """The text with the current table between its marks. ValueError naming the path where a mark is missing."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"{path}: has no place for the table: put the lines {BEGIN} and {END} where it shall stand")
+        raise ValueError(f"{path}: has no marks for the table: add the lines {BEGIN} and {END} where it belongs")
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 

@@ -8,17 +8,17 @@ example, your own pictures in Pascal VOC's layout (JPEGImages, Annotations, Imag
   python -m scripts.train --model faster_rcnn_small --data voc --root my_data \\
       --train-split train --val-split val --run-dir runs/mine
 
-example, your own pictures with a label for every pixel (images, labels, classes.txt: see the README):
+example, your own pictures with a label for every pixel (images, labels, classes.txt: see docs/own_data.md):
   python -m scripts.train --model unet_small --data folders --root my_labels --set short_side=240 max_side=320 \\
       --run-dir runs/pixels
 
-example, a language model of your own text (a file, or a folder of .txt files), by the character:
+example, a language model of your own text (a file, or a folder of .txt files), by characters:
   python -m scripts.train --model char_lstm --data text --root my_text.txt --run-dir runs/letters
 
-Ctrl-C saves. To go on, also after a crash, bit for bit as if nothing had happened:
+Ctrl-C saves. To continue, also after a crash, with the same bits as without an interruption:
   python -m scripts.train --run-dir runs/mine --resume
 
-Defaults of optimisation and augmentation are the model's recipe: add --model NAME to --help to see them.
+Defaults of optimisation and augmentation are the model's recipe: --model NAME --help shows them.
 """
 
 import math
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int | None:
     check_batches(args, model, len(train_data))
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
     trainer = build_trainer(args, task, model, train_data, val_data, config)
-    if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint begins again
+    if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint starts again
         trainer.resume()
     else:
         write_config(folder, config)
@@ -67,10 +67,10 @@ def main(arguments: list[str]) -> int | None:
 
 
 def build_model(args: Namespace, task: Task, train_data) -> Model:
-    """The model as the arguments have it, with random weights or those of --pretrained, or of --weights."""
+    """The model of the arguments, with random weights or those of --pretrained or --weights."""
 
     def build(**options):
-        rng = np.random.default_rng([args.seed, 0, 0, 2])  # a stream apart from those of the loader and the trainer
+        rng = np.random.default_rng([args.seed, 0, 0, 2])  # another stream than those of the loader and the trainer
         return vision.build(args.model, list(train_data.classes), rng, **options)
 
     model = build(**dict(args.set))
@@ -98,7 +98,7 @@ def check_batches(args: Namespace, model: Model, samples: int):
 
 
 def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_data, config: dict) -> Trainer:
-    def loader(recipe):  # of a stage: its recipe may change the augmentation as well
+    def loader(recipe):  # per stage: its recipe may change the augmentation
         return training_loader(model, task, train_data, Namespace(**vars(args) | recipe))
 
     return Trainer(
@@ -121,12 +121,12 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
 
 
 def versions() -> dict[str, str]:
-    """What a result may depend on besides the config."""
+    """The versions that a result may depend on."""
     return {"python": platform.python_version(), "numpy": np.__version__, "platform": platform.platform()}
 
 
 def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str:
-    """What is going to happen, in three lines."""
+    """A summary of the run, in three lines."""
     size = sum(parameter.value.size for parameter in trainer.model.parameters().values())
     task = task_of(args.model)
     counts = (
@@ -142,7 +142,7 @@ def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str
 
 
 def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
-    """After each epoch: a line with the losses; after an evaluation its table, the curve and the pictures as well."""
+    """After each epoch: a line with the losses; after an evaluation also its table, the curve and the pictures."""
     epoch = trainer.progress.epoch + 1
     time = f"{trainer.seconds() / 60:.1f} minutes, {trainer.waiting.share:.1%} of the epoch waiting for data"
     line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {time}"

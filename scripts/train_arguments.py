@@ -1,4 +1,4 @@
-"""The arguments of scripts.train: their defaults from the model's recipe or, on resuming, from the run."""
+"""The arguments of scripts.train; their defaults are the model's recipe or, when resuming, those of the run."""
 
 import json
 from argparse import ArgumentTypeError, Namespace
@@ -17,20 +17,20 @@ from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 
 RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "device": "cpu", "set": []}
 
-# Arguments of a sitting, not of the run: they may differ when it is resumed, and change none of its results (the device
-# only by rounding).
-SITTING = {
+# Arguments of a session, not of the run: they may differ when it is resumed, and do not change its results (the device
+# changes rounding).
+SESSION = {
     "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports", "typed",
 }  # fmt: skip
 
-# What a model is built from besides its options, and how --set writes what is neither number nor text.
+# Arguments of vision.build that are no options, and the words of --set for values that are neither number nor text.
 NO_OPTIONS = {"model", "classes", "rng"}
 WORDS = {"none": None, "null": None, "true": True, "false": False}
 
 
 def parse(arguments: list[str], help_text: str) -> Namespace:
-    """The arguments of the run: as given; on resuming, as the run was started with; the rest as the recipe has it."""
-    first = Parser("scripts.train", add_help=False)  # the model decides on the defaults of all others
+    """The arguments of the run: as given, or those of the resumed run, or those of the recipe."""
+    first = Parser("scripts.train", add_help=False)  # the defaults of all others depend on the model
     first.add_argument("--model")
     first.add_argument("--run-dir")
     first.add_argument("--resume", action="store_true")
@@ -55,23 +55,23 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
 
 
 def of_the_run(args: Namespace) -> dict:
-    """The arguments that make the run what it is: those that config.json keeps."""
-    return {name: value for name, value in vars(args).items() if name not in SITTING}
+    """The arguments that results depend on: config.json keeps them."""
+    return {name: value for name, value in vars(args).items() if name not in SESSION}
 
 
 def build_parser(model: str | None, help_text: str) -> Parser:
-    """The parser, with the recipe of `model` for defaults where one is chosen."""
+    """The parser; its defaults are the recipe of `model` where one is chosen."""
     parser = Parser("scripts.train", help_text, usage="python -m scripts.train --model NAME --run-dir DIR [options]")
     recipe = find(model).recipe if model in vision.MODELS else {}
     defaults = with_defaults(DATA | RUN | dict(recipe))
     _add_model_arguments(parser, defaults, model)
     group = add_data_arguments(parser, defaults)
-    group.add("--train-split", str, "NAME", "split to train on (default: train; trainval of voc with boxes)")
+    group.add("--train-split", str, "NAME", "split to train on (default: train; for voc with boxes trainval)")
     group.add(
         "--val-split",
         str,
         "NAME",
-        "split to evaluate on (default: val of shapes and of all data with pixel labels, else test)",
+        "split to evaluate on (default: val for shapes and all data with pixel labels, else test)",
     )
     _add_optimisation_arguments(parser, defaults)
     add_augmentation_arguments(parser, defaults)
@@ -81,50 +81,50 @@ def build_parser(model: str | None, help_text: str) -> Parser:
 
 def _add_model_arguments(parser, defaults, model):
     group = Group(parser, "model", defaults, model and options_help(model))
-    text = f"what to train (needed, unless with --resume): {', '.join(vision.MODELS)}"
+    text = f"the model (needed without --resume): {', '.join(vision.MODELS)}"
     group.add("--model", model_name, "NAME", text)
     add_import(group.group)
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
-    text = "weights of a part, such as a backbone, or run of a coarser net: what fits by name and shape is loaded"
+    text = "weights of a part, such as a backbone, or run of a coarser net: loaded where name and shape fit"
     group.add("--pretrained", str, "FILE", text)
     group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
 
 
 def _add_optimisation_arguments(parser, defaults):
     group = Group(parser, "optimisation", defaults)
-    group.add("--epochs", count, "N", "times to go through the training data")
-    group.add("--batch-size", count, "N", "samples per step; of a text: places in it that are read side by side")
-    group.add("--optimiser", str, None, "how to descend", choices=list(OPTIMISERS))
+    group.add("--epochs", count, "N", "passes over the training data")
+    group.add("--batch-size", count, "N", "samples per step; for a text: positions read in parallel")
+    group.add("--optimiser", str, None, "the optimiser", choices=list(OPTIMISERS))
     group.add("--lr", positive, "X", "learning rate")
     group.add("--momentum", fraction, "X", "momentum of sgd and rmsprop")
     group.add("--weight-decay", not_negative, "X", "weight decay (not of biases)")
     group.add("--schedule", str, None, "how the learning rate falls", choices=list(SCHEDULES))
     text = "fractions of the run after which --schedule step divides the rate by 10"
     group.add("--milestones", fraction, "X", text, nargs="+")
-    text = "steps in which the learning rate rises to --lr, a tenth of the run at most"
+    text = "steps in which the learning rate rises to --lr, at most a tenth of the run"
     group.add("--warm-up", count_or_none, "N", text)
-    text = "decay of a moving average of the weights, which is evaluated and kept in place of them; 0: none"
+    text = "decay of a moving average of the weights, which is evaluated and kept instead of them; 0: none"
     group.add("--ema", fraction, "X", text)
-    group.add("--clip-norm", not_negative, "X", "greatest norm of the gradient; 0: any")
-    group.add("--seed", count_or_none, "N", "of weights, order, augmentation and sampling")
+    group.add("--clip-norm", not_negative, "X", "largest norm of the gradient; 0: no limit")
+    group.add("--seed", count_or_none, "N", "seed of weights, order, augmentation and sampling")
 
 
 def _add_run_arguments(parser, defaults):
     group = Group(parser, "run", defaults)
-    group.add("--run-dir", str, "DIR", "folder for all that comes out (needed)", required=True)
-    group.switch("--resume", "go on with the run in --run-dir; no other argument needed")
-    group.add("--evaluate-every", count_or_none, "N", "epochs between evaluations; the last one always ends with one")
+    group.add("--run-dir", str, "DIR", "folder for all results (needed)", required=True)
+    group.switch("--resume", "continue the run in --run-dir; no other argument needed")
+    group.add("--evaluate-every", count_or_none, "N", "epochs between evaluations; the last epoch always has one")
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")
     group.add("--pictures", count_or_none, "N", "validation samples to show at each evaluation")
-    group.add("--time-limit", positive, "MINUTES", "save and stop after so long (default: none)")
+    group.add("--time-limit", positive, "MINUTES", "save and stop after this time (default: none)")
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
     group.switch("--debug", "show the traceback of an error")
 
 
 def model_name(text: str) -> str:
-    """The name of a registered model; else an error that names the nearest."""
+    """The name of a registered model; an error that names the nearest if there is none."""
     try:
         return find(text).name
     except ValueError as error:
@@ -132,7 +132,7 @@ def model_name(text: str) -> str:
 
 
 def options_help(model: str) -> str:
-    """The options of a model for --set: name, kind, default and meaning, a line each."""
+    """The options of a model for --set, one per line: name, default and meaning."""
     rows = describe(find(model).options) if model in vision.MODELS else []
     lines = [f"  {f.name}={_shown(f.default)}  {f.comment or f.kind}" for f in rows]
     return "\n".join([f"--set NAME=VALUE of {model}, with defaults:", *lines]) if rows else ""
@@ -148,7 +148,7 @@ def _shown(value):
 def model_option(text):
     """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists), else as text.
 
-    none, null, true and false are None, True and False in small letters and large.
+    none, null, true and false, in lower or upper case, are None, None, True and False.
     """
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
@@ -164,7 +164,7 @@ def model_option(text):
 
 
 def _typed(parser, args, arguments):
-    """Only what was typed, without the defaults: what parsing changes in a namespace full of a mark."""
+    """The arguments that were typed, without defaults: those that parsing changes in a namespace of marks."""
     mark = object()
     typed = parser.parse_args(arguments, Namespace(**dict.fromkeys(vars(args), mark)))
     return Namespace(**{name: value for name, value in vars(typed).items() if value is not mark})

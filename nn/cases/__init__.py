@@ -1,6 +1,6 @@
-"""What the gradient checks run on: several cases for every public layer and loss of `nn`, every option in one of them.
+"""The cases of the gradient checks: several for every public layer and loss of `nn`, with every option in one of them.
 
-The test suite checks each case; `python -m scripts.gradcheck` prints what it measures.
+The test suite checks each case; `python -m scripts.gradcheck` prints the errors.
 """
 
 import inspect

@@ -24,7 +24,7 @@ def case(build, shape, other, training=True, scale=1.0):
 
 
 def shapes(build):
-    """What every elementwise layer is tried on."""
+    """The cases of every elementwise layer."""
     return {
         "images": case(build, (2, 3, 4, 5), (1, 3, 2, 6)),
         "rows": case(build, (4, 7), (3, 7)),
@@ -66,7 +66,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
     | {
         "beta 2.5": case(lambda: Softplus(2.5), (4, 7), (3, 7)),
         "beta 0.4": case(lambda: Softplus(beta=0.4), (4, 7), (3, 7)),
-        "both sides of the threshold": case(lambda: Softplus(beta=1.5, threshold=0.6), (4, 7), (3, 7)),
+        "below and above the threshold": case(lambda: Softplus(beta=1.5, threshold=0.6), (4, 7), (3, 7)),
         "threshold below 0": case(lambda: Softplus(beta=0.5, threshold=-0.6), (4, 7), (3, 7)),
     },
     **{

@@ -1,4 +1,4 @@
-"""What a case is: a layer or loss with inputs, small enough to differentiate by every element."""
+"""A case: a layer or loss with inputs, small enough to differentiate with respect to every element."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from nn.layer import Layer
 
 
 class LayerCase(NamedTuple):
-    """A layer, its inputs, inputs of another size. All layers here are analytic but for kinks, or it says why not."""
+    """A layer, its inputs, inputs of another size. not_analytic: the reason where the complex step does not apply."""
 
     build: Callable[[], Layer]
     inputs: tuple
@@ -17,11 +17,11 @@ class LayerCase(NamedTuple):
     training: bool = True
     plain: bool = False  # nn.config.plain
     not_analytic: str = ""
-    constants: tuple[int, ...] = ()  # numbers of inputs that the layer takes as constant: see check_layer
+    constants: tuple[int, ...] = ()  # indices of inputs that the layer takes as constant: see check_layer
 
 
 class LossCase(NamedTuple):
-    """A loss is called as loss(prediction, *args, **options); a tuple of predictions is handed over one by one."""
+    """A loss is called as loss(prediction, *args, **options); a tuple of predictions is unpacked."""
 
     prediction: np.ndarray | tuple[np.ndarray, ...]
     args: tuple

@@ -10,7 +10,7 @@ RNG = np.random.default_rng(46)
 
 
 def case(n, c, h, w, o, kernel, plain=False, **options):
-    """A ConvTranspose2d case; the other input has an image more, two rows more and a column more."""
+    """A ConvTranspose2d case; the other input has one image, two rows and one column more."""
     inputs = (RNG.standard_normal((n, c, h, w)),), (RNG.standard_normal((n + 1, c, h + 2, w + 1)),)
     return LayerCase(lambda: ConvTranspose2d(c, o, kernel, **options), *inputs, plain=plain)
 

@@ -1,4 +1,4 @@
-"""Cases of the layers that came first, and of the containers."""
+"""Cases of Linear, Conv2d, MaxPool2d, RoIPool and the containers."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(40)
 
 
 def normal(*shape):
-    """Standard normal numbers of a shape."""
+    """Standard normal values of a shape."""
     return RNG.standard_normal(shape)
 
 
@@ -41,7 +41,7 @@ def pool(n, c, h, w, *args, training=True, **options):
 
 
 def roi(n, c, h, w, output_size, scale, rounding, k):
-    """k boxes, in part outside the image, none of whose corners is close to being rounded the other way."""
+    """k boxes, in part outside the image, with no corner near a half, where rounding would change."""
 
     def inputs(n, h, w, k):
         low = RNG.integers(-2, (w, h), (k, 2))
@@ -100,7 +100,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "overlapping": pool(2, 3, 7, 5, 3, stride=2),
         "not square": pool(2, 3, 5, 7, (3, 2), stride=(1, 2)),
         "padding": pool(1, 3, 4, 5, (3, 2), stride=2, padding=1),
-        "padding 3, places left over": pool(1, 2, 5, 6, 6, stride=7, padding=3),
+        "padding 3, positions left over": pool(1, 2, 5, 6, 6, stride=7, padding=3),
         "ceil_mode": pool(2, 3, 6, 5, 3, stride=2, ceil_mode=True),
         "ceil_mode, padding": pool(1, 2, 5, 6, 3, stride=(3, 2), padding=(1, 0), ceil_mode=True),
         "dilation": pool(1, 2, 6, 7, 2, stride=1, dilation=(2, 3)),

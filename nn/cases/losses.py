@@ -1,4 +1,4 @@
-"""Cases of the losses: every option, values on both sides of every kink and none close to one."""
+"""Cases of the losses: every option, values below and above every kink and none close to one."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(43)
 
 
 def normal(*shape):
-    """Standard normal numbers of a shape."""
+    """Standard normal values of a shape."""
     return RNG.standard_normal(shape)
 
 
@@ -33,7 +33,7 @@ PAIR_WEIGHTS = np.array([0.5, 2.0, 0.0, 1.25, 0.0, 3.0, 0.7])
 
 
 def distances():
-    """The cases that all losses of a prediction and a target of one shape share."""
+    """The cases of every loss of a prediction and a target of one shape."""
     return {
         "mean": LossCase(normal(3, 4), (TARGET,)),
         "images": LossCase(normal(2, 3, 4, 5), (normal(2, 3, 4, 5),)),
@@ -47,7 +47,7 @@ def distances():
 
 
 def pairs(n, d, **options):
-    """Pairs of which those that should be apart are in part closer than the margin of 2.5."""
+    """Pairs; some of the dissimilar ones are closer than the margin of 2.5."""
     return LossCase((normal(n, d), normal(n, d)), (SIMILAR[:n],), {"margin": 2.5} | options)
 
 

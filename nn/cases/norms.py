@@ -23,7 +23,7 @@ def batch(layer, shape, training=True, **options):
 
 
 def across(layer, shape, other, *args, **options):
-    """An L2Norm or LocalResponseNorm case: the layer's arguments behind the shapes."""
+    """An L2Norm or LocalResponseNorm case: the layer's arguments after the shapes."""
     return case(lambda: layer(*args, **options), shape, other)
 
 

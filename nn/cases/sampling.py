@@ -1,7 +1,6 @@
 """Cases of the layers that sample maps at real-valued positions: grids, regions, deformable convolution.
 
-Positions keep a distance from whole numbers of cells, where a bilinear value has a kink, and from halves, where nearest
-jumps.
+Positions are not near integers, where a bilinear value has a kink, nor near halves, where "nearest" jumps.
 """
 
 import numpy as np
@@ -47,7 +46,7 @@ def grid_sample(n, c, h, w, out, reach=3, **options):
 
 
 def boxes(k, h, w, scale, bins, aligned):
-    """k boxes, partly outside, in bins of which no middle is near a whole number: these are where RoIWarp samples."""
+    """k boxes, partly outside; no centre of a bin, where RoIWarp samples, is near an integer."""
     corners = []
     for size, count in ((w, bins[1]), (h, bins[0])):
         for _ in range(100):
@@ -84,7 +83,7 @@ def odd_regions():
 
 
 def deform(n, c, h, w, o, kernel, offset_groups=1, mask=True, reach=2, **options):
-    """DeformConv2d with taps up to `reach` cells from where Conv2d has them, so that some are outside."""
+    """DeformConv2d with taps up to `reach` cells from those of Conv2d, so that some are outside."""
 
     def build():
         return DeformConv2d(c, o, kernel, offset_groups=offset_groups, **options)

@@ -30,9 +30,9 @@ def cell(layer, n, d, h, given=True, other=3, **options):
 
 
 def sequence(layer, t, n, d, h, given=True, lengths=None, training=True, **options):
-    """A sequence layer on x (t, n, d), num_layers and so on in the options; the second input has another T and N.
+    """A sequence layer on x (t, n, d), with options such as num_layers; the second input has another T and N.
 
-    lengths: those of the first input; the second one's are drawn.
+    lengths: of the first input; those of the second are drawn.
     """
     given = [given] * STATES[layer] if isinstance(given, bool) else given
     stack = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
@@ -100,7 +100,7 @@ def attention(n, length, q, k, a, masked=False, projected=False, other=(3, 5), *
 
 
 def nothing_counts():
-    """A mask with no key that counts in its first row."""
+    """A mask whose first row has no key that counts."""
     case = attention(2, 4, 3, 5, 6, masked=True)
     case.inputs[2][...] = [[False] * 4, [True, False, True, True]]
     return case

@@ -1,7 +1,7 @@
 """Readers of data for the scripts: READERS[task][--data NAME] opens a data set of `datasets` from arguments.
 
-A reader for a task is one more entry in the file of the task. open(arguments, split, classes or None) -> dataset, which
-has len, [index] -> sample, and classes.
+A new reader is one more entry in the file of its task. open(arguments, split, classes or None) -> dataset, which has
+len, [index] -> sample, and classes.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from scripts.readers import captioning, classification, detection, language, seg
 
 
 class Reader(NamedTuple):
-    """What --data NAME stands for, and the splits that a run takes where none are given."""
+    """The function that opens --data NAME, and the default splits of a run."""
 
     open: Callable
     train: str

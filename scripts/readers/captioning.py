@@ -27,7 +27,7 @@ WORDS = (*NUMBERS, *ARTICLES, *COLOURS, *NOUNS, *"and in the half left right of 
 
 
 class CaptionedPhotographs:
-    """Photographs with captions, and as classes the words of a vocabulary (default: those that occur often enough)."""
+    """Photographs with captions; classes: the words of a vocabulary (default: those that occur often enough)."""
 
     def __init__(self, images: CaptionedImages, classes: Sequence[str] | None = None):
         self.images, texts = images, (caption for captions in images.captions for caption in captions)
@@ -44,7 +44,7 @@ class CaptionedPhotographs:
 class CaptionedShapes:
     """Generated scenes of one to three objects, each with two captions: all objects by colour, and where they are.
 
-    classes: the words of a vocabulary (default: all that such captions are made of).
+    classes: the words of a vocabulary (default: all words of such captions).
     """
 
     def __init__(self, shapes: Shapes, classes: Sequence[str] | None = None):
@@ -60,10 +60,10 @@ class CaptionedShapes:
 
     @staticmethod
     def judge(sample: dict, found: dict, words: Sequence[str]) -> dict[str, list[float]]:
-        """Figures of a caption found, said in these words; evaluate_captioner shows their means over all captions.
+        """Figures of a caption with these words; evaluate_captioner shows their means over all captions.
 
-        true: whether all that it says is there; true_and_main: and it names the two largest objects; attention: how
-        much of it was on the named object while its words were said, attention_by_chance: the object's share.
+        true: whether everything it says is in the scene; true_and_main: and it names the two largest objects;
+        attention: the attention on an object at its words; attention_by_chance: the object's share of the image.
         """
         true = is_true(found["caption"], sample)
         figures = {"true": [true], "true_and_main": [true and names_main_objects(found["caption"], sample)]}
@@ -83,13 +83,13 @@ def open_listed_captions(arguments, split: str, classes=None) -> CaptionedPhotog
 
 
 def open_coco_captions(arguments, split: str, classes=None) -> CaptionedPhotographs:
-    """--root as COCO has it: annotations/captions_train2017.json and the folder train2017 for the split train2017."""
+    """--root in COCO's layout: annotations/captions_train2017.json and the folder train2017 for the split train2017."""
     root = _root(arguments)
     return CaptionedPhotographs(COCOCaptions(root / f"annotations/captions_{split}.json", root / split), classes)
 
 
 def open_flickr8k(arguments, split: str, classes=None) -> CaptionedPhotographs:
-    """--root as Flickr8k has it: Flickr8k.token.txt, Flickr_8k.trainImages.txt and so on, and the images."""
+    """--root in Flickr8k's layout: Flickr8k.token.txt, Flickr_8k.trainImages.txt and so on, and the images."""
     root = _root(arguments)
     names = root / f"Flickr_8k.{split}Images.txt"
     return CaptionedPhotographs(
@@ -104,9 +104,9 @@ def _root(arguments):
 
 
 def attention_on_objects(found: dict, words: Sequence[str], sample: dict) -> list[tuple[float, float]]:
-    """(attention on the named object, its share of the image) for each colour and kind that is said and there.
+    """(attention on the object, its share of the image) for each colour and kind in the caption and the scene.
 
-    The object of a word is that of its phrase: of "red" and "circle" in "a red circle", all red circles.
+    The objects of a word are those of its phrase: of "red" and "circle" in "a red circle", all red circles.
     """
     if "attention" not in found:
         return []

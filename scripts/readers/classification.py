@@ -23,7 +23,7 @@ class LargestShape:
 
 
 def open_largest_shape(arguments, split: str, classes=None) -> LargestShape:
-    """Generated scenes, to be told apart by their largest object."""
+    """Generated scenes, classified by their largest object."""
     return LargestShape(open_shapes(arguments, split, classes))
 
 
@@ -50,7 +50,7 @@ def open_mnist(arguments, split: str, classes=None) -> MNIST:
 
 
 def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0) -> TranslatedMNIST:
-    """MNIST's digits at random places of 60x60; each training digit at COPIES places, each test digit at one."""
+    """MNIST's digits at random positions in 60x60; each training digit at COPIES positions, each test digit at one."""
     digits = open_mnist(arguments, split, classes)
     seed, copies = {"train": (1, COPIES), "test": (2, 1)}[split]
     return TranslatedMNIST(digits, clutter=clutter, seed=seed, copies=copies)

@@ -9,14 +9,14 @@ TRAIN_PART = 0.9  # of a text; the rest is for validation
 
 
 class Text:
-    """A text as data set: sample i begins with character i, EXCERPT characters and the one after: text, ids (<= 101,).
+    """A text as data set: sample i has text, EXCERPT characters from character i, and ids (<= 101,) with the next one.
 
     classes: the words of a Vocabulary of characters (default: those of the text).
     """
 
     def __init__(self, text: str, classes=None):
         if len(text) < 2:
-            raise ValueError(f"a text must have at least 2 characters to guess the next one of, got {text!r}")
+            raise ValueError(f"a text must have at least 2 characters to predict the next one, got {text!r}")
         vocabulary = Vocabulary(classes, "char") if classes else Vocabulary.build([text], level="char")
         self.text, self.ids, self.classes = text, vocabulary.encode(text), vocabulary.words
         self.unknown = int((self.ids == vocabulary.unknown).sum())
@@ -31,7 +31,7 @@ class Text:
 
 
 def open_text(arguments, split: str, classes=None) -> Text:
-    """The first 90 % of a text file, or of all those of a folder, as split "train", the rest as "val"; "all": all."""
+    """The first 90 % of a text file, or of all files of a folder, as split "train", the rest as "val"; "all": all."""
     if not arguments.root:
         raise ValueError("--data text needs --root FILE_OR_FOLDER: a text file, or a folder of .txt files")
     text = read_texts(arguments.root)
@@ -46,7 +46,7 @@ def open_text(arguments, split: str, classes=None) -> Text:
 
 
 def open_captions(arguments, split: str, classes=None) -> Text:
-    """The captions of generated scenes, one a line."""
+    """The captions of generated scenes, one per line."""
     scenes = open_shapes(arguments, split)
     return Text("".join(f"{line}\n" for scene in scenes for line in scene["caption"]), classes)
 

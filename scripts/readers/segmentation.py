@@ -4,7 +4,7 @@ from datasets import CamVid, LabelledFolders, LabelledImages, Nuclei, Pets, Shap
 from scripts.readers.shapes import SPLITS, open_shapes
 
 BACKGROUND = "background"
-FOLDERS = {  # --data NAME -> data set, and what --root has to hold
+FOLDERS = {  # --data NAME -> data set, and the content of --root
     "folders": (LabelledFolders, "images, labels and classes.txt"),
     "camvid": (CamVid, "train, trainannot, train.txt and so on"),
     "voc": (VOCSegmentation, "JPEGImages, SegmentationClass and ImageSets"),
@@ -14,7 +14,7 @@ FOLDERS = {  # --data NAME -> data set, and what --root has to hold
 
 
 class LabelledShapes:
-    """Generated scenes with a label for every pixel: 0 is the background, which is a class like any other here."""
+    """Generated scenes with a label for every pixel: 0 is the background, a class like any other here."""
 
     def __init__(self, shapes: Shapes):
         self.shapes, self.classes = shapes, (BACKGROUND, *shapes.classes)
@@ -39,7 +39,7 @@ def open_labelled_shapes(arguments, split: str, classes=None) -> LabelledShapes:
 
 
 def open_labelled(arguments, split: str, classes=None) -> LabelledImages:
-    """A folder of photographs with label pictures, all of them checked: see its data set."""
+    """A folder of photographs with label pictures, all of which are checked: see its data set."""
     opened, held = FOLDERS[arguments.data]
     if not arguments.root:
         raise ValueError(f"--data {arguments.data} needs --root DIR: the folder that holds {held}")

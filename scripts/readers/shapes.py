@@ -1,4 +1,4 @@
-"""Generated scenes, which every task on images can be tried on."""
+"""Generated scenes, for every task on images."""
 
 from datasets import Shapes
 
@@ -7,7 +7,7 @@ SPLITS = ("train", "val")
 
 
 def open_shapes(arguments, split: str, classes=None) -> Shapes:
-    """Generated scenes; each split has a seed of its own, so what is tested on has not been trained on."""
+    """Generated scenes; each split has its own seed, so test scenes are not training scenes."""
     if split not in SEEDS:
         raise ValueError(f"--data shapes has the splits {', '.join(SEEDS)}; there is no {split!r}")
     if arguments.root:

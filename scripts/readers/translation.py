@@ -10,7 +10,7 @@ TRAIN_PART = 0.9  # of a file of pairs; the rest is for validation
 class Sentences:
     """Pairs as data set: samples {"text", "target"}, and classes, the words of their common vocabulary.
 
-    classes: the words known (default: those of these pairs). level: "word" or "char".
+    classes: the words of the vocabulary (default: those of these pairs). level: "word" or "char".
     """
 
     def __init__(self, pairs: list[dict], level: str, classes=None):
@@ -26,7 +26,7 @@ class Sentences:
 
 
 def open_generated(kind, arguments, split: str, classes=None) -> Sentences:
-    """Generated pairs; each split has a seed of its own, so most of what is tested on has not been trained on."""
+    """Generated pairs; each split has its own seed, so most test pairs are not training pairs."""
     if split not in SEEDS:
         raise ValueError(f"--data {kind.__name__.lower()} has the splits {', '.join(SEEDS)}; got {split!r}")
     if arguments.root:
@@ -37,17 +37,17 @@ def open_generated(kind, arguments, split: str, classes=None) -> Sentences:
 
 
 def open_dates(arguments, split: str, classes=None) -> Sentences:
-    """Days in many forms, and as year-month-day, by the character."""
+    """Days in many forms, and as year-month-day, by characters."""
     return open_generated(Dates, arguments, split, classes)
 
 
 def open_reversal(arguments, split: str, classes=None) -> Sentences:
-    """Words, and the same from the last to the first."""
+    """Words, and the same words in reverse order."""
     return open_generated(Reversal, arguments, split, classes)
 
 
 def open_captions(arguments, split: str, classes=None) -> Sentences:
-    """Captions of generated scenes: from the one that names every object to the one that counts each kind."""
+    """Captions of generated scenes: source names every object, target counts each kind."""
     scenes = open_shapes(arguments, split)
     captions = (scene["caption"] for scene in scenes)
     return Sentences([{"text": each, "target": count} for count, each, _ in captions], "word", classes)

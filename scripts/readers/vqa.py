@@ -6,9 +6,9 @@ from vision.sequence import Vocabulary
 
 
 class Questions:
-    """`ShapesQuestions` with the classes that the models want: all answers, then a vocabulary of the words.
+    """`ShapesQuestions` with the classes that the models need: all answers, then a vocabulary of the words.
 
-    A sample is made once and kept, as to draw it takes a third of the time of a training step; about 15 kB each.
+    A sample is made once and kept, since drawing it takes a third of the time of a training step; about 15 kB each.
     """
 
     def __init__(self, questions: ShapesQuestions):
@@ -25,7 +25,7 @@ class Questions:
 
 
 def open_questions(arguments, split: str, classes=None) -> Questions:
-    """Generated scenes with questions; each split has a seed of its own."""
+    """Generated scenes with questions; each split has its own seed."""
     if split not in SEEDS:
         raise ValueError(f"--data shapes has the splits {', '.join(SEEDS)}; there is no {split!r}")
     if arguments.root:

@@ -137,6 +137,10 @@ def test_one_file_for_all(tmp_path):
         ({"annotations": [box(1, 8, 3, [1, 1, 2, 2])]}, r"annotations\[0\]: there is no image 8 under 'images'"),
         ({"annotations": [box(1, 7, 4, [1, 1, 2, 2])]}, r"annotations\[0\]: there is no category 4 under 'categories'"),
         ({"annotations": [box(1, 7, 3, [1, 1, 2, 2])] * 2}, r"annotations\[1\]: the id 1 comes twice"),
+        (
+            {"annotations": [box([1], 7, 3, [1, 1, 2, 2])]},
+            r"annotations\[0\]: must have an id that is whole number or text",
+        ),
         ({"annotations": [{"image_id": 7, "category_id": 3}]}, r"annotations\[0\] must have 'bbox', list, got nothing"),
         (
             {"annotations": [box(1, 7, 3, [1, 1, 2, 2]) | {"bbox": [1, 2, 3]}]},
@@ -240,6 +244,7 @@ def test_real_photographs():
     assert persons.horizontal_order == (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools itself
 def test_real_masks_against_pycocotools():
     reference, root = pytest.importorskip("pycocotools.mask"), DATA / "coco_det_open"
     if not root.is_dir():

@@ -67,6 +67,7 @@ def test_an_object_without_a_shape_has_its_box():
     assert draw_masks([], (4, 5)).shape == (0, 4, 5)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools itself
 def test_against_pycocotools():
     reference = pytest.importorskip("pycocotools.mask")
     for mask in random_masks(seed=1):

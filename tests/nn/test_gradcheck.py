@@ -545,7 +545,7 @@ def test_check_model_names_the_one_wrong_parameter(wrong, name, complex_step):
         check_model(Model(wrong), BATCH, complex_step=complex_step)
 
 
-def test_check_model_holds_fixed_what_the_model_decided():
+def test_check_model_holds_what_the_model_sampled():
     class Recorded(Model):
         def loss(self, batch, rng, sampled=None):
             given.append(sampled)

@@ -255,7 +255,7 @@ def test_one_case_from_end_to_end(tmp_path, capsys):
     [
         (["nms_600000"], "there is no case 'nms_600000'; did you mean nms_6000"),
         (["--rounds", "0"], "must be a whole number from 1"),
-        (["--growth", "--against", "torch"], "--growth goes with --plain and nothing else"),
+        (["--growth", "--against", "torch"], "--growth allows only --plain beside it"),
         (["nms", "--device", "gpu"], "device gpu needs"),
         (["nms", "--json", "no/such/file.json"], "--json no/such/file.json: there is no such folder"),
     ],
@@ -274,7 +274,7 @@ def test_mistakes_are_named(arguments, message, capsys):
 def test_no_torch_is_named(monkeypatch, capsys):
     monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None)
     assert benchmark.main(["nms", "--against", "torch"]) == 2
-    assert "--against torch: there is no PyTorch in this Python" in capsys.readouterr().err
+    assert "--against torch: PyTorch is not installed" in capsys.readouterr().err
 
 
 def test_growth_is_asked_for_by_name(monkeypatch):

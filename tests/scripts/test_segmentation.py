@@ -207,7 +207,7 @@ def test_crop_objects_where_there_are_none(folders, tmp_path, error_of):
     message = error_of(train.main, *MODEL, "--data", "folders", "--root", folders, *run_dir)
     assert "--crop-objects needs data whose first class is 'background', got 'sky'" in message
     message = error_of(train.main, "--model", "faster_rcnn_small", *SCENES, *run_dir)
-    assert "--crop-objects needs labels of pixels: only models for segmentation take it" in message
+    assert "--crop-objects needs labels of pixels: only models for segmentation use it" in message
     assert not (tmp_path / "run").exists()
 
 

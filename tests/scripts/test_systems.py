@@ -32,4 +32,4 @@ def test_a_file_is_written_between_its_marks(tmp_path, capsys, error_of):
     assert systems.main([]) == 0
     assert capsys.readouterr().out.strip() in text
     path.write_text("nothing")
-    assert "has no place for the table" in error_of(systems.main, "--write", path)
+    assert "has no marks for the table" in error_of(systems.main, "--write", path)
