@@ -56,12 +56,13 @@ class _Recurrence(Layer):
     def _logits(self, h):
         """(T, N, V) for the states h (T, N, H), and the head's cache."""
         logits, cache = self.head.forward(h.reshape(-1, h.shape[2]))
-        return logits.reshape(*h.shape[:2], -1), cache
+        return logits.reshape(*h.shape[:2], logits.shape[1]), cache
 
     def _steps_backward(self, cache):
         """The gradient of all steps' losses with respect to the states h (T, N, H)."""
         dlogits = cache.dlogits
-        return self.head.backward(dlogits.reshape(-1, dlogits.shape[2]), cache.head).reshape(*dlogits.shape[:2], -1)
+        dh = self.head.backward(dlogits.reshape(-1, dlogits.shape[2]), cache.head)
+        return dh.reshape(*dlogits.shape[:2], dh.shape[1])  # (T, N, H)
 
     def _no_gradient(self):
         """None for each of the final states: nothing is computed from them."""
