@@ -26,6 +26,7 @@ from nn import GRU, LSTM, RNN, Embedding, Linear
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
+from nn.random import generator
 from vision.sequence.padding import sequence_cross_entropy
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -49,7 +50,7 @@ class _Recurrence(Layer):
     ):
         if cell not in CELLS:
             raise ValueError(f"{type(self).__name__}: cell must be one of {', '.join(CELLS)}, got {cell!r}")
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         self.rnn = CELLS[cell](input_size, hidden, rng=rng)
         self.head = Linear(hidden, classes, rng=rng)
 
@@ -120,7 +121,7 @@ class OneToMany(_Recurrence):
     def __init__(
         self, cell: str, input_size: int, hidden: int, classes: int, *, rng: np.random.Generator | None = None
     ):
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         super().__init__(cell, input_size, hidden, classes, rng=rng)
         self.embedding = Embedding(classes, input_size, rng=rng)
 
@@ -155,7 +156,7 @@ class SequenceToSequence(_Recurrence):
     def __init__(
         self, cell: str, input_size: int, hidden: int, classes: int, *, rng: np.random.Generator | None = None
     ):
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         super().__init__(cell, input_size, hidden, classes, rng=rng)
         self.encoder = CELLS[cell](input_size, hidden, rng=rng)
         self.embedding = Embedding(classes + 1, input_size, rng=rng)
