@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nn.random import generator
 from vision.model import Model
 from vision.options import complete
 
@@ -88,8 +89,9 @@ def find(model: str) -> Entry:
 
 
 def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = None, **options) -> Model:
-    """A new model by name, for these classes (without background), with weights drawn from rng (default: seed 0).
+    """A new model by name, for these classes (without background), with weights drawn from rng.
 
+    rng: default the library's generator, see nn.seed.
     options: those of the entry's dataclass; lists are taken as tuples. `build(**made.config)` makes the same
     architecture: config holds all options, so that a checkpoint keeps its meaning when a default changes.
     Raises ValueError for an unknown name, no classes, and unknown options or options of another kind.
@@ -97,6 +99,6 @@ def build(model: str, classes: Sequence[str], rng: np.random.Generator | None = 
     entry = find(model)
     if not classes:
         raise ValueError(f"build: {model} needs at least one class name")
-    made = entry.make(tuple(classes), complete(model, entry.options, options), rng or np.random.default_rng(0))
+    made = entry.make(tuple(classes), complete(model, entry.options, options), rng or generator())
     made.name = model
     return made

@@ -6,12 +6,16 @@ The test suite checks each case; `python -m scripts.gradcheck` prints the errors
 import inspect
 
 from nn.cases import activations, conv_transpose, core, losses, norms, resampling, sampling, sequence
-from nn.cases.base import LayerCase, LossCase, randomise
+from nn.cases.base import LayerCase, LossCase, empty_batch, randomise
 from nn.gradcheck import is_loss
 from nn.layer import Layer
+from nn.layers.gru import GRU
+from nn.layers.lstm import LSTM
+from nn.layers.rnn import RNN
 
+TIME_FIRST = RNN, LSTM, GRU  # x (T, N, D)
 LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
-    layer: cases
+    layer: cases | {"empty batch": empty_batch(next(iter(cases.values())), axis=int(layer in TIME_FIRST))}
     for family in (core, conv_transpose, resampling, sampling, norms, activations, sequence)
     for layer, cases in family.LAYERS.items()
 }

@@ -29,6 +29,16 @@ class LossCase(NamedTuple):
     not_analytic: str = ""
 
 
+def empty_batch(case: LayerCase, axis: int = 0) -> LayerCase:
+    """The case with no samples, as a region head gets it where no proposal is left; the other input has some.
+
+    axis: of the samples, 1 for sequences (T, N, D); arrays (N,) have them along their only axis. Inference: batch
+    normalisation has no statistics of nothing.
+    """
+    inputs = tuple(x if x is None else np.take(x, [], axis=min(axis, np.ndim(x) - 1)) for x in case.inputs)
+    return case._replace(inputs=inputs, training=False)
+
+
 def randomise(layer: Layer) -> Layer:
     """The layer with random parameters and running statistics: weights of 1 and biases of 0 would hide errors."""
     rng = np.random.default_rng(41)

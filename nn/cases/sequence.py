@@ -43,7 +43,11 @@ def sequence(layer, t, n, d, h, given=True, lengths=None, training=True, **optio
     other = t % 4 + 2, n % 4 + 3
     second = None if lengths is None else RNG.integers(0, other[0] + 1, other[1])
     first = None if lengths is None else np.array(lengths)
-    return LayerCase(lambda: layer(d, h, **options), inputs(t, n, first), inputs(*other, second), training)
+
+    def build():  # with an rng, so that layers made anew drop the same
+        return layer(d, h, **options, rng=np.random.default_rng(0))
+
+    return LayerCase(build, inputs(t, n, first), inputs(*other, second), training)
 
 
 def cells(layer, **options):

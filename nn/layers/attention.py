@@ -11,6 +11,7 @@ import numpy as np
 from nn.dispatch import array_module, functions
 from nn.layer import Layer, Parameter, check_shape, positive
 from nn.layers.softmax import masked_softmax
+from nn.random import generator
 
 
 def project(x, weight):
@@ -94,7 +95,7 @@ class AdditiveAttention(Layer):
     ):
         positive(self, query_size=query_size, key_size=key_size, hidden_size=hidden_size)
         self.query_size, self.key_size, self.hidden_size = query_size, key_size, hidden_size
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         self.weight_query, self.weight_key = (
             _uniform(rng, hidden_size, query_size),
             _uniform(rng, hidden_size, key_size),

@@ -11,6 +11,7 @@ from nn.dispatch import array_module, functions
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape
 from nn.layers.windows import Geometry, conv_geometry, pad, tap
+from nn.random import generator
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
@@ -83,8 +84,8 @@ class Conv2d(Layer):
 
     oh = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1, ow likewise. kernel_size, stride, padding and
     dilation are whole numbers or (vertical, horizontal) pairs; padding is with zeros; with groups = G, output group g
-    sees input group g only (depthwise: groups = C). Weights start as in He et al. 2015, drawn from `rng` (default: a
-    fixed seed, 0), biases at zero.
+    sees input group g only (depthwise: groups = C). Weights start as in He et al. 2015, drawn from `rng` (default: the
+    library's generator, see nn.seed), biases at zero.
 
     Raises ValueError for x of other channels, an input smaller than the kernel, or channels that groups do not divide.
 
@@ -97,7 +98,7 @@ class Conv2d(Layer):
         self.geometry = conv_geometry(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
         self.in_channels, self.out_channels = in_channels, out_channels
         shape = (out_channels, in_channels // groups, *self.geometry.kernel)
-        self.weight = Parameter(he_normal(shape, rng or np.random.default_rng(0)))
+        self.weight = Parameter(he_normal(shape, rng or generator()))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
 
     def forward(self, x, training=True):

@@ -9,6 +9,7 @@ from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, pair
 from nn.layers import conv
 from nn.layers.windows import conv_geometry
+from nn.random import generator
 
 
 class ConvTranspose2d(Layer):
@@ -22,7 +23,7 @@ class ConvTranspose2d(Layer):
     right, and must be less than stride or dilation. The order of the arguments is PyTorch's, dilation last.
 
     Weights are normal with variance 2 / (inputs that an output sees: on average C/groups kh kw / stride^2), drawn from
-    `rng` (default: a fixed seed, 0): He's rule for this layer. Biases start at zero.
+    `rng` (default: the library's generator, see nn.seed): He's rule for this layer. Biases start at zero.
 
     Raises ValueError for x of other channels, an output without pixels, or channels that groups do not divide.
 
@@ -52,7 +53,7 @@ class ConvTranspose2d(Layer):
                 f"{self.geometry.stride} or the dilation {self.geometry.dilation}"
             )
         shape = (in_channels // groups, out_channels, *self.geometry.kernel)
-        weight = he_normal(shape, rng or np.random.default_rng(0), mode="fan_out")  # this shape's fan_out is our fan in
+        weight = he_normal(shape, rng or generator(), mode="fan_out")  # this shape's fan_out is our fan in
         weight *= math.sqrt(math.prod(self.geometry.stride))
         self.weight = Parameter(weight.reshape(in_channels, out_channels // groups, *self.geometry.kernel))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None

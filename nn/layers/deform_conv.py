@@ -13,6 +13,7 @@ from nn.layer import Layer, Parameter, check_shape, positive
 from nn.layers.avg_pool import check_pixels
 from nn.layers.bilinear import map_gradient, position_gradients, sample, sampled_dtype
 from nn.layers.windows import Geometry, conv_geometry
+from nn.random import generator
 
 
 def deform_conv2d(x, offset, mask, weight, g: Geometry, out_size, bias=None):
@@ -105,7 +106,7 @@ class DeformConv2d(Layer):
     group q is for the q-th C / G of the channels. G = offset_groups; None, the default, takes G from the channels of
     offset. Mask values are taken as they are: a network puts a sigmoid before. Offsets of 0 and no mask are Conv2d.
 
-    Weights start as in He et al. 2015, drawn from `rng` (default: a fixed seed, 0), biases at zero.
+    Weights start as in He et al. 2015, drawn from `rng` (default: the generator of nn.seed), biases at zero.
     Raises ValueError for x, offset or mask of other shapes, an input smaller than the kernel, offsets that are not
     finite (on a GPU, where the host would have to wait for the values, y is NaN there), or channels that groups or
     offset groups do not divide.
@@ -134,7 +135,7 @@ class DeformConv2d(Layer):
                 raise ValueError(f"DeformConv2d: offset_groups={offset_groups} must divide in_channels={in_channels}")
         self.in_channels, self.out_channels, self.offset_groups = in_channels, out_channels, offset_groups
         shape = (out_channels, in_channels // groups, *self.geometry.kernel)
-        self.weight = Parameter(he_normal(shape, rng or np.random.default_rng(0)))
+        self.weight = Parameter(he_normal(shape, rng or generator()))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
 
     def forward(self, x, offset, mask=None, training=True):

@@ -6,6 +6,7 @@ import numpy as np
 
 from nn.dispatch import functions
 from nn.layer import Layer, Parameter, check_shape, positive
+from nn.random import generator
 
 
 def embedding(x, weight):
@@ -50,7 +51,7 @@ class Embedding(Layer):
             raise ValueError(f"Embedding: padding_idx must be None or in {wanted}, got {padding_idx}")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        table = (rng or np.random.default_rng(0)).standard_normal((num_embeddings, embedding_dim))
+        table = (rng or generator()).standard_normal((num_embeddings, embedding_dim))
         self.weight = Parameter(table.astype(np.float32))
         if padding_idx is not None:
             self.weight.value[padding_idx] = 0

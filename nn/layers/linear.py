@@ -5,6 +5,7 @@ import numpy as np
 from nn.dispatch import functions
 from nn.init import he_normal
 from nn.layer import Layer, Parameter, check_shape, positive
+from nn.random import generator
 
 
 def linear(x, weight, bias=None):
@@ -26,14 +27,14 @@ def add_weight_gradient(grad, dy, x):
 class Linear(Layer):
     """y = x @ weight.T + bias.    x (N, I), weight (O, I), bias (O,), y (N, O).
 
-    Weights start as in He et al. 2015, drawn from `rng` (default: a fixed seed, 0), biases at zero.
+    Weights start as in He et al. 2015, drawn from `rng` (default: the generator of nn.seed), biases at zero.
     Raises ValueError where x is not (N, in_features).
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng=None):
         positive(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(he_normal((out_features, in_features), rng or np.random.default_rng(0)))
+        self.weight = Parameter(he_normal((out_features, in_features), rng or generator()))
         self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
 
     def forward(self, x, training=True):

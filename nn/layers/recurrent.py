@@ -9,7 +9,7 @@ import numpy as np
 from nn.config import config
 from nn.dispatch import array_module
 from nn.layer import Layer, Parameter, check_shape, positive
-from nn.random import uniform
+from nn.random import generator, spawn, uniform
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -92,7 +92,7 @@ class _Cell(_Recurrent):
     def __init__(self, input_size, hidden_size, bias, rng):
         positive(self, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
-        self._add_weights("", input_size, bias, rng or np.random.default_rng(0))
+        self._add_weights("", input_size, bias, rng or generator())
 
     def _check_states(self, x, *states):
         """The states, zeros for those that are None."""
@@ -146,11 +146,12 @@ class _Stack(_Recurrent):
         self.directions = 2 if bidirectional else 1
         ends = ("", "_reverse")[: self.directions]
         self.suffixes = [f"_l{k}{end}" for k in range(num_layers) for end in ends]  # of the names of the parameters
-        rng = rng or np.random.default_rng(0)
+        drawn_from = rng or generator()
         for i, suffix in enumerate(self.suffixes):
-            self._add_weights(suffix, input_size if i < self.directions else self.directions * hidden_size, bias, rng)
+            size = input_size if i < self.directions else self.directions * hidden_size
+            self._add_weights(suffix, size, bias, drawn_from)
         if dropout:
-            self.rng = rng
+            self.rng = rng or spawn()
 
     def _check_inputs(self, x, initial, lengths):
         """(initial states, zeros for those that are None; lengths as int64, or None)."""

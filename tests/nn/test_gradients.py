@@ -43,6 +43,20 @@ def test_loss_gradients(loss, case, complex_step):
     check_loss(loss, case.prediction, *case.args, tolerance=tolerance, complex_step=complex_step, **case.options)
 
 
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("loss, case", parameters(LOSSES))
+def test_a_loss_of_no_samples_is_0(loss, case, plain, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", plain)
+    predictions = case.prediction if isinstance(case.prediction, tuple) else (case.prediction,)
+    arrays = lambda x: isinstance(x, np.ndarray) and len(x) == len(predictions[0])  # noqa: E731
+    args = [x[:0] if arrays(x) else x for x in (*predictions, *case.args)]
+    options = {name: x[:0] if name == "weights" and arrays(x) else x for name, x in case.options.items()}
+    value, gradients = loss(*args, **options)
+    assert value == 0
+    for gradient, x in zip(gradients if isinstance(gradients, tuple) else (gradients,), predictions):
+        assert gradient.shape == (0, *x.shape[1:]) and gradient.dtype == x.dtype
+
+
 @pytest.mark.parametrize("owner, case", parameters(LAYERS))
 def test_inputs_come_in_two_sizes_and_no_two_dimensions_agree(owner, case):
     if owner is nn.AffineGrid:

@@ -55,7 +55,6 @@ def test_nn_loads_no_random_numbers_and_no_cuda(loaded):
     assert [name for name in loaded if name.startswith(("numpy.random", "cupy", "torch", "scipy"))] == []
 
 
-@pytest.mark.xfail(strict=True)  # until every family is divided into a textbook and fast versions
 def test_nn_loads_fast_versions_at_their_first_use(loaded):
     fast = {name for name in loaded if name.startswith(("nn.cpu.", "nn.gpu."))}
     assert fast <= {"nn.gpu.device", "nn.gpu.kernels", "nn.gpu.multi_tensor"}

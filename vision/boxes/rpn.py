@@ -88,14 +88,14 @@ class RPN(Layer):
 
     def _by_anchor(self, y, per_anchor):
         """(N, k * per_anchor, H, W) -> (N, H * W * k, per_anchor)."""
-        n, _, h, w = y.shape
-        by_anchor = y.reshape(n, len(self.base_anchors), per_anchor, h, w).transpose(0, 3, 4, 1, 2)
-        return by_anchor.reshape(n, -1, per_anchor)
+        (n, _, h, w), k = y.shape, len(self.base_anchors)
+        by_anchor = y.reshape(n, k, per_anchor, h, w).transpose(0, 3, 4, 1, 2)
+        return by_anchor.reshape(n, h * w * k, per_anchor)
 
     def _by_channel(self, dy, feature_shape):
         """(N, H * W * k, per_anchor) -> (N, k * per_anchor, H, W): the way back."""
-        (n, _, h, w), k = feature_shape, len(self.base_anchors)
-        by_channel = dy.reshape(n, h, w, k, -1).transpose(0, 3, 4, 1, 2).reshape(n, -1, h, w)
+        (n, _, h, w), k, per_anchor = feature_shape, len(self.base_anchors), dy.shape[2]
+        by_channel = dy.reshape(n, h, w, k, per_anchor).transpose(0, 3, 4, 1, 2).reshape(n, k * per_anchor, h, w)
         return array_module(dy).ascontiguousarray(by_channel)
 
 

@@ -138,19 +138,19 @@ class AttentionDecoder(Layer):
     def say(self, embedded, h, z, training=True):
         """(logits (T, N, V), cache) of the words (T, N, E), states (T, N, H) and contexts (T, N, D): eq. 7."""
         steps, n, _ = h.shape
-        of_h, c_h = self.from_h.forward(h.reshape(steps * n, -1))
-        of_z, c_z = self.from_z.forward(z.reshape(steps * n, -1))
-        kept, c_dropout = self.dropout.forward(embedded.reshape(steps * n, -1) + of_h + of_z, training)
+        of_h, c_h = self.from_h.forward(h.reshape(steps * n, h.shape[2]))
+        of_z, c_z = self.from_z.forward(z.reshape(steps * n, z.shape[2]))
+        kept, c_dropout = self.dropout.forward(embedded.reshape(of_h.shape) + of_h + of_z, training)
         logits, c_output = self.output.forward(kept)
-        return logits.reshape(steps, n, -1), (c_h, c_z, c_dropout, c_output)
+        return logits.reshape(steps, n, logits.shape[1]), (c_h, c_z, c_dropout, c_output)
 
     def say_backward(self, dlogits, cache):
         """(dembedded, dh, dz)."""
         c_h, c_z, c_dropout, c_output = cache
-        steps, n, _ = dlogits.shape
-        dsum = self.dropout.backward(self.output.backward(dlogits.reshape(steps * n, -1), c_output), c_dropout)
+        steps, n, size = dlogits.shape
+        dsum = self.dropout.backward(self.output.backward(dlogits.reshape(steps * n, size), c_output), c_dropout)
         dh, dz = self.from_h.backward(dsum, c_h), self.from_z.backward(dsum, c_z)
-        return tuple(array.reshape(steps, n, -1) for array in (dsum, dh, dz))
+        return tuple(array.reshape(steps, n, array.shape[1]) for array in (dsum, dh, dz))
 
     def first_state(self, keys):
         """((h_0, c_0), cache)."""

@@ -96,13 +96,13 @@ class ShowAndTell(Captioner):
         h, c_dropout = self.dropout.forward(h, training)
         logits, c_output = self.output.forward(h.reshape(-1, h.shape[2]), training)
         cache = DecoderCache(c_image, c_embedding, c_cell, c_dropout, c_output)
-        return logits.reshape(*words.shape, -1), cache
+        return logits.reshape(*words.shape, logits.shape[1]), cache
 
     def decode_backward(self, dlogits, cache):
         """dv."""
-        xp, (steps, n, _) = array_module(dlogits), dlogits.shape
-        dh = self.output.backward(dlogits.reshape(steps * n, -1), cache.output).reshape(steps, n, -1)
-        dh = self.dropout.backward(dh, cache.dropout)
+        xp, (steps, n, size) = array_module(dlogits), dlogits.shape
+        dh = self.output.backward(dlogits.reshape(steps * n, size), cache.output)
+        dh = self.dropout.backward(dh.reshape(steps, n, dh.shape[1]), cache.dropout)
         if not self.at_first_step:
             dh = xp.concatenate([xp.zeros_like(dh[:1]), dh])  # h[1:]
         dx = self.cell.backward((dh, *[None] * len(self.cell.states)), cache.cell)[0]

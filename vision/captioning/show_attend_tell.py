@@ -64,7 +64,7 @@ class ShowAttendTell(Captioner):
         """The attention (T, h, w) over one image's features (D, h, w) for each of the words (T,)."""
         before = to_device(np.concatenate([[self.vocabulary.start], ids[:-1]])[:, None], device_of(features))
         (_, weights), _ = self.decoder.forward(parts(features[None]), before, self.see, training=False)
-        return weights[:, 0].reshape(-1, *features.shape[1:])
+        return weights[:, 0].reshape(len(weights), *features.shape[1:])
 
     def first_state(self, features):
         """(h, c, keys, projected keys)."""
@@ -104,7 +104,8 @@ class SoftAttention(ShowAttendTell):
 
 def parts(features: np.ndarray) -> np.ndarray:
     """The annotation vectors (N, L, D) of features (N, D, h, w), L = h w, row by row."""
-    return array_module(features).ascontiguousarray(features.reshape(*features.shape[:2], -1).transpose(0, 2, 1))
+    n, d, h, w = features.shape
+    return array_module(features).ascontiguousarray(features.reshape(n, d, h * w).transpose(0, 2, 1))
 
 
 def doubly_stochastic(weights, lengths, scale: float):

@@ -151,7 +151,9 @@ class RecurrentAttention(ImageClassifier):
             location = mean if noise is None else mean + options.location_std * noise[t]
             location = location if locations is None else locations[t]
             patches = sense(table, location, options.glimpse_size, options.scales).astype(images.dtype)
-            g, c_glimpse = self.glimpse.forward(patches.reshape(len(images), -1), location, training)
+            g, c_glimpse = self.glimpse.forward(
+                patches.reshape(len(images), math.prod(patches.shape[1:])), location, training
+            )
             state, c_core = self.core.forward(g, *state, training=training)
             state = _as_tuple(state)
             glimpses.append(Glimpse(location, mean, expected, c_location, c_baseline, c_glimpse, c_core))

@@ -98,7 +98,7 @@ class PatchNetwork(PixelNetwork):
         rows = [
             self.classify(images, [(i, r, c) for c in range(w)], training=False)[0] for i in range(n) for r in range(h)
         ]
-        return array_module(images).stack(rows).reshape(n, h, w, -1).transpose(0, 3, 1, 2)
+        return array_module(images).stack(rows).reshape(n, h, w, rows[0].shape[1]).transpose(0, 3, 1, 2)
 
     def multiply_adds_by(self, height: int, width: int) -> tuple[int, int]:
         """(sliding, at once): the multiply-adds of an image by the window and by the image's network."""

@@ -79,8 +79,10 @@ class CharRNN(Model):
         vectors, c_embedding = self._vectors(x, xp)
         (h, *state), c_rnn = self.rnn.forward(vectors, *(() if state is None else state), training=training)
         kept, c_dropout = self.dropout.forward(h, training)
-        logits, c_head = self.head.forward(kept.reshape(steps * n, -1), training)
-        return (logits.reshape(steps, n, -1), xp.stack(state)), Cache(c_embedding, c_rnn, c_dropout, c_head)
+        logits, c_head = self.head.forward(kept.reshape(steps * n, kept.shape[2]), training)
+        return (logits.reshape(steps, n, logits.shape[1]), xp.stack(state)), Cache(
+            c_embedding, c_rnn, c_dropout, c_head
+        )
 
     def loss(self, batch, rng: np.random.Generator, sampled: None = None):
         """({nats}, cache); stores the state in `carried`."""
@@ -94,7 +96,7 @@ class CharRNN(Model):
         """Add the gradients of the loss to all parameters."""
         steps, n, size = cache.dlogits.shape
         dkept = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head)
-        dh = self.dropout.backward(dkept.reshape(steps, n, -1), cache.dropout)
+        dh = self.dropout.backward(dkept.reshape(steps, n, dkept.shape[1]), cache.dropout)
         stop = [None] * len(self.rnn.states)  # truncated: no gradient from the next chunk, none to the last
         dvectors, *_ = self.rnn.backward((dh, *stop), cache.rnn)
         if self.embedding:

@@ -26,6 +26,7 @@ from nn import GRU, LSTM, RNN, Embedding, Linear
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
+from nn.random import generator
 from vision.sequence.padding import sequence_cross_entropy
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -49,19 +50,20 @@ class _Recurrence(Layer):
     ):
         if cell not in CELLS:
             raise ValueError(f"{type(self).__name__}: cell must be one of {', '.join(CELLS)}, got {cell!r}")
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         self.rnn = CELLS[cell](input_size, hidden, rng=rng)
         self.head = Linear(hidden, classes, rng=rng)
 
     def _logits(self, h):
         """(T, N, V) for the states h (T, N, H), and the head's cache."""
         logits, cache = self.head.forward(h.reshape(-1, h.shape[2]))
-        return logits.reshape(*h.shape[:2], -1), cache
+        return logits.reshape(*h.shape[:2], logits.shape[1]), cache
 
     def _steps_backward(self, cache):
         """The gradient of all steps' losses with respect to the states h (T, N, H)."""
         dlogits = cache.dlogits
-        return self.head.backward(dlogits.reshape(-1, dlogits.shape[2]), cache.head).reshape(*dlogits.shape[:2], -1)
+        dh = self.head.backward(dlogits.reshape(-1, dlogits.shape[2]), cache.head)
+        return dh.reshape(*dlogits.shape[:2], dh.shape[1])  # (T, N, H)
 
     def _no_gradient(self):
         """None for each of the final states: nothing is computed from them."""
@@ -119,7 +121,7 @@ class OneToMany(_Recurrence):
     def __init__(
         self, cell: str, input_size: int, hidden: int, classes: int, *, rng: np.random.Generator | None = None
     ):
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         super().__init__(cell, input_size, hidden, classes, rng=rng)
         self.embedding = Embedding(classes, input_size, rng=rng)
 
@@ -154,7 +156,7 @@ class SequenceToSequence(_Recurrence):
     def __init__(
         self, cell: str, input_size: int, hidden: int, classes: int, *, rng: np.random.Generator | None = None
     ):
-        rng = rng or np.random.default_rng(0)
+        rng = rng or generator()
         super().__init__(cell, input_size, hidden, classes, rng=rng)
         self.encoder = CELLS[cell](input_size, hidden, rng=rng)
         self.embedding = Embedding(classes + 1, input_size, rng=rng)

@@ -136,7 +136,7 @@ class Seq2Seq(Model):
             seen.append(array_module(state).concatenate([state, context], axis=1))
             steps.append(caches)
         logits, c_head = self.head.forward(array_module(state).concatenate(seen))
-        logits = logits.reshape(*target[1:].shape, -1)
+        logits = logits.reshape(*target[1:].shape, logits.shape[1])  # (T, N, V)
         value, dlogits = sequence_cross_entropy(logits, target[1:], target_lengths - 1)
         return {"words": value}, Cache(c_encoder, c_embedding, steps, c_head, dlogits)
 
@@ -144,7 +144,8 @@ class Seq2Seq(Model):
         """Add the gradients of the loss to all parameters."""
         steps, n, size = cache.dlogits.shape
         hidden, xp = self.cell.hidden_size, array_module(cache.dlogits)
-        dseen = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head).reshape(steps, n, -1)
+        dseen = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head)
+        dseen = dseen.reshape(steps, n, dseen.shape[1])  # (T, N, H + C)
         dstate, dencoded, dvectors = xp.zeros((n, hidden), dseen.dtype), None, []
         for t in reversed(range(steps)):
             c_attention, c_cell = cache.steps[t]

@@ -152,20 +152,20 @@ class StackedAttentionVQA(Model):
     def see(self, images, training=True):
         """(keys v_I (N, L, d), cache, (h, w)) with L = h * w cells."""
         features, c_cnn = self.cnn.forward(images, training)
-        n, _, h, w = features.shape
-        cells = features.reshape(n, -1, h * w).transpose(0, 2, 1)
+        n, d, h, w = features.shape
+        cells = features.reshape(n, d, h * w).transpose(0, 2, 1)
         if self.coordinates:
             xp = array_module(cells)
             cells = xp.concatenate([cells, xp.broadcast_to(cell_positions(h, w, cells), (n, h * w, 2))], axis=2)
-        linear, c_linear = self.image.forward(cells.reshape(n * h * w, -1), training)
+        linear, c_linear = self.image.forward(cells.reshape(n * h * w, cells.shape[2]), training)
         keys, c_tanh = self.tanh.forward(linear, training)
-        return keys.reshape(n, h * w, -1), (c_cnn, c_linear, c_tanh, features.shape), (h, w)
+        return keys.reshape(n, h * w, keys.shape[1]), (c_cnn, c_linear, c_tanh, features.shape), (h, w)
 
     def see_backward(self, dkeys, cache):
         """The gradient of the images."""
         c_cnn, c_linear, c_tanh, (n, d, h, w) = cache
-        dcells = self.image.backward(self.tanh.backward(dkeys.reshape(n * h * w, -1), c_tanh), c_linear)
-        dfeatures = dcells.reshape(n, h * w, -1)[:, :, :d].transpose(0, 2, 1)  # the positions are constant
+        dcells = self.image.backward(self.tanh.backward(dkeys.reshape(n * h * w, dkeys.shape[2]), c_tanh), c_linear)
+        dfeatures = dcells.reshape(n, h * w, dcells.shape[1])[:, :, :d].transpose(0, 2, 1)  # the positions are constant
         return self.cnn.backward(dfeatures.reshape(n, d, h, w), c_cnn)
 
     def read(self, ids, lengths, training=True):

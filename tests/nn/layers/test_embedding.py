@@ -52,9 +52,10 @@ def test_large():
 
 @pytest.mark.parametrize("padding_idx, row", [(0, 0), (2, 2), (-1, 4), (-5, 0)])
 def test_the_padding_row_starts_at_zero_and_gets_no_gradient(padding_idx, row):
-    layer = Embedding(5, 3, padding_idx)
+    layer = Embedding(5, 3, padding_idx, rng=np.random.default_rng(9))
     assert not layer.weight.value[row].any() and layer.weight.value.any(axis=1).sum() == 4
-    assert np.array_equal(np.delete(layer.weight.value, row, 0), np.delete(Embedding(5, 3).weight.value, row, 0))
+    other = Embedding(5, 3, rng=np.random.default_rng(9)).weight.value
+    assert np.array_equal(np.delete(layer.weight.value, row, 0), np.delete(other, row, 0))
     layer.weight.value[row] = 7  # not forced: what the row holds is given
     x = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
     y, cache = layer.forward(x)
@@ -71,7 +72,6 @@ def test_start():
     weight = Embedding(200, 50, rng=np.random.default_rng(1)).weight.value
     assert weight.dtype == np.float32 and weight.std() == pytest.approx(1, abs=0.03) and abs(weight.mean()) < 0.03
     assert list(Embedding(3, 2).parameters()) == ["weight"]
-    assert np.array_equal(Embedding(3, 2).weight.value, Embedding(3, 2).weight.value)
 
 
 def test_bad_input():

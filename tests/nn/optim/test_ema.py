@@ -1,5 +1,6 @@
 """The moving average of weights against plain floats, and what it promises about swapping, buffers, ties and state."""
 
+import copy
 import math
 
 import numpy as np
@@ -143,11 +144,11 @@ def test_without_buffers_the_layers_own_stay_in_place():
 
 def test_the_averaged_model_computes_with_the_averages():
     layer = Sequential(Linear(3, 2), Linear(2, 4)).astype(np.float64)
+    other = copy.deepcopy(layer)
     average = ExponentialMovingAverage(layer, 0.5)
     for parameter in layer.parameters().values():
         parameter.value += 2.0
     average.update()
-    other = Sequential(Linear(3, 2), Linear(2, 4)).astype(np.float64)
     for parameter in other.parameters().values():
         parameter.value += 1.0
     x = np.random.default_rng(0).normal(size=(5, 3))

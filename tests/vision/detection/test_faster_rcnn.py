@@ -181,6 +181,39 @@ def test_images_without_objects_train_and_padded_ones_predict():
     assert (found["boxes"] <= [50, 40, 50, 40]).all()
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_no_regions_give_no_detections_and_head_losses_of_0(plain, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", plain)
+    model = tiny(min_size=4000)  # no proposal is that large
+    images, _ = scenes(model, dtype=np.float32)
+    none = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64), "image_size": (48, 64)}
+    losses, cache = model.loss((images, [none, none]), np.random.default_rng(0))
+    assert losses["cls"] == losses["box"] == losses["rpn_box"] == 0 < losses["rpn_cls"] and len(cache.sampled.rois) == 0
+    model.backward(cache)
+    assert not any(p.grad.any() for name, p in model.parameters().items() if name.startswith("head."))
+    assert all(np.isfinite(p.grad).all() for p in model.parameters().values())
+    assert model.predict(images[:0]) == []
+    for found in model.predict(images):
+        assert found["boxes"].shape == (0, 4) and found["labels"].shape == found["scores"].shape == (0,)
+
+
+def test_boxes_that_shrink_to_nothing_are_no_detections():
+    model = vision.build("faster_rcnn_small", ["a"])
+    model.rpn.bbox_pred.bias.value[2::4] = -20
+    (found,) = model.predict(np.zeros((1, 3, 240, 320), np.float32))
+    assert {name: array.shape for name, array in found.items()} == {"boxes": (0, 4), "labels": (0,), "scores": (0,)}
+
+
+@pytest.mark.parametrize("part", ["backbone.", "rpn.", "head.", ""])
+def test_weights_of_nan_give_no_detections(part):
+    model = tiny()
+    for name, parameter in model.parameters().items():
+        if name.startswith(part):
+            parameter.value[...] = np.nan
+    for found in model.predict(scenes(model, dtype=np.float32)[0]):
+        assert found["boxes"].shape == (0, 4)
+
+
 def test_training_is_reproducible_and_sampled_repeats_the_choices():
     model = tiny()
     batch = scenes(model)
