@@ -6,8 +6,7 @@ The kernels are in nn/gpu/activation.cu.
 import math
 
 from nn.dispatch import array_module
-from nn.gpu.kernels import launch
-from nn.gpu.kernels import use_kernels as takes
+from nn.gpu.kernels import launch, use_kernels
 
 __all__ = [
     "elu", "elu_backward", "leaky_rectify", "prelu", "prelu_backward", "rectify", "sigmoid", "sigmoid_backward", "silu",
@@ -15,6 +14,11 @@ __all__ = [
 ]  # fmt: skip
 
 KINDS = ("ReLU", "LeakyReLU", "ELU", "Sigmoid", "Tanh", "SiLU", "Softplus")  # of nn/gpu/activation.cu
+
+
+def takes(*arrays, **options) -> bool:
+    """Whether each array is CuPy's, float32 or float64. A mixture is computed in the dtype of the first one."""
+    return all(map(use_kernels, arrays))
 
 
 def rectify(a, x):
@@ -37,7 +41,7 @@ def prelu(x, weight):
 def prelu_backward(dy, x, weight):
     """dx, dweight in the shapes of x and weight."""
     xp, axes = array_module(x), (0, *range(2, x.ndim)) if len(weight) > 1 else None
-    dx, flow = xp.empty(x.shape, x.dtype), xp.empty(x.shape, x.dtype)
+    dx, flow = xp.empty(x.shape, dy.dtype), xp.empty(x.shape, dy.dtype)
     _launch_prelu("prelu_backward", [dy, x], weight, dx, flow)
     return dx, flow.sum(axis=axes)
 
@@ -105,14 +109,14 @@ def _backward(kind, dy, kept, a=0.0, b=0.0):
 def _launch(kernel, kind, arrays, a, b):
     xp = array_module(*arrays)
     out = xp.empty(arrays[0].shape, arrays[0].dtype)
-    arrays = [xp.ascontiguousarray(array) for array in arrays]
+    arrays = [xp.ascontiguousarray(array, out.dtype) for array in arrays]
     launch("activation", kernel, out.size, out.dtype, *arrays, out, float(a), float(b), out.size, KINDS.index(kind))
     return out
 
 
 def _launch_prelu(kernel, arrays, weight, *outputs):
     """A kernel on arrays (N, C, L), C being the length of weight."""
-    x = arrays[-1]
-    length = math.prod(x.shape[2:]) if len(weight) > 1 else max(x.size, 1)
-    arrays = [array_module(x).ascontiguousarray(array) for array in arrays]
-    launch("activation", kernel, x.size, x.dtype, *arrays, weight, *outputs, x.size, len(weight), length)
+    first = arrays[0]
+    length = math.prod(first.shape[2:]) if len(weight) > 1 else max(first.size, 1)
+    arrays = [array_module(first).ascontiguousarray(array, first.dtype) for array in (*arrays, weight)]
+    launch("activation", kernel, first.size, first.dtype, *arrays, *outputs, first.size, len(weight), length)

@@ -197,3 +197,29 @@ def test_dropout_draws_the_masks_of_the_cpu_in_two_launches(device):
         assert (device.asnumpy(got) == y).all() and (device.asnumpy(on_device) == x).all()
         dx = on_gpu.backward(on_device, gpu_cache)
         assert (device.asnumpy(dx) == on_cpu.backward(x, cache)).all()
+
+
+@pytest.mark.parametrize("build", [nn.ReLU, nn.LeakyReLU, nn.SiLU, lambda: nn.PReLU(3)])
+def test_an_activation_of_two_dtypes_computes_in_the_first_ones_and_waits_for_nothing(device, build):
+    x, dy = np.random.default_rng(10).standard_normal((2, 2, 3, 4))
+    _, cache = build().forward(x.astype(np.float32))
+    dx = build().backward(dy, cache)
+    there = build().to("gpu")
+    on_gpu = device.asarray(x.astype(np.float32)), device.asarray(dy)
+    with no_transfers():
+        _, cache = there.forward(on_gpu[0])
+        got = there.backward(on_gpu[1], cache)
+    assert got.dtype == dx.dtype == np.float64
+    np.testing.assert_allclose(device.asnumpy(got), dx, rtol=1e-6)
+
+
+def test_an_embedding_takes_gradients_of_another_dtype_and_waits_for_nothing(device):
+    layer, x, dy = nn.Embedding(5, 3), np.array([1, 4, 1]), np.random.default_rng(11).standard_normal((3, 3))
+    layer.backward(dy, x)
+    wanted = layer.weight.grad.copy()
+    layer.zero_grad()
+    layer.to("gpu")
+    on_gpu = nn.to_device((dy, x), "gpu")
+    with no_transfers():
+        layer.backward(*on_gpu)
+    np.testing.assert_allclose(device.asnumpy(layer.weight.grad), wanted, rtol=1e-6)
