@@ -34,10 +34,24 @@ def functions(textbook: str, *arrays, **options) -> ModuleType:
     they exist. A faster module says by `takes(*arrays, **options)` whether it is for these arguments. With
     `nn.config.plain = True` it is always the textbook.
     """
+    limit_blas()
     if config.plain:
         return sys.modules[textbook]
     fast = _fast("cpu" if array_module(*arrays) is np else "gpu", textbook.rpartition(".")[2])
     return fast if fast is not None and fast.takes(*arrays, **options) else sys.modules[textbook]
+
+
+@cache
+def limit_blas() -> None:
+    """Limit NumPy's BLAS to one thread, for the rest of the process; called before anything is computed.
+
+    BLAS divides a product otherwise among its threads, and with another number of them a sum has another order: results
+    would depend on the machine, and on whether a layer that limits BLAS had run before. nn.cpu.parallel shares the work
+    among threads itself, in chunks that do not depend on their number.
+    """
+    from threadpoolctl import threadpool_limits  # imported here: it would be a tenth of `import nn`
+
+    threadpool_limits(limits=1, user_api="blas")
 
 
 @cache

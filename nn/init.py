@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from nn.dispatch import limit_blas
 from nn.layer import Layer, Parameter
 
 
@@ -86,6 +87,7 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype=np.float3
     """
     rows, columns = shape[0] if shape else 0, fans(shape)[0]
     normal = _generator("orthogonal", rng).standard_normal((max(rows, columns), min(rows, columns)))
+    limit_blas()  # its threads would change the bits
     q, r = np.linalg.qr(normal)
     q *= np.where(np.diag(r) < 0, -1, 1)
     return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)

@@ -9,7 +9,7 @@ from itertools import count
 import numpy as np
 
 from nn.config import config
-from nn.dispatch import array_module
+from nn.dispatch import array_module, limit_blas
 
 
 @cache
@@ -24,16 +24,14 @@ def thread_count() -> int:
 
 @cache
 def _pool():
-    """The helpers of parallel_for, started at its first use, and BLAS told to leave the threading to us.
+    """The threads of parallel_for, started at its first use; BLAS has one thread, see nn.dispatch.limit_blas.
 
     A convolution is many medium-sized products between copies. BLAS's own threads speed up only the products; one
-    Python thread per piece speeds up everything, since NumPy's copies and BLAS both release the GIL.
+    Python thread per chunk speeds up everything, since NumPy's copies and BLAS both release the GIL.
     """
-    from concurrent.futures import ThreadPoolExecutor  # imported here: these two would be a fifth of `import nn`
+    from concurrent.futures import ThreadPoolExecutor  # imported here: it would be a tenth of `import nn`
 
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1, user_api="blas")
+    limit_blas()
     return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="nn") if thread_count() > 1 else None
 
 
@@ -66,6 +64,7 @@ def parallel_for(task, n: int, xp=np):
 def matmul(a, b):
     """a @ b for matrices (M, K) and (K, N); blocks of the longer side of the result are shared among threads."""
     (m, k), n = a.shape, b.shape[1]
+    limit_blas()
     if array_module(a, b) is not np or config.plain or m * k * n < 1 << 21:
         return a @ b
     if m <= n // 32 and b.T.flags.c_contiguous:  # few rows: faster with the large matrix in front

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import nn
 
@@ -65,3 +66,46 @@ def test_the_number_of_threads_changes_no_bit():
     alone, shared = in_a_process(1).splitlines(), in_a_process(3).splitlines()
     assert len(alone) == 16
     assert [a for a, b in zip(alone, shared, strict=True) if a != b] == []
+
+
+PRODUCTS = """
+import hashlib, sys
+import numpy as np
+import nn
+if sys.argv[1] == "after a convolution":
+    nn.Conv2d(8, 8, 3)(np.ones((4, 8, 40, 40), np.float32))
+nn.config.plain = sys.argv[2] == "plain"
+rng = np.random.default_rng(0)
+for n, i, o in ((64, 300, 100), (128, 128, 127), (200, 100, 100), (17, 1000, 33)):  # nothing that uses threads ran yet
+    y = nn.Linear(i, o, rng=rng)(rng.standard_normal((n, i), np.float32))
+    print("forward", n, i, o, hashlib.sha256(y.tobytes()).hexdigest())
+for n in (1, 3, 17, 64, 200):
+    for i, o in ((7, 5), (64, 64), (100, 300), (513, 129), (1000, 33), (2048, 10), (300, 1200), (31, 2000)):
+        layer, x = nn.Linear(i, o, rng=rng), rng.standard_normal((n, i), np.float32)
+        y, cache = layer.forward(x)
+        dx = layer.backward(y, cache)
+        digest = hashlib.sha256(b"".join(a.tobytes() for a in (y, dx, layer.weight.grad))).hexdigest()
+        print(n, i, o, digest)
+layer, x = nn.LSTM(40, 60, rng=rng), rng.standard_normal((6, 9, 40), np.float32)
+print("LSTM", hashlib.sha256(layer(x)[0].tobytes()).hexdigest())
+print("orthogonal", hashlib.sha256(nn.orthogonal((300, 200), rng).tobytes()).hexdigest())
+"""
+
+
+def products(first, version, threads, blas):
+    environment = os.environ | {"NN_THREADS": threads, "OPENBLAS_NUM_THREADS": blas, "MKL_NUM_THREADS": blas}
+    environment |= {"OMP_NUM_THREADS": blas, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PRODUCTS, first, version]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("version", ["fast", "plain"])
+def test_products_depend_neither_on_threads_nor_on_what_ran_before(version):
+    alone = products("alone", version, "1", "1")
+    assert len(alone) == 46
+    for first in ("alone", "after a convolution"):
+        for threads, blas in (("2", "2"), ("2", "4"), ("1", "2")):
+            other = products(first, version, threads, blas)
+            assert [a for a, b in zip(alone, other, strict=True) if a != b] == [], (first, threads, blas)
