@@ -90,9 +90,21 @@ def open_photograph(photograph: Photograph) -> np.ndarray:
             raise ValueError(f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: batches go to predict")
         return photograph if photograph.ndim == 3 else np.repeat(photograph[..., None], 3, axis=2)
     if isinstance(photograph, Image.Image):
-        return np.array(ImageOps.exif_transpose(photograph).convert("RGB"))
+        return np.array(_as_rgb(ImageOps.exif_transpose(photograph)))
     try:
         with Image.open(photograph) as image:
             return open_photograph(image)
     except OSError as error:
         raise ValueError(f"{os.fspath(photograph)}: cannot be read as a picture: {error}") from error
+
+
+def _as_rgb(image):
+    """RGB of a PIL image: 16-bit greys by their high byte, transparent pixels over white, as data sets are read."""
+    if image.mode == "F":
+        raise ValueError("a photograph of floating-point pixels has no agreed range: save it as 8-bit")
+    if image.mode.startswith("I"):  # 16 bits
+        grey = np.clip(np.asarray(image, np.float64), 0, 65535)
+        image = Image.fromarray(np.floor(grey / 257 + 0.5).astype(np.uint8))  # 65535 / 257 = 255
+    elif "A" in image.getbands() or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("RGB")

@@ -1,0 +1,86 @@
+"""From a photograph to a batch: sizes, colours, padding, and what a photograph may be."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import read_image
+from vision import Preprocess
+from vision.preprocess import open_photograph
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "scaled"),
+    [
+        ({"short_side": 60, "max_side": 100}, (30, 40), (60, 80)),
+        ({"short_side": 60, "max_side": 100}, (200, 30), (100, 15)),  # the longer side is the limit
+        ({"short_side": 60, "max_side": 100}, (1, 900), (1, 100)),
+        ({"short_side": 32, "max_side": 64, "resize": "square"}, (30, 90), (32, 32)),
+        ({"resize": "fixed", "fixed": (20, 50)}, (30, 90), (20, 50)),
+        ({"resize": "none"}, (31, 7), (31, 7)),
+    ],
+)
+def test_sizes(options, size, scaled):
+    preprocess = Preprocess(**options)
+    assert preprocess.size(*size) == scaled
+    assert preprocess.scaled(np.zeros((*size, 3), np.uint8)).shape == (*scaled, 3)
+
+
+def test_a_batch_is_normalised_and_padded_with_the_mean_colour():
+    preprocess = Preprocess(mean=(10, 20, 30), std=(1, 2, 3), multiple=4)
+    images = [np.full((5, 6, 3), 40, np.uint8), np.full((2, 9, 3), 70, np.uint8)]
+    batch = preprocess.batch(images)
+    assert batch.shape == (2, 3, 8, 12) and batch.dtype == np.float32
+    np.testing.assert_allclose(batch[0, :, 0, 0], [30, 10, 10 / 3], rtol=1e-6)
+    np.testing.assert_allclose(batch[1, :, 1, 8], [60, 25, 40 / 3], rtol=1e-6)
+    assert not batch[0, :, 5:].any() and not batch[1, :, :, 9:].any()
+
+
+def test_photographs_are_read_as_data_sets_read_them(tmp_path):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (15, 17, 3), np.uint8)
+    turned = Image.fromarray(colours)
+    exif = turned.getexif()
+    exif[0x0112] = 6  # a quarter turn
+    turned.save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(rng.integers(0, 65536, (15, 17), np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(rng.integers(0, 256, (15, 17, 4), np.uint8)).save(tmp_path / "transparent.png")
+    Image.fromarray(colours[..., 0]).save(tmp_path / "grey.png")
+    for name in ("turned", "deep", "transparent", "grey"):
+        path = tmp_path / f"{name}.png"
+        np.testing.assert_array_equal(open_photograph(path), read_image(path), err_msg=name)
+    assert open_photograph(tmp_path / "turned.png").shape == (17, 15, 3)
+    np.testing.assert_array_equal(open_photograph(Image.fromarray(colours)), colours)
+    assert open_photograph(colours) is colours
+    assert open_photograph(colours[..., 0]).shape == (15, 17, 3)
+
+
+@pytest.mark.parametrize(
+    ("photograph", "message"),
+    [
+        (np.zeros((1, 3, 8, 8), np.float32), r"must be \(H, W, 3\) or \(H, W\) of uint8, got float32 \(1, 3, 8, 8\)"),
+        (np.zeros((8, 8, 4), np.uint8), r"got uint8 \(8, 8, 4\)"),
+        ("none.jpg", r"none.jpg: cannot be read as a picture"),
+        (Image.fromarray(np.zeros((2, 2), np.float32)), "floating-point pixels"),
+    ],
+)
+def test_what_is_no_photograph_is_named(photograph, message):
+    with pytest.raises(ValueError, match=message):
+        open_photograph(photograph)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"short_side": 0}, "short_side must be a whole number >= 1, got 0"),
+        ({"short_side": 9, "max_side": 8}, "short_side must not be above max_side, got 9 and 8"),
+        ({"multiple": 1.5}, "multiple must be a whole number >= 1, got 1.5"),
+        ({"mean": (1, 2)}, "mean must be a number, or three, got"),
+        ({"std": 0}, "std must be finite and above 0, got 0"),
+        ({"mean": np.nan}, "mean must be finite, got nan"),
+        ({"resize": "fixed"}, "goes with fixed="),
+    ],
+)
+def test_options_out_of_range_are_named(options, message):
+    with pytest.raises(ValueError, match=f"Preprocess: .*{message}"):
+        Preprocess(**options)
