@@ -18,12 +18,14 @@ def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normal
     average = class_weights, reduction, normaliser
     label, unit, weights = label_scale("softmax_cross_entropy", logits, labels, ignore_index, *average)
     shape = *logits.shape[:2], math.prod(logits.shape[2:])
-    x, label, scale = (a.reshape(*a.shape[:2], shape[2]) for a in (logits, label, unit * weights[label]))  # (N, ., M)
+    arrays = logits, label, unit * weights[label], unit > 0
+    x, label, scale, counted = (a.reshape(*a.shape[:2], shape[2]) for a in arrays)  # (N, ., M)
     dlogits = np.empty(shape, logits.dtype)
 
     def chunk(b):
         e, at, factor = dlogits[b], label[b], scale[b]
-        np.subtract(x[b], x[b].max(axis=1, keepdims=True), out=e)
+        z = x[b] if counted[b].all() else np.where(counted[b], x[b], 0)  # ignored logits may be NaN
+        np.subtract(z, z.max(axis=1, keepdims=True), out=e)
         z_label = np.take_along_axis(e, at, axis=1)
         np.exp(e, out=e)
         total = e.sum(axis=1, keepdims=True)

@@ -62,12 +62,14 @@ extern "C" __global__ void cross_entropy(
         T share = label_weight(labels[position], nullptr, classes, ignore_index) * unit * s / classes;
         loss = scale * (log_total - (z[label * plane] - largest));
         if (s != 0) loss += share * (weights * log_total - weighted);
+        bool counted = labels[position] != ignore_index;  // else nothing counts, though the logits be NaN
+        if (!counted) loss = 0;
         if (weights != weights) loss = weights;  // a bad class weight
         for (int c = first; c < classes; c += step) {
             T p = exp(z[c * (long long)plane] - largest) / total;
             T d = scale * (p - T(c == label));
             if (s != 0) d += share * (weights * p - weight_at(class_weights, c));
-            dz[c * (long long)plane] = d;
+            dz[c * (long long)plane] = counted ? d : T(0);
         }
     }
     T sum = together ? loss : block_sum(loss);
@@ -93,6 +95,7 @@ extern "C" __global__ void sum_of_hinges(
             loss += scale * 0 * weight_at(class_weights, c);  // NaN for a bad class weight
             if (c == label) continue;
             T slack = margin + scores[start + c * (long long)plane] - right;
+            if (labels[position] == ignore_index) slack = 0;  // does not count, though the scores be infinite
             T d = slack > 0 ? scale * (squared ? 2 * slack : T(1)) : scale * 0;
             if (slack > 0) loss += scale * (squared ? slack * slack : slack);
             dscores[start + c * (long long)plane] = d;

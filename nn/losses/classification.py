@@ -73,6 +73,7 @@ def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normal
     label, unit, weights = label_scale(owner, logits, labels, ignore_index, class_weights, reduction, normaliser)
     scale = unit * weights[label]  # (N, 1, ...)
 
+    logits = xp.where(unit > 0, logits, 0)  # an ignored position does not count, though its logits be NaN
     z = logits - logits.max(axis=1, keepdims=True)  # a shift changes nothing in a softmax, and exp cannot overflow
     e = xp.exp(z)
     total = e.sum(axis=1, keepdims=True)
@@ -212,6 +213,7 @@ def sum_of_hinges(s, labels, margin, squared, ignore_index, class_weights, reduc
     )
     scale = unit * weights[label]  # (N, 1, ...)
 
+    s = xp.where(unit > 0, s, 0)  # an ignored position does not count, though its scores be NaN
     right = one_hot(label[:, 0], s.shape[1])
     slack = margin + s - xp.take_along_axis(s, label, axis=1)
     short = (slack.real > 0) & ~right

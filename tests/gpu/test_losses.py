@@ -126,3 +126,17 @@ def test_labels_of_other_integers_and_arrays_that_are_not_contiguous(device):
     got, gradients = nn.softmax_cross_entropy(logits.transpose(2, 1, 0), labels.T)
     assert got == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(device.asnumpy(gradients), gradient, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", [nn.softmax_cross_entropy, nn.multiclass_hinge])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("classes", [4, 40])  # a thread and a block for each position
+def test_scores_at_ignored_positions_do_not_count(device, loss, bad, classes):
+    scores, labels = RNG.standard_normal((5, classes)), np.array([0, -1, 2, -1, 3])
+    wanted, gradient = loss(scores, labels)
+    scores[[1, 3]] = bad
+    on_gpu = nn.to_device((scores, labels), "gpu")
+    with no_transfers("unless_nan"):  # by the kernel, not by the textbook after a value of NaN
+        value, found = loss(*on_gpu)
+    assert value == pytest.approx(wanted, rel=1e-12)
+    np.testing.assert_allclose(device.asnumpy(found), gradient, atol=1e-12)

@@ -15,6 +15,7 @@ from nn.cpu import classification as fast
 from nn.gradcheck import is_loss
 from nn.losses.classification import (
     binary_cross_entropy_with_logits,
+    multiclass_hinge,
     softmax_cross_entropy,
 )
 from nn.losses.regression import l1, l2, smooth_l1
@@ -357,3 +358,21 @@ def test_binary_cross_entropy_names_the_first_target_out_of_range(wrong):
     targets = np.array([0.0, 0.5, 1.0, wrong, wrong])
     with pytest.raises(ValueError, match=rf"targets must lie in \[0, 1\], got {wrong}: "):
         binary_cross_entropy_with_logits(np.zeros(5), targets)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, multiclass_hinge])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("options", [{}, {"class_weights": np.array([1, 2, 0.5])}, {"reduction": "sum"}])
+def test_scores_at_ignored_positions_do_not_count(loss, bad, options, plain, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", plain)
+    rng = np.random.default_rng(8)
+    scores, labels = rng.normal(size=(4, 3, 5)), rng.integers(-1, 3, (4, 5))
+    wanted = loss(scores, labels, **options)
+    scores.transpose(0, 2, 1)[labels == -1] = bad
+    value, gradient = loss(scores, labels, **options)
+    assert value == wanted[0]
+    np.testing.assert_array_equal(gradient, wanted[1])
+    scores[:] = bad
+    value, gradient = loss(scores, np.full_like(labels, -1), **options)
+    assert value == 0 and not gradient.any()

@@ -138,3 +138,16 @@ def test_contrastive(seed):
     loss = torch.where(same, distance**2, F.relu(margin - distance) ** 2) / 2
     expected = (w * loss).sum() / (w.sum() if reduction == "mean" else 1)
     agree(contrastive(x1, x2, similar, margin, weights, reduction), tensors, expected)
+
+
+def test_nan_at_ignored_positions_is_not_counted_by_either():
+    scores, labels = np.random.default_rng(9).normal(size=(4, 3)), np.array([0, -1, 2, 1])
+    scores[1] = np.nan
+    leaf = torch.tensor(scores, requires_grad=True)
+    expected = F.cross_entropy(leaf, torch.tensor(labels), ignore_index=-1)
+    expected.backward()
+    value, gradient = softmax_cross_entropy(scores, labels)
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    counted = labels >= 0
+    np.testing.assert_allclose(gradient[counted], leaf.grad.numpy()[counted], atol=1e-12)
+    assert not gradient[~counted].any()  # PyTorch's log_softmax gives 0 * NaN here
