@@ -26,6 +26,8 @@ class Options(ImageOptions):
 
     The authors' code, py-faster-rcnn, differs from the papers in two: joint training samples background down to an
     IoU of 0, background_iou=(0.0, 0.5), and the quadratic part of the RPN's box loss is narrower, rpn_beta=1/9.
+    Here min_size is in pixels of the resized image that the network sees; py-faster-rcnn multiplies its 16 pixels by
+    the image's scale, so that they are pixels of the photograph: for a photograph enlarged 1.6 times, min_size=25.6.
     """
 
     short_side: int = 600  # pixels of the shorter side (sec. 3.3)

@@ -239,6 +239,10 @@ def test_regions_are_sampled_as_the_paper_says():
         assert 0 < sampled.sum() <= 128
 
 
+def test_the_difference_of_min_size_to_the_authors_code_is_said():
+    assert "min_size is in pixels of the resized image" in Options.__doc__
+
+
 def test_paper_numbers():
     model = vision.build("faster_rcnn_vgg16", [f"c{i}" for i in range(20)], hidden=16)
     assert model.backbone.stride == 16
