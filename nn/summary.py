@@ -1,5 +1,7 @@
 """What a model is made of: its tree of layers, which is their repr, and a table of sizes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 
 import numpy as np
@@ -82,8 +84,9 @@ def multiply_adds(model: Layer, input_shape: tuple[int, ...]) -> int:
     return sum(macs for *_, macs in _record_calls(model, np.zeros(input_shape, np.float32)))
 
 
-def _record_calls(model, x):
-    """(name, layer, output shape, multiply-adds) of each call of a layer, during one run on x.
+@contextmanager
+def recorded(model: Layer) -> Iterator[list[tuple[str, Layer, tuple[int, ...], int]]]:
+    """A list that gets (name, layer, output shape, multiply-adds) of each call of a layer in the block.
 
     Of layers without children, and of those that count what they do themselves.
     """
@@ -91,7 +94,7 @@ def _record_calls(model, x):
     layers = reversed([*model.layers()])  # a layer that is there twice has the first of its names
     leaves = {la: name for name, la in layers if hasattr(la, "multiply_adds") or not any(la.children())}
 
-    def recorded(name, layer, forward):
+    def recording(name, layer, forward):
         def call(*args, **kwargs):
             y, cache = y_and_cache(layer, forward(*args, **kwargs))
             shape = (y[0] if isinstance(y, tuple) else y).shape
@@ -102,9 +105,15 @@ def _record_calls(model, x):
 
     try:
         for layer, name in leaves.items():
-            layer.forward = recorded(name, layer, layer.forward)  # an attribute of the object hides the class's method
-        model.predict(x) if hasattr(model, "predict") else model(x)
+            layer.forward = recording(name, layer, layer.forward)  # an attribute of the object hides the class's method
+        yield calls
     finally:
         for layer in leaves:
             del layer.forward
+
+
+def _record_calls(model, x):
+    """Those of one run on x."""
+    with recorded(model) as calls:
+        model.predict(x) if hasattr(model, "predict") else model(x)
     return calls

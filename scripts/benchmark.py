@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int | None:
     if args.json:
         settings = {name: getattr(args, name) for name in ("against", "device", "plain", "threads", "rounds")}
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(report.as_json(rows, found["speed"], settings, found["bandwidth"], found["gpu"]), file, indent=1)
+            json.dump(report.as_json(rows, settings, **found), file, indent=1)
     return 1 if any(m and m.failure for row in rows for m in (row.ours, row.theirs)) else 0
 
 
@@ -70,7 +70,7 @@ def print_growth(args):
 def run(cases, sides, args):
     """Measure and print. Returns the rows and a dict: the machine's speed and, for a GPU, its bandwidth and name."""
     try:
-        found = sides[0].ask("speed")
+        found = sides[0].ask("machine")
     except Failed as failure:
         raise ValueError(str(failure).split("ValueError: ")[-1]) from None
     where = found["gpu"] or f"{report.processor()}, {args.threads} threads"
@@ -81,8 +81,7 @@ def run(cases, sides, args):
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5:
         print(f"load average {load:.1f}: other work makes the ratios unreliable (PyTorch slows down more)")
-    more = (report.GPU_HEADER, report.GPU_UNITS) if bandwidth else ("", "")
-    print(report.HEADER + more[0], report.UNITS + more[1], sep="\n", flush=True)
+    print(report.header(on_gpu=bool(bandwidth)), flush=True)
     rows = measure(cases, sides, args.rounds, lambda row: print(report.line(row, speed, bandwidth), flush=True))
     print(report.totals(rows))
     return rows, found

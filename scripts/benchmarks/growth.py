@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from scripts.benchmarks import steps
@@ -20,23 +19,12 @@ class Growth(NamedTuple):
     make: Callable[[int], StepWork]
 
 
-def detector(n=1, height=240, width=320, **options):
-    return steps.faster_rcnn(SimpleNamespace(n=n, height=height, width=width, options=options))
-
-
-def resnet(n):
-    return steps.resnet20(SimpleNamespace(n=n, size=32, classes=10, blocks=3, width=16))
-
-
-def language_model(length):
-    return steps.language_model(SimpleNamespace(steps=length, n=16, characters=96, embedding=64, hidden=256, layers=2))
-
-
+LSTM_SIZES = {"n": 16, "characters": 96, "embedding": 64, "hidden": 256, "layers": 2}
 GROWTHS = [
-    Growth("ResNet-20 at 32x32, batch size", 8, resnet),
-    Growth("Faster R-CNN small, image height (width is 4/3 of it)", 60, lambda h: detector(height=h, width=h * 4 // 3)),
-    Growth("Faster R-CNN small at 320x240, regions sampled", 16, lambda k: detector(roi_samples=k)),
-    Growth("LSTM language model, sequence length", 16, language_model),
+    Growth("ResNet-20 at 32x32, batch size", 8, lambda n: steps.images("resnet20_cifar", (n, 3, 32, 32), 10)),
+    Growth("Faster R-CNN small, image height (width is 4/3 of it)", 60, lambda h: steps.scenes(1, (h, h * 4 // 3))),
+    Growth("Faster R-CNN small at 320x240, regions", 16, lambda k: steps.scenes(1, (240, 320), roi_samples=k)),
+    Growth("LSTM language model, sequence length", 16, lambda length: steps.texts(length, **LSTM_SIZES)),
 ]
 
 

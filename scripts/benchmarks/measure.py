@@ -26,8 +26,8 @@ class Side:
 
     def __init__(self, name: str, device: str, threads: int, plain: bool):
         self.name, self.process = name, None
-        options = ["--device", device, "--threads", str(threads), *(["--plain"] if plain else [])]
-        self.command = [sys.executable, "-m", "scripts.benchmarks.worker", name, *options]
+        options = [name, device, str(threads), *(["--plain"] if plain else [])]
+        self.command = [sys.executable, "-m", "scripts.benchmarks.worker", *options]
         self.environment = os.environ | {"NN_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
 
     def ask(self, what: str, argument=True) -> dict:
@@ -82,6 +82,10 @@ class Measured:
         """Seconds of a call."""
         return statistics.median(second for turn in self.rounds for second in turn)
 
+    def as_json(self) -> dict:
+        seconds, failure = (None, self.failure) if self.failure else (self.median, None)
+        return {"seconds": seconds, "rounds": self.rounds, "peak_bytes": self.peak, "failure": failure}
+
 
 @dataclass
 class Row:
@@ -89,7 +93,7 @@ class Row:
 
     case: Case
     ours: Measured
-    theirs: Measured | None
+    theirs: Measured | None = None
 
     def ratios(self) -> list[float]:
         """Our median over theirs in each round, smallest first; [] where either failed or there is no other."""
@@ -120,47 +124,41 @@ def measure(cases: Iterable[Case], sides: list[Side], rounds: int, report: Calla
     """A row for each case, reported as soon as it is there. The first of the sides is ours."""
     rows = []
     for case in cases:
-        measured = [Measured() for _ in sides]
-        counts = [_tried(side, m, _prepared, case) for side, m in zip(sides, measured)]
+        pairs = [(side, Measured()) for side in sides]
+        counts = [prepare(side, measured, case) for side, measured in pairs]
         for _ in range(rounds):
-            for side, m, count in zip(sides, measured, counts):
-                _tried(side, m, _turn, count)
-        for side, m in zip(sides, measured):
-            _tried(side, m, _finished, case)
-        rows.append(Row(case, measured[0], measured[1] if len(sides) > 1 else None))
+            for (side, measured), count in zip(pairs, counts):
+                time.sleep(0 if measured.failure else SETTLE)
+                measured.rounds += [a["seconds"] for a in answers(side, measured, "run", count)]
+        for side, measured in pairs:
+            for answer in answers(side, measured, "finish", True):
+                measured.peak = answer["peak"]
+        rows.append(Row(case, *(measured for _, measured in pairs)))
         report(rows[-1])
     return rows
 
 
-def _tried(side, measured, action, argument):
-    """action(side, measured, argument), unless the side has failed at this case before; a failure is kept."""
-    if measured.failure:
-        return None
+def prepare(side: Side, measured: Measured, case: Case) -> int:
+    """Have the case's work made; how many calls fill a turn."""
+    if case.step:
+        side.stop()  # a fresh process: nothing of other cases is in its memory
+    count = 0
+    for answer in answers(side, measured, "prepare", case.name):
+        count = max(1, min(MOST, round(TURN / answer.pop("seconds"))))
+        vars(measured).update(answer)
+    return count
+
+
+def answers(side: Side, measured: Measured, what: str, argument) -> list[dict]:
+    """The one answer; none once the side has failed at this case, which `measured` keeps."""
     try:
-        return action(side, measured, argument)
+        return [] if measured.failure else [side.ask(what, argument)]
     except Failed as failure:
         measured.failure = str(failure)
         side.stop()
+        return []
 
 
-def _prepared(side, measured, case):
-    if case.step:
-        side.stop()  # a fresh process: nothing of other cases is in its memory
-    answer = side.ask("prepare", case.name)
-    for fact in ("multiply_adds", "bytes", "kernels"):
-        setattr(measured, fact, answer.get(fact, getattr(measured, fact)))
-    return max(1, min(MOST, round(TURN / answer["seconds"])))
-
-
-def _turn(side, measured, count):
-    time.sleep(SETTLE)
-    measured.rounds.append(side.ask("run", count)["seconds"])
-
-
-def _finished(side, measured, case):
-    measured.peak = side.ask("finish")["peak"]
-
-
-def geometric_mean(numbers: list[float]) -> float:
+def geometric_mean(ratios: list[float]) -> float:
     """exp of the mean logarithm."""
-    return math.exp(statistics.mean(map(math.log, numbers)))
+    return math.exp(statistics.mean(map(math.log, ratios)))

@@ -2,45 +2,54 @@
 
 import platform
 from importlib import metadata
+from importlib.util import find_spec
 
 import numpy as np
 
 from scripts.benchmarks.measure import Measured, Row, geometric_mean
 
-HEADER = f"{'':32}{'ours':>9}{'torch':>9}{'ratio':>8}{'spread':>14}{'peak of ours':>14}{'torch':>9}{'of matmul':>11}"
-UNITS = f"{'':32}{'ms':>9}{'ms':>9}{'':8}{'over rounds':>14}{'MB':>14}{'MB':>9}{'':11}"
+COLUMNS = [  # title, unit, width
+    ("ours", "ms", 9), ("torch", "ms", 9), ("ratio", "", 8), ("spread", "over rounds", 14),
+    ("peak of ours", "MB", 14), ("torch", "MB", 9), ("of matmul", "", 11),
+    ("of floor", "", 10), ("kernels", "of ours", 9),  # on a GPU
+]  # fmt: skip
 
-GPU_HEADER, GPU_UNITS = f"{'of floor':>10}{'kernels':>9}", f"{'':10}{'of ours':>9}"  # beside these, on a GPU
+
+def header(on_gpu: bool) -> str:
+    """The titles of the columns and, below them, their units."""
+    return "\n".join(_line("", [column[i] for column in COLUMNS], on_gpu) for i in (0, 1))
 
 
 def line(row: Row, speed: float | None, bandwidth: float | None = None) -> str:
     """A row of the table; "-" for what was not measured, and what went wrong below it."""
     ratios, ours, theirs = row.ratios(), row.ours, row.theirs or Measured(failure="-")
     spread = f"{ratios[0]:.2f} .. {ratios[-1]:.2f}" if ratios else "-"
-    columns = (
-        f"{row.case.name:32}{_milliseconds(ours):>9}{_milliseconds(theirs):>9}{_shown(row.ratio, '.2f'):>8}{spread:>14}"
-        f"{_megabytes(ours):>14}{_megabytes(theirs):>9}{_shown(row.share(speed), '.0%'):>11}"
-    )
-    if bandwidth:
-        columns += f"{_shown(row.of_floor(speed, bandwidth), '.0%'):>10}{_shown(ours.kernels, 'd'):>9}"
-    sides = (("ours", row.ours), ("torch", row.theirs))
-    return "\n".join([columns, *(f"    {side}: {m.failure}" for side, m in sides if m and m.failure)])
+    milliseconds = ["-" if m.failure else f"{1e3 * m.median:.2f}" for m in (ours, theirs)]
+    cells = [*milliseconds, _shown(row.ratio, ".2f"), spread, _megabytes(ours), _megabytes(theirs)]
+    cells += [_shown(row.share(speed), ".0%"), _shown(row.of_floor(speed, bandwidth), ".0%"), _shown(ours.kernels, "d")]
+    failures = [f"    {side}: {m.failure}" for side, m in _sides(row).items() if m.failure]
+    return "\n".join([_line(row.case.name, cells, bool(bandwidth)), *failures])
+
+
+def _line(name, cells, on_gpu):
+    shown = zip(cells, COLUMNS) if on_gpu else zip(cells, COLUMNS[:-2])
+    return f"{name:32}" + "".join(f"{cell:>{width}}" for cell, (_, _, width) in shown)
+
+
+def _sides(row):
+    return {"ours": row.ours} | ({"torch": row.theirs} if row.theirs else {})
 
 
 def totals(rows: list[Row]) -> str:
     """Geometric mean and worst of the ratios, of layers and of training steps, and the steps' memory."""
-    lines = []
+    lines, compared = [], [row for row in rows if row.ratio]
     for what, step in (("layers", False), ("training steps", True)):
-        compared = [row for row in rows if row.ratio and row.case.step == step]
-        if compared:
-            worst = max(compared, key=lambda row: row.ratio)
-            mean = geometric_mean([row.ratio for row in compared])
-            lines.append(f"{len(compared)} {what}: mean {mean:.2f}, worst {worst.ratio:.2f} ({worst.case.name})")
-    ratios = [row.ratio for row in rows if row.ratio]
-    if ratios:
-        lines.append(
-            f"geometric mean of all {len(ratios)} ratios {geometric_mean(ratios):.3f}, worst {max(ratios):.2f}"
-        )
+        if some := [row for row in compared if row.case.step == step]:
+            worst, mean = max(some, key=lambda row: row.ratio), geometric_mean([row.ratio for row in some])
+            lines.append(f"{len(some)} {what}: mean {mean:.2f}, worst {worst.ratio:.2f} ({worst.case.name})")
+    if ratios := [row.ratio for row in compared]:
+        mean = geometric_mean(ratios)
+        lines.append(f"geometric mean of all {len(ratios)} ratios {mean:.3f}, worst {max(ratios):.2f}")
     for row in rows:
         if row.case.step and row.ours.peak and row.theirs and row.theirs.peak:
             times = f"{row.ours.peak / row.theirs.peak:.2f} times PyTorch's"
@@ -48,28 +57,19 @@ def totals(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def as_json(
-    rows: list[Row], speed: float | None, settings: dict, bandwidth: float | None = None, gpu: str | None = None
-) -> dict:
+def as_json(rows: list[Row], settings: dict, speed: float | None, bandwidth=None, gpu: str | None = None) -> dict:
     """All that was measured."""
     ratios = [row.ratio for row in rows if row.ratio]
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    versions |= {"torch": metadata.version("torch")} if find_spec("torch") else {}
+    machine = {"processor": processor(), **versions, "gpu": gpu, "matmul_multiply_adds_per_second": speed}
     return {
         "settings": settings,
-        "machine": machine() | {"gpu": gpu, "matmul_multiply_adds_per_second": speed, "bytes_per_second": bandwidth},
-        "cases": [_case_as_json(row, speed, bandwidth) for row in rows],
+        "machine": machine | {"bytes_per_second": bandwidth},
+        "cases": [_case_as_json(row, row.ratios(), speed, bandwidth) for row in rows],
         "geometric_mean": geometric_mean(ratios) if ratios else None,
         "worst": max(ratios, default=None),
     }
-
-
-def machine() -> dict:
-    """Processor and versions."""
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    try:
-        versions["torch"] = metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        pass
-    return {"processor": processor(), **versions}
 
 
 def processor() -> str:
@@ -81,9 +81,7 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _case_as_json(row, speed, bandwidth):
-    sides = {"ours": row.ours} | ({"torch": row.theirs} if row.theirs else {})
-    ratios = row.ratios()
+def _case_as_json(row, ratios, speed, bandwidth):
     return {
         "name": row.case.name,
         "sizes": row.case.sizes,
@@ -94,24 +92,11 @@ def _case_as_json(row, speed, bandwidth):
         "least_bytes": row.ours.bytes,
         "share_of_floor": row.of_floor(speed, bandwidth),
         "kernels": row.ours.kernels,
-        **{
-            name: {
-                "seconds": None if m.failure else m.median,
-                "rounds": m.rounds,
-                "peak_bytes": m.peak,
-                "failure": m.failure or None,
-            }
-            for name, m in sides.items()
-        },
-    }
+    } | {name: m.as_json() for name, m in _sides(row).items()}
 
 
 def _shown(value, form):
     return "-" if value is None else format(value, form)
-
-
-def _milliseconds(measured):
-    return "-" if measured.failure else f"{1e3 * measured.median:.2f}"
 
 
 def _megabytes(measured):

@@ -1,127 +1,94 @@
 """Faster R-CNN small in PyTorch's tensor operations: the net, targets, proposals and sampling of vision.detection.
 
-The random choices are drawn from the same NumPy generator, so that both sides train on the same regions.
+`m` is the Mirror of a FasterRCNN, `o` its options. The random choices are drawn from the same NumPy generator, so that
+both sides train on the same regions.
 """
 
 import torch
-from torch import nn
 from torch.nn import functional
 
-from scripts.benchmarks.torch_regions import pool_regions, suppress
-from vision.detection.faster_rcnn import FasterRCNN
+from scripts.benchmarks.torch_layers import nms
 
 
-class Detector(nn.Module):
-    """With the weights' names and all options of `model`, a FasterRCNN."""
+def loss(m, batch, rng):
+    (images, targets), o, stride = batch, m.layer.options, m.layer.rpn.stride
+    features = m.backbone.features(images)
+    hidden = functional.relu(m.rpn.conv(features), inplace=True)
+    scores, deltas = by_anchor(m.rpn.cls_logits(hidden), 2), by_anchor(m.rpn.bbox_pred(hidden), 4)
+    with torch.no_grad():
+        anchors = grid_anchors(torch.tensor(m.layer.rpn.base_anchors, device=images.device), features.shape[2:], stride)
+        (anchor_labels, anchor_deltas), rois, index, (labels, box_deltas) = choose(
+            o, anchors, scores, deltas, targets, rng
+        )
+    hidden = m.head.classifier(m.roi_pool(features, rois, index).flatten(1))
+    logits, box = m.head.cls_score(hidden), m.head.bbox_pred(hidden).reshape(len(rois), -1, 4)
 
-    def __init__(self, model: FasterRCNN):
-        super().__init__()
-        self.options = o = model.options
-        self.classes, self.stride, k = len(model.classes), model.backbone.stride, len(model.rpn.base_anchors)
-        self.base_anchors = torch.tensor(model.rpn.base_anchors)
-        features = [counterpart(layer) for layer in model.backbone.body]
-        self.backbone = nn.ModuleDict({"features": nn.Sequential(*features)})
-        channels = model.backbone.out_channels
-        self.rpn = nn.ModuleDict({
-            "conv": nn.Conv2d(channels, o.rpn_channels, 3, padding=1),
-            "cls_logits": nn.Conv2d(o.rpn_channels, 2 * k, 1),
-            "bbox_pred": nn.Conv2d(o.rpn_channels, 4 * k, 1),
-        })  # fmt: skip
-        inputs = channels * o.pooled_size**2
-        self.head = nn.ModuleDict({
-            "classifier": nn.Sequential(
-                nn.Linear(inputs, o.hidden), nn.ReLU(inplace=True), nn.Dropout(o.dropout),
-                nn.Linear(o.hidden, o.hidden), nn.ReLU(inplace=True), nn.Dropout(o.dropout),
-            ),
-            "cls_score": nn.Linear(o.hidden, 1 + self.classes),
-            "bbox_pred": nn.Linear(o.hidden, 4 * self.classes),
-        })  # fmt: skip
-
-    def loss(self, batch, rng):
-        images, targets = batch
-        features = self.backbone["features"](images)
-        hidden = functional.relu(self.rpn["conv"](features), inplace=True)
-        scores, deltas = (by_anchor(self.rpn[n](hidden), d) for n, d in (("cls_logits", 2), ("bbox_pred", 4)))
-        with torch.no_grad():
-            anchors = grid_anchors(self.base_anchors.to(images.device), features.shape[2:], self.stride)
-            of_anchors, rois, index, of_regions = self.choose(anchors, scores, deltas, targets, rng)
-        pooled = pool_regions(features, rois, index, 1 / self.stride, self.options.pooled_size)
-        hidden = self.head["classifier"](pooled.flatten(1))
-        logits, box = self.head["cls_score"](hidden), self.head["bbox_pred"](hidden).reshape(len(rois), -1, 4)
-        return self.rpn_losses(scores, deltas, *of_anchors) | head_losses(logits, box, *of_regions)
-
-    def rpn_losses(self, scores, deltas, labels, targets):
-        o, positive = self.options, labels == 1
-        cls = functional.cross_entropy(scores.reshape(-1, 2), labels.reshape(-1), ignore_index=-1)
-        box = functional.smooth_l1_loss(deltas[positive], targets[positive], reduction="sum", beta=o.rpn_beta)
-        return {"rpn_cls": cls, "rpn_box": box * o.rpn_lambda / (labels.numel() // len(self.base_anchors))}
-
-    def choose(self, anchors, scores, deltas, targets, rng):
-        """What FasterRCNN.propose_and_sample decides: labels and deltas of anchors, regions and their labels."""
-        of_anchors, of_regions = [], []
-        for score, delta, target in zip(scores, deltas, targets):
-            proposals = self.propose(score[:, 1] - score[:, 0], delta, anchors, target["image_size"])
-            of_anchors.append(self.anchor_targets(anchors, target["boxes"], target["image_size"], rng))
-            of_regions.append(self.sample(proposals, target["boxes"], target["labels"], rng))
-        rois, labels, roi_deltas = (torch.cat(parts) for parts in zip(*of_regions))
-        counts = torch.tensor([len(part[0]) for part in of_regions], device=rois.device)
-        index = torch.arange(len(targets), device=rois.device).repeat_interleave(counts)
-        return [torch.stack(parts) for parts in zip(*of_anchors)], rois, index, (labels, roi_deltas)
-
-    def propose(self, scores, deltas, anchors, image_size):
-        o = self.options
-        boxes = clip(decode(deltas, anchors), image_size)
-        large = (boxes[:, 2:] - boxes[:, :2] >= o.min_size).all(dim=1).nonzero()[:, 0]
-        top = large[scores[large].argsort(descending=True, stable=True)[: o.train_pre_nms]]
-        return boxes[top[suppress(boxes[top], scores[top], o.proposal_nms_iou, o.train_post_nms)]]
-
-    def anchor_targets(self, anchors, boxes, image_size, rng):
-        o, (h, w) = self.options, image_size
-        labels = torch.full((len(anchors),), -1, device=anchors.device)
-        deltas = torch.zeros_like(anchors)
-        limit = anchors.new_tensor([w, h])
-        inside = ((anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2:] <= limit).all(dim=1)).nonzero()[:, 0]
-        overlap = iou(anchors[inside], boxes)
-        highest, best = overlap.max(dim=1)
-        best_for_a_box = ((overlap == overlap.max(dim=0).values) & (overlap > 0)).any(dim=1)
-        is_positive = best_for_a_box | (highest >= o.positive_iou)
-        positive = drawn(is_positive, rng, int(o.anchor_samples * o.anchor_positive_fraction))
-        negative = drawn(~is_positive & (highest < o.negative_iou), rng, o.anchor_samples - len(positive))
-        labels[inside[negative]] = 0
-        labels[inside[positive]] = 1
-        deltas[inside[positive]] = encode(boxes[best[positive]], anchors[inside[positive]])
-        return labels, deltas
-
-    def sample(self, proposals, boxes, classes, rng):
-        o, rois = self.options, torch.cat([proposals, boxes])
-        highest, best = iou(rois, boxes).max(dim=1)
-        foreground = drawn(highest >= o.foreground_iou, rng, int(o.roi_samples * o.foreground_fraction))
-        low, high = o.background_iou
-        hard = drawn((highest >= low) & (highest < high), rng)
-        easy = drawn(highest < low, rng)
-        chosen = torch.cat([foreground, torch.cat([hard, easy])[: o.roi_samples - len(foreground)]])
-        labels = torch.zeros(len(chosen), dtype=torch.long, device=rois.device)
-        deltas = rois.new_zeros(len(chosen), 4)
-        labels[: len(foreground)] = classes[best[foreground]]
-        target = encode(boxes[best[foreground]], rois[foreground])
-        deltas[: len(foreground)] = target / target.new_tensor(o.delta_std)
-        return rois[chosen], labels, deltas
-
-
-def head_losses(logits, deltas, labels, targets):
+    positive, locations = anchor_labels == 1, anchor_labels.numel() // len(m.layer.rpn.base_anchors)
+    rpn_box = smooth_l1(deltas[positive], anchor_deltas[positive], o.rpn_beta) * o.rpn_lambda / locations
     positive = labels.nonzero()[:, 0]
-    box = functional.smooth_l1_loss(deltas[positive, labels[positive] - 1], targets[positive], reduction="sum")
-    return {"cls": functional.cross_entropy(logits, labels), "box": box / max(len(logits), 1)}
+    head_box = smooth_l1(box[positive, labels[positive] - 1], box_deltas[positive]) / max(len(rois), 1)
+    return {
+        "rpn_cls": functional.cross_entropy(scores.reshape(-1, 2), anchor_labels.reshape(-1), ignore_index=-1),
+        "rpn_box": rpn_box, "cls": functional.cross_entropy(logits, labels), "box": head_box,
+    }  # fmt: skip
 
 
-def counterpart(layer) -> nn.Module:
-    """PyTorch's layer for one of the backbone's."""
-    kind = type(layer).__name__
-    if kind == "Conv2d":
-        return nn.Conv2d(layer.in_channels, layer.out_channels, layer.geometry.kernel, padding=layer.geometry.padding)
-    if kind == "BatchNorm2d":
-        return nn.BatchNorm2d(layer.num_features)
-    return nn.ReLU(inplace=True) if kind == "ReLU" else nn.MaxPool2d(layer.geometry.kernel)
+def smooth_l1(prediction, target, beta=1.0):
+    return functional.smooth_l1_loss(prediction, target, reduction="sum", beta=beta)
+
+
+def choose(o, anchors, scores, deltas, targets, rng):
+    """What FasterRCNN.propose_and_sample decides: labels and deltas of anchors, regions and their labels."""
+    of_anchors, of_regions = [], []
+    for score, delta, target in zip(scores, deltas, targets):
+        proposals = propose(o, score[:, 1] - score[:, 0], delta, anchors, target["image_size"])
+        of_anchors.append(anchor_targets(o, anchors, target["boxes"], target["image_size"], rng))
+        of_regions.append(sample(o, proposals, target["boxes"], target["labels"], rng))
+    rois, labels, roi_deltas = (torch.cat(parts) for parts in zip(*of_regions))
+    counts = torch.tensor([len(part[0]) for part in of_regions], device=rois.device)
+    index = torch.arange(len(targets), device=rois.device).repeat_interleave(counts)
+    return [torch.stack(parts) for parts in zip(*of_anchors)], rois, index, (labels, roi_deltas)
+
+
+def propose(o, scores, deltas, anchors, image_size):
+    boxes = clip(decode(deltas, anchors), image_size)
+    large = (boxes[:, 2:] - boxes[:, :2] >= o.min_size).all(dim=1).nonzero()[:, 0]
+    top = large[scores[large].argsort(descending=True, stable=True)[: o.train_pre_nms]]
+    return boxes[top[nms(boxes[top], scores[top], o.proposal_nms_iou, o.train_post_nms)]]
+
+
+def anchor_targets(o, anchors, boxes, image_size, rng):
+    h, w = image_size
+    labels = torch.full((len(anchors),), -1, device=anchors.device)
+    deltas = torch.zeros_like(anchors)
+    limit = anchors.new_tensor([w, h])
+    inside = ((anchors[:, :2] >= 0).all(dim=1) & (anchors[:, 2:] <= limit).all(dim=1)).nonzero()[:, 0]
+    overlap = iou(anchors[inside], boxes)
+    highest, best = overlap.max(dim=1)
+    best_for_a_box = ((overlap == overlap.max(dim=0).values) & (overlap > 0)).any(dim=1)
+    is_positive = best_for_a_box | (highest >= o.positive_iou)
+    positive = drawn(is_positive, rng, int(o.anchor_samples * o.anchor_positive_fraction))
+    negative = drawn(~is_positive & (highest < o.negative_iou), rng, o.anchor_samples - len(positive))
+    labels[inside[negative]] = 0
+    labels[inside[positive]] = 1
+    deltas[inside[positive]] = encode(boxes[best[positive]], anchors[inside[positive]])
+    return labels, deltas
+
+
+def sample(o, proposals, boxes, classes, rng):
+    rois = torch.cat([proposals, boxes])
+    highest, best = iou(rois, boxes).max(dim=1)
+    foreground = drawn(highest >= o.foreground_iou, rng, int(o.roi_samples * o.foreground_fraction))
+    low, high = o.background_iou
+    hard = drawn((highest >= low) & (highest < high), rng)
+    easy = drawn(highest < low, rng)
+    chosen = torch.cat([foreground, torch.cat([hard, easy])[: o.roi_samples - len(foreground)]])
+    labels = torch.zeros(len(chosen), dtype=torch.long, device=rois.device)
+    deltas = rois.new_zeros(len(chosen), 4)
+    labels[: len(foreground)] = classes[best[foreground]]
+    target = encode(boxes[best[foreground]], rois[foreground])
+    deltas[: len(foreground)] = target / target.new_tensor(o.delta_std)
+    return rois[chosen], labels, deltas
 
 
 def drawn(mask, rng, limit=None):
@@ -130,10 +97,10 @@ def drawn(mask, rng, limit=None):
     return found[torch.as_tensor(rng.permutation(len(found)), device=mask.device)[:limit]]
 
 
-def by_anchor(y, numbers):
-    """(N, k * numbers, H, W) -> (N, H * W * k, numbers)."""
+def by_anchor(y, each):
+    """(N, k * each, H, W) -> (N, H * W * k, each)."""
     n, _, h, w = y.shape
-    return y.reshape(n, -1, numbers, h, w).permute(0, 3, 4, 1, 2).reshape(n, -1, numbers)
+    return y.reshape(n, -1, each, h, w).permute(0, 3, 4, 1, 2).reshape(n, -1, each)
 
 
 def grid_anchors(base, size, stride):

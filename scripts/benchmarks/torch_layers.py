@@ -1,66 +1,110 @@
-"""PyTorch's side of the layers: each function takes sizes and weights, and gives a function of the inputs."""
+"""What PyTorch's own package has no module for, with its tensor operations as a user writes them.
+
+FORWARDS: by the name of our layer, functions of its Mirror and the inputs; FUNCTIONS: by the name of our function.
+"""
 
 import torch
 from torch.nn import functional
 
-
-def conv(o, w):
-    options = {name: getattr(o, name) for name in ("stride", "padding", "dilation", "groups") if hasattr(o, name)}
-    return lambda x: functional.conv2d(x, w["weight"], w["bias"], **options)
+from scripts.benchmarks.layers import NMS_IOU
 
 
-def conv_transpose(o, w):
-    return lambda x: functional.conv_transpose2d(x, w["weight"], w["bias"], stride=2, padding=o.padding)
+def roi_pool(m, x, boxes, index):
+    """RoI max pooling: adaptive pooling of each region's part of the map, whose bins are RoI pooling's.
+
+    A box that ends at the image's border is rounded to one cell beyond: the map gets a row and a column of minus
+    infinity, and a bin that holds nothing else is 0. (Gathering all parts at once took longer on a CPU.)
+    """
+    corners = torch.floor(boxes * m.layer.spatial_scale + 0.5).long()
+    corners[:, 2:] = torch.maximum(corners[:, 2:], corners[:, :2])
+    padded = functional.pad(x, (0, 1, 0, 1), value=-torch.inf)
+    parts = [
+        functional.adaptive_max_pool2d(padded[n, :, y1 : y2 + 1, x1 : x2 + 1], m.layer.output_size)
+        for n, (x1, y1, x2, y2) in zip(index.tolist(), corners.tolist())
+    ]
+    y = torch.stack(parts)
+    return torch.where(y == -torch.inf, 0.0, y)
 
 
-def max_pool(o, w):
-    return lambda x: functional.max_pool2d(x, o.kernel, o.stride, o.padding)
+def roi_align(m, x, boxes, index):
+    """All samples of all regions by one grid_sample, and the mean of each bin's.
+
+    grid_sample shares a batch among threads: so the halves of the one image's channels are made a batch of two.
+    """
+    (_, c, h, w), samples, (pooled, _) = x.shape, m.layer.sampling_ratio, m.layer.output_size
+    per_side = pooled * samples
+    x1, y1, x2, y2 = (boxes * m.layer.spatial_scale).T
+    position = (torch.arange(per_side, device=x.device) + 0.5) / per_side
+    column = x1[:, None] + (x2 - x1).clamp(min=1)[:, None] * position
+    row = y1[:, None] + (y2 - y1).clamp(min=1)[:, None] * position
+    grid = torch.broadcast_tensors(2 * column[:, None, :] / (w - 1) - 1, 2 * row[:, :, None] / (h - 1) - 1)
+    grid = torch.stack(grid, dim=-1).reshape(1, -1, per_side, 2).expand(2, -1, -1, -1)  # coordinates -1 .. 1
+    halves = x.reshape(2, c // 2, h, w)
+    sampled = functional.grid_sample(halves, grid, padding_mode="border", align_corners=True)
+    y = functional.avg_pool2d(sampled.reshape(c, -1, per_side), samples)
+    return y.reshape(c, len(boxes), pooled, pooled).transpose(0, 1)
 
 
-def max_unpool(o, w):
-    return lambda x, indices: functional.max_unpool2d(x, indices, 2)
+def deform_conv(m, x, offset):
+    """Every tap sampled by grid_sample where its offset sends it, then one matrix product."""
+    (n, c, h, w), (out, _, kernel, _) = x.shape, m.weight.shape
+    taps, like = kernel**2, {"dtype": x.dtype, "device": x.device}
+    moves = offset.reshape(n, taps, 2, h, w)
+    around = torch.arange(kernel, **like) - kernel // 2
+    down, right = (d.reshape(taps, 1, 1) for d in torch.meshgrid(around, around, indexing="ij"))
+    row = moves[:, :, 0] + torch.arange(h, **like)[:, None] + down
+    column = moves[:, :, 1] + torch.arange(w, **like) + right
+    grid = torch.stack([2 * column / (w - 1) - 1, 2 * row / (h - 1) - 1], dim=-1)
+    sampled = functional.grid_sample(x, grid.reshape(n, taps * h, w, 2), align_corners=True)
+    y = m.weight.reshape(out, -1) @ sampled.reshape(n, c * taps, h * w) + m.bias[:, None]
+    return y.reshape(n, out, h, w)
 
 
-def batch_norm(o, w):
-    mean, var, scale, shift = w.pop("running_mean"), w.pop("running_var"), w["weight"], w["bias"]
-    del w["num_batches_tracked"]
-    return lambda x: functional.batch_norm(x, mean, var, scale, shift, training=True)
+def additive_attention(m, query, keys):
+    asked = functional.linear(query, m.weight_query, m.bias)
+    weights = torch.softmax(torch.tanh(keys @ m.weight_key.T + asked[:, None]) @ m.weight_score, dim=1)
+    return torch.bmm(weights[:, None], keys)[:, 0], weights
 
 
-def upsample_bilinear(o, w):
-    return lambda x: functional.interpolate(x, scale_factor=o.scale, mode="bilinear")
+def basic_block(m, x):
+    y = functional.relu(m.bn1(m.conv1(x)), inplace=True)
+    y, stride = m.bn2(m.conv2(y)), m.conv1.stride[0]
+    more = (y.shape[1] - x.shape[1]) // 2
+    same = functional.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, more, more))
+    return functional.relu(y + same, inplace=True)
 
 
-def lstm(o, w):
-    return _recurrent(torch.nn.LSTM, o, w)
+def nms(boxes, scores, threshold: float = NMS_IOU, limit: int | None = None):
+    """Greedy suppression: a box is kept unless a better kept one overlaps it too much.
+
+    512 boxes at a time: their overlaps with all that are left at once, then a row of them for each box that is kept.
+    (One box at a time took several times as long.)
+    """
+    order, keep = scores.argsort(descending=True, stable=True), []
+    x1, y1, x2, y2 = boxes[order].T.contiguous()
+    area = (x2 - x1) * (y2 - y1)
+    while len(order):
+        width = torch.minimum(x2[:512, None], x2) - torch.maximum(x1[:512, None], x1)
+        height = torch.minimum(y2[:512, None], y2) - torch.maximum(y1[:512, None], y1)
+        shared = width.clamp_(min=0).mul_(height.clamp_(min=0))
+        apart = shared <= threshold * (area[:512, None] + area - shared)
+        left = torch.ones_like(order, dtype=torch.bool)
+        for i, row in enumerate(apart):
+            if left[i]:
+                keep.append(order[i])
+                left &= row
+            if len(keep) == limit:
+                return torch.stack(keep)
+        order, x1, y1, x2, y2, area = (a[512:][left[512:]] for a in (order, x1, y1, x2, y2, area))
+    return torch.stack(keep) if keep else order
 
 
-def gru(o, w):
-    return _recurrent(torch.nn.GRU, o, w)
+def softmax_cross_entropy(logits, labels):
+    return functional.cross_entropy(logits, labels, ignore_index=-1)
 
 
-def _recurrent(kind, o, w):
-    layer = kind(o.inputs, o.hidden, device="meta")
-    for name in w:
-        w[name] = torch.nn.Parameter(w[name])
-    layer.load_state_dict(w, assign=True)
-
-    def call(x):
-        y, state = layer(x)
-        return y, *(state if isinstance(state, tuple) else (state,))
-
-    return call
-
-
-def additive_attention(o, w):
-    def call(query, keys):
-        projected = keys @ w["weight_key"].T
-        asked = functional.linear(query, w["weight_query"], w["bias"])
-        weights = torch.softmax(torch.tanh(projected + asked[:, None]) @ w["weight_score"], dim=1)
-        return torch.bmm(weights[:, None], keys)[:, 0], weights
-
-    return call
-
-
-def softmax_cross_entropy_over_image(o, w):
-    return lambda logits, labels: functional.cross_entropy(logits, labels, ignore_index=-1)
+FORWARDS = {
+    "RoIPool": roi_pool, "RoIAlign": roi_align, "DeformConv2d": deform_conv, "AdditiveAttention": additive_attention,
+    "BasicBlock": basic_block,
+}  # fmt: skip
+FUNCTIONS = {"best_boxes": nms, "softmax_cross_entropy": softmax_cross_entropy}

@@ -1,25 +1,32 @@
 """What a side does again and again while it is timed, here ours: calling a work does it once and gives its results."""
 
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import numpy as np
 
 from nn import SGD
+from nn.checking import as_tuple
 from nn.dispatch import array_module
 from nn.gpu.device import map_arrays, to_device
 from nn.layer import Layer
+from nn.summary import recorded
 
 MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 0.0005, 0.01  # of the SGD in every training step
 
 
 def normal(*shape, seed: int = 0) -> np.ndarray:
-    """float32 numbers that both sides draw alike."""
+    """float32 values that both sides draw alike."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
 
 
 class Work:
-    """What the three kinds below share: a layer, and arrays that it works on."""
+    """What the three kinds below share: a layer, and arrays that it works on.
+
+    differentiable: how many of the inputs, from the first on, have gradients. backward: False for inference.
+    """
+
+    def __init__(self, layer: Layer, inputs: tuple, differentiable: int = 1, backward: bool = True):
+        self.layer, self.inputs, self.differentiable, self.backward = layer, inputs, differentiable, backward
 
     def state(self) -> dict[str, np.ndarray]:
         """All weights and buffers by name."""
@@ -35,22 +42,30 @@ class Work:
         """What a call reads and writes at least, were all that lies between kept near the processor; 0: not counted."""
         return 0
 
+    def multiply_adds(self) -> int:
+        """Those of forward, and of the two products of the same size in backward: counted directly, however done."""
+        with recorded(self.layer) as calls:
+            self.forward()
+        return sum(count for *_, count in calls) * (3 if self.backward else 1)
+
 
 class LayerWork(Work):
     """Forward, and backward if wanted, of a layer: gives (outputs, gradients of inputs).
 
-    differentiable: how many of the inputs, from the first on, have gradients. Of several outputs the first gets a
-    gradient, the others none, as if nobody used them.
+    Of several outputs the first gets a gradient, the others none, as if nobody used them.
     """
 
-    def __init__(self, layer: Layer, *inputs, differentiable: int = 1, backward: bool = True):
-        self.layer, self.inputs, self.differentiable, self.backward = layer, inputs, differentiable, backward
+    def __init__(self, layer: Layer, *inputs, **options):
+        super().__init__(layer, inputs, **options)
         self.dy = None
+
+    def forward(self):
+        return self.layer.forward(*self.inputs)
 
     def __call__(self):
         if not self.backward:
             return as_tuple(self.layer(*self.inputs)), ()
-        y, cache = self.layer.forward(*self.inputs)
+        y, cache = self.forward()
         if self.dy is None:
             first = as_tuple(y)[0]
             self.dy = array_module(first).asarray(normal(*first.shape, seed=1))
@@ -64,38 +79,32 @@ class LayerWork(Work):
         forward = inputs + weights + nbytes(y)
         return forward + (inputs + weights + nbytes(y[:1]) + nbytes(dx) + 2 * weights if self.backward else 0)
 
-    def multiply_adds(self) -> int:
-        """Those of forward, and of the two products of the same size in backward: counted directly, however done."""
-        with counted(self.layer) as total:
-            self.layer.forward(*self.inputs)
-        return sum(total) * (3 if self.backward else 1)
-
 
 class FunctionWork(Work):
     """A function of arrays, without weights. With backward its results are (value, gradient of the first input)."""
 
-    def __init__(self, function: Callable, *inputs, backward: bool = True):
-        self.function, self.inputs, self.backward = function, inputs, backward
-        self.layer, self.differentiable = Layer(), 1
+    def __init__(self, function: Callable, *inputs, **options):
+        super().__init__(Layer(), inputs, **options)
+        self.function = function
+
+    def forward(self):
+        return self.function(*self.inputs)
 
     def __call__(self):
-        result = self.function(*self.inputs)
+        result = self.forward()
         return ((result[0],), (result[1],)) if self.backward else ((result,), ())
 
     def least_bytes(self) -> int:
         """The inputs and the results."""
         return nbytes(self.inputs) + nbytes(self())
 
-    def multiply_adds(self) -> int:
-        """Not counted: no matrix products."""
-        return 0
-
 
 class StepWork(Work):
     """One training step: clear the gradients, loss, backward, SGD with momentum and weight decay. Gives the losses."""
 
     def __init__(self, model: Layer, batch: tuple):
-        self.layer, self.inputs, self.steps = model, batch, 0
+        super().__init__(model, batch)
+        self.steps = 0
         self.optimiser = SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
 
     def to(self, device: str):
@@ -103,19 +112,16 @@ class StepWork(Work):
         self.optimiser.to(device)
         return super().to(device)
 
+    def forward(self):
+        return self.layer.loss(self.inputs, np.random.default_rng(self.steps))
+
     def __call__(self):
         self.steps += 1
         self.layer.zero_grad()
-        losses, cache = self.layer.loss(self.inputs, np.random.default_rng(self.steps))
+        losses, cache = self.forward()
         self.layer.backward(cache)
         self.optimiser.step()
         return tuple(losses.values()), ()
-
-    def multiply_adds(self) -> int:
-        """Those of loss, and twice as many in backward (the first layer's, which needs no dx, are counted too)."""
-        with counted(self.layer) as total:
-            self.layer.loss(self.inputs, np.random.default_rng(1))
-        return 3 * sum(total)
 
 
 def nbytes(tree) -> int:
@@ -123,33 +129,3 @@ def nbytes(tree) -> int:
     sizes = []
     map_arrays(lambda array: sizes.append(array.nbytes), tree)
     return sum(sizes)
-
-
-def as_tuple(value) -> tuple:
-    """(value,) unless it is a tuple."""
-    return value if isinstance(value, tuple) else (value,)
-
-
-@contextmanager
-def counted(layer: Layer):
-    """Yields a list that each forward of a layer below puts its multiply-adds in."""
-    total = []
-    leaves = {leaf for _, leaf in layer.layers() if hasattr(leaf, "multiply_adds")}
-
-    def counting(leaf):
-        forward = leaf.forward
-
-        def call(*args, **kwargs):
-            result = forward(*args, **kwargs)
-            total.append(leaf.multiply_adds(as_tuple(result[0])[0].shape))
-            return result
-
-        return call
-
-    try:
-        for leaf in leaves:
-            leaf.forward = counting(leaf)  # an attribute of the object hides the class's method
-        yield total
-    finally:
-        for leaf in leaves:
-            del leaf.forward

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from nn.checking import as_tuple
 from nn.gpu.device import device_of, to_device
-from scripts.benchmarks import sides
+from scripts.benchmarks import worker
 from scripts.benchmarks.cases import CASES
-from scripts.benchmarks.sides import Ours, our_work
-from scripts.benchmarks.work import as_tuple
 
 NAMES = ["conv3x3_64_56_64.both", "batch_norm", "lstm_64_64", "softmax_cross_entropy", "nms_6000", "roi_align",
          "step_language_model"]  # fmt: skip
@@ -17,7 +16,7 @@ NAMES = ["conv3x3_64_56_64.both", "batch_norm", "lstm_64_64", "softmax_cross_ent
 def test_a_work_gives_on_the_device_what_it_gives_on_the_cpu(name, device):
     results = []
     for where in ("cpu", "gpu"):
-        work = our_work(CASES[name], small=True).to(where)
+        work = CASES[name].work(small=True).to(where)
         work()
         results.append(to_device([as_tuple(values) for values in work()], "cpu"))
         assert device_of(work.inputs) == where
@@ -27,13 +26,12 @@ def test_a_work_gives_on_the_device_what_it_gives_on_the_cpu(name, device):
 
 
 def test_our_side_on_the_device(device, monkeypatch):
-    monkeypatch.setattr(sides, "our_work", lambda case: our_work(case, small=True))
-    monkeypatch.setattr(sides, "PRODUCTS", [(4, 5, 6)])
-    ours = Ours("gpu", 1, plain=False)
-    work = ours.prepare("conv3x3_64_56_64.both")
+    monkeypatch.setattr(worker, "PRODUCTS", [(4, 5, 6)])
+    ours, case = worker.Ours("gpu", 1, plain=False), CASES["conv3x3_64_56_64.both"]
+    work, facts = ours.make(case._replace(sizes=case.sizes | case.small))
     assert device_of(work.inputs) == "gpu"
-    assert ours.facts["kernels"] >= 3  # y, dx, dweight
-    assert ours.facts["bytes"] > work.inputs[0].nbytes
-    assert ours.facts["multiply_adds"] == our_work(CASES["conv3x3_64_56_64.both"], small=True).multiply_adds()
+    assert facts["kernels"] >= 3  # y, dx, dweight
+    assert facts["bytes"] > work.inputs[0].nbytes
+    assert facts["multiply_adds"] == case.work(small=True).multiply_adds()
     assert ours.speed() > 0
     assert ours.bandwidth() > 0

@@ -14,15 +14,14 @@ import pytest
 import nn
 from nn import Conv2d
 from scripts import benchmark
-from scripts.benchmarks import growth, measure, report, sides
+from scripts.benchmarks import growth, layers, measure, report, steps, worker
 from scripts.benchmarks.cases import CASES, Case, choose
-from scripts.benchmarks.sides import our_work
 from scripts.benchmarks.work import LayerWork, normal
 
 ROOT = Path(__file__).resolve().parents[2]
 
-CASE = Case("some_layer", "conv", {"n": 1}, {})
-STEP = Case("step_some", "vgg16", {}, {}, step=True)
+CASE = Case("some_layer", layers.cross_entropy, {"n": 1}, {})
+STEP = Case("step_some", steps.images, {}, {}, step=True)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +80,7 @@ def test_every_case_of_the_project_s_list_is_there():
     for name in wanted:
         assert choose([name])
     assert sum(len(choose([name])) for name in wanted) == len(CASES)
-    assert all(case.options(small=True) for case in CASES.values())
+    assert all(case.small for case in CASES.values())
 
 
 def test_the_sides_take_turns_and_the_ratio_is_of_medians():
@@ -143,7 +142,7 @@ def test_totals_and_json():
     assert "1 training steps: mean 3.00, worst 3.00 (step_some)" in text
     assert f"geometric mean of all 3 ratios {12 ** (1 / 3):.3f}, worst 8.00" in text
     assert "step_some: peak memory 3 MB, 1.00 times PyTorch's" in text
-    found = report.as_json(rows, 1e9, {"rounds": 1})
+    found = report.as_json(rows, {"rounds": 1}, 1e9)
     assert found["geometric_mean"] == pytest.approx(12 ** (1 / 3)) and found["worst"] == 8.0
     assert found["cases"][1]["ratio_spread"] == [8.0, 8.0]
     theirs = {"seconds": 2.0, "rounds": [[2.0] * 3], "peak_bytes": 3_000_000, "failure": None}
@@ -157,17 +156,17 @@ def test_multiply_adds_are_those_of_direct_convolution():
     assert LayerWork(layer, x, backward=False).multiply_adds() == 2 * 5 * 7 * 8 * 3 * 9
     assert LayerWork(layer, x).multiply_adds() == 3 * 2 * 5 * 7 * 8 * 3 * 9
     assert "forward" not in vars(layer)
-    o = CASES["step_language_model"].options(small=True)
-    lstm = sum(4 * o.hidden * (inputs + o.hidden) for inputs in (o.embedding, o.hidden))
-    work = our_work(CASES["step_language_model"], small=True)
-    assert work.multiply_adds() == 3 * o.steps * o.n * (lstm + o.hidden * o.characters)
+    o = CASES["step_language_model"].small
+    lstm = sum(4 * o["hidden"] * (inputs + o["hidden"]) for inputs in (o["embedding"], o["hidden"]))
+    work = CASES["step_language_model"].work(small=True)
+    assert work.multiply_adds() == 3 * o["steps"] * o["n"] * (lstm + o["hidden"] * o["characters"])
 
 
 def test_a_step_begins_by_clearing_the_gradients():
-    work = our_work(CASES["step_unet"], small=True)
+    work = CASES["step_unet"].work(small=True)
     work()
     once = {name: p.grad.copy() for name, p in work.layer.parameters().items()}
-    again = our_work(CASES["step_unet"], small=True)
+    again = CASES["step_unet"].work(small=True)
     again.layer.parameters()["score.bias"].grad += 1
     again()
     for name, parameter in again.layer.parameters().items():
@@ -178,19 +177,14 @@ PEAK = """
 import numpy as np
 from scripts.benchmarks import worker
 
-class Side:
-    facts = {"multiply_adds": 0}
-
-    def prepare(self, name):
+class One(worker.Worker):
+    def make(self, case):
         np.ones(25_000_000, np.float32)
         own = np.ones(2_500_000, np.float32)
-        return lambda: own.sum() + np.ones(10_000_000, np.float32).sum()
+        return lambda: own.sum() + np.ones(10_000_000, np.float32).sum(), {}
 
-    def synchronise(self):
-        pass
-
-one = worker.Worker(Side())
-assert one.prepare("x")["seconds"] > 0
+one = One()
+assert one.prepare("nms_6000")["seconds"] > 0
 assert len(one.run(3)["seconds"]) == 3
 print(one.finish(True)["peak"])
 """
@@ -222,14 +216,14 @@ def test_plain_versions_are_those_of_the_library(monkeypatch):
     assert "--plain" in measure.Side("ours", "cpu", 1, True).command
     assert "--plain" not in measure.Side("ours", "cpu", 1, False).command
     monkeypatch.setattr(nn.config, "plain", False)
-    sides.Ours("cpu", 1, plain=True)
+    worker.Ours("cpu", 1, plain=True)
     assert nn.config.plain
 
 
 def test_growth_against_arithmetic(capsys):
     assert growth.worst_growth([1.0, 2.0, 3.0, 1.5]) == 3.0
     assert growth.worst_growth([4.0, 2.0, 1.0]) == 0.5
-    small = growth.Growth("regions", 8, lambda k: growth.detector(height=48, width=64, roi_samples=k))
+    small = growth.Growth("regions", 8, lambda k: steps.scenes(1, (48, 64), roi_samples=k))
     worst = growth.run_growths([small], 2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["8", "16", "32"]

@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 
 from scripts import benchmark  # noqa: E402
 from scripts.benchmarks.cases import CASES  # noqa: E402
-from scripts.benchmarks.sides import our_work, torch_work  # noqa: E402
 from scripts.benchmarks.torch_side import converted  # noqa: E402
+from scripts.benchmarks.worker import torch_work  # noqa: E402
 
 LAYERS = [case for case in CASES.values() if not case.step]
 STEPS = [case for case in CASES.values() if case.step]
@@ -33,16 +33,16 @@ def close(ours, theirs, what, tolerance=1e-5, least=1e-6):
 
 @pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 def test_a_layer_and_its_gradients(case):
-    ours, theirs = our_work(case, small=True), torch_work(case, small=True)
+    ours, theirs = case.work(small=True), torch_work(case, small=True)
     (y, dx), (their_y, their_dx) = ours(), theirs()
-    assert len(y) == len(their_y) and len(dx) == len(their_dx) == (ours.differentiable if case.backward else 0)
+    assert len(y) == len(their_y) and len(dx) == len(their_dx) == (ours.differentiable if ours.backward else 0)
     for i, pair in enumerate(zip((*y, *dx), (*their_y, *their_dx))):
         close(*pair, f"result {i}")
-    if not case.backward:
+    if not ours.backward:
         assert not any(tensor.requires_grad for tensor in their_y)
         return
     gradients = {name: parameter.grad for name, parameter in ours.layer.parameters().items()}
-    gradients = converted(case.family, gradients) if gradients else {}
+    gradients = converted(ours.layer, gradients)
     assert list(gradients) == list(theirs.gradients)
     for name, gradient in gradients.items():
         close(gradient, theirs.gradients[name], name)
@@ -51,13 +51,13 @@ def test_a_layer_and_its_gradients(case):
 @pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 def test_losses_and_weights_over_three_steps(case):
     """The third step's losses depend on both updates before: on all gradients, momentum and weight decay."""
-    ours, theirs = our_work(case, small=True), torch_work(case, small=True)
+    ours, theirs = case.work(small=True), torch_work(case, small=True)
     for step in range(3):
         (losses, _), (their_losses, _) = ours(), theirs()
         assert len(losses) == len(their_losses)
         for pair in zip(losses, their_losses):
             close(*pair, f"step {step}")
-    state = converted(case.family, ours.state())
+    state = converted(ours.layer, ours.state())
     assert set(state) == set(theirs.module.state_dict())
     for name, tensor in theirs.module.state_dict().items():
         close(state[name], tensor, name, 1e-4, 1e-5)  # biases before batch normalisation stay about 0
@@ -65,7 +65,7 @@ def test_losses_and_weights_over_three_steps(case):
 
 def test_both_sides_have_the_sizes_of_the_table():
     case = CASES["conv3x3_128_28_128.both"]
-    ours, theirs = our_work(case), torch_work(case)
+    ours, theirs = case.work(), torch_work(case)
     assert ours.inputs[0].shape == tuple(theirs.inputs[0].shape) == (8, 128, 28, 28)
     assert ours.layer.weight.value.shape == tuple(theirs.weights["weight"].shape) == (128, 128, 3, 3)
 

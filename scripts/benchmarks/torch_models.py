@@ -1,0 +1,63 @@
+"""PyTorch's side of the training steps: what our models compute, on their Mirrors. LOSSES: by the name of the case."""
+
+import torch
+from torch.nn import functional
+
+from scripts.benchmarks import torch_detector
+
+
+def of_classes(forward):
+    """loss(module, batch, rng) of a network by its cross entropy: of images, of pixels, of characters."""
+
+    def loss(m, batch, rng):
+        x, labels, *_ = batch
+        logits = forward(m, x)
+        labels = labels.reshape(len(logits), *logits.shape[2:])
+        return {"cls": functional.cross_entropy(logits, labels, ignore_index=-1)}
+
+    return loss
+
+
+def vgg16(m, x):
+    return m.classifier(m.pool(m.features(x)).flatten(1))
+
+
+def resnet20(m, x):
+    x = functional.relu(m.bn1(m.conv1(x)), inplace=True)
+    return m.linear(m.layer3(m.layer2(m.layer1(x))).mean(dim=(2, 3)))
+
+
+def unet(m, x):
+    maps = []
+    for block in m.contract:
+        x = block(m.pool(x) if maps else x)
+        maps.append(x)
+    maps.pop()
+    for up, block in zip(m.up, m.expand):
+        x = block(torch.cat([up(x), maps.pop()], dim=1))
+    return m.score(x)
+
+
+def full_resolution(m, x):
+    return m.score(m.features(x))
+
+
+def segnet_basic(m, x):
+    x, pooled = m.norm(x), []
+    for encoder in m.encoders:
+        x = encoder(x)
+        size = x.shape[2:]
+        x, indices = m.pool(x)
+        pooled.append((indices, size))
+    for filters in m.filters:
+        indices, size = pooled.pop()
+        x = filters(functional.max_unpool2d(x, indices, 2, output_size=size))
+    return m.classifier(x)
+
+
+def language_model(m, x):
+    return m.head(m.rnn(m.embedding(x))[0]).flatten(0, 1)
+
+
+NETWORKS = (vgg16, resnet20, unet, full_resolution, segnet_basic, language_model)
+LOSSES = {network.__name__: of_classes(network) for network in NETWORKS} | {"faster_rcnn": torch_detector.loss}
