@@ -36,7 +36,7 @@ class Mirror(nn.Module):
             parent = self
             for each in lists:
                 if not hasattr(parent, each):
-                    parent.add_module(each, nn.ModuleList())
+                    parent.add_module(each, nn.Sequential())
                 parent = getattr(parent, each)
             parent.add_module(name, counterpart(child))
         for name, value in vars(layer).items():
