@@ -4,11 +4,10 @@ No pickle, so reading a stranger's checkpoint runs no code; `np.load` opens the 
 """
 
 import contextlib
-import io
 import json
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +17,8 @@ import numpy as np
 from nn.gpu.device import to_device
 
 META = "__meta__"  # the entry that holds the dict: its JSON text as bytes
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError)  # what damage raises
+MOST_BYTES = 1 << 30  # of the entries of a compressed .npz after unpacking, beyond MOST_RATIO times the file's size
+MOST_RATIO = 20  # weights are compressed to half of their size at best; zeros a thousandfold
 
 
 def write_checkpoint(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
@@ -42,15 +42,52 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
         raise ValueError(f"{path}: no such checkpoint file; give the path of a .npz that training wrote")
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = {name.removesuffix(".npy"): _parse(archive.read(name)) for name in archive.namelist()}
-    except DAMAGE as error:
-        raise ValueError(f"{path}: truncated, damaged or not a checkpoint ({error}); take another copy") from error
+            check_unpacked_size(archive)
+            arrays = {info.filename.removesuffix(".npy"): read_array(archive, info) for info in archive.infolist()}
+    except Exception as error:  # damaged files bring up a dozen types in zipfile, zlib and NumPy
+        what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: truncated, damaged or not a checkpoint ({what}); take another copy") from error
     if META not in arrays:
         raise ValueError(f"{path}: an .npz, but not a checkpoint of this library (no entry {META})")
     try:
-        return arrays, json.loads(arrays.pop(META).tobytes())
-    except (ValueError, RecursionError) as error:
+        meta = json.loads(arrays.pop(META).tobytes())
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: damaged, its entry {META} is no JSON ({error}); take another copy") from error
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path}: damaged, its entry {META} is {type(meta).__name__}, not a dict; take another copy")
+    return arrays, meta
+
+
+def check_unpacked_size(archive: zipfile.ZipFile) -> None:
+    """ValueError where the entries would unpack to more than MOST_BYTES and more than MOST_RATIO times their size."""
+    packed, unpacked = (
+        sum(getattr(info, size) for info in archive.infolist()) for size in ("compress_size", "file_size")
+    )
+    if unpacked > max(MOST_BYTES, MOST_RATIO * packed):
+        raise ValueError(
+            f"its {packed:,} bytes would unpack to {unpacked:,}, more than {MOST_BYTES:,} "
+            f"and {MOST_RATIO} times as many"
+        )
+
+
+def read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """The array of one entry, read in chunks into its own memory. ValueError for a shape that the entry cannot hold."""
+    with archive.open(info) as entry:
+        version = np.lib.format.read_magic(entry)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"its entry {info.filename[:100]} has version {version} of the .npy format")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(entry)
+        announced = math.prod(shape) * dtype.itemsize
+        fits = min(shape, default=0) >= 0 and entry.tell() + announced == info.file_size
+        if not fits and not dtype.hasobject:  # objects are refused below
+            held = info.file_size - entry.tell()
+            raise ValueError(f"its entry {info.filename[:100]} announces {dtype} {shape}, and holds {held:,} bytes")
+    with archive.open(info) as entry:
+        array = np.lib.format.read_array(entry, allow_pickle=False)
+        if entry.read(1):  # at the end the CRC is compared
+            raise ValueError(f"its entry {info.filename[:100]} is longer than its array")
+    return array
 
 
 def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
@@ -93,11 +130,6 @@ def _json_text(path, meta):
         return json.dumps(meta)
     except (TypeError, ValueError) as error:
         raise ValueError(f"write_checkpoint: meta of {path} must be JSON-able: {error}") from error
-
-
-def _parse(data):
-    """The array in the bytes of one entry, whose CRC has been compared: a damaged shape cannot eat all memory."""
-    return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
 
 
 def _check_array(path, name, array):

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 
 from nn.gpu.device import to_device
-from nn.io.checkpoint import META, replacing, write_npz
+from nn.io.checkpoint import META, check_unpacked_size, read_array, replacing, write_npz
 from nn.io.safetensors import METADATA, read_safetensors, write_safetensors
 from nn.layer import Layer
 
@@ -120,16 +120,14 @@ def _read_pth(file: BinaryIO, key):
 def _read_npz(file: BinaryIO):
     arrays = {}
     with zipfile.ZipFile(file) as archive:
+        check_unpacked_size(archive)
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name in arrays or name == info.filename:
                 raise ValueError(f"its entry {name[:100]} is there twice, or does not end in .npy")
-            with archive.open(info) as entry:  # whose CRC is compared at the end
-                array = np.lib.format.read_array(entry, allow_pickle=False)
-                if entry.read(1) or array.dtype.kind not in "biufc":
-                    raise ValueError(
-                        f"its entry {name[:100]} is {array.dtype}, wanted a numeric array, and nothing behind it"
-                    )
+            array = read_array(archive, info)
+            if array.dtype.kind not in "biufc":
+                raise ValueError(f"its entry {name[:100]} is {array.dtype}, wanted a numeric array")
             arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
     return arrays, json.loads(arrays.pop(META).tobytes()) if META in arrays else {}
 

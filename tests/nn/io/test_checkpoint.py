@@ -1,15 +1,19 @@
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nn.io.checkpoint import read_checkpoint, replacing, write_checkpoint
+from nn.io import checkpoint
+from nn.io.checkpoint import read_checkpoint, replacing, write_checkpoint, write_npz
+from nn.io.state import read_state
 
 ROOT = Path(__file__).parents[3]
 
@@ -178,3 +182,77 @@ def test_the_old_file_is_replaced_never_written_into(tmp_path):
         write_checkpoint(path, {"x": np.ones(3)}, {})
         assert reader.read() == before
     np.testing.assert_array_equal(read_checkpoint(path)[0]["x"], 1)
+
+
+def deflated(path, header, data, chunks=1):
+    """An .npz with one compressed entry, x.npy: a header of the .npy format, then `chunks` times the data."""
+    text = header.encode().ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as entry:
+        entry.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        for _ in range(chunks):
+            entry.write(data)
+
+
+READERS = [lambda path: read_checkpoint(path), lambda path: read_state(path)]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_unread(read, tmp_path, monkeypatch):
+    path = tmp_path / "bomb.npz"
+    deflated(path, "{'descr': '|u1', 'fortran_order': False, 'shape': (16777216,), }", bytes(1 << 20), 16)
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", 1 << 22)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *args: pytest.fail("read"))
+    with pytest.raises(ValueError, match=r"bomb.npz: .* would unpack to 16,777,344, more than 4,194,304 and 20 times"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("shape", ["(9999999999999,)", "(-4,)", "(10**9,)", "(3, 2**70)", "None", "('a',)", "(" * 3000])
+def test_an_absurd_shape_is_damage(read, shape, tmp_path):
+    path = tmp_path / "a.npz"
+    text = "{'descr': '<f4', 'fortran_order': False, 'shape': " + shape + ", }"
+    deflated(path, text, bytes(16))
+    with pytest.raises(ValueError, match=r"a\.npz: "):
+        read(path)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"3", b"[1]", b"null", b"\xff", b'{"a": ' * 5000])
+def test_metadata_that_is_deep_or_no_dict_is_damage(text, tmp_path):
+    with open(tmp_path / "a.npz", "wb") as file:
+        write_npz(file, {"__meta__": np.frombuffer(text, np.uint8)})
+    with pytest.raises(ValueError, match=r"a\.npz: damaged, its entry __meta__ is"):
+        read_checkpoint(tmp_path / "a.npz")
+
+
+def test_damaged_files_are_value_errors_or_right(tmp_path):
+    """Bytes of a checkpoint overwritten, dropped, inserted, doubled, 300 times."""
+    rng, path = np.random.default_rng(0), tmp_path / "a.npz"
+    write_checkpoint(path, some_arrays(), {"step": 3})
+    whole = path.read_bytes()
+    for _ in range(300):
+        data, at = bytearray(whole), sorted(rng.integers(0, len(whole), 2).tolist())
+        kind = rng.integers(4)
+        if kind == 0:
+            for i in rng.integers(0, len(whole), rng.integers(1, 6)):
+                data[i] = rng.integers(256)
+        elif kind == 1:
+            del data[at[0] : at[1]]
+        elif kind == 2:
+            data[at[0] : at[0]] = rng.bytes(8)
+        else:
+            data[at[0] : at[0]] = data[at[0] : at[1]]
+        path.write_bytes(data)
+        for read in READERS:
+            with contextlib.suppress(ValueError):
+                read(path)
+
+
+def test_reading_peaks_at_little_more_than_the_file(tmp_path):
+    path = tmp_path / "a.npz"
+    write_checkpoint(path, {"x": np.random.default_rng(0).standard_normal(4_000_000)}, {})
+    for read in READERS:
+        tracemalloc.start()
+        read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= 1.2 * path.stat().st_size

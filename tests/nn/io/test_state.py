@@ -262,9 +262,7 @@ def test_npz_files_of_another_kind(tmp_path):
     np.save(array, np.ones(2))
     with zipfile.ZipFile(tmp_path / "more.npz", "w") as archive:
         archive.writestr("x.npy", array.getvalue() + b"y")
-    with pytest.raises(
-        ValueError, match=r"more\.npz: .*its entry x is float64, wanted a numeric array, and nothing behind it"
-    ):
+    with pytest.raises(ValueError, match=r"more\.npz: .*its entry x.npy announces float64 \(2,\), and holds 17 bytes"):
         read_state(tmp_path / "more.npz")
     with zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive:
         archive.writestr("x.npy", array.getvalue())
