@@ -120,7 +120,8 @@ def _taps(b: textbook.Bins, count, extent, only_inside=False):
     """
     taps, i = [], np.arange(count).astype(b.size.dtype)
     samples = np.maximum(b.samples, 1).astype(b.size.dtype)[:, None]
-    for u in range(int(b.samples.max()) if len(b.samples) else 0):
+    most = int(b.samples.max()) if len(b.samples) else 0
+    for u in _near_the_map(b, count, extent) if only_inside and most > 4 * extent + 16 else range(most):
         size = b.size[:, None]
         position = b.start[:, None] + i * size + (b.size.dtype.type(u) + 0.5) * size / samples
         outside = (position < -1) | (position > extent)
@@ -131,6 +132,19 @@ def _taps(b: textbook.Bins, count, extent, only_inside=False):
         if has.any():
             taps.append((u, has, position))
     return taps
+
+
+def _near_the_map(b: textbook.Bins, count, extent):
+    """The u in rising order whose u-th sample may be inside in a bin of a region, with some to spare for rounding."""
+    start, size, samples = (a.astype(np.float64)[:, None] for a in b)
+    here = samples > 0
+    density = np.where(here, samples, 1) / np.where(here & (size > 0), size, 1)  # samples a cell
+    first = (-1 - start - np.arange(count) * size) * density  # (K, count), as a real u
+    spare = 2 + 8 * np.finfo(b.size.dtype).eps * (abs(start) + count * abs(size)) * density
+    low = np.clip(np.floor(first - spare), 0, samples)
+    high = np.clip(np.ceil(first + (extent + 1) * density + spare), 0, samples)
+    ranges = [np.arange(a, z) for a, z in zip(low.astype(int).ravel(), high.astype(int).ravel())]
+    return np.unique(np.concatenate(ranges)).tolist()
 
 
 def _keep_larger(y, winner, region, value, number):

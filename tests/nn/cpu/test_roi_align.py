@@ -26,3 +26,18 @@ def test_tasks_and_batches_divide_the_regions_anywhere(reduction, monkeypatch):
         monkeypatch.setattr(fast, "ELEMENTS_TOGETHER", together)
         own = fast.roi_align_backward(dy, winner, regions, x.shape)
         np.testing.assert_allclose(own, dx, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_taps_of_huge_regions_are_clipped_to_the_map(aligned):
+    rng = np.random.default_rng(0)
+    low = rng.uniform(-900, 5, (12, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 2000, (12, 2))], axis=1)
+    b = fast.bins(textbook.Regions(boxes, None, (3, 2), 1.0, -1, aligned, "average"))[0]
+    taps = {u: (has, at) for u, has, at in fast._taps(b, 3, 7, only_inside=True)}
+    for u, _, at in fast._taps(b, 3, 7):
+        inside = (b.samples > u) & (at != fast.OUTSIDE).any(axis=1)
+        assert inside.any() == (u in taps) and (not inside.any() or (taps[u][0] == inside).all())
+    huge, calls = np.array([[-3e5, 2, 1e6, 9]], np.float32), fast._near_the_map
+    wide = fast.bins(textbook.Regions(huge, None, (7, 7), 1.0, -1, aligned, "average"))[1]
+    assert len(calls(wide, 7, 20)) < 100
