@@ -14,7 +14,9 @@ from nn.layer import Layer, Parameter, check_shape, positive
 
 def rectify(a, x):
     """a where x > 0, else 0.    a, x of one shape. NaN in x leaves a."""
-    return array_module(x).where(x.real <= 0, a.dtype.type(0), a)
+    y = a.copy()
+    y[x.real <= 0] = 0
+    return y
 
 
 class ReLU(Layer):

@@ -139,7 +139,7 @@ def log_probability(weights, sampled: Sampled, real):
 
 def negative_entropy(weights, real, scale: float):
     """(value, gradient) of the mean over sentences of scale * sum_ti alpha_ti log alpha_ti."""
-    scale = scale * real[:, :, None] / weights.dtype.type(weights.shape[1])
+    scale = weights.real.dtype.type(scale / weights.shape[1]) * real[:, :, None]  # (T, N, 1), in the weights' dtype
     log = array_module(weights).log(weights + np.finfo(weights.real.dtype).tiny)  # 0 log 0 = 0
     return (scale * weights * log).sum().item(), scale * (log + 1)
 
