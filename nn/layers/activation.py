@@ -14,7 +14,9 @@ from nn.layer import Layer, Parameter, check_shape, positive
 
 def rectify(a, x):
     """a where x > 0, else 0.    a, x of one shape. NaN in x leaves a."""
-    return array_module(x).where(x.real <= 0, a.dtype.type(0), a)
+    y = a.copy()
+    y[x.real <= 0] = 0
+    return y
 
 
 class ReLU(Layer):
@@ -57,7 +59,7 @@ class LeakyReLU(Layer):
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, x.shape))
-        # y = x where x > 0, else negative_slope * x: linear pieces, and dy meets the same slopes as x
+        # y = x where x > 0, else negative_slope * x: dx has the same slopes, of the same elements
         return functions(__name__, dy, x).leaky_rectify(dy, x, self.negative_slope)
 
 
