@@ -1,4 +1,4 @@
-"""Layers made of layers: one after another, round a shortcut, side by side."""
+"""Layers made of layers: one after another, around a shortcut, joined along the channels."""
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Residual(Layer):
 
 
 class Concat(Layer):
-    """y = the branches' outputs, one behind the other along the channels.    x (N, C, ...), y (N, C1 + C2 + ..., ...).
+    """y = the outputs of the branches, concatenated along the channels.    x (N, C, ...), y (N, C1 + C2 + ..., ...).
 
     Reference: Szegedy et al. 2015, arXiv:1409.4842, fig. 2.
     """

@@ -1,11 +1,11 @@
-"""Initial weights: random ones, scaled so that signals keep their size from layer to layer, and a few that are known.
+"""Initial weights: random ones, scaled so that signals keep their size from layer to layer, and a few fixed ones.
 
 A sum over fan_in inputs of variance 1 with weights of variance 1 / fan_in has variance 1 again; going backward, the
-gradient is a sum over fan_out. He's rule multiplies by 2 for the half that a ReLU cuts off; Xavier's averages the two
-fans.
+gradient is a sum over fan_out. He's rule multiplies by 2, since a ReLU sets half of the signal to 0; Xavier's averages
+the two fans.
 
-The numbers are drawn as float64 and then converted, so that a float32 and a float64 model made from the same seed
-have the same weights up to rounding.
+Weights are drawn in float64 and then converted, so that a float32 and a float64 model made from the same seed have the
+same weights up to rounding.
 """
 
 from __future__ import annotations  # np.random takes as long to load as a tenth of nn: only when it is used
@@ -22,7 +22,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of weights of shape (O, I) or (out, in / groups, kh, kw): the channels times the window's area.
 
     fan_out counts all output channels, also of grouped convolutions, as in PyTorch. For the weights of a transposed
-    convolution, (in, out / groups, kh, kw), the two change places. Raises ValueError for fewer than 2 axes or a size of
+    convolution, (in, out / groups, kh, kw), the two are exchanged. Raises ValueError for fewer than 2 axes or a size of
     0.
     """
     if len(shape) < 2 or min(shape) < 1:
@@ -160,7 +160,7 @@ def _normal(owner, shape, variance, rng, dtype):
 
 
 def _uniform(owner, shape, variance, rng, dtype):
-    limit = math.sqrt(3 * variance)  # the variance of a uniform number in (-limit, limit) is limit^2 / 3
+    limit = math.sqrt(3 * variance)  # the variance of a uniform value in (-limit, limit) is limit^2 / 3
     return _generator(owner, rng).uniform(-limit, limit, shape).astype(dtype)
 
 

@@ -26,7 +26,7 @@ def batch_norm(x, weight, bias, running, momentum, eps):
         var[c] = _channel_dots(centred, centred) / count
         _scale(centred, 1 / np.sqrt(var[c] + eps), weight, bias, c, y)
 
-    in_slices(normalise, x.shape[1], x.size, np, _chunk(x))
+    in_slices(normalise, x.shape[1], x.size, _chunk(x))
     if running is not None:
         for statistic, batch in zip(running, (mean, var * (count / (count - 1)))):
             statistic *= 1 - momentum
@@ -49,7 +49,7 @@ def batch_norm_backward(dy, x, mean, inv_std, weight):
         centred += (share * dbias[c])[:, None]  # term 1, through the mean
         np.subtract(dy[:, c] * scale[:, None], centred, out=dx[:, c])
 
-    in_slices(differentiate, x.shape[1], x.size, np, _chunk(x))
+    in_slices(differentiate, x.shape[1], x.size, _chunk(x))
     return dx, dweight, dbias
 
 
@@ -60,7 +60,7 @@ def batch_norm_inference(x, weight, bias, running, eps):
     def normalise(c):
         _scale(x[:, c] - mean[c, None], inv_std[c], weight, bias, c, y)
 
-    in_slices(normalise, x.shape[1], x.size, np, _chunk(x))
+    in_slices(normalise, x.shape[1], x.size, _chunk(x))
     return y, mean, inv_std
 
 
@@ -75,7 +75,7 @@ def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
         np.multiply(dy[:, c], scale[:, None], out=dx[:, c])
 
-    in_slices(differentiate, x.shape[1], x.size, np, _chunk(x))
+    in_slices(differentiate, x.shape[1], x.size, _chunk(x))
     return dx, dweight, dbias
 
 

@@ -3,12 +3,10 @@
 import numpy as np
 
 from nn.cpu.parallel import parallel_for
-from nn.dispatch import array_module
 
 # Elements that one task works on: 1 MiB of float32. Half of that fits the cache of a core better, but each operation
 # ends with a wait for Python's lock, and these waits take longer than what the cache would save.
 CHUNK = 1 << 18
-PIECE = CHUNK
 
 
 def real(*arrays, **options) -> bool:
@@ -28,8 +26,8 @@ def in_chunks(function, *arrays):
     return out
 
 
-def in_slices(task, length: int, size: int, xp=np, piece: int = CHUNK) -> list:
-    """[task(slice), ...] for slices that make up range(length), each of about `piece` of the elements of an array.
+def in_slices(task, length: int, size: int, chunk: int = CHUNK) -> list:
+    """[task(slice), ...] for slices that make up range(length), each of about `chunk` of the elements of an array.
 
     size is the number of its elements. Each task works on a part of its own of one axis of that array. The results come
     in the order of the slices, which do not depend on the number of threads: so sums over them do not either. There is
@@ -37,9 +35,7 @@ def in_slices(task, length: int, size: int, xp=np, piece: int = CHUNK) -> list:
     """
     if size == 0:
         return []
-    if xp is not np:
-        return [task(slice(0, length))]
-    step = max(1, piece * length // size)
+    step = max(1, chunk * length // size)
     results = [None] * -(-length // step)
 
     def run(i):
@@ -49,17 +45,17 @@ def in_slices(task, length: int, size: int, xp=np, piece: int = CHUNK) -> list:
     return results
 
 
-def in_blocks(task, shape, xp=np, piece: int = CHUNK) -> list:
+def in_blocks(task, shape, chunk: int = CHUNK) -> list:
     """[task(block), ...] for blocks, index triples, that make up an array of this shape (N, K, M).
 
     Axis 1 is whole in each. As in in_slices, the blocks and their order do not depend on the number of threads.
     """
     n, k, m = shape
-    if xp is np and k * m > piece:  # parts of one n
-        width = max(1, piece // k)
+    if k * m > chunk:  # parts of one n
+        width = max(1, chunk // k)
         blocks = [np.s_[i : i + 1, :, j : j + width] for i in range(n) for j in range(0, m, width)]
-        return in_slices(lambda s: task(blocks[s.start]), len(blocks), len(blocks), piece=1)
-    return in_slices(lambda s: task(np.s_[s, :, :]), n, n * k * m, xp, piece)
+        return in_slices(lambda s: task(blocks[s.start]), len(blocks), len(blocks), chunk=1)
+    return in_slices(lambda s: task(np.s_[s, :, :]), n, n * k * m, chunk)
 
 
 def add_up(parts: list, like):
@@ -69,5 +65,5 @@ def add_up(parts: list, like):
 
 def add_product(total, a, b):
     """total += a @ b for matrices: rows of the total shared among threads, no second array of its size."""
-    xp, chunk = array_module(total), max(1, min(4 * CHUNK, total.size // 8))
-    in_slices(lambda s: xp.add(total[s], a[s] @ b, out=total[s]), len(total), total.size, xp, chunk)
+    chunk = max(1, min(4 * CHUNK, total.size // 8))
+    in_slices(lambda s: np.add(total[s], a[s] @ b, out=total[s]), len(total), total.size, chunk)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from nn.cpu.chunks import PIECE, in_blocks
+from nn.cpu.chunks import CHUNK, in_blocks
 from nn.losses.common import label_scale
 
 
@@ -33,5 +33,5 @@ def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normal
         np.put_along_axis(e, at, np.take_along_axis(e, at, axis=1) - factor, axis=1)
         return (factor * (np.log(total) - z_label)).sum()
 
-    value = sum(in_blocks(chunk, shape, piece=2 * PIECE), dlogits.dtype.type(0))
+    value = sum(in_blocks(chunk, shape, chunk=2 * CHUNK), dlogits.dtype.type(0))
     return value.item(), dlogits.reshape(logits.shape)

@@ -29,7 +29,7 @@ def _for_each_block(task, arrays):
     """[task(block), ...] for the blocks of all arrays in turn."""
     parts = [block for array in arrays for (block,) in blocks(array, size=SIZE)]
     size = sum(part.size for part in parts)
-    results = in_slices(lambda s: [task(part) for part in parts[s]], len(parts), size, piece=4 * SIZE)
+    results = in_slices(lambda s: [task(part) for part in parts[s]], len(parts), size, chunk=4 * SIZE)
     return [result for several in results for result in several]
 
 

@@ -8,8 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from nn.config import config
-from nn.dispatch import array_module, limit_blas
+from nn.dispatch import limit_blas
 
 
 @cache
@@ -35,14 +34,14 @@ def _pool():
     return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="nn") if thread_count() > 1 else None
 
 
-def parallel_for(task, n: int, xp=np):
-    """Call task(0) ... task(n - 1), shared among threads; returns when all are done. On a GPU (xp is cupy): in turn.
+def parallel_for(task, n: int):
+    """Call task(0) ... task(n - 1), shared among threads; returns when all are done.
 
     The calling thread works too, so nested or concurrent calls cannot wait for each other for ever. Results do not
     depend on the number of threads as long as each task writes only what is its own.
     """
     pool = _pool()
-    if pool is None or n <= 1 or xp is not np:
+    if pool is None or n <= 1:
         for i in range(n):
             task(i)
         return
@@ -65,7 +64,7 @@ def matmul(a, b):
     """a @ b for matrices (M, K) and (K, N); blocks of the longer side of the result are shared among threads."""
     (m, k), n = a.shape, b.shape[1]
     limit_blas()
-    if array_module(a, b) is not np or config.plain or m * k * n < 1 << 21:
+    if m * k * n < 1 << 21:
         return a @ b
     if m <= n // 32 and b.T.flags.c_contiguous:  # few rows: faster with the large matrix in front
         return np.ascontiguousarray(matmul(b.T, np.ascontiguousarray(a.T)).T)

@@ -1,8 +1,8 @@
-// Uniform random numbers, the bits of NumPy's Generator(PCG64).random(shape, T).
+// Uniform random values, the bits of NumPy's Generator(PCG64).random(shape, T).
 //
-// PCG64 steps a 128-bit number, state = MULTIPLIER * state + increment, and gives 64 bits of each:
+// PCG64 steps a 128-bit integer, state = MULTIPLIER * state + increment, and gives 64 bits of each:
 // rotate right(high ^ low, the top six bits of state).
-// k steps at once are again a linear function of the state, found in log2(k) steps: so each thread jumps to its place.
+// k steps at once are again a linear function of the state, found in log2(k) steps: so each thread jumps to its first.
 // Reference: O'Neill 2014, PCG: a family of simple fast space-efficient statistically good algorithms for random number
 // generation (XSL-RR 128/64); Brown 1994, Random number generation with arbitrary strides.
 

@@ -59,7 +59,7 @@ class LeakyReLU(Layer):
     def backward(self, dy, cache):
         x = cache
         check_shape(self, dy=(dy, x.shape))
-        # y = x where x > 0, else negative_slope * x: linear pieces, and dy meets the same slopes as x
+        # y = x where x > 0, else negative_slope * x: dx has the same slopes, of the same elements
         return functions(__name__, dy, x).leaky_rectify(dy, x, self.negative_slope)
 
 

@@ -42,7 +42,7 @@ def test_equals_the_textbook(name, shape, step):
     "slopes, shape", [(1, (6, 7)), (1, (9,)), (1, ()), (3, (5, 3, 4, 2)), (3, (20, 3)), (3, (0, 3))]
 )
 def test_prelu_equals_the_textbook(slopes, shape, chunk, monkeypatch):
-    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, piece=chunk))
+    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, chunk=chunk))
     rng = np.random.default_rng(165)
     (x, dy), weight, results = (np.asarray(a) for a in rng.normal(size=(2, *shape))), rng.normal(size=slopes), []
     for version in (fast, textbook):

@@ -23,21 +23,21 @@ def test_chunks_are_the_whole(step):
 
 
 def test_slices_cover_the_axis_and_come_in_order():
-    for length, size, piece in [(7, 70, 30), (7, 70, 1), (7, 70, 1000), (1, 50, 10), (0, 0, 10), (3, 0, 10)]:
-        parts = in_slices(lambda s, n=length: list(range(n))[s], length, size, piece=piece)
+    for length, size, chunk in [(7, 70, 30), (7, 70, 1), (7, 70, 1000), (1, 50, 10), (0, 0, 10), (3, 0, 10)]:
+        parts = in_slices(lambda s, n=length: list(range(n))[s], length, size, chunk=chunk)
         assert [i for part in parts for i in part] == (list(range(length)) if size else [])
-        assert all(0 < len(part) <= max(1, piece * length // size) for part in parts)
+        assert all(0 < len(part) <= max(1, chunk * length // size) for part in parts)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (2, 7, 1), (5, 1, 6), (0, 3, 2), (2, 0, 3), (2, 3, 0)])
-@pytest.mark.parametrize("piece", [1, 9, 14, 1000])
-def test_blocks_cover_the_array_and_keep_axis_1_whole(shape, piece):
+@pytest.mark.parametrize("chunk", [1, 9, 14, 1000])
+def test_blocks_cover_the_array_and_keep_axis_1_whole(shape, chunk):
     seen = np.zeros(shape, int)
-    blocks = in_blocks(lambda block: block, shape, piece=piece)
+    blocks = in_blocks(lambda block: block, shape, chunk=chunk)
     for block in blocks:
         part = seen[block]
         part += 1
-        assert part.shape[1] == shape[1] and 0 < part.size <= max(piece, shape[1])
+        assert part.shape[1] == shape[1] and 0 < part.size <= max(chunk, shape[1])
     starts = [(rows.start, columns.start or 0) for rows, _, columns in blocks]
     assert (seen == 1).all() and starts == sorted(starts)
 
@@ -54,7 +54,7 @@ def test_add_product(shape):
 
 def test_what_a_task_raises_comes_out():
     with pytest.raises(ZeroDivisionError):
-        in_slices(lambda s: 1 // (4 - s.start), 9, 9, piece=2)
+        in_slices(lambda s: 1 // (4 - s.start), 9, 9, chunk=2)
 
 
 def test_add_up():

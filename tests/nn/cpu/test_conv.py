@@ -74,7 +74,7 @@ def test_what_is_not_depthwise(shape, g):
 @pytest.mark.parametrize("shape", [(7, 3, 4, 5), (1, 2, 3, 3), (0, 3, 4, 5)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
 def test_the_bias_gradient_is_the_sum_over_images_and_positions(shape, dtype, monkeypatch):
-    monkeypatch.setattr(cpu_conv, "in_slices", lambda *a: chunks.in_slices(*a, piece=1))  # image by image
+    monkeypatch.setattr(cpu_conv, "in_slices", lambda *a: chunks.in_slices(*a, chunk=1))  # image by image
     dy = np.random.default_rng(54).standard_normal(shape).astype(dtype)
     found, wanted = cpu_conv.conv2d_bias_gradient(dy), conv.conv2d_bias_gradient(dy)
     assert found.dtype == wanted.dtype == dtype

@@ -12,7 +12,7 @@ from nn.layers import layer_norm as textbook
 @pytest.mark.parametrize("chunk", [10, 1 << 18])
 @pytest.mark.parametrize("shape", [(7, 5), (1, 40), (50, 1), (0, 6)])
 def test_equals_the_textbook(shape, chunk, given, monkeypatch):
-    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, piece=chunk))
+    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, chunk=chunk))
     rng = np.random.default_rng(161)
     x, dy = rng.normal(1, 2, (2, *shape))
     weight, bias = rng.uniform(0.5, 2, (2, shape[1]))

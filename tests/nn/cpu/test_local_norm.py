@@ -12,7 +12,7 @@ SHAPES = [(4, 5, 3, 2), (3, 7), (1, 4, 6), (0, 4, 2)]
 
 @pytest.fixture(autouse=True, params=[35, 1 << 18])
 def chunk(request, monkeypatch):
-    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, piece=request.param))
+    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, chunk=request.param))
 
 
 @pytest.mark.parametrize("size", [1, 4, 5, 20])

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import nn
 from nn.cpu import parallel as backend
 from nn.cpu.parallel import matmul, parallel_for, thread_count, workspace
 from nn.dispatch import array_module
@@ -96,16 +95,8 @@ def test_nested_calls_end(threads):
     assert sorted(calls) == [(i, j) for i in range(6) for j in range(6)]
 
 
-def test_on_a_gpu_tasks_come_in_turn():
-    calls = []
-    parallel_for(lambda i: calls.append((i, threading.get_ident())), 20, xp=object())
-    assert calls == [(i, threading.get_ident()) for i in range(20)]
-
-
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 7, 1), (0, 4, 3), (3, 0, 4), (128, 130, 513), (200, 100, 256)])
-def test_matmul(shape, plain, monkeypatch, threads):
-    monkeypatch.setattr(nn.config, "plain", plain)
+def test_matmul(shape, threads):
     m, k, n = shape
     rng = np.random.default_rng(110)
     a, b = rng.normal(size=(m, k)), rng.normal(size=(k, n))

@@ -16,7 +16,7 @@ def test_equals_the_textbook_and_chunks_change_no_bit(name, shape, axis, monkeyp
     x, dy = np.random.default_rng(166).normal(size=(2, *shape))
     results = []
     for version, chunk in ((textbook, 0), (fast, 1 << 18), (fast, 40)):
-        monkeypatch.setattr(fast, "in_blocks", lambda *a: chunks.in_blocks(*a, piece=chunk))  # noqa: B023
+        monkeypatch.setattr(fast, "in_blocks", lambda *a: chunks.in_blocks(*a, chunk=chunk))  # noqa: B023
         y = getattr(version, name)(x, axis)
         results.append([y, getattr(version, f"{name}_backward")(dy, y, axis)])
     for wanted, got, cut in zip(*results, strict=True):

@@ -100,7 +100,7 @@ def test_the_number_of_threads_changes_no_bit(ops, monkeypatch):
         rng.standard_normal(s).astype(np.float32) for s in ((9, 64, 20, 20), (64, 64, 3, 3), (9, 64, 20, 20))
     )
     shared = all_three(ops, g, x, weight, dy, None, None)
-    monkeypatch.setattr(ops, "parallel_for", lambda task, n, xp=np: [task(i) for i in range(n)])
+    monkeypatch.setattr(ops, "parallel_for", lambda task, n: [task(i) for i in range(n)])
     alone = all_three(ops, g, x, weight, dy, None, None)
     assert all((a == b).all() for a, b in zip(shared, alone))
     assert backend.thread_count() >= 1

@@ -99,7 +99,7 @@ def test_softmax_cross_entropy_equals_the_naive_loop(
     labels, ignore_index, class_weights, smoothing, average, plain, piece, monkeypatch
 ):
     monkeypatch.setattr(nn.config, "plain", plain)
-    monkeypatch.setattr(fast, "PIECE", piece)
+    monkeypatch.setattr(fast, "CHUNK", piece)
     value, _ = softmax_cross_entropy(LOGITS, labels, ignore_index, class_weights, **average, label_smoothing=smoothing)
     expected = naive_cross_entropy(LOGITS, labels, ignore_index, class_weights, smoothing, **average)
     assert value == pytest.approx(expected, rel=1e-13)
