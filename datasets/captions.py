@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .files import Folder, composed
 from .json_checks import entries, kind
+from .listing import Listed
 from .lists import read_list, split_line
 from .pictures import notes_on, read_header, read_image
 from .text import read_json, read_lines
@@ -40,9 +41,9 @@ class CaptionedImages:
             self.records.append(record._replace(captions=_checked(source, record)))
         if not self.records:
             raise ValueError(f"{source}: lists no image")
-        headers = {record.path: read_header(record.path) for record in self.records}
+        self.headers = {record.path: read_header(record.path) for record in self.records}
         self.captions = [record.captions for record in self.records]
-        self.problems = [f"{source}: {note}" for note in notes_on(headers, annotated=False)] + self._unspaced()
+        self.problems = [f"{source}: {note}" for note in notes_on(self.headers, annotated=False)] + self._unspaced()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -50,6 +51,10 @@ class CaptionedImages:
     def __getitem__(self, index: int) -> dict:
         record = self.records[index]
         return {"id": record.id, "image": read_image(record.path), "caption": list(record.captions)}
+
+    def listing(self) -> list[Listed]:
+        """The id, size and file of each image."""
+        return [Listed(record.id, self.headers[record.path][:2], record.path) for record in self.records]
 
     def _unspaced(self) -> list[str]:
         """A line for captions in scripts that are written without spaces between the words."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .files import missing
+from .listing import Listed
 from .pictures import read_image
 from .text import read_json
 
@@ -45,6 +46,10 @@ class CIFAR10Lossless:
 
     def __getitem__(self, index: int) -> dict:
         return {"id": self._ids[index], "image": self._images[index].copy(), "label": self._labels[index]}
+
+    def listing(self) -> list[Listed]:
+        """The id and size of each image."""
+        return [Listed(name, (SIDE, SIDE)) for name in self._ids]
 
 
 def _read_labels(path, batches):

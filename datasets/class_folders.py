@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from .files import PICTURES, composed, files_below, is_hidden, missing, shorten
+from .listing import Listed
 from .objects import alike, checked_classes
 from .pictures import notes_on, read_header, read_image, without_ending
 from .splits import ALIASES, canonical, names_of_split, random_fifth
@@ -57,6 +58,9 @@ class ClassFolders:
             )
         counts = Counter(label for _, _, label in self.items)
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
+        with ThreadPoolExecutor(4) as pool:
+            paths = [path for _, path, _ in self.items]
+            self.headers = dict(zip(paths, pool.map(read_header, paths)))
         self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn)]
 
     def __len__(self) -> int:
@@ -66,6 +70,10 @@ class ClassFolders:
         name, path, label = self.items[index]
         return {"id": name, "image": read_image(path), "label": label}
 
+    def listing(self) -> list[Listed]:
+        """The id, size and file of each picture."""
+        return [Listed(name, self.headers[path][:2], path) for name, path, _ in self.items]
+
     def _refuse_unknown(self, folder, known):
         if lost := [name for name in self.classes if name not in known]:
             near = next((name for name in sorted(known) if name.casefold() == lost[0].casefold()), None)
@@ -73,9 +81,6 @@ class ClassFolders:
             raise ValueError(f"{folder}: has no folder of the class {lost[0]!r}; {hint}")
 
     def _notes(self, found, loose, drawn) -> list[str]:
-        with ThreadPoolExecutor(4) as pool:
-            paths = [path for _, path, _ in self.items]
-            headers = dict(zip(paths, pool.map(read_header, paths)))
         notes = [f"holds all splits; {len(self)} pictures, drawn by a seed, are {self.split}"] if drawn else []
         notes += [f"{name} has no picture in this split" for name, count in self.counts.items() if not count]
         if left := [name for name in found if name not in self.classes]:
@@ -85,7 +90,7 @@ class ClassFolders:
         twice = [name for name, n in Counter(without_ending(name) for name, _, _ in self.items).items() if n > 1]
         if twice:
             notes.append(f"{len(twice)} names come twice, with other endings, and all are used (first: {twice[0]})")
-        return notes + alike(self.classes, self.counts) + notes_on(headers, annotated=False)
+        return notes + alike(self.classes, self.counts) + notes_on(self.headers, annotated=False)
 
 
 def _folder_of(root: Path, split: str) -> tuple[Path, bool, list[Path]]:

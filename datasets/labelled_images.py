@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .label_maps import LabelMap, numbered
+from .listing import Listed
 from .lists import Line, find_all, not_held
 from .objects import alike
 from .palette import read_label_picture
@@ -37,7 +38,7 @@ class LabelledImages:
             raise ValueError(f"{type(self).__name__}: there are no photographs with label pictures; check the split")
         self.pairs, self.label_map, self.classes = list(pairs), label_map, label_map.classes
         with ThreadPoolExecutor(4) as pool:
-            headers, counts = zip(*pool.map(self._check, self.pairs))
+            self.headers, counts = zip(*pool.map(self._check, self.pairs))
         counts, folder = np.stack(counts), self.pairs[0].labels.parent
         if not counts.any():
             raise ValueError(
@@ -45,7 +46,7 @@ class LabelledImages:
             )
         unlabelled = [pair.labels for pair, n in zip(self.pairs, counts) if not n.any()]
         self.counts = dict(zip(self.classes, counts.sum(axis=0).tolist()))
-        notes = notes_on({pair.image: header for pair, header in zip(self.pairs, headers)}) + alike(self.classes)
+        notes = notes_on({pair.image: header for pair, header in zip(self.pairs, self.headers)}) + alike(self.classes)
         self.problems = [f"{self.pairs[0].image.parent}: {note}" for note in notes]
         self.problems += [f"{path}: no pixel counts" for path in unlabelled]
         self.problems += [f"{folder}: {name} does not occur in this split" for name, n in self.counts.items() if not n]
@@ -56,6 +57,10 @@ class LabelledImages:
     def __getitem__(self, index: int) -> dict:
         name, image, labels = self.pairs[index]
         return {"id": name, "image": read_image(image), "segmentation": self.read_labels(labels)}
+
+    def listing(self) -> list[Listed]:
+        """The name, size and file of each photograph."""
+        return [Listed(pair.name, header[:2], pair.image) for pair, header in zip(self.pairs, self.headers)]
 
     def read_labels(self, path: Path) -> np.ndarray:
         """The labels (H, W) int64 in a label picture."""

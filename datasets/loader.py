@@ -60,20 +60,45 @@ class Loader:
         """
         if number < 0 or not 0 <= start <= len(self):
             raise ValueError(f"Loader: need epoch >= 0 and start in 0..{len(self)}, got {number} and {start}")
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            np.random.default_rng([self.seed, number]).shuffle(order)
+        order = self._order(number)
         chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self))]
         return self._on_threads(number, chunks) if self.workers else (self._batch(number, chunk) for chunk in chunks)
 
+    def names(self, number: int, batch: int) -> list[str]:
+        """The ids of the samples in a batch of an epoch, for messages; no picture is read where the data has a
+        `listing`."""
+        indices = self._order(number)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return [self._name(index) for index in map(int, indices)]
+
+    def _order(self, number: int) -> np.ndarray:
+        """The indices of all samples as an epoch has them."""
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            np.random.default_rng([self.seed, number]).shuffle(order)
+        return order
+
     def _batch(self, number: int, indices: np.ndarray) -> Any:
-        samples = []
-        for index in map(int, indices):
-            sample = self.dataset[index]
-            if self.transform is not None:  # + 1, as [seed, e, 0] is the same seed as [seed, e] to NumPy
-                sample = self.transform(sample, np.random.default_rng([self.seed, number, index + 1]))
-            samples.append(sample)
-        return self.collate(samples)
+        samples = [self._sample(number, index) for index in map(int, indices)]
+        try:
+            return self.collate(samples)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(self._name(int(index)) for index in indices)}: {error}") from error
+
+    def _sample(self, number: int, index: int) -> dict:
+        sample = self.dataset[index]  # a data set's own errors name the file
+        if self.transform is None:
+            return sample
+        try:  # + 1, as [seed, e, 0] is the same seed as [seed, e] to NumPy
+            return self.transform(sample, np.random.default_rng([self.seed, number, index + 1]))
+        except ValueError as error:
+            raise ValueError(f"{self._name(index)}: {error}") from error
+
+    def _name(self, index: int) -> str:
+        """The id of a sample, or its index."""
+        if hasattr(self.dataset, "listing"):
+            return self.dataset.listing()[index][0]
+        sample = self.dataset[index]
+        return str(sample["id"]) if "id" in sample else f"sample {index}"
 
     def _on_threads(self, number: int, chunks: list[np.ndarray]) -> Iterator[Any]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")

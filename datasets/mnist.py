@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from .files import missing
+from .listing import Listed
 
 FILES = {"train": "train", "test": "t10k"}
 SIDE = 28
@@ -62,6 +63,10 @@ class MNIST:
     def __getitem__(self, index: int) -> dict:
         index = range(len(self))[index]
         return {"id": f"{self.split}/{index}", "image": rgb(self.digits[index]), "label": int(self.labels[index])}
+
+    def listing(self) -> list[Listed]:
+        """The id and size of each image."""
+        return [Listed(f"{self.split}/{index}", (SIDE, SIDE)) for index in range(len(self))]
 
 
 def rgb(grey: np.ndarray) -> np.ndarray:

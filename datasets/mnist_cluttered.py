@@ -48,6 +48,10 @@ class TranslatedMNIST:
         id_, label = f"{self.digits.split}/{index}", int(self.digits.labels[which])
         return {"id": id_, "image": rgb(image), "label": label, "corner": (x, y)}
 
+    def listing(self) -> list[Listed]:
+        """The id and size of each image."""
+        return [Listed(f"{self.digits.split}/{index}", (self.size, self.size)) for index in range(len(self))]
+
     def _add_patch(self, image, which, rng):
         """Add 8x8 pixels of a random digit other than digits[which] to the image, in place."""
         other = (which + rng.integers(1, len(self.digits))) % len(self.digits)

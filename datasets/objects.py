@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .files import composed, shorten
+from .listing import Listed
 from .pictures import Header, notes_on, read_header, read_image, turned_hint
 from .rle import draw_masks
 
@@ -102,6 +103,10 @@ class ObjectImages:
         if "masks" in self.extras:
             sample["masks"] = draw_masks([(thing.shape, thing.box) for thing in item.things], item.size)
         return sample
+
+    def listing(self) -> list[Listed]:
+        """The id, size and file of each picture."""
+        return [Listed(item.id, item.size, item.path) for item in self.items]
 
     def _check(self, record: Annotated) -> Item:
         """The objects of one picture that can be; what is wrong with the others becomes a line of `problems`."""

@@ -33,6 +33,10 @@ class _Pairs:
         text, target = self._pair(np.random.default_rng([DOMAIN, self.seed, index]))
         return {"id": f"{type(self).__name__.lower()}-{self.seed}-{index}", "text": text, "target": target}
 
+    def listing(self) -> list[Listed]:
+        """The id and length of each text: both follow from the seed."""
+        return [Listed(f"{type(self).__name__.lower()}-{self.seed}-{index}", ()) for index in range(self.n)]
+
 
 class Dates(_Pairs):
     """A day between 1900 and 2099 in one of many forms, and as year-month-day: "3 march 2021" -> "2021-03-03".

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .listing import Listed
 from .shapes_paint import KINDS, Thing, paint_scene
 
 DOMAIN = 0x5A9E5  # keeps these random streams apart from others that are seeded with [seed, index], too
@@ -65,6 +66,10 @@ class Shapes:
         rng = np.random.default_rng([DOMAIN, self.seed, index])
         image, owner, things = paint_scene(rng, self.size, self.classes, self.max_objects)
         return {"id": f"shapes-{self.seed}-{index}", "image": image, **self._annotate(owner, things)}
+
+    def listing(self) -> list[Listed]:
+        """The id and size of each scene."""
+        return [Listed(f"shapes-{self.seed}-{index}", self.size) for index in range(self.n)]
 
     def _annotate(self, owner: np.ndarray, things: list[Thing]) -> dict:
         masks = owner == np.arange(len(things))[:, None, None]

@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from nn.gpu.device import to_device
 META = "__meta__"  # the entry that holds the dict: its JSON text as bytes
 MOST_BYTES = 1 << 30  # of the entries of a compressed .npz after unpacking, beyond MOST_RATIO times the file's size
 MOST_RATIO = 20  # weights are compressed to half of their size at best; zeros a thousandfold
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` writes to: .NAME.PID.tmp
 
 
 def write_checkpoint(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
@@ -101,7 +103,10 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike):
-    """A binary file to write that becomes `path` when the block ends well, and vanishes when it does not."""
+    """A binary file to write that becomes `path` when the block ends well, and vanishes when it does not.
+
+    An OSError while writing, such as a full disk, names `path`.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: os.replace is atomic within a disk
     try:
@@ -110,9 +115,21 @@ def replacing(path: str | os.PathLike):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):  # of another file, which the block has read
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     _sync_folder(path.parent)
+
+
+def remove_temporaries(folder: str | os.PathLike) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder. No other may be writing there."""
+    for path in Path(folder).glob(".*.tmp"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder):

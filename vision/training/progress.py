@@ -19,7 +19,13 @@ class Progress:
     seconds: float = 0.0  # time spent, over all sessions
     best: float | None = None  # best value of the headline metric
     best_epoch: int | None = None
+    stale: int = 0  # evaluations since the best one
     log_bytes: int = 0  # length of the log; lines that a killed process wrote after it are removed on resuming
+
+    def begin_stage(self):
+        """Reset what is counted within a stage."""
+        self.epoch, self.batch, self.stage_step, self.begun = 0, 0, 0, False
+        self.best, self.best_epoch, self.stale = None, None, 0
 
 
 class RunningMean:

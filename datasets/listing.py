@@ -1,0 +1,42 @@
+"""What a data set holds, sample by sample, without reading any: for checks before training, fingerprints, messages.
+
+A data set that can tell has listing() -> a list of Listed, in the order of its samples.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Listed(NamedTuple):
+    """One sample. size: (height, width) of its picture, or the length of its text."""
+
+    id: str
+    size: tuple[int, ...]
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        """The file, and the id where the file's name does not hold it."""
+        if self.path is None:
+            return self.id
+        return str(self.path) if self.id in str(self.path) else f"{self.path} ({self.id})"
+
+
+def listing(dataset) -> list[Listed] | None:
+    """The samples of a data set, or None where it cannot tell."""
+    return dataset.listing() if hasattr(dataset, "listing") else None
+
+
+def fingerprint(dataset) -> dict[str, int | str]:
+    """{samples, ids and sizes}: equal for data sets of the same samples in the same order, wherever the files lie."""
+    listed = listing(dataset)
+    return {"samples": len(dataset)} | ({} if listed is None else {"ids_and_sizes": _digest(listed)})
+
+
+def _digest(listed: Iterable[Listed]) -> str:
+    digest = hashlib.sha256()
+    for each in listed:
+        digest.update(json.dumps([each.id, each.size]).encode() + b"\n")
+    return digest.hexdigest()[:16]
