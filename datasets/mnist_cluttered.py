@@ -5,6 +5,7 @@ Reference: Mnih et al. 2014, arXiv:1406.6247, sec. 4.1.
 
 import numpy as np
 
+from .listing import Listed
 from .mnist import MNIST, SIDE, rgb
 
 CLUTTER = 8  # pixels: a patch is 8x8

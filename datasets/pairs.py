@@ -4,6 +4,8 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from .listing import Listed
+
 DOMAIN = 0x9A175  # keeps these random streams apart from others that are seeded with [seed, index], too
 FIRST, LAST = date(1900, 1, 1), date(2099, 12, 31)
 MONTHS = (

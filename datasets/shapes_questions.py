@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from .listing import Listed
 from .shapes import Shapes
 from .shapes_language import NOUNS, RELATIONS, holds
 from .shapes_paint import COLOURS
@@ -147,6 +148,10 @@ class ShapesQuestions:
             "answers": answers,
             "types": types,
         }
+
+    def listing(self) -> list[Listed]:
+        """The id and size of each scene."""
+        return [Listed(f"shapes-questions-{self.seed}-{index}", self.scenes.size) for index in range(self.n)]
 
     def _clear_scene(self, index):
         """The first of SPARE scenes without an object that is more than half hidden."""

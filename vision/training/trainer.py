@@ -223,8 +223,8 @@ class Trainer(KeptRun):
         return self.stage.fit or done == self.epochs or (self.evaluate_every > 0 and done % self.evaluate_every == 0)
 
     def resume(self, changes: Mapping[str, Any] | None = None):
-        """Continue from last.npz: call before `run`. Raises ValueError if it is missing, damaged, or of another model or
-        other data.
+        """Continue from last.npz: call before `run`. Raises ValueError if it is missing, damaged, of another model, or
+        of other data.
 
         changes: what differs from before, such as {"lr": [0.1, 0.01]}, for the log.
         """
