@@ -29,6 +29,15 @@ def listing(dataset) -> list[Listed] | None:
     return dataset.listing() if hasattr(dataset, "listing") else None
 
 
+def name_of(dataset, index: int) -> str:
+    """The file or id of a sample, for messages. The sample is read only where the data set has no listing."""
+    listed = listing(dataset)
+    if listed is not None and len(listed) == len(dataset):
+        return str(listed[index])
+    sample = dataset[index]
+    return str(sample["id"]) if isinstance(sample, dict) and "id" in sample else f"sample {index}"
+
+
 def fingerprint(dataset) -> dict[str, int | str]:
     """{samples, ids and sizes}: equal for data sets of the same samples in the same order, wherever the files lie."""
     listed = listing(dataset)

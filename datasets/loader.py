@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .listing import name_of
+
 
 class Loader:
     """Batches of a data set: `for batch in loader.epoch(3)`.
@@ -65,10 +67,9 @@ class Loader:
         return self._on_threads(number, chunks) if self.workers else (self._batch(number, chunk) for chunk in chunks)
 
     def names(self, number: int, batch: int) -> list[str]:
-        """The ids of the samples in a batch of an epoch, for messages; no picture is read where the data has a
-        `listing`."""
+        """The files or ids of the samples in a batch of an epoch, for messages: see listing.name_of."""
         indices = self._order(number)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return [self._name(index) for index in map(int, indices)]
+        return [name_of(self.dataset, index) for index in map(int, indices)]
 
     def _order(self, number: int) -> np.ndarray:
         """The indices of all samples as an epoch has them."""
@@ -82,7 +83,7 @@ class Loader:
         try:
             return self.collate(samples)
         except ValueError as error:
-            raise ValueError(f"{', '.join(self._name(int(index)) for index in indices)}: {error}") from error
+            raise ValueError(f"{', '.join(name_of(self.dataset, int(index)) for index in indices)}: {error}") from error
 
     def _sample(self, number: int, index: int) -> dict:
         sample = self.dataset[index]  # a data set's own errors name the file
@@ -91,14 +92,7 @@ class Loader:
         try:  # + 1, as [seed, e, 0] is the same seed as [seed, e] to NumPy
             return self.transform(sample, np.random.default_rng([self.seed, number, index + 1]))
         except ValueError as error:
-            raise ValueError(f"{self._name(index)}: {error}") from error
-
-    def _name(self, index: int) -> str:
-        """The id of a sample, or its index."""
-        if hasattr(self.dataset, "listing"):
-            return self.dataset.listing()[index][0]
-        sample = self.dataset[index]
-        return str(sample["id"]) if "id" in sample else f"sample {index}"
+            raise ValueError(f"{name_of(self.dataset, index)}: {error}") from error
 
     def _on_threads(self, number: int, chunks: list[np.ndarray]) -> Iterator[Any]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")

@@ -7,6 +7,7 @@ import numpy as np
 
 from datasets import Shapes
 from datasets.captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
+from datasets.listing import Listed
 from datasets.shapes_language import (
     ARTICLES,
     COLOURS,
@@ -40,6 +41,10 @@ class CaptionedPhotographs:
     def __getitem__(self, index: int) -> dict:
         return self.images[index]
 
+    def listing(self) -> list[Listed]:
+        """Those of the photographs."""
+        return self.images.listing()
+
 
 class CaptionedShapes:
     """Generated scenes of one to three objects, each with two captions: all objects by colour, and where they are.
@@ -57,6 +62,10 @@ class CaptionedShapes:
     def __getitem__(self, index: int) -> dict:
         sample = self.shapes[index]
         return sample | {"caption": sample["caption"][1:]}  # the first one only counts
+
+    def listing(self) -> list[Listed]:
+        """Those of the scenes."""
+        return self.shapes.listing()
 
     @staticmethod
     def judge(sample: dict, found: dict, words: Sequence[str]) -> dict[str, list[float]]:

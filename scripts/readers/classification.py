@@ -3,6 +3,7 @@
 from functools import partial
 
 from datasets import MNIST, CIFAR10Lossless, ClassFolders, Shapes, TranslatedMNIST
+from datasets.listing import Listed
 from scripts.readers.shapes import SPLITS, open_shapes
 
 CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
@@ -20,6 +21,10 @@ class LargestShape:
     def __getitem__(self, index: int) -> dict:
         sample = self.shapes[index]
         return {"id": sample["id"], "image": sample["image"], "label": sample["label"] - 1}  # there 0 is background
+
+    def listing(self) -> list[Listed]:
+        """Those of the scenes."""
+        return self.shapes.listing()
 
 
 def open_largest_shape(arguments, split: str, classes=None) -> LargestShape:

@@ -1,6 +1,9 @@
 """Data for language models: one long text."""
 
+import zlib
+
 from datasets import read_texts
+from datasets.listing import Listed
 from scripts.readers.shapes import SPLITS, open_shapes
 from vision.sequence.vocabulary import Vocabulary
 
@@ -28,6 +31,10 @@ class Text:
     def __getitem__(self, index: int) -> dict:
         stop = index + EXCERPT
         return {"text": self.text[index:stop], "ids": self.ids[index : stop + 1]}
+
+    def listing(self) -> list[Listed]:
+        """One entry: a checksum of the whole text, and its length."""
+        return [Listed(f"{zlib.crc32(self.text.encode()):08x}", (len(self.text),))]
 
 
 def open_text(arguments, split: str, classes=None) -> Text:

@@ -1,6 +1,7 @@
 """Data for segmentation: samples with a label for every pixel."""
 
 from datasets import CamVid, LabelledFolders, LabelledImages, Nuclei, Pets, Shapes, VOCSegmentation
+from datasets.listing import Listed
 from scripts.readers.shapes import SPLITS, open_shapes
 
 BACKGROUND = "background"
@@ -25,6 +26,10 @@ class LabelledShapes:
     def __getitem__(self, index: int) -> dict:
         sample = self.shapes[index]
         return {key: sample[key] for key in ("id", "image", "segmentation")}
+
+    def listing(self) -> list[Listed]:
+        """Those of the scenes."""
+        return self.shapes.listing()
 
     def label_maps(self):
         """Each sample's labels (H, W)."""

@@ -1,5 +1,6 @@
 """Data for visual question answering: samples with questions and answers."""
 
+from datasets.listing import Listed
 from datasets.shapes_questions import TYPES, ShapesQuestions
 from scripts.readers.shapes import SEEDS, SPLITS
 from vision.sequence import Vocabulary
@@ -22,6 +23,10 @@ class Questions:
         if index not in self.made:
             self.made[index] = self.questions[index]
         return dict(self.made[index])
+
+    def listing(self) -> list[Listed]:
+        """Those of the scenes."""
+        return self.questions.listing()
 
 
 def open_questions(arguments, split: str, classes=None) -> Questions:
