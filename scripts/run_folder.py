@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 
 from nn.io.checkpoint import replacing
-from vision.training.saving import LAST, LOG
+from vision.training.log import LOG
+from vision.training.saving import LAST
 
 CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"
 

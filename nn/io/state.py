@@ -69,19 +69,20 @@ def load_state(layer: Layer, path: str | os.PathLike, strict: bool = True, key: 
     return layer.load_state_dict(state, strict=False)
 
 
-def read_state(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarray]:
+def read_state(path: str | os.PathLike, key: str | tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """{name: array} of a file in any of the formats; bfloat16 becomes float32, big-endian elements native ones.
 
-    key: in a PyTorch file that holds several things, such as {"epoch": 3, "state_dict": {...}}, the one to take. In
-    the other formats, this library's checkpoints among them, key="model" takes the names that begin with "model/" or
-    "model.", without that beginning.
+    key: in a PyTorch file that holds several things, such as {"epoch": 3, "state_dict": {...}}, the one to take. Of a
+    tuple of keys the first that is there is taken, else the only state dict in the file; a file that is a state dict
+    itself is taken whole. In the other formats, this library's checkpoints among them, key="model" takes the names that
+    begin with "model/" or "model.", without that beginning; a tuple has no effect.
 
     Raises ValueError naming the file, and what is wrong, for a file that is missing, damaged, cut short, of another
     kind than its ending says, or holds anything but numeric arrays: a name outside the few that PyTorch's tensors
     need (os.system, say) is refused before anything has been done with it.
     """
     arrays, _ = _read(path, key)
-    if key is None or Path(path).suffix.lower() in PTH:
+    if key is None or isinstance(key, tuple) or Path(path).suffix.lower() in PTH:
         return arrays
     chosen = {name[len(key) + 1 :]: array for name, array in arrays.items() if name.startswith((f"{key}/", f"{key}."))}
     if not chosen:

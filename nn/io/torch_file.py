@@ -31,8 +31,9 @@ class Saved(NamedTuple):
     order: str
 
 
-def read_pth(file: BinaryIO, key: str | None = None) -> dict[str, np.ndarray]:
-    """{name: array} of the state dict in the file or, where it holds several things, of the one under `key`.
+def read_pth(file: BinaryIO, key: str | tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    """{name: array} of the state dict in the file or, where it holds several things, of the one under `key`: see
+    nn.io.state.read_state.
 
     bfloat16 becomes float32. Arrays share memory where the tensors shared a storage.
     Raises ValueError for anything but tensors by name, naming what it is; other errors too on damaged files.
@@ -52,6 +53,8 @@ def read_pth(file: BinaryIO, key: str | None = None) -> dict[str, np.ndarray]:
 def _state_dict(content, key):
     """The dict of Tensors: the content itself, or its entry `key`."""
     inside = [name for name, value in content.items() if _has_tensors(value)] if type(content) is dict else []
+    if isinstance(key, tuple):
+        key = next((name for name in key if name in inside), inside[0] if len(inside) == 1 else None)
     if key is not None:
         if key not in inside:
             raise ValueError(f"it has no state dict under key={key!r}; there is one under: {_listed(inside)}")

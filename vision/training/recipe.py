@@ -10,12 +10,14 @@ from nn import SGD, AdaGrad, Adam, AdamW, ExponentialMovingAverage, RMSProp
 from nn.layer import Layer
 from nn.optim.optimiser import Optimiser, decay_groups
 from nn.optim.schedules import Schedule, constant, cosine, polynomial, step_decay, warm_up
+from vision.training.parameters import scale_rates
 
 DEFAULTS = {
     "epochs": 20,
     "batch_size": 2,
     "optimiser": "sgd",  # see OPTIMISERS
     "lr": 0.01,
+    "lr_scale": {},  # beginnings of parameters' names: what their rate is multiplied by
     "momentum": 0.9,  # of sgd and rmsprop
     "weight_decay": 0.0005,
     "schedule": "step",  # see SCHEDULES
@@ -51,7 +53,8 @@ def build_optimiser(model: Layer, recipe: Mapping) -> Optimiser:
     if recipe["optimiser"] not in OPTIMISERS:
         wanted = ", ".join(map(repr, OPTIMISERS))
         raise ValueError(f"recipe: optimiser must be one of {wanted}, got {recipe['optimiser']!r}")
-    return OPTIMISERS[recipe["optimiser"]](decay_groups(model, recipe["weight_decay"]), recipe)
+    groups = scale_rates(decay_groups(model, recipe["weight_decay"]), recipe["lr"], recipe["lr_scale"])
+    return OPTIMISERS[recipe["optimiser"]](groups, recipe)
 
 
 def build_schedule(recipe: Mapping, total_steps: int) -> Schedule:

@@ -2,13 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from nn.io.checkpoint import read_checkpoint
-from nn.io.state import read_state
+from nn.io.state import read_metadata, read_state
 from vision.model import Model
+from vision.options import as_json
 from vision.registry import MODELS, build
 
-LAST, BEST, LOG = "last.npz", "best.npz", "metrics.jsonl"
+LAST, BEST = "last.npz", "best.npz"
+KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")  # where files of PyTorch keep their weights
+PARALLEL = "module."  # what PyTorch's DataParallel puts before every name
+SHOWN = 3  # arrays named in a message
 
 
 def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
@@ -46,22 +53,76 @@ def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
         ) from error
 
 
-def load_pretrained(path: str | os.PathLike, model: Model) -> list[str]:
-    """Load the weights that fit by name and shape: those of a part of the model, such as a backbone or a coarser net.
+class Pretrained(NamedTuple):
+    """What a file holds for a model. fitting: arrays by the model's names; left_out: lines about those that do not fit,
+    and why."""
+
+    fitting: dict[str, np.ndarray]
+    left_out: list[str]
+
+
+def find_pretrained(path: str | os.PathLike, model: Model) -> Pretrained:
+    """The weights in a file that fit a model by name and shape: those of a part of it, such as a backbone or a coarser
+    net.
 
     path: .npz, .safetensors, .pth, or a checkpoint of another model; model.pretrained_names gives published arrays
-    the model's own names. Returns the names loaded; the others keep their random weights. Raises ValueError naming
-    `path` where nothing fits, or read_state refuses the file.
+    the model's own names. Of a checkpoint for other classes, arrays whose shapes depend on the classes are left out.
+    Raises ValueError naming `path` where nothing fits, or read_state refuses the file.
     """
-    arrays, own = read_state(path), model.state_dict()
+    arrays, own, fitting, left_out = read_state(path, KEYS), model.state_dict(), {}, []
     arrays = unprefixed("model/", arrays) or arrays
+    if arrays and all(name.startswith(PARALLEL) for name in arrays):
+        arrays = unprefixed(PARALLEL, arrays)
     renamed = model.pretrained_names(arrays)
-    model.load_state_dict(renamed, strict=False)
-    loaded = [name for name, array in own.items() if name in renamed and renamed[name].shape == array.shape]
-    if not loaded:
-        theirs, ours = (", ".join(list(names)[:3]) for names in (arrays, own))
-        raise ValueError(f"{path}: none of its arrays ({theirs}, ...) fits the model's ({ours}, ...)")
-    return loaded
+    heads = _of_classes(model) if _other_classes(path, model) else set()
+    for name in own.keys() & renamed.keys():
+        shape, wanted = renamed[name].shape, own[name].shape
+        if shape != wanted:
+            left_out.append(f"{name} has shape {shape}, wanted {wanted}")
+        elif name in heads:
+            left_out.append(f"{name} is of other classes")
+        else:
+            fitting[name] = renamed[name]
+    if not fitting:
+        raise ValueError(f"{path}: {_why_none(arrays, own, sorted(left_out))}")
+    return Pretrained({name: fitting[name] for name in own if name in fitting}, sorted(left_out))
+
+
+def load_pretrained(path: str | os.PathLike, model: Model) -> list[str]:
+    """Load what find_pretrained finds. Returns the names loaded; the others keep their random weights."""
+    found = find_pretrained(path, model)
+    model.load_state_dict(found.fitting, strict=False)
+    return list(found.fitting)
+
+
+def _other_classes(path, model):
+    """Whether a file is a checkpoint of a model for other classes, or the same in another order."""
+    meta = read_metadata(path) if Path(path).suffix.lower() == ".npz" else {}
+    config = meta.get("model") if isinstance(meta, dict) else None
+    return isinstance(config, dict) and "classes" in config and list(config["classes"]) != list(model.classes)
+
+
+def _of_classes(model):
+    """The names of the arrays whose shapes depend on the number of classes: another model is built to see which."""
+    if model.name not in MODELS:
+        return set()
+    options, more = as_json(model.options), [*model.classes, "another class"]
+    by_class = [name for name, value in options.items() if isinstance(value, list) and len(value) == len(model.classes)]
+    try:
+        other = build(model.name, more, **options)
+    except ValueError:  # an option with a value a class, such as class_weights
+        other = build(model.name, more, **{name: v for name, v in options.items() if name not in by_class})
+    own, shapes = model.state_dict(), {name: array.shape for name, array in other.state_dict().items()}
+    return {name for name, array in own.items() if shapes.get(name) != array.shape}
+
+
+def _why_none(arrays, own, left_out):
+    """Shapes that do not fit or, where no array has a name of the model's, names of both."""
+    if left_out:
+        more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        return f"none of its arrays fits the model's: {'; '.join(left_out[:SHOWN])}{more}"
+    theirs, ours = (", ".join(list(names)[:SHOWN]) for names in (arrays, own))
+    return f"none of its arrays ({theirs}, ...) fits the model's ({ours}, ...)"
 
 
 def find_checkpoint(path: str | os.PathLike) -> Path:

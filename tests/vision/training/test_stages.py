@@ -10,7 +10,8 @@ from nn import Linear, l2
 from nn.io.checkpoint import read_checkpoint
 from vision.model import Model, Stage
 from vision.training import Trainer
-from vision.training.saving import BEST, LAST, LOG
+from vision.training.log import LOG
+from vision.training.saving import BEST, LAST
 
 RECIPE = {"epochs": 2, "batch_size": 2, "lr": 0.1, "warm_up": 0, "schedule": "constant", "momentum": 0.0}
 
