@@ -1,6 +1,6 @@
 """Readers for photographs with captions: COCO's annotation file, a list of images in JSON, Flickr8k's token file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -52,9 +52,9 @@ class CaptionedImages:
         record = self.records[index]
         return {"id": record.id, "image": read_image(record.path), "caption": list(record.captions)}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id, size and file of each image."""
-        return [Listed(record.id, self.headers[record.path][:2], record.path) for record in self.records]
+        return (Listed(record.id, self.headers[record.path][:2], record.path) for record in self.records)
 
     def _unspaced(self) -> list[str]:
         """A line for captions in scripts that are written without spaces between the words."""

@@ -6,6 +6,7 @@
 Reference: Krizhevsky 2009, Learning multiple layers of features from tiny images.
 """
 
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -47,9 +48,9 @@ class CIFAR10Lossless:
     def __getitem__(self, index: int) -> dict:
         return {"id": self._ids[index], "image": self._images[index].copy(), "label": self._labels[index]}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id and size of each image."""
-        return [Listed(name, (SIDE, SIDE)) for name in self._ids]
+        return (Listed(name, (SIDE, SIDE)) for name in self._ids)
 
 
 def _read_labels(path, batches):

@@ -5,7 +5,7 @@ root/cat/1.jpg, root/dog/1.jpg                 one folder for all: a fifth of ea
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
@@ -70,9 +70,9 @@ class ClassFolders:
         name, path, label = self.items[index]
         return {"id": name, "image": read_image(path), "label": label}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id, size and file of each picture."""
-        return [Listed(name, self.headers[path][:2], path) for name, path, _ in self.items]
+        return (Listed(name, self.headers[path][:2], path) for name, path, _ in self.items)
 
     def _refuse_unknown(self, folder, known):
         if lost := [name for name in self.classes if name not in known]:

@@ -58,9 +58,9 @@ class LabelledImages:
         name, image, labels = self.pairs[index]
         return {"id": name, "image": read_image(image), "segmentation": self.read_labels(labels)}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The name, size and file of each photograph."""
-        return [Listed(pair.name, header[:2], pair.image) for pair, header in zip(self.pairs, self.headers)]
+        return (Listed(pair.name, header[:2], pair.image) for pair, header in zip(self.pairs, self.headers))
 
     def read_labels(self, path: Path) -> np.ndarray:
         """The labels (H, W) int64 in a label picture."""

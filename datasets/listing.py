@@ -1,11 +1,11 @@
 """What a data set holds, sample by sample, without reading any: for checks before training, fingerprints, messages.
 
-A data set that can tell has listing() -> a list of Listed, in the order of its samples.
+A data set that can tell has listing() -> an iterator of Listed, in the order of its samples.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,16 +24,16 @@ class Listed(NamedTuple):
         return str(self.path) if self.id in str(self.path) else f"{self.path} ({self.id})"
 
 
-def listing(dataset) -> list[Listed] | None:
+def listing(dataset) -> Iterator[Listed] | None:
     """The samples of a data set, or None where it cannot tell."""
     return dataset.listing() if hasattr(dataset, "listing") else None
 
 
 def name_of(dataset, index: int) -> str:
-    """The file or id of a sample, for messages. The sample is read only where the data set has no listing."""
-    listed = listing(dataset)
-    if listed is not None and len(listed) == len(dataset):
-        return str(listed[index])
+    """The file or id of a sample, for messages. The sample is read only where the data set does not list it."""
+    listed = next(islice(listing(dataset) or (), index, None), None)
+    if listed is not None:
+        return str(listed)
     sample = dataset[index]
     return str(sample["id"]) if isinstance(sample, dict) and "id" in sample else f"sample {index}"
 
@@ -47,5 +47,5 @@ def fingerprint(dataset) -> dict[str, int | str]:
 def _digest(listed: Iterable[Listed]) -> str:
     digest = hashlib.sha256()
     for each in listed:
-        digest.update(json.dumps([each.id, each.size]).encode() + b"\n")
+        digest.update(f"{each.id}\0{','.join(map(str, each.size))}\0".encode())
     return digest.hexdigest()[:16]

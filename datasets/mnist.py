@@ -14,6 +14,7 @@ import gzip
 import io
 import math
 import zlib
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -64,9 +65,9 @@ class MNIST:
         index = range(len(self))[index]
         return {"id": f"{self.split}/{index}", "image": rgb(self.digits[index]), "label": int(self.labels[index])}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id and size of each image."""
-        return [Listed(f"{self.split}/{index}", (SIDE, SIDE)) for index in range(len(self))]
+        return (Listed(f"{self.split}/{index}", (SIDE, SIDE)) for index in range(len(self)))
 
 
 def rgb(grey: np.ndarray) -> np.ndarray:

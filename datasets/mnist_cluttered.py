@@ -3,6 +3,8 @@
 Reference: Mnih et al. 2014, arXiv:1406.6247, sec. 4.1.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .listing import Listed
@@ -49,9 +51,9 @@ class TranslatedMNIST:
         id_, label = f"{self.digits.split}/{index}", int(self.digits.labels[which])
         return {"id": id_, "image": rgb(image), "label": label, "corner": (x, y)}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id and size of each image."""
-        return [Listed(f"{self.digits.split}/{index}", (self.size, self.size)) for index in range(len(self))]
+        return (Listed(f"{self.digits.split}/{index}", (self.size, self.size)) for index in range(len(self)))
 
     def _add_patch(self, image, which, rng):
         """Add 8x8 pixels of a random digit other than digits[which] to the image, in place."""

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -104,9 +104,9 @@ class ObjectImages:
             sample["masks"] = draw_masks([(thing.shape, thing.box) for thing in item.things], item.size)
         return sample
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id, size and file of each picture."""
-        return [Listed(item.id, item.size, item.path) for item in self.items]
+        return (Listed(item.id, item.size, item.path) for item in self.items)
 
     def _check(self, record: Annotated) -> Item:
         """The objects of one picture that can be; what is wrong with the others becomes a line of `problems`."""

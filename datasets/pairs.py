@@ -1,5 +1,6 @@
 """Generated pairs of sentences, a source and its target, for sequence-to-sequence models."""
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import numpy as np
@@ -35,9 +36,9 @@ class _Pairs:
         text, target = self._pair(np.random.default_rng([DOMAIN, self.seed, index]))
         return {"id": f"{type(self).__name__.lower()}-{self.seed}-{index}", "text": text, "target": target}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id and length of each text: both follow from the seed."""
-        return [Listed(f"{type(self).__name__.lower()}-{self.seed}-{index}", ()) for index in range(self.n)]
+        return (Listed(f"{type(self).__name__.lower()}-{self.seed}-{index}", ()) for index in range(self.n))
 
 
 class Dates(_Pairs):

@@ -4,7 +4,7 @@ Needs no files, so it is the default of every script, test and demonstration.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -67,9 +67,9 @@ class Shapes:
         image, owner, things = paint_scene(rng, self.size, self.classes, self.max_objects)
         return {"id": f"shapes-{self.seed}-{index}", "image": image, **self._annotate(owner, things)}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id and size of each scene."""
-        return [Listed(f"shapes-{self.seed}-{index}", self.size) for index in range(self.n)]
+        return (Listed(f"shapes-{self.seed}-{index}", self.size) for index in range(self.n))
 
     def _annotate(self, owner: np.ndarray, things: list[Thing]) -> dict:
         masks = owner == np.arange(len(things))[:, None, None]

@@ -149,9 +149,9 @@ class ShapesQuestions:
             "types": types,
         }
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """The id and size of each scene."""
-        return [Listed(f"shapes-questions-{self.seed}-{index}", self.scenes.size) for index in range(self.n)]
+        return (Listed(f"shapes-questions-{self.seed}-{index}", self.scenes.size) for index in range(self.n))
 
     def _clear_scene(self, index):
         """The first of SPARE scenes without an object that is more than half hidden."""

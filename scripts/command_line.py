@@ -3,11 +3,25 @@
 import argparse
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from math import inf
 
 from nn.gpu.device import DEVICES, to_device
+
+CONSOLE = "handwritten-vision"  # the console command, see handwritten_vision.py
+started_as = {"console": False}  # whether the scripts are started by it
+
+
+def program(script: str) -> str:
+    """How a script such as "scripts.train" is called on a command line, in the way that this process was."""
+    return f"{CONSOLE} {script.removeprefix('scripts.')}" if started_as["console"] else f"python -m {script}"
+
+
+def typed_command(script: str, *arguments) -> str:
+    """A whole command line, its arguments quoted for the shell."""
+    return f"{program(script)} {shlex.join(map(str, arguments))}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, script: str, text: str = "", **options):
         head, _, examples = text.partition("\n\n")
-        options |= {"prog": f"python -m {script}", "description": head, "epilog": examples, "allow_abbrev": False}
+        options |= {"prog": program(script), "description": head, "epilog": examples, "allow_abbrev": False}
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message):

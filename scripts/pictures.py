@@ -29,7 +29,8 @@ def save_drawn(drawn: np.ndarray | str, folder: Path, name: str) -> str:
         with replacing(folder / f"{name}.txt") as file:
             file.write(drawn.encode() + b"\n")
         return f"{name}.txt"
-    Image.fromarray(drawn).save(folder / f"{name}.png")
+    with replacing(folder / f"{name}.png") as file:
+        Image.fromarray(drawn).save(file, "PNG")
     return f"{name}.png"
 
 
@@ -50,7 +51,8 @@ def draw_curve(folder: Path, metric: str):
     lower.xaxis.get_major_locator().set_params(integer=True)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    FigureCanvasAgg(figure).print_png(folder / CURVE)
+    with replacing(folder / CURVE) as file:
+        FigureCanvasAgg(figure).print_png(file)
 
 
 def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict[int, float]]:

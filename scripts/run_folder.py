@@ -1,7 +1,9 @@
 """The folder of a training run.
 
 config.json     arguments, model and versions: everything needed to repeat the run
-metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm, waited; of each evaluation metrics
+metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm, waited; of each evaluation metrics;
+                of resuming with other arguments what changed
+metrics.csv     the same by epoch: means of the losses, metrics
 last.npz        the newest checkpoint, to resume from      best.npz    the model with the best evaluation
 curve.png       losses and headline metric over epochs     pictures/   predictions on validation data
 """
@@ -13,6 +15,8 @@ from nn.io.checkpoint import replacing
 from vision.training.log import LOG
 from vision.training.saving import LAST
 
+# Arguments that may be others when a run is resumed: what differs stands in the log.
+CHANGEABLE = ("epochs", "lr", "root", "patience")
 CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"
 
 
@@ -48,16 +52,21 @@ def read_config(folder: Path) -> dict:
     raise ValueError(f"{path}: damaged, not the config of a run; restore it, or start a new run elsewhere")
 
 
-def check_same(folder: Path, saved: dict, given: dict):
-    """Raise ValueError naming each argument of `given` that contradicts the run's own."""
+def changed(folder: Path, saved: dict, given: dict) -> dict[str, list]:
+    """{name: [before, now]} of the arguments of `given` that differ from the run's own and may: see CHANGEABLE.
+
+    Raises ValueError naming each other one that differs.
+    """
     given = json.loads(json.dumps(given))  # tuples become lists, as in the file
     differ = [name for name, value in given.items() if name not in saved or saved[name] != value]
-    if differ:
+    changes = {name: [saved.get(name), given[name]] for name in differ if name in CHANGEABLE}
+    if differ := [name for name in differ if name not in CHANGEABLE]:
         shown = "; ".join(
             f"--{n.replace('_', '-')} {_typed(given[n])}, but the run has {_typed(saved.get(n))}" for n in differ
         )
         advice = "leave that out to resume, or start a new run in another --run-dir"
         raise ValueError(f"{folder / CONFIG}: cannot resume with {shown}: {advice}")
+    return changes
 
 
 def read_log(folder: Path) -> list[dict]:

@@ -21,6 +21,7 @@ Ctrl-C saves. To continue, also after a crash, with the same bits as without an 
 Defaults of optimisation and augmentation are the model's recipe: --model NAME --help shows them.
 """
 
+import errno
 import math
 import platform
 import sys
@@ -31,27 +32,43 @@ from pathlib import Path
 import numpy as np
 
 import vision
-from nn.io.checkpoint import read_checkpoint
-from scripts.command_line import command, make_sure_of
+from datasets.listing import fingerprint
+from nn.io.checkpoint import remove_temporaries
+from scripts.command_line import command, make_sure_of, typed_command
 from scripts.data import open_data, training_loader
-from scripts.pictures import contact_sheet, draw_curve, save_drawn
-from scripts.run_folder import CURVE, PICTURES, refuse_to_overwrite, write_config
+from scripts.run_folder import PICTURES, refuse_to_overwrite, write_config
+from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
+from scripts.train_report import ending, introduction, report
+from scripts.weights import load_start
 from vision import Model
 from vision.registry import find
-from vision.task import Task, shown, task_of
-from vision.training import Stopped, Trainer
+from vision.task import Task, task_of
+from vision.training import Diverged, Stopped, Trainer
+from vision.training.endings import with_advice
+from vision.training.lock import locked
+from vision.training.parameters import freeze
 from vision.training.recipe import DEFAULTS as RECIPE
-from vision.training.saving import LAST, find_checkpoint, load_pretrained, load_state
+from vision.training.saving import LAST
 
 
 @command
 def main(arguments: list[str]) -> int | None:
     args = parse(arguments, __doc__)
     make_sure_of(args.device)
-    folder, task = Path(args.run_dir), task_of(args.model)
+    folder = Path(args.run_dir)
     if not args.resume:
         refuse_to_overwrite(folder)
+    with locked(folder):
+        remove_temporaries(folder / PICTURES)
+        if not args.resume:
+            refuse_to_overwrite(folder)  # another process may have been faster
+        return train(args, folder)
+
+
+def train(args: Namespace, folder: Path) -> int:
+    """The run of the arguments, in its locked folder; exit status."""
+    task = task_of(args.model)
     train_data = open_data(find(args.model).task, args, args.train_split, args.classes)
     val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
@@ -59,8 +76,10 @@ def main(arguments: list[str]) -> int | None:
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
     trainer = build_trainer(args, task, model, train_data, val_data, config)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint starts again
-        trainer.resume()
+        trainer.resume(args.changes)
     else:
+        try_smallest(model, task, train_data, val_data, args)
+    if args.changes or not (args.resume and (folder / LAST).exists()):
         write_config(folder, config)
     print(introduction(trainer, train_data, val_data, args))
     return run(trainer, task)
@@ -78,12 +97,9 @@ def build_model(args: Namespace, task: Task, train_data) -> Model:
         model = build(**dict(args.set) | counted)
     if model.needs_weights and not (args.pretrained or args.weights or args.resume):
         raise ValueError(f"{args.model}: its CNN is frozen and would stay random; give --set encoder_weights=FILE")
-    if args.pretrained and not args.resume:
-        loaded, names = load_pretrained(find_checkpoint(args.pretrained), model), model.state_dict()
-        rest = [name for name in names if name not in loaded]
-        print(f"{args.pretrained}: {len(loaded)} of {len(names)} arrays; random are {', '.join(rest) or 'none'}")
-    if args.weights and not args.resume:
-        load_state(args.weights, model, *read_checkpoint(args.weights))
+    if not args.resume:
+        load_start(args, model)
+    freeze(model, args.freeze)
     return model
 
 
@@ -104,18 +120,20 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
     return Trainer(
         model,
         loader,
-        {name: getattr(args, name) for name in RECIPE},
+        {name: getattr(args, name) for name in RECIPE} | {"lr_scale": dict(args.lr_scale)},
         args.run_dir,
         fixed=tuple(args.typed),
         seed=args.seed,
         evaluate=partial(task.evaluate, dataset=val_data),
         metric=task.metric,
         evaluate_every=args.evaluate_every,
+        patience=args.patience,
         after_epoch=partial(report, task=task, val_data=val_data, pictures=args.pictures),
         checkpoint_every=args.checkpoint_every,
         time_limit=60 * args.time_limit if args.time_limit else math.inf,
         device=args.device,
         config=config,
+        data={"training": fingerprint(train_data), "validation": fingerprint(val_data)},
         unit=task.unit,
     )
 
@@ -125,51 +143,28 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "numpy": np.__version__, "platform": platform.platform()}
 
 
-def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str:
-    """A summary of the run, in three lines."""
-    size = sum(parameter.value.size for parameter in trainer.model.parameters().values())
-    task = task_of(args.model)
-    counts = (
-        f"{len(train_data)} {task.unit} to train on ({args.train_split}), "
-        f"{len(val_data)} to evaluate on ({args.val_split})"
-    )
-    known = f"classes {', '.join(train_data.classes)}" if task.closed else f"vocabulary of {len(train_data.classes)}"
-    begin = f"resuming at step {trainer.progress.step} of" if trainer.progress.step else "training for"
-    return (
-        f"{args.model}: {size:,} parameters, {known}\n{args.data}: {counts}\n"
-        f"{begin} {trainer.total_steps} steps ({trainer.epochs} epochs); everything goes to {trainer.folder}"
-    )
-
-
-def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
-    """After each epoch: a line with the losses; after an evaluation also its table, the curve and the pictures."""
-    epoch = trainer.progress.epoch + 1
-    time = f"{trainer.seconds() / 60:.1f} minutes, {trainer.waiting.share:.1%} of the epoch waiting for data"
-    line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {time}"
-    trainer.bar.write(f"{line}\n{task.table(metrics)}" if metrics else line)
-    sys.stdout.flush()
-    if metrics:
-        draw_curve(trainer.folder, task.metric)
-    if metrics and pictures:
-        (trainer.folder / PICTURES).mkdir(exist_ok=True)
-        sheet = contact_sheet(trainer.model, task, val_data, pictures)
-        save_drawn(sheet, trainer.folder / PICTURES, f"epoch_{epoch:04d}")
-
-
 def run(trainer: Trainer, task: Task) -> int:
-    """Train to the end or until stopped; exit status."""
-    folder = trainer.folder
+    """Train to the end or until stopped; exit status. What went wrong is raised with the command that goes on."""
+    resume = typed_command("scripts.train", "--run-dir", trainer.folder, "--resume")
     try:
-        progress = trainer.run()
+        trainer.run()
     except Stopped as stopped:
-        print(f"{stopped}; go on with:\n  python -m scripts.train --run-dir {folder} --resume", file=sys.stderr)
+        print(f"{stopped}; go on with:\n  {resume}", file=sys.stderr)
         return 0 if stopped.signal is None else 128 + stopped.signal
-    best = f"; best {task.metric} {shown(progress.best)} in epoch {progress.best_epoch}" if progress.best_epoch else ""
-    print(f"done in {progress.seconds / 60:.1f} minutes{best}")
-    print(f"look at {folder / CURVE} and {folder / PICTURES}; next:")
-    print(f"  python -m scripts.evaluate {folder}")
-    print(f"  python -m scripts.predict {folder} {task.input.upper()} --out predictions")
+    except Diverged:  # it has advice of its own
+        raise
+    except (ValueError, OSError, MemoryError) as error:
+        if trainer.saved_step is None:
+            raise
+        cause = "make room" if is_full(error) else "mend that"
+        raise with_advice(error, f"{cause}, then go on with: {resume}") from error
+    print(ending(trainer, task))
     return 0
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that a disk, or somebody's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,32 @@
 """The arguments of scripts.train; their defaults are the model's recipe or, when resuming, those of the run."""
 
 import json
+import os
+import sys
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import vision
 from nn.gpu.device import DEVICES
-from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive
+from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive, program
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, default_splits
 from scripts.imports import add_import, import_files
-from scripts.run_folder import check_same, read_config
+from scripts.run_folder import changed, read_config
 from vision.options import describe
 from vision.registry import find
 from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 
-RUN = {"seed": 0, "evaluate_every": 1, "checkpoint_every": 100, "pictures": 6, "workers": 1, "device": "cpu", "set": []}
+RUN = {
+    "seed": 0, "evaluate_every": 1, "patience": 0, "checkpoint_every": 100, "pictures": 6, "workers": 1,
+    "device": "cpu", "set": [], "freeze": [],
+}  # fmt: skip
 
 # Arguments of a session, not of the run: they may differ when it is resumed, and do not change its results (the device
 # changes rounding).
 SESSION = {
-    "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports", "typed",
+    "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports",
+    "models", "changes",
 }  # fmt: skip
 
 # Arguments of vision.build that are no options, and the words of --set for values that are neither number nor text.
@@ -34,9 +40,13 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
     first.add_argument("--model")
     first.add_argument("--run-dir")
     first.add_argument("--resume", action="store_true")
+    first.add_argument("--models", action="store_true")
     add_import(first)
     known = first.parse_known_args(arguments)[0]
     import_files(known.imports)
+    if known.models:
+        print(all_models())
+        sys.exit(0)
     saved = read_config(Path(known.run_dir))["arguments"] if known.resume and known.run_dir else {}
 
     model = known.model or saved.get("model")
@@ -45,25 +55,29 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
     if model is None:
         parser.error(f"--model is needed: one of {', '.join(vision.MODELS)}")
     task, typed = find(model).task, _typed(parser, args, arguments)
-    args.typed = sorted(vars(typed))
+    args.typed, args.changes = sorted(vars(typed)), {}
     if saved:
-        check_same(Path(args.run_dir), saved, of_the_run(typed))
-        args = Namespace(**vars(args) | saved)
+        changes = changed(Path(args.run_dir), saved, of_the_run(typed))
+        args = Namespace(**vars(args) | saved | {name: now for name, (_, now) in changes.items()})
+        args.typed, args.changes = sorted({*saved.get("typed", ()), *changes}), changes
     splits = default_splits(task, args.data)
     args.train_split, args.val_split = args.train_split or splits[0], args.val_split or splits[1]
     return args
 
 
 def of_the_run(args: Namespace) -> dict:
-    """The arguments that results depend on: config.json keeps them."""
-    return {name: value for name, value in vars(args).items() if name not in SESSION}
+    """The arguments that results depend on: config.json keeps them. The root is absolute, to be found from anywhere."""
+    kept = {name: value for name, value in vars(args).items() if name not in SESSION}
+    return kept | ({"root": os.path.abspath(kept["root"])} if kept.get("root") else {})
 
 
 def build_parser(model: str | None, help_text: str) -> Parser:
     """The parser; its defaults are the recipe of `model` where one is chosen."""
-    parser = Parser("scripts.train", help_text, usage="python -m scripts.train --model NAME --run-dir DIR [options]")
+    usage = f"{program('scripts.train')} --model NAME --run-dir DIR [options]"
+    parser = Parser("scripts.train", help_text, usage=usage)
     recipe = find(model).recipe if model in vision.MODELS else {}
     defaults = with_defaults(DATA | RUN | dict(recipe))
+    defaults["lr_scale"] = [list(item) for item in defaults["lr_scale"].items()]
     _add_model_arguments(parser, defaults, model)
     group = add_data_arguments(parser, defaults)
     group.add("--train-split", str, "NAME", "split to train on (default: train; for voc with boxes trainval)")
@@ -83,12 +97,15 @@ def _add_model_arguments(parser, defaults, model):
     group = Group(parser, "model", defaults, model and options_help(model))
     text = f"the model (needed without --resume): {', '.join(vision.MODELS)}"
     group.add("--model", model_name, "NAME", text)
+    group.switch("--models", "list all models, a line each, and stop")
     add_import(group.group)
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     text = "weights of a part, such as a backbone, or run of a coarser net: loaded where name and shape fit"
     group.add("--pretrained", str, "FILE", text)
     group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
+    text = "parts that are not trained, by the beginnings of their parameters' names, such as backbone (default: none)"
+    group.group.add_argument("--freeze", nargs="+", metavar="PREFIX", default=defaults["freeze"], help=text)
 
 
 def _add_optimisation_arguments(parser, defaults):
@@ -97,6 +114,8 @@ def _add_optimisation_arguments(parser, defaults):
     group.add("--batch-size", count, "N", "samples per step; for a text: positions read in parallel")
     group.add("--optimiser", str, None, "the optimiser", choices=list(OPTIMISERS))
     group.add("--lr", positive, "X", "learning rate")
+    text = "parts whose rate is another: --lr-scale backbone=0.1 head=10; the longest beginning of a name holds"
+    group.add("--lr-scale", rate_of_part, "PREFIX=X", text, nargs="+")
     group.add("--momentum", fraction, "X", "momentum of sgd and rmsprop")
     group.add("--weight-decay", not_negative, "X", "weight decay (not of biases)")
     group.add("--schedule", str, None, "how the learning rate falls", choices=list(SCHEDULES))
@@ -112,15 +131,41 @@ def _add_optimisation_arguments(parser, defaults):
 
 def _add_run_arguments(parser, defaults):
     group = Group(parser, "run", defaults)
-    group.add("--run-dir", str, "DIR", "folder for all results (needed)", required=True)
+    group.add("--run-dir", folder_name, "DIR", "folder for all results (needed)", required=True)
     group.switch("--resume", "continue the run in --run-dir; no other argument needed")
     group.add("--evaluate-every", count_or_none, "N", "epochs between evaluations; the last epoch always has one")
+    text = "stop when so many evaluations in a row were no better than the best; 0: never"
+    group.add("--patience", count_or_none, "N", text)
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")
     group.add("--pictures", count_or_none, "N", "validation samples to show at each evaluation")
     group.add("--time-limit", positive, "MINUTES", "save and stop after this time (default: none)")
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
     group.switch("--debug", "show the traceback of an error")
+
+
+def all_models() -> str:
+    """The registered models, a line each: name, task, system and paper, and what was measured."""
+    width, rows = max(map(len, vision.MODELS)), []
+    for name, entry in sorted(vision.MODELS.items(), key=lambda item: (item[1].task, item[0])):
+        about = ", ".join(filter(None, (entry.system, entry.paper)))
+        rows.append(f"{name:{width}}  {entry.task:14}  {about}{f'; {entry.figures}' if entry.figures else ''}")
+    return "\n".join(rows)
+
+
+def folder_name(text: str) -> str:
+    """A path that is not empty: "" would be the folder where one stands."""
+    if not text.strip():
+        raise ArgumentTypeError("must be the name of a folder, got nothing")
+    return text
+
+
+def rate_of_part(text: str) -> list:
+    """[beginning, factor] of PREFIX=X."""
+    beginning, equals, factor = text.rpartition("=")
+    if not (beginning and equals):
+        raise ArgumentTypeError(f"must look like PREFIX=X, got {text!r}")
+    return [beginning, not_negative(factor)]
 
 
 def model_name(text: str) -> str:

@@ -1,6 +1,6 @@
 """Data for captioners: samples with a list of captions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ class CaptionedPhotographs:
     def __getitem__(self, index: int) -> dict:
         return self.images[index]
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Those of the photographs."""
         return self.images.listing()
 
@@ -63,7 +63,7 @@ class CaptionedShapes:
         sample = self.shapes[index]
         return sample | {"caption": sample["caption"][1:]}  # the first one only counts
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Those of the scenes."""
         return self.shapes.listing()
 

@@ -1,5 +1,6 @@
 """Data for classifiers: samples with a label."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from datasets import MNIST, CIFAR10Lossless, ClassFolders, Shapes, TranslatedMNIST
@@ -22,7 +23,7 @@ class LargestShape:
         sample = self.shapes[index]
         return {"id": sample["id"], "image": sample["image"], "label": sample["label"] - 1}  # there 0 is background
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Those of the scenes."""
         return self.shapes.listing()
 

@@ -1,6 +1,7 @@
 """Data for language models: one long text."""
 
 import zlib
+from collections.abc import Iterator
 
 from datasets import read_texts
 from datasets.listing import Listed
@@ -32,9 +33,9 @@ class Text:
         stop = index + EXCERPT
         return {"text": self.text[index:stop], "ids": self.ids[index : stop + 1]}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """One entry: a checksum of the whole text, and its length."""
-        return [Listed(f"{zlib.crc32(self.text.encode()):08x}", (len(self.text),))]
+        return iter([Listed(f"{zlib.crc32(self.text.encode()):08x}", (len(self.text),))])
 
 
 def open_text(arguments, split: str, classes=None) -> Text:

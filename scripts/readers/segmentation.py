@@ -1,5 +1,7 @@
 """Data for segmentation: samples with a label for every pixel."""
 
+from collections.abc import Iterator
+
 from datasets import CamVid, LabelledFolders, LabelledImages, Nuclei, Pets, Shapes, VOCSegmentation
 from datasets.listing import Listed
 from scripts.readers.shapes import SPLITS, open_shapes
@@ -27,7 +29,7 @@ class LabelledShapes:
         sample = self.shapes[index]
         return {key: sample[key] for key in ("id", "image", "segmentation")}
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Those of the scenes."""
         return self.shapes.listing()
 

@@ -1,5 +1,7 @@
 """Data for translators: pairs of sentences."""
 
+from collections.abc import Iterator
+
 from datasets import Dates, Reversal, read_pairs
 from datasets.listing import Listed
 from scripts.readers.shapes import SEEDS, SPLITS, open_shapes
@@ -25,9 +27,9 @@ class Sentences:
     def __getitem__(self, index: int) -> dict:
         return self.pairs[index]
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Each source text, and the length of its target."""
-        return [Listed(pair["text"], (len(pair["target"]),)) for pair in self.pairs]
+        return (Listed(pair["text"], (len(pair["target"]),)) for pair in self.pairs)
 
 
 def open_generated(kind, arguments, split: str, classes=None) -> Sentences:

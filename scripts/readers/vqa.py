@@ -1,5 +1,7 @@
 """Data for visual question answering: samples with questions and answers."""
 
+from collections.abc import Iterator
+
 from datasets.listing import Listed
 from datasets.shapes_questions import TYPES, ShapesQuestions
 from scripts.readers.shapes import SEEDS, SPLITS
@@ -24,7 +26,7 @@ class Questions:
             self.made[index] = self.questions[index]
         return dict(self.made[index])
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Those of the scenes."""
         return self.questions.listing()
 

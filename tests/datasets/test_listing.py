@@ -35,7 +35,7 @@ def labelled(tmp_path):
 
 
 def check(dataset):
-    listed = listing(dataset)
+    listed = list(listing(dataset))
     samples = [dataset[i] for i in range(len(dataset))]
     assert [each.id for each in listed] == [sample["id"] for sample in samples]
     assert [each.size for each in listed] == [sample["image"].shape[:2] for sample in samples]

@@ -111,9 +111,11 @@ def test_arguments_that_agree_or_change_no_result_may_be_repeated(trained):
 
 
 def test_arguments_that_contradict_the_run_are_named(trained, error_of):
-    error = error_of(main, "--resume", "--run-dir", trained, "--lr", 0.5, "--shapes-size", 40, 50, "--data", "shapes")
+    error = error_of(
+        main, "--resume", "--run-dir", trained, "--clip-norm", 5, "--shapes-size", 40, 50, "--data", "shapes"
+    )
     assert "config.json: cannot resume with" in error
-    assert "--lr 0.5, but the run has 0.02" in error
+    assert "--clip-norm 5.0, but the run has 10.0" in error
     assert "--shapes-size 40 50, but the run has 40 48" in error
     assert "--data" not in error
     assert "leave that out to resume" in error

@@ -26,7 +26,7 @@ def test_values_of_options():
 
 def test_the_run_folder_holds_what_it_should(trained):
     names = {path.name for path in trained.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "curve.png", "pictures", "last.npz", "best.npz"}
+    assert names == {"config.json", "metrics.jsonl", "metrics.csv", "curve.png", "pictures", "last.npz", "best.npz"}
     assert {path.name for path in (trained / "pictures").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
     for picture in (trained / "curve.png", trained / "pictures/epoch_0001.png"):
         with Image.open(picture) as image:

@@ -1,0 +1,80 @@
+"""What scripts.train prints and draws: before the run, after each epoch, at the end."""
+
+import sys
+import textwrap
+from argparse import Namespace
+
+from scripts.command_line import typed_command
+from scripts.pictures import contact_sheet, draw_curve, save_drawn
+from scripts.run_folder import CURVE, PICTURES
+from vision.registry import find
+from vision.task import Task, shown, task_of
+from vision.training import Trainer
+
+COUNTED = {"detection": "objects", "segmentation": "pixels"}  # by a data set's counts; other tasks count images
+WIDTH = 120  # characters of a line
+
+
+def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str:
+    """A summary of the run, a few lines."""
+    parameters = trainer.model.parameters().values()
+    size = sum(parameter.value.size for parameter in parameters)
+    held = sum(parameter.value.size for parameter in parameters if not parameter.trainable)
+    task = task_of(args.model)
+    known = f"classes {', '.join(train_data.classes)}" if task.closed else f"vocabulary of {len(train_data.classes)}"
+    splits = (
+        f"{len(train_data)} {task.unit} to train on ({args.train_split}), "
+        f"{len(val_data)} to evaluate on ({args.val_split})"
+    )
+    counts = [
+        class_counts(split, data, COUNTED.get(find(args.model).task, "images"))
+        for split, data in ((args.train_split, train_data), (args.val_split, val_data))
+    ]
+    begin = f"resuming at step {trainer.progress.step} of" if trainer.progress.step else "training for"
+    changes = "".join(f", {name} {now} in place of {before}" for name, (before, now) in args.changes.items())
+    lines = [
+        f"{args.model}: {size:,} parameters{f' ({held:,} frozen)' if held else ''}, {known}",
+        f"{args.data}: {splits}",
+        *filter(None, counts),
+        f"{begin} {trainer.total_steps} steps ({trainer.epochs} epochs){changes}; everything goes to {trainer.folder}",
+    ]
+    return "\n".join(lines)
+
+
+def class_counts(split: str, data, unit: str) -> str:
+    """How often each class occurs in a split, by the `counts` of a data set; pixels in percent. "" without counts."""
+    counts = getattr(data, "counts", None) or {}
+    total = sum(counts.values())
+    if not total:
+        return ""
+    each = [f"{name} {100 * n / total:.1f} %" if unit == "pixels" else f"{name} {n}" for name, n in counts.items()]
+    return textwrap.fill(f"{unit} in {split}: {', '.join(each)}", WIDTH, subsequent_indent="  ", break_long_words=False)
+
+
+def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
+    """After each epoch: a line with the losses; after an evaluation also its table, the curve and the pictures."""
+    epoch = trainer.progress.epoch + 1
+    time = f"{trainer.seconds() / 60:.1f} minutes, {trainer.waiting.share:.1%} of the epoch waiting for data"
+    line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {time}"
+    trainer.bar.write(f"{line}\n{task.table(metrics)}" if metrics else line)
+    sys.stdout.flush()
+    if metrics:
+        draw_curve(trainer.folder, task.metric)
+    if metrics and pictures:
+        (trainer.folder / PICTURES).mkdir(exist_ok=True)
+        sheet = contact_sheet(trainer.model, task, val_data, pictures)
+        save_drawn(sheet, trainer.folder / PICTURES, f"epoch_{epoch:04d}")
+
+
+def ending(trainer: Trainer, task: Task) -> str:
+    """What a run has come to that is done, and what to do next."""
+    p, folder = trainer.progress, trainer.folder
+    best = f"; best {task.metric} {shown(p.best)} in epoch {p.best_epoch}" if p.best_epoch else ""
+    tired = 0 < trainer.patience <= p.stale and p.epoch < trainer.epochs
+    early = f"; stopped early, as {p.stale} evaluations in a row were not better" if tired else ""
+    return (
+        f"done in {p.seconds / 60:.1f} minutes{best}{early}\n"
+        f"look at {folder / CURVE} and {folder / PICTURES}; next:\n"
+        f"  {typed_command('scripts.evaluate', folder)}\n"
+        f"  {typed_command('scripts.predict', folder)} {task.input.upper()} --out predictions"
+    )
