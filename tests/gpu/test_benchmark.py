@@ -1,4 +1,4 @@
-"""The benchmark's works on the device: they compute what they do on the CPU, and count what they launch."""
+"""The works of the benchmark on the device: the same results as on the CPU, and the number of launches."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ NAMES = ["conv3x3_64_56_64.both", "batch_norm", "lstm_64_64", "softmax_cross_ent
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_work_gives_on_the_device_what_it_gives_on_the_cpu(name, device):
+def test_a_work_gives_the_results_of_the_cpu(name, device):
     results = []
     for where in ("cpu", "gpu"):
         work = our_work(CASES[name], small=True).to(where)
@@ -26,7 +26,7 @@ def test_a_work_gives_on_the_device_what_it_gives_on_the_cpu(name, device):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
 
 
-def test_our_side_on_the_device(device, monkeypatch):
+def test_ours_on_the_device(device, monkeypatch):
     monkeypatch.setattr(sides, "our_work", lambda case: our_work(case, small=True))
     monkeypatch.setattr(sides, "PRODUCTS", [(4, 5, 6)])
     ours = Ours("gpu", 1, plain=False)
