@@ -28,7 +28,7 @@ def record(kind: str) -> None:
         frame = frame.f_back
     caller = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
     if _forbidden and not any(f.f_code.co_name in _forbidden[-1] for f in _callers(frame)):
-        raise TransferError(f"a transfer ({kind}) between CPU and GPU by {caller}")
+        raise TransferError(f"a transfer ({kind}) between CPU and GPU at {caller}")
     moved[kind, caller] += 1
 
 
