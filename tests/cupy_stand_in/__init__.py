@@ -2,10 +2,10 @@
 
     from tests.cupy_stand_in import cupy
 
-The arrays hold NumPy's, but mix with none and convert to none (array.py); what crosses between host and device is
-counted, and refused where a test wants none (transfers.py); functions have CuPy's signatures (functions.py,
+The arrays hold NumPy arrays, but do not mix with them nor convert to them (array.py); transfers between CPU and GPU are
+counted, and refused where a test allows none (transfers.py); functions have CuPy's signatures (functions.py,
 methods.py, creation.py, ufuncs.py); kernels are compiled from their own CUDA source by g++ and run between guard zones
-(kernels.py). Only what the project uses is here: to use another function of CuPy's, declare it with CuPy's signature.
+(kernels.py). Only functions that the project uses are here: to use another one of CuPy, add it with CuPy's signature.
 """
 
 from .namespace import cupy

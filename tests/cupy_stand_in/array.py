@@ -1,4 +1,4 @@
-"""The device array: NumPy values behind a class of their own, which lets only device arrays and scalars near them.
+"""The device array: NumPy values in another class, which only works with device arrays and scalars.
 
 As with CuPy, `np.exp(x)` and `np.stack([x])` of device arrays are CuPy's functions of the same name, and everything
 else that would turn a device array into a NumPy array is a TypeError. Results are always arrays: a sum is 0-d.
@@ -17,20 +17,20 @@ SCALARS = (bool, int, float, complex, np.generic)
 
 
 class Memory(NamedTuple):
-    """What `ndarray.data` is."""
+    """The type of `ndarray.data`."""
 
     ptr: int
 
 
 class Flags:
-    """What `ndarray.flags` is: CuPy has these two, and no `writeable`."""
+    """The type of `ndarray.flags`: CuPy has these two, and no `writeable`."""
 
     def __init__(self, flags):
         self.c_contiguous, self.f_contiguous = flags.c_contiguous, flags.f_contiguous
 
 
 class ndarray:  # noqa: N801  (CuPy's name)
-    """An array on the device; made by the functions of the namespace, not called."""
+    """An array on the device; made by the functions of the namespace, not by its class."""
 
     __slots__ = ("__weakref__", "_values")
     __hash__ = None
@@ -49,7 +49,9 @@ class ndarray:  # noqa: N801  (CuPy's name)
         from .namespace import cupy
 
         own = getattr(cupy, ufunc.__name__, None)
-        if ufunc.__name__ in COMPARISONS:  # of np.float64(2) > x NumPy makes a 0-d array, and CuPy a number of that
+        if (
+            ufunc.__name__ in COMPARISONS
+        ):  # for np.float64(2) > x NumPy makes a 0-d array of the scalar, and CuPy a scalar of that
             inputs = [x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs]
         return own(*inputs, **kwargs) if own and method == "__call__" else NotImplemented
 
@@ -62,7 +64,7 @@ class ndarray:  # noqa: N801  (CuPy's name)
             return NotImplemented
         return own(*args, **kwargs) if set(types) == {ndarray} else NotImplemented
 
-    # what an array knows about itself
+    # attributes
 
     dtype = property(lambda self: self._values.dtype)
     shape = property(lambda self: self._values.shape)
@@ -83,7 +85,7 @@ class ndarray:  # noqa: N801  (CuPy's name)
     def __iter__(self):
         return (wrap(value) for value in self._values)
 
-    # out to the host
+    # copies to the CPU
 
     def get(self, stream=None, order="C", out=None, blocking=True):
         """A NumPy copy."""
@@ -166,7 +168,7 @@ def wrap(values):
 
 
 def unwrap(value):
-    """The NumPy values of an operand: a device array or a scalar. TypeError for all else, NumPy arrays included."""
+    """The NumPy values of an operand: a device array or a scalar. TypeError for everything else, also NumPy arrays."""
     if isinstance(value, ndarray):
         return value._values
     if value is None or isinstance(value, SCALARS):
@@ -179,7 +181,7 @@ def _assign(view, value):
 
 
 def _key(slices):
-    """An index for NumPy. Masks make the host wait, for the number of their True."""
+    """An index for NumPy. Masks synchronise, for the number of their True elements."""
     parts = slices if isinstance(slices, tuple) else (slices,)
     for part in parts:
         if isinstance(part, (list, tuple, np.ndarray)):
@@ -193,15 +195,15 @@ def _key(slices):
 
 
 def _refuse_duplicates(values, key):
-    """ValueError where several values are assigned to one place: which of them stays is undefined on a GPU."""
+    """ValueError where several values are assigned to one position: the result is undefined on a GPU."""
     if any(isinstance(part, np.ndarray) and part.dtype != bool for part in (key if isinstance(key, tuple) else (key,))):
-        places = np.arange(values.size).reshape(values.shape)[key].ravel()
-        if len(np.unique(places)) < len(places):
-            raise ValueError("several values for the same place: on a GPU the last one is any of them. See add.at")
+        positions = np.arange(values.size).reshape(values.shape)[key].ravel()
+        if len(np.unique(positions)) < len(positions):
+            raise ValueError("several values for the same position: on a GPU the last one is any of them. See add.at")
 
 
 def _operator(name):
-    """The method __name__ of ndarray, by NumPy's own."""
+    """The method __name__ of ndarray, computed by NumPy's."""
 
     def operate(self, *others):
         with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""g++ in the place of NVRTC: CUDA source to a loaded shared library, each text compiled once and kept on disk."""
+"""g++ instead of NVRTC: CUDA source to a loaded shared library; each text is compiled once and kept on disk."""
 
 import ctypes
 import functools
@@ -26,7 +26,7 @@ class CompileException(Exception):  # noqa: N818  (CuPy's name)
 def compile_kernels(code: str, options: tuple) -> tuple[ctypes.PyDLL, dict[str, list[str]]]:
     """The loaded library of CUDA source, and {kernel: names of its parameters}.
 
-    A PyDLL keeps the interpreter lock: launches from several threads take turns, as they do on one stream.
+    A PyDLL keeps the interpreter lock: launches from several threads take turns, as on one stream.
     """
     begun = _ahead.pop((code, options), None)
     if begun:
@@ -36,7 +36,7 @@ def compile_kernels(code: str, options: tuple) -> tuple[ctypes.PyDLL, dict[str, 
 
 
 def compile_ahead(codes: list[str], options: tuple) -> None:
-    """Begin to compile these sources beside this process; compile_kernels waits for those that it needs."""
+    """Start to compile these sources in the background; compile_kernels waits for those that it needs."""
     global _workers
     if COMPILER is not None:
         _workers = ThreadPoolExecutor(os.cpu_count())
@@ -44,7 +44,7 @@ def compile_ahead(codes: list[str], options: tuple) -> None:
 
 
 def compile_no_more() -> None:
-    """Give up what compile_ahead has not begun."""
+    """Cancel the compilations of compile_ahead that have not started."""
     if _workers:
         _workers.shutdown(cancel_futures=True)
 
@@ -73,7 +73,7 @@ def _translated(code):
 
 @functools.cache
 def problem() -> str:
-    """Why kernels cannot be run here; empty where they can."""
+    """The reason why kernels cannot be run here; empty if they can."""
     if COMPILER is None:
         return "the stand-in for CuPy compiles kernels with g++, which is not installed"
     try:

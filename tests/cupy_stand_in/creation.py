@@ -1,4 +1,4 @@
-"""Making arrays: on the device, or of host data, which counts as a transfer. What `empty` leaves is of no use."""
+"""Making arrays: on the device, or from CPU data, which counts as a transfer. `empty` gives unusable values."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .array import SCALARS, ndarray, unwrap, wrap
 
 
 def empty(shape, dtype=float, order="C"):
-    """Memory as it comes: here NaN, True, or the largest whole number."""
+    """Uninitialised memory: here NaN, True, or the largest integer."""
     return full(shape, _rubbish(dtype), dtype, order)
 
 
@@ -52,7 +52,7 @@ def eye(N, M=None, k=0, dtype=float, order="C"):
 
 
 def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
-    """A new device array of host data, of a device array, or of nested lists of device arrays."""
+    """A new device array from CPU data, from a device array, or from nested lists of device arrays."""
     values = np.array(_values(obj), dtype, copy=copy or None, order=order, ndmin=ndmin)
     if values.dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {values.dtype}")
@@ -60,26 +60,26 @@ def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocki
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
-    """The same, but a device array that already is what is wanted is not copied."""
+    """The same, but a device array that already has the dtype and order is not copied."""
     if isinstance(a, ndarray) and not copy and (dtype is None or a.dtype == dtype) and order is None:
         return a
     return array(a, dtype, True, order or "K")
 
 
 def ascontiguousarray(a, dtype=None):
-    """The same in C order, not copied where it is."""
+    """The same in C order; not copied if it is already."""
     if isinstance(a, ndarray) and a.flags.c_contiguous and (dtype is None or a.dtype == dtype):
         return a
     return array(a, dtype, True, "C")
 
 
 def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
-    """A NumPy array of device or host data."""
+    """A NumPy array of device or CPU data."""
     return a.get(stream, order, out, blocking) if isinstance(a, ndarray) else np.asarray(a)
 
 
 def _values(obj):
-    """Device values without a transfer; host data with one, but for a single number."""
+    """Device values without a transfer; CPU data with one, except for a scalar."""
     if isinstance(obj, ndarray):
         return obj._values
     if isinstance(obj, (list, tuple)) and any(isinstance(item, ndarray) for item in obj):

@@ -1,7 +1,7 @@
-// CUDA C++ for a CPU: what a kernel's source needs beyond C++, for one thread after the other. The machine that runs the
+// CUDA C++ for a CPU: what a kernel's source needs beyond C++; threads run one after the other. The machine that runs the
 // threads of a block, and switches between them at a barrier, is machine.cpp; it sets the variables below.
 //
-// Offered is what NVRTC knows without an include, and only that: the names that <math.h> brings in besides are poisoned.
+// It has exactly what NVRTC has without an include: the further names of <math.h> are poisoned.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #define __constant__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-// A static variable serves the blocks one after the other; the machine fills the section with NaN before each block.
+// All blocks use the same static variable, one after the other; the machine fills the section with NaN before each block.
 #define __shared__ static __attribute__((section("shared")))
 extern char __start_shared[] __attribute__((weak, visibility("hidden")));
 extern char __stop_shared[] __attribute__((weak, visibility("hidden")));
@@ -31,13 +31,13 @@ static uint3 threadIdx, blockIdx;
 static dim3 blockDim, gridDim;
 static constexpr int warpSize = 32;
 
-// What the machine sets and is asked for. wait(0): all threads of the block; wait(1): all of the warp.
+// Set by the machine, and functions that it offers. wait(0): all threads of the block; wait(1): all of the warp.
 struct Machine {
     uint3 *thread, *block;
     dim3 *block_size, *grid_size;
     char *shared_begin, *shared_end, *dynamic_shared;
     void (*wait)(int warp_only);
-    unsigned long long (*lanes)[32];  // of the current thread's warp: what each lane has to say
+    unsigned long long (*lanes)[32];  // of the current thread's warp: the value of each lane
 };
 extern "C" {
 __attribute__((visibility("default"))) Machine machine = {
@@ -140,7 +140,7 @@ FLOAT_MIN_MAX(double, double, double)
 using std::abs, std::ceil, std::copysign, std::cos, std::erf, std::exp, std::expm1, std::fabs, std::floor, std::fma;
 using std::fmax, std::fmin, std::fmod, std::log, std::log1p, std::log2, std::pow, std::rint, std::round, std::sin;
 using std::isfinite, std::isinf, std::isnan, std::sqrt, std::tanh, std::trunc;
-// Rounded by themselves, never made one with a sum. A CPU's compiler is not allowed to, either: see compiler.py.
+// Rounded separately, never fused with a sum. The CPU's compiler must not fuse, either: see compiler.py.
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }

@@ -1,10 +1,10 @@
-"""CuPy's functions on arrays, as far as the project uses them, with the signatures of CuPy 14."""
+"""CuPy's functions on arrays that the project uses, with the signatures of CuPy 14."""
 
 import numpy as np
 
 from . import transfers
 from .array import ndarray, unwrap, wrap
-from .declared import by_numpy
+from .signatures import by_numpy
 
 FUNCTIONS = by_numpy(
     """
@@ -55,13 +55,13 @@ def as_strided(x, shape=None, strides=None):
 
 
 def bincount(x, weights=None, minlength=None):
-    """How often each whole number is there. The host waits for the largest, and to see that none is negative."""
+    """The count of each integer. Synchronises for the largest one, and to check that none is negative."""
     transfers.record("wait")
     return wrap(np.bincount(x._values, unwrap(weights), minlength or 0))
 
 
 def flatnonzero(a):
-    """The flat indices of what is not 0. The host waits for their number."""
+    """The flat indices of elements that are not 0. Synchronises for their number."""
     return nonzero(a.ravel())[0]
 
 
@@ -71,13 +71,13 @@ def ndim(a):
 
 
 def nonzero(a):
-    """The indices of what is not 0, one array an axis. The host waits for their number."""
+    """The indices of elements that are not 0, one array per axis. Synchronises for their number."""
     transfers.record("wait")
     return wrap(np.nonzero(a._values))
 
 
 def result_type(*arrays_and_dtypes):
-    """The dtype that arithmetic of these gives."""
+    """The dtype of arithmetic with these."""
     return np.result_type(*(x.dtype if isinstance(x, ndarray) else x for x in arrays_and_dtypes))
 
 
@@ -87,7 +87,7 @@ def shape(a):
 
 
 def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
-    """The sorted values without repetition. The host waits for their number."""
+    """The sorted values without repetition. Synchronises for their number."""
     transfers.record("wait")
     return wrap(np.unique(ar._values, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan))
 

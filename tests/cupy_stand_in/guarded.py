@@ -1,7 +1,7 @@
-"""Copies of device arrays between guard zones, for a kernel to run on: no access beyond them goes unnoticed.
+"""Copies of device arrays between guard zones, for a kernel to run on: every access outside them is detected.
 
-A page that may not be touched follows the last byte, so reading or writing there is a signal; the bytes between the
-page before and the first are a pattern (NaN as numbers), and found changed after a write. Launches reuse the pages.
+A protected page follows the last byte, so reading or writing there is a signal. The bytes between the
+page before and the first byte are a pattern (NaN as floats): a write changes it. Launches reuse the pages.
 """
 
 import ctypes
@@ -12,17 +12,17 @@ import numpy as np
 
 from .array import ndarray
 
-PAGE, ALIGNMENT, PATTERN, KEPT = mmap.PAGESIZE, 16, 0xFF, 64  # pieces of more pages are not kept for other launches
+PAGE, ALIGNMENT, PATTERN, KEPT = mmap.PAGESIZE, 16, 0xFF, 64  # blocks of more pages are not kept for other launches
 _UNTOUCHED = bytes([PATTERN]) * (PAGE + ALIGNMENT)
 _free: dict[int, list] = defaultdict(list)
 
 
 class KernelError(RuntimeError):
-    """A launch that a GPU would answer with an error, with wrong numbers, or by chance not at all."""
+    """A launch that on a GPU would give an error, wrong results, or by chance neither."""
 
 
 class Pages:
-    """Memory of some pages between two that may not be touched."""
+    """Memory of some pages between two protected ones."""
 
     def __init__(self, count):
         self.count, memory = count, mmap.mmap(-1, (count + 2) * PAGE)
@@ -37,7 +37,7 @@ class Pages:
 
 
 class Guarded:
-    """A copy of `nbytes` bytes at `source` that ends where a page does, but for the alignment. source None: no copy."""
+    """A copy of `nbytes` bytes at `source` that ends at the end of a page, up to alignment. source None: no copy."""
 
     def __init__(self, source: int | None, nbytes: int):
         count = max(1, -(-nbytes // PAGE))
@@ -49,11 +49,11 @@ class Guarded:
             ctypes.memmove(self.address, source, nbytes)
 
     def copy_back(self):
-        """Overwrite the original with what the kernel made of the copy."""
+        """Copy the bytes back to the original."""
         ctypes.memmove(self.source, self.address, self.nbytes)
 
     def release(self) -> int | None:
-        """Give the pages back. The distance in bytes from the copy's begin to a guard byte that was changed, if any."""
+        """Return the pages. The distance in bytes from the start of the copy to a changed guard byte, if any."""
         pages, end = self.pages, self.offset + self.nbytes
         around = pages.bytes[: self.offset].tobytes() + pages.bytes[end:].tobytes()
         if pages.count <= KEPT:
@@ -62,16 +62,16 @@ class Guarded:
         if around == _UNTOUCHED[: len(around)]:
             return None
         around = np.frombuffer(around, np.uint8)
-        changed = np.flatnonzero(around != PATTERN) - self.offset  # negative before the copy's begin
+        changed = np.flatnonzero(around != PATTERN) - self.offset  # negative before the start of the copy
         return int(changed[changed < 0][-1]) if changed[0] < 0 else int(changed[0]) + self.nbytes
 
     def reaches(self, address: int) -> bool:
-        """Whether an address lies in these pages or the guards around them."""
+        """Whether an address is in these pages or the guards around them."""
         return self.pages.begin - PAGE <= address < self.pages.end + PAGE
 
 
 class Guards:
-    """The memory of a launch, as a context: guarded copies of its arrays, which go back to them at its end.
+    """The memory of a launch, as a context: guarded copies of its arrays, copied back at its end.
 
     arguments {parameter: value}. Raises KernelError at the end where the kernel wrote into a guard zone.
     """
@@ -80,21 +80,21 @@ class Guards:
         self.kernel = kernel
         self.arrays = {name: a for name, a in arguments.items() if isinstance(a, ndarray)}
         self.shared = Guarded(None, shared_bytes)
-        self.copies = [Guarded(*place) for place in merge([(a.data.ptr, a.nbytes) for a in self.arrays.values()])]
+        self.copies = [Guarded(*span) for span in merge([(a.data.ptr, a.nbytes) for a in self.arrays.values()])]
 
     def __enter__(self):
         return self
 
     def address(self, array) -> int:
-        """Where the copy of an array is. Of one without elements: where nothing may be touched."""
+        """The address of an array's copy; for an array without elements, an address in a protected page."""
         begin = array.data.ptr
         for copy in self.copies:
             if copy.source <= begin < copy.source + copy.nbytes:
                 return copy.address + begin - copy.source
         return self.shared.pages.end
 
-    def place(self, fault: int) -> str:
-        """An address beyond one of the copies in words."""
+    def describe(self, fault: int) -> str:
+        """An address outside one of the copies, in words."""
         for copy in self.copies:
             if copy.reaches(fault):
                 return self._distance(copy, fault - copy.address)
@@ -115,16 +115,16 @@ class Guards:
         shared = self.shared.release()
         for copy, offset in changed:
             if offset is not None and error is None:
-                place = self._distance(copy, offset)
-                raise KernelError(f"kernel {self.kernel} writes outside its arguments: {place}")
+                where = self._distance(copy, offset)
+                raise KernelError(f"kernel {self.kernel} writes outside its arguments: {where}")
         if shared is not None and error is None:
             raise KernelError(f"kernel {self.kernel} writes outside its {self.shared.nbytes} bytes of shared memory")
 
 
-def merge(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(begin, nbytes) of pieces of memory, those that overlap made one, those without bytes left out."""
+def merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(start, nbytes) of ranges of memory; overlapping ones are merged, empty ones left out."""
     merged = []
-    for begin, nbytes in sorted(place for place in places if place[1]):
+    for begin, nbytes in sorted(span for span in spans if span[1]):
         if merged and begin < sum(merged[-1]):
             merged[-1] = merged[-1][0], max(merged[-1][1], begin + nbytes - merged[-1][0])
         else:

@@ -20,7 +20,7 @@ POINTERS = {np.dtype(code): f"{np.dtype(code)} *" for code in "?bhiqBHIQfd"}
 AS_CUPY_PASSES = {bool: "bool", int: "int64", float: "float64"}
 SCALARS = {np.dtype(pointer[:-2]).type: pointer[:-2] for pointer in POINTERS.values()}
 AS_C = {kind: np.ctypeslib.as_ctypes_type(np.dtype(kind)) for kind in (*SCALARS, *AS_CUPY_PASSES)}
-WAITING = ("__sync", "__shfl", "__ballot")  # a thread that comes to one of these waits for others
+WAITING = ("__sync", "__shfl", "__ballot")  # a thread waits for others at these
 DONE, DIVERGED = 0, 1  # of machine.cpp
 
 reversed_threads = False  # True: blocks and threads in reverse order, which finds results that depend on the order
@@ -73,7 +73,7 @@ class RawKernel:
         self.types = [text.decode() for text in types[:-1]]
         self._call = ctypes.cast(getattr(library, f"call_{name}"), ctypes.c_void_p)
         self._machine = (ctypes.POINTER(ctypes.c_uint * 3) * 2).in_dll(library, "machine")  # thread, block, and more
-        self._waits = any(word in code for word in WAITING)  # then threads are fibres, which takes longer
+        self._waits = any(word in code for word in WAITING)  # then threads are fibres, which is slower
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         grid, block = ((*size, 1, 1)[:3] for size in (grid, block))
@@ -123,12 +123,12 @@ class RawKernel:
                 raise KernelError(f"kernel {self.name}: {name} must be {wanted}, got {got}")
 
     def _explain(self, result, fault, guards):
-        """What went wrong where."""
+        """The error and its position."""
         thread, block = (tuple(index.contents) for index in self._machine)
         if result == DIVERGED:
             return f"has a barrier that only some threads of block {block} reach"
         what = {
-            signal.SIGSEGV: f"reads or writes outside its arguments, {guards.place(fault)}",
+            signal.SIGSEGV: f"reads or writes outside its arguments, {guards.describe(fault)}",
             signal.SIGBUS: "accesses memory that is not there",
             signal.SIGILL: "indexes an array of fixed size outside of it",
             signal.SIGFPE: "divides a whole number by 0",
@@ -137,7 +137,7 @@ class RawKernel:
 
 
 def _as_c(value, guards):
-    """An argument as the kernel gets it, arrays by the address of their copy."""
+    """An argument of the kernel; arrays are the address of their copy."""
     if isinstance(value, ndarray):
         return ctypes.c_void_p(guards.address(value))
     return AS_C[type(value)](value.item() if isinstance(value, np.generic) else value)

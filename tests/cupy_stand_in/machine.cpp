@@ -1,9 +1,9 @@
 // Runs a kernel's threads on one CPU core, block after block.
 //
-// A kernel without barriers is a plain call a thread. With barriers the threads of a block are fibres, each with a stack
-// of its own (made by ucontext, switched by longjmp): one runs until it has to wait or is done, then the next. A bad
+// A kernel without barriers is one call per thread. With barriers the threads of a block are fibres, each with its own
+// stack (made by ucontext, switched by longjmp): one runs until it must wait or is done, then the next. A bad
 // memory access, an index outside an array of fixed size (compiled to a trap) or a barrier that not all threads reach
-// ends the launch with a number that says which it was.
+// ends the launch with a code for the error.
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -23,11 +23,11 @@ enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, FINISHED };
 static const int MOST_THREADS = 1024, WARP = 32;
 static const size_t STACK = 64 << 10;
 struct Fibre {
-    jmp_buf place;  // where it goes on
+    jmp_buf context;  // where it resumes
     State state;
 };
 static Fibre fibres[MOST_THREADS];
-static int made;  // fibres [0, made) exist: each runs one thread of a block after the other
+static int made;  // fibres [0, made) exist: each runs one thread of each block
 static ucontext_t starting;
 static jmp_buf scheduler;
 static unsigned long long lanes[MOST_THREADS / WARP][WARP];
@@ -45,16 +45,16 @@ static void select(int thread) {
     current = thread;
 }
 
-// Leave the current fibre in a state, for the scheduler. It goes on from here when it is resumed.
+// Return from the current fibre, in a state, to the scheduler. It resumes here.
 static void leave(State state) {
     fibres[current].state = state;
-    if (!_setjmp(fibres[current].place)) _longjmp(scheduler, 1);  // these two save no signal mask: no system call
+    if (!_setjmp(fibres[current].context)) _longjmp(scheduler, 1);  // these two save no signal mask: no system call
 }
 
 static void wait(int warp_only) { leave(warp_only ? AT_WARP_BARRIER : AT_BLOCK_BARRIER); }
 
 static void fibre(int number) {
-    if (!_setjmp(fibres[number].place)) setcontext(&starting);
+    if (!_setjmp(fibres[number].context)) setcontext(&starting);
     for (;;) {
         kernel(arguments);
         leave(FINISHED);
@@ -74,7 +74,7 @@ static void make_fibres() {
     }
 }
 
-// Release threads [first, last) if all of them wait at this barrier. Whether they were released.
+// Release threads [first, last) if all of them wait at this barrier. Returns whether they were released.
 static bool release(int first, int last, State barrier) {
     for (int t = first; t < last; t++)
         if (fibres[t].state != barrier) return false;
@@ -91,7 +91,7 @@ static Result run_fibres(bool reversed) {
             int t = reversed ? count - 1 - i : i;
             if (fibres[t].state != READY) continue;
             select(t);
-            if (!_setjmp(scheduler)) _longjmp(fibres[t].place, 1);
+            if (!_setjmp(scheduler)) _longjmp(fibres[t].context, 1);
         }
         for (int t = 0; t < count; t++) finished += fibres[t].state == FINISHED;
         if (finished == count) return DONE;
@@ -115,7 +115,7 @@ static void on_signal(int number, siginfo_t *info, void *) {
     siglongjmp(escape, number);
 }
 
-// Runs the kernel over the grid. Returns DONE, DIVERGED or the signal that ended it; the machine tells where it was.
+// Runs the kernel over the grid. Returns DONE, DIVERGED or the signal that ended it; the machine has the position.
 extern "C" __attribute__((visibility("default"))) int run(Machine *m, void (*k)(void **), void **a, const unsigned grid[3], const unsigned block[3],
                    char *dynamic_shared, size_t dynamic_bytes, int has_barriers, int reversed, char **address) {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};

@@ -4,7 +4,7 @@ import numpy as np
 
 from . import functions
 from .array import ndarray, wrap
-from .declared import by_method
+from .signatures import by_method
 
 METHODS = by_method(
     """
@@ -41,14 +41,14 @@ def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
 
 
 def fill(self, value):
-    """Set every element to one number."""
+    """Set every element to one value."""
     if isinstance(value, np.ndarray) and value.shape:
         raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
     self[...] = value
 
 
 def nonzero(self):
-    """The indices of what is not 0, one array an axis."""
+    """The indices of elements that are not 0, one array per axis."""
     return functions.nonzero(self)
 
 

@@ -1,4 +1,4 @@
-"""The module that stands in for CuPy: `cupy`, to be found as sys.modules["cupy"] while a test runs on it."""
+"""The module in place of CuPy: `cupy`, which is sys.modules["cupy"] during a test."""
 
 from types import ModuleType, SimpleNamespace
 
@@ -21,7 +21,7 @@ class _Module(ModuleType):
 
 
 class Device:
-    """The one device there is."""
+    """The only device."""
 
     def __init__(self, device=0):
         self.id = 0
@@ -36,7 +36,7 @@ class Device:
         """Make it the current device."""
 
     def synchronize(self):
-        """Wait for what was launched: nothing, here."""
+        """Wait for all launches: nothing, here."""
 
 
 class OutOfMemoryError(MemoryError):

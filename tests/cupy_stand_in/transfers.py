@@ -1,10 +1,10 @@
-"""What crosses between host and device, counted by the line that asks for it, and refused where a test says so.
+"""Transfers between CPU and GPU, counted by the line that causes them, and refused where a test says so.
 
-`moved` counts (kind, place) with the kinds
-    "in"    host data to the device: asarray, array, set
-    "out"   device values to the host: get, asnumpy, item, tolist, float(), int(), bool()
-    "wait"  the host has to know a number before it can go on: boolean masks, nonzero, unique, bincount
-and place "file.py:line function" of the caller outside of this package.
+`moved` counts (kind, caller) with the kinds
+    "in"    CPU data to the GPU: asarray, array, set
+    "out"   GPU values to the CPU: get, asnumpy, item, tolist, float(), int(), bool()
+    "wait"  the size of the result is needed, which synchronises: boolean masks, nonzero, unique, bincount
+and the caller outside of this package, "file.py:line function".
 """
 
 import sys
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 moved: Counter = Counter()
-_forbidden: list[frozenset] = []  # of each block that is being run: the functions where a transfer is right
+_forbidden: list[frozenset] = []  # of each active block: the functions where transfers are allowed
 _HERE = str(Path(__file__).parent)
 
 
 class TransferError(RuntimeError):
-    """A transfer between host and device where the code says that there is none."""
+    """A transfer between CPU and GPU in a block that allows none."""
 
 
 def record(kind: str) -> None:
@@ -26,10 +26,10 @@ def record(kind: str) -> None:
     frame = sys._getframe(1)
     while frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
-    place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+    caller = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
     if _forbidden and not any(f.f_code.co_name in _forbidden[-1] for f in _callers(frame)):
-        raise TransferError(f"a transfer ({kind}) between host and device at {place}")
-    moved[kind, place] += 1
+        raise TransferError(f"a transfer ({kind}) between CPU and GPU at {caller}")
+    moved[kind, caller] += 1
 
 
 def _callers(frame):
@@ -40,7 +40,7 @@ def _callers(frame):
 
 @contextmanager
 def no_transfers(*but_in: str):
-    """Refuse every transfer in the block, but in the functions of these names and in what they call."""
+    """Refuse every transfer in the block, except in the functions of these names and in functions that they call."""
     _forbidden.append(frozenset(but_in))
     try:
         yield
@@ -50,7 +50,7 @@ def no_transfers(*but_in: str):
 
 @contextmanager
 def count_transfers():
-    """A Counter {(kind, place): times} of the transfers in the block, to be read after it."""
+    """A Counter {(kind, caller): times} of the transfers in the block, to be read after it."""
     before, counted = moved.copy(), Counter()
     yield counted
     counted.update(moved - before)

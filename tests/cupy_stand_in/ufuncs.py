@@ -8,7 +8,7 @@ NAMES = """abs absolute ceil divmod exp expm1 floor fmod isfinite isnan log log1
 """.split()
 OPERATORS = """add bitwise_and bitwise_or bitwise_xor divide equal floor_divide greater greater_equal less less_equal
 multiply negative not_equal power remainder subtract
-""".split()  # also what np.float64(2) > x asks for
+""".split()  # also for np.float64(2) > x
 SCATTER = ("add", "maximum", "minimum")  # those that CuPy has as ufunc.at
 
 
@@ -35,9 +35,9 @@ class ufunc:  # noqa: N801  (CuPy's name)
         return tuple(wrap(r) if o is None else o for r, o in zip(result, outs))
 
     def at(self, a, indices, b=None):
-        """a[indices] = function(a[indices], b), a place that is there several times takes part as often.
+        """a[indices] = function(a[indices], b); repeated indices are applied repeatedly.
 
-        On a GPU by atomics, in any order: so float sums are not the same bits from run to run.
+        On a GPU by atomics, in any order: so float sums differ in their bits from run to run.
         """
         if self.name not in SCATTER:
             raise NotImplementedError(f"`{self.name}.at` is not supported yet")

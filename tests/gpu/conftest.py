@@ -1,4 +1,4 @@
-"""The device that tests of device code run on: the stand-in for CuPy, or CuPy itself where NN_TEST_DEVICE is "gpu"."""
+"""The device of the tests of device code: the stand-in for CuPy, or CuPy itself where NN_TEST_DEVICE is "gpu"."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ from tests.gpu.kernel_files import PATHS
 
 
 def pytest_collection_finish(session):
-    """Before a run of all tests: g++ begins with the kernels, on the other cores, while other tests run."""
+    """Before a run of all tests: g++ compiles the kernels on other cores while other tests run."""
     if any(item.path.name == "test_kernels_compile.py" for item in session.items):
         sources = [source(path, number_type) for path in PATHS for number_type in TYPES.values()]
         compiler.compile_ahead(sources, ("-std=c++17",))
@@ -24,7 +24,7 @@ def pytest_sessionfinish():
 
 @pytest.fixture(params=["gpu" if os.environ.get("NN_TEST_DEVICE") == "gpu" else "stand-in"])
 def device(request, monkeypatch):
-    """The module `cupy`: device.asarray moves host data to it, device.asnumpy gets it back."""
+    """The module `cupy`: device.asarray copies to the GPU, device.asnumpy to the CPU."""
     if request.param == "gpu":
         return importlib.import_module("cupy")
     if compiler.problem():

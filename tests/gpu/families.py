@@ -13,14 +13,14 @@ from vision.registry import find
 from vision.task import task_of
 
 ON_A_GPU = os.environ.get("NN_TEST_DEVICE") == "gpu"
-MOST = 1_000_000  # parameters for which the stand-in, running thread after thread, takes no minutes
+MOST = 1_000_000  # parameters up to which the stand-in, which runs threads one by one, is fast enough
 MODELS = sorted(vision.MODELS)
-FAMILIES = MODELS if ON_A_GPU else [  # for runs: one of each kind
+FAMILIES = MODELS if ON_A_GPU else [  # for training: one of each kind
     "char_lstm", "faster_rcnn_small", "fcn32s_small", "mnist_conv", "neuraltalk", "patch_classifier_small", "ram_mnist",
     "resnet20_cifar", "segnet_small", "seq2seq_attention", "show_attend_tell_hard", "show_attend_tell_soft",
     "stacked_attention_vqa", "unet_small",
 ]  # fmt: skip
-_too_large: set[str] = set()  # found to be so by building them, which takes seconds
+_too_large: set[str] = set()  # known after building them once, which takes seconds
 
 
 def small_model(name: str, dtype=np.float32):
@@ -34,7 +34,7 @@ def small_model(name: str, dtype=np.float32):
     if size > MOST and not ON_A_GPU:
         _too_large.add(name)
         pytest.skip(f"{size:,} parameters are too many for the stand-in: on a GPU alone")
-    if model.preprocess is not None:  # images stay as small as they are
+    if model.preprocess is not None:  # images are not scaled
         sides = {"short_side": min(tiny.size), "max_side": max(tiny.size)}
         model.preprocess = dataclasses.replace(model.preprocess, **sides)
     samples = [data[i] for i in range(tiny.scenes)]

@@ -1,4 +1,4 @@
-// Kernels to test the stand-in for CuPy with, without barriers.
+// Kernels for the tests of the stand-in for CuPy, without barriers.
 using T = float;
 
 // A comment with a kernel: extern "C" __global__ void none(int a) {}

@@ -1,4 +1,4 @@
-"""The kernels that the stand-in for CuPy is tested with."""
+"""Kernels for the tests of the stand-in for CuPy."""
 
 from pathlib import Path
 

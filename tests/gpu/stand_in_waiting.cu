@@ -1,4 +1,4 @@
-// Kernels to test the stand-in for CuPy with, in which threads wait for each other.
+// Kernels for the tests of the stand-in for CuPy, with barriers.
 using T = double;
 
 extern "C" __global__ void __launch_bounds__(256) total(T *y, const T *x, int n) {

@@ -1,4 +1,4 @@
-"""The benchmark's works on the device: they compute what they do on the CPU, and count what they launch."""
+"""The works of the benchmark on the device: the same results as on the CPU, and the number of launches."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ NAMES = ["conv3x3_64_56_64.both", "batch_norm", "lstm_64_64", "softmax_cross_ent
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_work_gives_on_the_device_what_it_gives_on_the_cpu(name, device):
+def test_a_work_gives_the_results_of_the_cpu(name, device):
     results = []
     for where in ("cpu", "gpu"):
         work = CASES[name].work(small=True).to(where)

@@ -23,7 +23,7 @@ def assert_equal(one, other):
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 @pytest.mark.parametrize("where", [("gpu", "cpu"), ("cpu", "gpu"), ("gpu", "gpu")], ids="->".join)
-def test_weights_of_either_load_on_either(device, tmp_path, where, ending):
+def test_weights_of_both_devices_load_on_both(device, tmp_path, where, ending):
     saved, loaded = layer(1).to(where[0]), layer(2).to(where[1])
     nn.save_state(saved, tmp_path / f"weights.{ending}")
     assert nn.load_state(loaded, tmp_path / f"weights.{ending}") == []
@@ -40,7 +40,7 @@ def test_equal_content_gives_equal_files(device, tmp_path):
     assert all(type(array) is np.ndarray for array in arrays.values())
 
 
-def test_a_state_dict_goes_from_one_to_the_other(device):
+def test_a_state_dict_is_loaded_on_the_other_device(device):
     for there, here in (("gpu", "cpu"), ("cpu", "gpu")):
         saved, loaded = layer(1).to(there), layer(2).to(here)
         loaded.load_state_dict(saved.state_dict())

@@ -32,7 +32,7 @@ SHAPES = [  # (N, C, H, W, O), kernel, and the rest of the geometry
     ((2, 3, 7, 8, 5), 1, {"stride": 2}),
     ((2, 3, 4, 5, 6), 1, {"padding": 1}),
     ((2, 3, 4, 5, 3), (4, 5), {}),  # as large as the image
-    ((2, 3, 3, 4, 5), (2, 1), {"padding": (3, 2)}),  # windows of nothing but padding
+    ((2, 3, 3, 4, 5), (2, 1), {"padding": (3, 2)}),  # windows in the padding
     ((1, 2, 1, 1, 3), 3, {"padding": 1}),
     ((0, 4, 5, 6, 2), 3, {"groups": 2}),  # no images
     ((0, 3, 5, 6, 3), 3, {"groups": 3}),
@@ -81,7 +81,7 @@ def check(device, case, tolerance):
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda t: t.__name__)
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
-def test_the_kernels_compute_what_the_textbook_does(shape, kernel, options, dtype, device):
+def test_the_kernels_give_the_results_of_the_textbook(shape, kernel, options, dtype, device):
     check(device, arrays(shape, kernel, options, dtype), TOLERANCES[dtype])
 
 
@@ -104,15 +104,15 @@ def test_the_weight_gradient_is_summed_in_parts(groups, device, monkeypatch):
     x, weight, _, dy, g, _ = arrays((3, 6, 8, 9, 12), 3, {"groups": groups, "padding": 1}, np.float64)
     dy, x = device.asarray(dy), device.asarray(x)
     several = gpu_conv.conv2d_weight_gradient(dy, x, weight.shape, g)
-    monkeypatch.setattr(gpu_conv, "SUMS", 1)  # no memory for more than one part
+    monkeypatch.setattr(gpu_conv, "SUMS", 1)  # no memory for a second part
     monkeypatch.setattr(gpu_conv, "DEPTHWISE_PART", 1 << 14)
     one = gpu_conv.conv2d_weight_gradient(dy, x, weight.shape, g)
-    assert not (one == several).all()  # for the order of the sum is another
+    assert not (one == several).all()  # the order of the sum differs
     assert np.allclose(device.asnumpy(one), device.asnumpy(several), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape, kernel, options", [SHAPES[3], SHAPES[7], SHAPES[9], SHAPES[11]])
-def test_the_same_bits_at_every_run_in_whatever_order_threads_run(shape, kernel, options, device, monkeypatch):
+def test_the_same_bits_in_every_run_and_any_order_of_threads(shape, kernel, options, device, monkeypatch):
     monkeypatch.setattr(gpu_conv, "LEAST", 8)
     *values, g, out_size = arrays(shape, kernel, options, np.float32)
     values = [device.asarray(v) for v in values]
@@ -135,7 +135,7 @@ LAYERS = [
 
 @pytest.mark.parametrize("build", LAYERS)
 def test_layers_on_the_device_equal_those_on_the_cpu(build, device):
-    """Inputs that are not contiguous, gradients that add up, and no transfers between host and device."""
+    """Inputs that are not contiguous, gradients that add up, and no transfers between the devices."""
     results = []
     for xp in (np, device):
         layer, rng = build().astype(np.float64), np.random.default_rng(8)
@@ -153,7 +153,7 @@ def test_layers_on_the_device_equal_those_on_the_cpu(build, device):
         assert np.abs(wanted - found).max() <= 1e-12 * np.abs(wanted).max()
 
 
-def test_how_many_kernels_a_convolution_launches(device):
+def test_number_of_kernels_of_a_convolution(device):
     layer = Conv2d(3, 20, 3, padding=1)
     for parameter in layer.parameters().values():
         parameter.value, parameter.grad = device.asarray(parameter.value), device.asarray(parameter.grad)
@@ -164,7 +164,7 @@ def test_how_many_kernels_a_convolution_launches(device):
     assert cuda.launches == before + 3
 
 
-def test_a_nan_reaches_the_outputs_that_see_it(device):
+def test_a_nan_reaches_the_outputs_that_depend_on_it(device):
     x = np.ones((1, 2, 9, 9))
     x[0, 1, 4, 4] = np.nan
     layer = Conv2d(2, 3, 3, dilation=2).astype(np.float64)
@@ -177,7 +177,7 @@ def test_a_nan_reaches_the_outputs_that_see_it(device):
 
 
 @pytest.mark.parametrize("dtype, plain", [(np.complex128, False), (np.float64, True)])
-def test_complex_arrays_and_the_plain_version_are_left_to_the_textbook(dtype, plain, device, monkeypatch):
+def test_complex_arrays_and_plain_use_the_textbook(dtype, plain, device, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
     layer, rng = Conv2d(3, 4, 3, padding=1).astype(dtype), np.random.default_rng(0)
     x = rng.standard_normal((2, 3, 5, 6)).astype(dtype)
@@ -193,7 +193,7 @@ def test_complex_arrays_and_the_plain_version_are_left_to_the_textbook(dtype, pl
     [
         (256, 56 * 56 * 32, 1, np.float32, False, ("LARGE", (784, 2, 1))),
         (64, 56 * 56 * 32, 1, np.float32, False, ("WIDE", (392, 1, 1))),
-        (512, 7 * 7 * 8, 1, np.float32, False, ("SMALL", (7, 8, 1))),  # 16 large ones would leave a GPU idle
+        (512, 7 * 7 * 8, 1, np.float32, False, ("SMALL", (7, 8, 1))),  # 16 large ones would not fill a GPU
         (256, 56 * 56 * 32, 1, np.float64, False, ("SMALL", (1568, 4, 1))),
         (4, 56 * 56 * 32, 32, np.float32, False, ("FLAT", (392, 1, 32))),
         (256, 2304, 1, np.float32, True, ("LARGE", (18, 2, 1))),

@@ -1,4 +1,4 @@
-"""nn.gpu.kernels: which arrays kernels serve, what launch passes on, and what it refuses."""
+"""nn.gpu.kernels: which arrays kernels support, the arguments that launch passes, and those that it refuses."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_nothing_is_launched_for_no_elements(kernel, device):
     assert cuda.launches == before
 
 
-def test_which_arrays_kernels_serve(device, monkeypatch):
+def test_which_arrays_kernels_support(device, monkeypatch):
     single, double = device.zeros(3, np.float32), device.zeros(3, np.float64)
     assert cuda.use_kernels(single, single) and cuda.use_kernels(double)
     assert not cuda.use_kernels(single, double)
@@ -82,9 +82,9 @@ def test_what_launch_refuses(change, message, kernel, device):
     y = device.empty((2, 3), np.float32)
     special = {"other dtype": y.astype(np.float64), "transposed": y.T}
     args = [y, y, 6, 1.0, 1.0, None]
-    for place in (key for key in change if isinstance(key, int)):
-        value = change[place]
-        args[place] = special.get(value, value) if isinstance(value, str) else value
+    for index in (key for key in change if isinstance(key, int)):
+        value = change[index]
+        args[index] = special.get(value, value) if isinstance(value, str) else value
     options = {"grid": change["grid"]} if "grid" in change else {}
     with pytest.raises(ValueError, match=message):
         cuda.launch(kernel, "affine", 6, change.get("dtype", np.float32), *args, **options)
@@ -98,7 +98,7 @@ def test_a_source_that_does_not_compile(kernel, device):
 
 
 def test_an_included_file(kernel, device):
-    """Its text stands in for the line, and messages keep counting the lines of each file."""
+    """Its text replaces the line, and messages have the line numbers of each file."""
     kernel.with_name("shared.cu").write_text("__device__ T twice(T x) { return x + x; }\n")
     text = '\n#include "shared.cu"\nextern "C" __global__ void doubled(T *y) {\n    y[threadIdx.x] = twice(1);\n}\n'
     kernel.write_text(text)

@@ -1,4 +1,4 @@
-"""Faster R-CNN on the device: losses, gradients and detections are the CPU's; all transfers of a step have names."""
+"""Faster R-CNN on the device: the losses, gradients and detections of the CPU; transfers of a step by name."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NAMED = "counts_on_cpu", "positions_on_gpu", "number_kept"  # the only functions
 
 
 def detector(dtype, **options):
-    """A small detector whose regression layers say something from the start."""
+    """A small detector with large initial weights of the regression layers."""
     model = vision.build("faster_rcnn_small", CLASSES, np.random.default_rng(3), **TINY | options)
     rng = np.random.default_rng(4)
     for layer in (model.rpn.bbox_pred, model.head.bbox_pred, model.head.cls_score):
@@ -42,7 +42,7 @@ def without_objects(target):
 
 
 def step(model, batch, seed=6):
-    """(losses, fixed choices, gradients by parameter)."""
+    """(losses, samples, gradients by parameter)."""
     model.zero_grad()
     losses, cache = model.loss(batch, np.random.default_rng(seed))
     dx = model.backward(cache)
@@ -78,7 +78,7 @@ def test_a_step_is_that_of_the_cpu(objects, dtype, device):
         else:
             assert_close(own, choice, TOLERANCES[dtype])
     for name, gradient in wanted[2].items():
-        # that of a bias before a batch normalisation is rounding alone
+        # that of a bias before a batch normalisation is only rounding error
         assert_close(got[2][name], gradient, TOLERANCES[dtype], least=0.01)
 
 
@@ -97,7 +97,7 @@ def test_detections_are_those_of_the_cpu(threshold, dtype, device):
 
 
 def test_the_transfers_of_a_step_by_name(device):
-    """Of each image three sets of numbers come out, and twice goes in what was drawn; besides, four losses come out."""
+    """For each image three sets of counts are copied to the CPU, twice drawn positions to the GPU; then four losses."""
     model = detector(np.float32).to("gpu")
     batch = nn.to_device(scenes(model, np.float32), "gpu")
     model.loss(batch, np.random.default_rng(0))  # compiles
@@ -109,7 +109,7 @@ def test_the_transfers_of_a_step_by_name(device):
         model.backward(cache)
     with count_transfers() as counted:
         model.predict(batch[0])
-    assert {place.split()[-1]: n for (_, place), n in counted.items()} == {"number_kept": 2 * 2}
+    assert {caller.split()[-1]: n for (_, caller), n in counted.items()} == {"number_kept": 2 * 2}
 
 
 def test_two_runs_end_in_the_same_bits_whatever_the_order_of_threads(device, monkeypatch):
@@ -124,7 +124,7 @@ def test_two_runs_end_in_the_same_bits_whatever_the_order_of_threads(device, mon
 
 @pytest.mark.parametrize("gt", [0, 3])
 def test_targets_of_anchors_and_regions(gt, device):
-    """Each function by itself, with ties: anchors that overlap a box equally, and a proposal that is the box."""
+    """Each function alone, with ties: anchors that overlap a box equally, and a proposal equal to the box."""
     anchors = grid_anchors(base_anchors((16, 32), (0.5, 1, 2)), (6, 8), 8)
     boxes = np.float32([[8, 8, 24, 24], [30, 2, 61, 47], [0, 0, 64, 48]])[:gt]
     labels, rng = np.array([1, 2, 3])[:gt], np.random.default_rng(7)

@@ -1,4 +1,4 @@
-"""Moving arrays, layers, optimisers and averages; switches; and what is said where there is no GPU."""
+"""Moving arrays, layers, optimisers and averages; switches; and messages where there is no GPU."""
 
 import os
 import sys
@@ -28,21 +28,21 @@ def nest():
     ]
 
 
-def test_a_nest_goes_there_and_comes_back(device):
+def test_a_nest_is_copied_there_and_back(device):
     there = nn.to_device(nest(), "gpu")
     assert isinstance(there[0], Pair)
     assert isinstance(there[0].images, device.ndarray)
     assert isinstance(there[1]["boxes"][0], device.ndarray)
     assert there[0].names == ["a", "b"]
     assert there[1]["boxes"][1] is None
-    assert isinstance(there[3], np.ndarray), "text has no place on a GPU"
+    assert isinstance(there[3], np.ndarray), "text stays on the CPU"
     back = nn.to_device(there, "cpu")
     np.testing.assert_array_equal(back[0].images, nest()[0].images)
     assert back[1]["boxes"][0].dtype == np.int64
     assert [nn.device_of(tree) for tree in (there, back, {}, 3, there[1]["boxes"][1])] == ["gpu", *["cpu"] * 4]
 
 
-def test_what_is_there_already_stays(device):
+def test_arrays_already_there_are_not_copied(device):
     x = device.asarray(np.ones(3))
     assert nn.to_device(x, "gpu") is x
     host = np.ones(3)
@@ -85,7 +85,7 @@ def test_a_layer_moves_with_all_its_arrays(device):
     lambda p: nn.SGD(p, 0.1, momentum=0.9), lambda p: nn.Adam(p), lambda p: nn.AdamW(p), lambda p: nn.AdaGrad(p),
     lambda p: nn.RMSProp(p, momentum=0.5, centered=True),
 ], ids=["SGD", "Adam", "AdamW", "AdaGrad", "RMSProp"])  # fmt: skip
-def test_an_optimiser_goes_on_where_it_is_moved_to(device, make):
+def test_an_optimiser_continues_on_the_other_device(device, make):
     layers = [nn.Linear(3, 2, rng=np.random.default_rng(0)) for _ in range(2)]
     optimisers = [make(layer.parameters()) for layer in layers]
     averages = [nn.ExponentialMovingAverage(layer, 0.5) for layer in layers]
@@ -127,7 +127,7 @@ class Wrong(nn.Layer):
 
 
 class Leaves(nn.Layer):
-    """Its gradient is on the CPU whatever it is given."""
+    """Its gradient is always on the CPU."""
 
     def forward(self, x, training=True):
         return x * x, x
@@ -198,7 +198,7 @@ def test_tensor_float_32_is_cupys_environment_variable(monkeypatch):
 
 def test_tensor_float_32_cannot_change_once_cupy_is_imported(device, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", "0")
-    nn.config.tf32 = False  # what it is
+    nn.config.tf32 = False  # its present value
     with pytest.raises(ValueError, match=r"set nn.config.tf32 before CuPy is imported, or CUPY_TF32=1 in the env"):
         nn.config.tf32 = True
     assert not nn.config.tf32 and os.environ["CUPY_TF32"] == "0"

@@ -1,4 +1,4 @@
-"""Every kernel of the project compiles: for the stand-in by g++, and by CUDA's own compilers where these are."""
+"""Every kernel of the project compiles: for the stand-in by g++, and by CUDA's own compilers where installed."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def test_the_stand_in_compiles_it(path, number_type):
 
 @pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 def test_nvcc_compiles_them_all(tmp_path):
-    """In one go, each file and type in a namespace of its own; not optimised, since nothing is run."""
+    """In one file, each file and type in its own namespace; not optimised, since nothing is run."""
     known = subprocess.run([NVCC, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
     gpus = [number for number in ("70", "75", "90") if f"compute_{number}\n" in known]
     assert gpus
@@ -33,7 +33,7 @@ def test_nvcc_compiles_them_all(tmp_path):
         for name, path in FILES.items()
         for number_type in TYPES.values()
     ]
-    (tmp_path / "all.cu").write_text("\n".join(spaces).replace('extern "C"', ""), encoding="utf-8")  # names come twice
+    (tmp_path / "all.cu").write_text("\n".join(spaces).replace('extern "C"', ""), encoding="utf-8")  # names occur twice
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in gpus]
     fast = ["-Xcicc", "-O0", "-Xptxas", "-O0", "-std=c++17", "-fatbin", "--threads=0"]
     files = ["-o", str(tmp_path / "all.fatbin"), str(tmp_path / "all.cu")]

@@ -1,4 +1,4 @@
-"""Every layer and loss of nn.cases on the device: it gives what it gives on the CPU, and nothing crosses meanwhile."""
+"""Every layer and loss of nn.cases on the device: the results of the CPU, without transfers."""
 
 import os
 from contextlib import nullcontext
@@ -14,7 +14,7 @@ from tests.registered import compare, parameters, results
 
 ON_GPU = os.environ.get("NN_TEST_DEVICE") == "gpu"
 TOLERANCES = {np.float32: 1e-5, np.float64: 1e-12}
-OTHER_DRAWS = [  # dropout between the layers draws for padded places too on the device, so the numbers are not the same
+OTHER_DRAWS = [  # dropout between layers also draws for the padding on the device, so the masks differ
     (layer, name)
     for layer in (nn.RNN, nn.LSTM, nn.GRU)
     for name in LAYERS[layer]
@@ -23,14 +23,14 @@ OTHER_DRAWS = [  # dropout between the layers draws for padded places too on the
 
 
 def run(where, owner, case, dtype):
-    """Everything that a case gives, by name; nothing may cross meanwhile but the value of a loss."""
+    """All results of a case, by name; the only transfer allowed is the value of a loss."""
     return results(owner, case, dtype, where, nullcontext if nn.config.plain or owner in LOSSES else no_transfers)
 
 
 def compare_with_cpu(device, got, wanted, tolerance):
-    """Both are {name: array or None}; what is on the device is device's."""
+    """Both are {name: array or None}; `got` has arrays of the device."""
     for name, a in wanted.items():
-        if a is None or (not a.ndim and a.dtype.kind == "i"):  # counts stay on the host
+        if a is None or (not a.ndim and a.dtype.kind == "i"):  # counts stay on the CPU
             assert got[name] == a, name
         else:
             assert isinstance(got[name], device.ndarray), name
@@ -42,13 +42,13 @@ def same_draws(owner, name):
 
 
 def numerically(owner, name):
-    """Launches are slow on the stand-in, and all cases give the CPU's gradients, which are tested: one case each."""
+    """Launches are slow on the stand-in, and all cases have the CPU's gradients, which are checked: one case each."""
     return ON_GPU or name == next(iter((LAYERS | LOSSES)[owner]))
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
 @pytest.mark.parametrize("owner, case", parameters(LAYERS, same_draws))
-def test_a_layer_gives_what_it_gives_on_the_cpu(owner, case, plain, device, monkeypatch):
+def test_a_layer_gives_the_results_of_the_cpu(owner, case, plain, device, monkeypatch):
     if plain and case is LAYERS[nn.MaxUnpool2d]["repeated positions"]:
         pytest.skip("of several values for one position, array code keeps any on a GPU: the stand-in refuses it")
     monkeypatch.setattr(nn.config, "plain", plain)
@@ -57,7 +57,7 @@ def test_a_layer_gives_what_it_gives_on_the_cpu(owner, case, plain, device, monk
 
 
 @pytest.mark.parametrize("owner, case", parameters(LAYERS))
-def test_the_order_of_threads_changes_no_bit(owner, case, device, monkeypatch):
+def test_the_order_of_threads_does_not_change_bits(owner, case, device, monkeypatch):
     before, found = nn.gpu.kernels.launches, []
     for reverse in (False, True):
         monkeypatch.setattr(kernels, "reversed_threads", reverse)
@@ -80,7 +80,7 @@ def test_layer_contract(owner, case, device):
 
 @pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
 @pytest.mark.parametrize("loss, case", parameters(LOSSES))
-def test_a_loss_gives_what_it_gives_on_the_cpu(loss, case, plain, device, monkeypatch):
+def test_a_loss_gives_the_results_of_the_cpu(loss, case, plain, device, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
     for dtype, tolerance in TOLERANCES.items():
         compare_with_cpu(device, run("gpu", loss, case, dtype), run("cpu", loss, case, dtype), tolerance)

@@ -1,4 +1,4 @@
-"""Losses by their kernels: one number comes to the host, and what no loss accepts is refused all the same."""
+"""Losses by their kernels: only the value is copied to the CPU, and bad arguments are still refused."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ RNG = np.random.default_rng(7)
 LOGITS, LABELS = RNG.standard_normal((3, 4, 5)), RNG.integers(0, 4, (3, 5))
 ROWS = RNG.standard_normal((4, 6)), RNG.standard_normal((4, 6)), RNG.standard_normal((4, 6))
 WEIGHTS = np.array([1.0, 0.5, -1, 2])
-REFUSED = [  # loss, arguments with one that it does not accept, options
+REFUSED = [  # loss, arguments with a bad one, options
     (nn.softmax_cross_entropy, (LOGITS, np.where(LABELS == 2, 4, LABELS)), {}),
     (nn.softmax_cross_entropy, (LOGITS, np.where(LABELS == 2, -2, LABELS)), {"reduction": "sum"}),
     (nn.softmax_cross_entropy, (LOGITS, LABELS), {"class_weights": WEIGHTS, "label_smoothing": 0.1}),
@@ -29,7 +29,7 @@ REFUSED = [  # loss, arguments with one that it does not accept, options
     (nn.contrastive, (*ROWS[:2], np.array([0, 1, 1, 1])), {"weights": WEIGHTS}),
     (nn.triplet, ROWS, {"weights": WEIGHTS}),
 ]
-LARGE = [  # blocks that share a row, several blocks, and more numbers than a block has threads
+LARGE = [  # blocks that share a row, several blocks, and more elements than a block has threads
     (nn.softmax_cross_entropy, (2 * RNG.standard_normal((5, 600)), RNG.integers(-1, 600, 5)), {}),
     (nn.softmax_cross_entropy, (RNG.standard_normal((3, 40)), RNG.integers(0, 40, 3)), {"label_smoothing": 0.2}),
     (
@@ -51,7 +51,7 @@ def names(cases):
 
 @pytest.mark.parametrize("loss, arrays, options", REFUSED, ids=names(REFUSED))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_a_loss_does_not_accept_is_the_error_it_is_on_the_cpu(device, loss, arrays, options, dtype):
+def test_bad_arguments_of_a_loss_are_the_cpu_s_error(device, loss, arrays, options, dtype):
     arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
     with pytest.raises(ValueError) as on_cpu:  # noqa: PT011  (the message is what is compared)
         loss(*arrays, **options)
@@ -62,7 +62,7 @@ def test_what_a_loss_does_not_accept_is_the_error_it_is_on_the_cpu(device, loss,
 
 @pytest.mark.parametrize("loss, arrays, options", LARGE, ids=names(LARGE))
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
-def test_large_ones_give_what_they_give_on_the_cpu(device, loss, arrays, options, dtype, tolerance, monkeypatch):
+def test_large_losses_give_the_results_of_the_cpu(device, loss, arrays, options, dtype, tolerance, monkeypatch):
     arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
     value, gradient = loss(*arrays, **options)
     on_gpu, options = nn.to_device((arrays, options), "gpu")
@@ -109,7 +109,7 @@ def test_nan_logits_give_nan_as_on_the_cpu(device):
     np.testing.assert_array_equal(np.isnan(device.asnumpy(gradient)), np.isnan(on_cpu))
 
 
-def test_nothing_counts_and_nothing_there(device):
+def test_nothing_counts_and_empty_arrays(device):
     logits, ignored = nn.to_device((LOGITS, np.full_like(LABELS, -1)), "gpu")
     for loss in (nn.softmax_cross_entropy, nn.multiclass_hinge):
         for s, y in ((logits, ignored), (logits[:0], ignored[:0]), (logits[:, :, :0], ignored[:, :0])):

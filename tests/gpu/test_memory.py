@@ -1,4 +1,4 @@
-"""No memory left: the message says how much was wanted, by which layer and line, for what, and what to do."""
+"""No memory left: the message has the size wanted, the layer, the line, the inputs, and what to do."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from vision.training.interruption import OutOfMemory, memory_explained
 
 
 class Greedy(Layer):
-    """Runs out of memory, in the way that its device does."""
+    """Runs out of memory with the error of its device."""
 
     def __init__(self, error, where):
         self.error, self.where = error, where
@@ -28,7 +28,7 @@ class Greedy(Layer):
 
 
 def cupys(device):
-    """CuPy's own, with its words."""
+    """CuPy's own error, with its text."""
     if hasattr(device.cuda.memory, "MemoryPool"):  # the real one: (bytes wanted, bytes in use)
         return device.cuda.memory.OutOfMemoryError(1024, 2048)
     return device.cuda.memory.OutOfMemoryError("Out of memory allocating 1,024 bytes (allocated so far: 2,048 bytes).")

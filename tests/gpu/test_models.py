@@ -6,7 +6,7 @@ import pytest
 from nn.gpu.device import device_of, to_device
 from tests.gpu.families import FAMILIES, MODELS, small_model
 
-# Of losses, and of gradients by their largest. In float32 those of deep networks are off by 1e-4 on the CPU itself.
+# Of losses, and of gradients relative to the largest. In float32 those of deep networks have errors of 1e-4 on the CPU.
 TOLERANCES = {np.float32: (1e-4, 1e-3), np.float64: (1e-10, 1e-10)}
 CASES = [(name, np.float64) for name in MODELS] + [(name, np.float32) for name in FAMILIES]
 
@@ -40,8 +40,8 @@ def test_loss_and_gradients_are_those_of_the_cpu(name, dtype, device):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_predicted_is_what_the_cpu_predicts(name, device):
-    """Through the task, as scripts.predict does it: a sample goes in, arrays on the CPU, text and numbers come out."""
+def test_predictions_are_those_of_the_cpu(name, device):
+    """Through the task, as in scripts.predict: from a sample to arrays on the CPU, text and numbers."""
     model, _, task, samples = small_model(name)
     sample = {"text": "a red circle", **samples[0]}
     options = {"length": 5} if "length" in task.options else {}
@@ -51,7 +51,7 @@ def test_what_is_predicted_is_what_the_cpu_predicts(name, device):
 
 
 def assert_same(found, wanted):
-    """Two nests: arrays close, all else equal."""
+    """Two nests: arrays are close, everything else is equal."""
     if isinstance(wanted, dict):
         assert found.keys() == wanted.keys()
         for key in wanted:

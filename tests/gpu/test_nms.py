@@ -1,4 +1,4 @@
-"""Non-maximum suppression on the device keeps what the CPU keeps, box for box, and only their number leaves it."""
+"""Non-maximum suppression on the device keeps the same boxes as on the CPU; only their number is copied to the CPU."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from vision.boxes.nms import nms, nms_among
 
 
 def crowd(n, seed=0, dtype=np.float32, scores=10):
-    """n boxes in heaps, on whole pixels so that many overlaps stand right on a threshold, with tied scores."""
+    """n boxes in groups, on whole pixels so that many overlaps are exactly a threshold, with tied scores."""
     rng = np.random.default_rng([17, seed])
     low = rng.integers(0, 40, (n, 2))
     boxes = np.concatenate([low, low + rng.integers(-1, 16, (n, 2))], axis=1).astype(dtype)  # some without area
@@ -17,7 +17,7 @@ def crowd(n, seed=0, dtype=np.float32, scores=10):
 
 
 def on_device(device, function, *args, **options):
-    """A function's result for the same arrays on the device, brought back."""
+    """A function's result for the same arrays on the device, copied to the CPU."""
     moved = [device.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
     with no_transfers("number_kept"):
         kept = function(*moved, **options)
@@ -28,7 +28,7 @@ def on_device(device, function, *args, **options):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 1 / 3, 0.5, 1.0])
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 300])
-def test_keeps_what_the_cpu_keeps(n, threshold, dtype, device):
+def test_keeps_the_boxes_of_the_cpu(n, threshold, dtype, device):
     boxes, scores, classes = crowd(n, dtype=dtype)
     for own_classes in (None, classes):
         for most in (None, 1, 7):
@@ -45,7 +45,7 @@ def test_among_the_valid_ones(pre_nms, max_keep, share, device):
     np.testing.assert_array_equal(on_device(device, nms_among, *args), nms_among(*args))
 
 
-def test_scores_that_are_none_come_last_but_before_boxes_that_are_not_valid(device):
+def test_nan_scores_are_last_but_before_invalid_boxes(device):
     boxes, scores, _ = crowd(150, 3)
     scores[::3] = np.nan
     scores[1::7] = -np.inf
@@ -84,8 +84,8 @@ def test_boxes_that_are_views(device):
     np.testing.assert_array_equal(device.asnumpy(kept), nms(boxes, scores, 0.3))
 
 
-def test_threads_in_reverse_and_thresholds_hit_to_the_bit(device, monkeypatch):
-    """Overlaps of whole-numbered boxes are ratios such as 1/3: the threshold of the same bits does not suppress."""
+def test_threads_in_reverse_and_overlaps_equal_to_the_threshold(device, monkeypatch):
+    """Overlaps of integer boxes are ratios such as 1/3: a threshold with the same bits does not suppress."""
     monkeypatch.setattr(kernels, "reversed_threads", True)
     for seed in range(5):
         boxes, scores, _ = crowd(128, seed, scores=1000)
@@ -94,7 +94,7 @@ def test_threads_in_reverse_and_thresholds_hit_to_the_bit(device, monkeypatch):
             np.testing.assert_array_equal(on_device(device, nms, *args), nms(*args))
 
 
-def test_the_number_kept_is_all_that_leaves(device):
+def test_only_the_number_kept_is_copied(device):
     boxes, scores, _ = (device.asarray(a) for a in crowd(100, 6))
     with count_transfers() as counted:
         nms(boxes, scores, 0.5)

@@ -1,4 +1,4 @@
-"""Normalisations, softmax, embeddings, activations by kernels: sums over blocks, launches, the same bits every time."""
+"""Normalisations, softmax, embeddings, activations by kernels: sums over blocks, launches, the same bits."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ TOLERANCES = pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (n
 
 
 def run(layer, x, dy, training=True):
-    """All that it gives: output, dx, gradients, buffers; and the launches of forward and backward."""
+    """All results: output, dx, gradients, buffers; and the launches of forward and backward."""
     layer.zero_grad()
     before = cuda.launches
     y, cache = layer.forward(x, training)
@@ -26,7 +26,7 @@ def run(layer, x, dy, training=True):
 
 
 def on_both(device, monkeypatch, layer, x, dy, training, tolerance):
-    """Compare what the CPU and the device give, several times the same bits; gives the launches of both directions."""
+    """Compare the results of CPU and device, the same bits in several runs; returns the launches."""
     wanted = [np.copy(a) for a in run(layer, x, dy, training)[0]]
     layer.to("gpu")
     state = {name: np.copy(device.asnumpy(a)) for name, a in layer.state_dict().items()}
@@ -52,7 +52,7 @@ def on_both(device, monkeypatch, layer, x, dy, training, tolerance):
     "options", [{}, {"affine": False}, {"momentum": None}, {"track_running_stats": False}], ids=str
 )
 def test_batch_norm(device, shape, options, dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(batchnorm_cuda, "SLICE", 100)  # several slices a channel
+    monkeypatch.setattr(batchnorm_cuda, "SLICE", 100)  # several slices per channel
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     for training in (True, False):
@@ -70,12 +70,12 @@ def test_batch_norm_far_from_0(device, monkeypatch):
     layer = nn.BatchNorm2d(2).to("gpu")
     y = layer.forward(device.asarray(x.astype(np.float32)))[0]
     wanted = nn.BatchNorm2d(2).astype(np.float64).forward(x.astype(np.float32).astype(np.float64))[0]
-    assert abs(device.asnumpy(y) - wanted).max() < 1e-3  # squares of x, summed, would be off by 30 %
+    assert abs(device.asnumpy(y) - wanted).max() < 1e-3  # a sum of squares of x would have an error of 30 %
     rough = (x.astype(np.float32) ** 2).mean(dtype=np.float32) - x.astype(np.float32).mean(dtype=np.float32) ** 2
     assert abs(rough / x.var() - 1) > 1e-3
 
 
-def test_batch_norm_of_another_dtype_than_its_own_goes_by_array_code(device):
+def test_batch_norm_of_another_dtype_than_its_own_uses_array_code(device):
     layer, x = nn.BatchNorm2d(2), np.random.default_rng(2).standard_normal((3, 2, 4, 5))
     wanted = layer.forward(x)[0]
     got = nn.BatchNorm2d(2).to("gpu").forward(device.asarray(x))[0]
@@ -99,7 +99,7 @@ def test_layer_norm(device, shape, normalized, options, dtype, tolerance, monkey
 def test_softmax(device, layer, shape, axis, dtype, tolerance):
     x, dy = 3 * np.random.default_rng(4).standard_normal((2, *shape)).astype(dtype)
     x.reshape(-1)[::7] = -np.inf
-    x[(slice(None),) * (axis % len(shape)) + (0,)] = 1  # nowhere minus infinity alone
+    x[(slice(None),) * (axis % len(shape)) + (0,)] = 1  # no row of only minus infinity
     y, cache = (on_cpu := layer(axis)).forward(x)
     got, gpu_cache = layer(axis).forward(device.asarray(x))
     np.testing.assert_allclose(device.asnumpy(got), y, rtol=tolerance, atol=tolerance)
@@ -109,7 +109,7 @@ def test_softmax(device, layer, shape, axis, dtype, tolerance):
 
 @TOLERANCES
 @pytest.mark.parametrize("padding", [None, 0, 4])
-def test_embedding_adds_up_what_flows_to_one_number_without_atomics(device, padding, dtype, tolerance, monkeypatch):
+def test_embedding_sums_gradients_of_one_index_without_atomics(device, padding, dtype, tolerance, monkeypatch):
     layer = nn.Embedding(5, 40, padding).astype(dtype)
     rng = np.random.default_rng(5)
     x, dy = (
@@ -134,7 +134,7 @@ def test_embedding_adds_up_what_flows_to_one_number_without_atomics(device, padd
     np.testing.assert_allclose(bits[0], wanted, rtol=0, atol=tolerance * abs(wanted).max())
 
 
-def test_embedding_of_a_wrong_number_is_nan_on_the_device_and_has_no_gradient(device):
+def test_embedding_of_a_wrong_index_is_nan_on_the_device_and_has_no_gradient(device):
     layer = nn.Embedding(5, 3).to("gpu")
     y, cache = layer.forward(device.asarray(np.array([0, 5, -1, 4])))
     assert np.isnan(device.asnumpy(y)).all(axis=1).tolist() == [False, True, True, False]
@@ -163,7 +163,7 @@ def test_attention_to_keys_that_count(device):
 
 
 @pytest.mark.parametrize("layer", [nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Sigmoid, nn.Tanh, nn.SiLU, nn.Softplus])
-def test_an_activation_is_one_launch_each_way_also_at_the_ends_of_the_numbers(device, layer):
+def test_an_activation_is_one_launch_each_way_also_for_extreme_values(device, layer):
     x = np.array([[-np.inf, -800, -20, -1e-30, 0], [1e-30, 20, 800, np.inf, np.nan]])
     dy = np.ones_like(x)
     with np.errstate(all="ignore"):
@@ -174,7 +174,7 @@ def test_an_activation_is_one_launch_each_way_also_at_the_ends_of_the_numbers(de
     gradient = layer().backward(device.asarray(dy), gpu_cache)
     assert cuda.launches - before == 2
     np.testing.assert_allclose(device.asnumpy(got), y, rtol=1e-12)
-    if layer is not nn.SiLU:  # its slope at infinity is infinity times 0, of one way to write it or the other
+    if layer is not nn.SiLU:  # its slope at infinity is infinity times 0 in both formulas
         np.testing.assert_allclose(device.asnumpy(gradient), dx, rtol=1e-12)
 
 

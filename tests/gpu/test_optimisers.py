@@ -42,7 +42,7 @@ def parameters(dtype, device=None):
 
 
 def give_gradients(step, *several):
-    """The same random gradients to each of several {name: Parameter}."""
+    """The same random gradients for several {name: Parameter}."""
     rng = np.random.default_rng(100 + step)
     for name in SHAPES:
         gradient = rng.standard_normal(SHAPES[name])
@@ -66,7 +66,7 @@ def values(own):
 
 @optimisers
 @TOLERANCES
-def test_steps_are_those_of_the_cpu_in_one_launch_a_group(device, make, options, dtype, tolerance):
+def test_steps_are_those_of_the_cpu_in_one_launch_per_group(device, make, options, dtype, tolerance):
     cpu, gpu = parameters(dtype), parameters(dtype, device)
     groups = lambda own: [  # noqa: E731
         {"parameters": {name: own[name] for name in ("a", "b", "tied")}},
@@ -77,9 +77,9 @@ def test_steps_are_those_of_the_cpu_in_one_launch_a_group(device, make, options,
         cpu["frozen"].trainable = gpu["frozen"].trainable = free
         give_gradients(step, cpu, gpu)
         before = cuda.launches
-        with no_transfers(*["_tables_of"] * (step in (0, 2))):  # tables: when there are other arrays than before
+        with no_transfers(*["_tables_of"] * (step in (0, 2))):  # tables: when the arrays are not those of before
             on_gpu.step(0.5)
-        others = free and "frozen.t" in on_gpu.state_dict()  # its first steps, when the others have made two
+        others = free and "frozen.t" in on_gpu.state_dict()  # its first steps, after two of the others
         assert cuda.launches - before == (3 if others else 2)
         on_cpu.step(0.5)
     agree(device, values(gpu), values(cpu), tolerance)
@@ -88,7 +88,7 @@ def test_steps_are_those_of_the_cpu_in_one_launch_a_group(device, make, options,
 
 
 @optimisers
-def test_a_state_goes_over_to_the_cpu_and_back(device, make, options):
+def test_a_state_is_moved_to_the_cpu_and_back(device, make, options):
     cpu, gpu = parameters(np.float64), parameters(np.float64, device)
     on_cpu, on_gpu = make(cpu, **options), make(gpu, **options)
     give_gradients(0, cpu, gpu)
@@ -111,7 +111,7 @@ def test_arrays_that_are_replaced_or_not_contiguous_or_of_another_dtype(device):
         give_gradients(step, cpu, gpu)
         on_cpu.step()
         on_gpu.step()
-        gpu["b"].value = gpu["b"].value.copy()  # somewhere else
+        gpu["b"].value = gpu["b"].value.copy()  # another address
         gpu["d"].grad = device.zeros_like(gpu["d"].grad)
         if step == 1:
             gpu["b"].value = device.asarray(device.asnumpy(gpu["b"].value).T.copy()).T
@@ -119,7 +119,7 @@ def test_arrays_that_are_replaced_or_not_contiguous_or_of_another_dtype(device):
     agree(device, values(gpu), values(cpu), 1e-12)
     before = device.asnumpy(gpu["d"].value), cuda.launches
     gpu["d"].value, gpu["d"].grad = (a.astype(np.float32) for a in (gpu["d"].value, gpu["d"].grad))
-    on_gpu.step()  # its state is of float64 still
+    on_gpu.step()  # its state is still float64
     assert cuda.launches == before[1] + 1 and abs(device.asnumpy(gpu["d"].value) - before[0]).max() < 0.2
     mixed = {"a": nn.Parameter(device.ones(3, np.float32)), "b": nn.Parameter(device.ones(3, np.float64))}
     for p in mixed.values():
@@ -129,7 +129,7 @@ def test_arrays_that_are_replaced_or_not_contiguous_or_of_another_dtype(device):
     assert cuda.launches - before == 2 and all((p.value == 0.5).all() for p in mixed.values())
 
 
-def test_an_optimiser_without_a_kernel_of_its_own_goes_by_its_rule(device):
+def test_an_optimiser_without_a_kernel_uses_its_rule(device):
     class Signs(SGD):
         """Steps of lr along the sign of the gradient."""
 
@@ -144,7 +144,7 @@ def test_an_optimiser_without_a_kernel_of_its_own_goes_by_its_rule(device):
 
 
 @TOLERANCES
-def test_clipping_takes_three_kernels_at_most_and_one_number(device, dtype, tolerance):
+def test_clipping_takes_at_most_three_kernels_and_copies_one_number(device, dtype, tolerance):
     cpu, gpu = parameters(dtype), parameters(dtype, device)
     for max_norm in (1e6, 3.0, math.inf):
         give_gradients(0, cpu, gpu)
@@ -155,7 +155,7 @@ def test_clipping_takes_three_kernels_at_most_and_one_number(device, dtype, tole
         assert isinstance(got, float) and got == pytest.approx(wanted, rel=tolerance)
         gradients = lambda own: {name: p.grad for name, p in own.items()}  # noqa: E731
         agree(device, gradients(gpu), gradients(cpu), tolerance)
-    gpu["d"].grad[...] = dtype(1e30)  # the square is more than a float32 holds
+    gpu["d"].grad[...] = dtype(1e30)  # the square overflows float32
     cpu["d"].grad[...] = dtype(1e30)
     assert clip_gradient_norm(gpu, math.inf) == pytest.approx(clip_gradient_norm(cpu, math.inf), rel=1e-6)
     gpu["a"].grad[0] = np.nan

@@ -1,4 +1,4 @@
-"""Pooling and unpooling by kernels against the same layers on the CPU, to the bit where nothing is added up."""
+"""Pooling and unpooling by kernels against the same layers on the CPU, with equal bits where nothing is summed."""
 
 import numpy as np
 import pytest
@@ -26,10 +26,10 @@ SHAPES = [  # (N, C, H, W), constructor arguments
     ((1, 2, 5, 7), {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 0)}),
     ((2, 3, 6, 5), {"kernel_size": 3, "stride": 2, "ceil_mode": True}),
     ((1, 2, 5, 6), {"kernel_size": 3, "stride": (3, 2), "padding": (1, 0), "ceil_mode": True}),
-    ((2, 1, 3, 4), {"kernel_size": 2, "stride": 3, "padding": 1, "ceil_mode": True}),  # a window beyond is left out
+    ((2, 1, 3, 4), {"kernel_size": 2, "stride": 3, "padding": 1, "ceil_mode": True}),  # a window outside is left out
     ((1, 2, 2, 1), {"kernel_size": 3, "stride": 2, "ceil_mode": True, "padding": 1}),
     ((3, 5, 17, 19), {"kernel_size": 3, "stride": 2, "padding": 1}),  # several blocks of threads
-    ((1, 2, 13, 14), {"kernel_size": 13, "stride": 1, "padding": 6}),  # more than 127 places in a window
+    ((1, 2, 13, 14), {"kernel_size": 13, "stride": 1, "padding": 6}),  # more than 127 positions in a window
     ((2, 3, 4, 5), {"kernel_size": 1}),
     ((0, 3, 4, 5), {"kernel_size": 2}),
     ((2, 0, 4, 5), {"kernel_size": 2}),
@@ -65,7 +65,9 @@ def agree(results, tolerance):
             continue
         assert wanted.shape == found.shape and wanted.dtype == found.dtype
         scale = np.abs(wanted, where=np.isfinite(wanted), out=np.zeros(wanted.shape)).max(initial=0)
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * scale)  # NaNs and infinities in one place
+        np.testing.assert_allclose(
+            found, wanted, rtol=0, atol=tolerance * scale
+        )  # NaNs and infinities at the same positions
 
 
 def values(shape, dtype, seed=0):
@@ -84,7 +86,7 @@ def test_max_pooling_of_ties_nan_and_infinities(shape, options, device):
     agree(both(device, MaxPool2d(**options, return_indices=True), x), 0)
 
 
-def test_a_window_of_minus_infinities_points_into_the_image(device):
+def test_indices_of_windows_of_minus_infinity_are_in_the_image(device):
     x = np.full((1, 1, 3, 4), -np.inf)
     agree(both(device, MaxPool2d(3, 2, 1, return_indices=True), x), 0)
 
@@ -118,13 +120,15 @@ def test_adaptive_max_pooling_of_ties_and_nan(shape, output_size, device):
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda t: t.__name__)
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 5, 9, 11), (1, 1, 1, 1), (0, 2, 3, 4)])
-def test_unpooling_with_repeated_places(shape, dtype, device):
-    indices = np.random.default_rng(2).integers(0, 4 * shape[2] * shape[3], shape) // 3  # a third of the places is hit
+def test_unpooling_with_repeated_positions(shape, dtype, device):
+    indices = (
+        np.random.default_rng(2).integers(0, 4 * shape[2] * shape[3], shape) // 3
+    )  # a third of the positions occurs
     agree(both(device, MaxUnpool2d(2), values(shape, dtype), indices=indices), 0)
     agree(both(device, MaxUnpool2d(2), values(shape, dtype), indices=indices.astype(np.int32)), 0)
 
 
-def test_unpooling_undoes_pooling_whose_windows_overlap(device):
+def test_unpooling_inverts_pooling_with_overlapping_windows(device):
     pool, unpool = MaxPool2d(3, 2, 1, return_indices=True), MaxUnpool2d(3, 2, 1)
     x = device.asarray(values((2, 3, 9, 11), np.float32))
     y, indices = pool(x)
@@ -132,7 +136,7 @@ def test_unpooling_undoes_pooling_whose_windows_overlap(device):
     assert ((back == x) | (back == 0)).all() and (back != 0).any()
 
 
-def test_an_index_outside_the_plane_makes_its_first_number_nan(device):
+def test_an_index_outside_the_plane_makes_its_first_element_nan(device):
     x, indices = np.ones((2, 2, 2, 2)), np.tile(np.arange(0, 16, 4).reshape(2, 2), (2, 2, 1, 1))
     indices[0, 1, 1, 1], indices[1, 0, 0, 0] = 16, -1
     y, cache = MaxUnpool2d(2).forward(device.asarray(x), device.asarray(indices))
@@ -154,7 +158,7 @@ EACH = [
 
 
 @pytest.mark.parametrize("layer, options", EACH, ids=lambda v: type(v).__name__)
-def test_inputs_that_are_not_contiguous_and_nothing_that_crosses(layer, options, device):
+def test_inputs_that_are_not_contiguous_without_transfers(layer, options, device):
     results, rng = [], np.random.default_rng(4)
     whole = rng.standard_normal((2, 5, 6, 14))
     for xp in (np, device):
@@ -170,7 +174,7 @@ def test_inputs_that_are_not_contiguous_and_nothing_that_crosses(layer, options,
 
 
 @pytest.mark.parametrize("layer, options", EACH, ids=lambda v: type(v).__name__)
-def test_the_same_bits_in_whatever_order_threads_run(layer, options, device, monkeypatch):
+def test_the_same_bits_in_any_order_of_threads(layer, options, device, monkeypatch):
     x, options = device.asarray(values((2, 7, 5, 6), np.float32)), {k: device.asarray(v) for k, v in options.items()}
     results = []
     for backwards in (False, True):
@@ -197,7 +201,7 @@ def test_one_kernel_for_each_pass(layer, options, device):
 
 @pytest.mark.parametrize("build", [lambda: MaxPool2d(3, 2, 1, return_indices=True), lambda: AvgPool2d(3, 2, 1)])
 @pytest.mark.parametrize("dtype, plain", [(np.complex128, False), (np.float64, True)])
-def test_complex_numbers_and_the_plain_version_are_left_to_array_code(build, dtype, plain, device, monkeypatch):
+def test_complex_numbers_and_plain_use_array_code(build, dtype, plain, device, monkeypatch):
     monkeypatch.setattr(nn.config, "plain", plain)
     before = cuda.launches
     agree(both(device, build(), values((2, 3, 7, 6), dtype)), 1e-12)

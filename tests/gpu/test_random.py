@@ -1,4 +1,4 @@
-"""Random numbers on the device: the bits that the generator would have drawn on the CPU, and it moves on by as many."""
+"""Random numbers on the device: the bits that the generator draws on the CPU; it advances by as many."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SHAPES = [(1,), (2,), (7,), (8,), (9,), (16,), (17,), (3, 5, 7), (2, 1, 257), (4
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_bits_are_numpys(device, shape, dtype):
-    for drawn_before in (0, 1, 2, 5):  # an odd number of float32 leaves half of a draw behind
+    for drawn_before in (0, 1, 2, 5):  # an odd number of float32 leaves half a draw
         here, there = np.random.default_rng(3), np.random.default_rng(3)
         here.random(drawn_before, np.float32)
         there.random(drawn_before, np.float32)
@@ -40,7 +40,7 @@ def test_draws_of_both_kinds_follow_each_other(device):
     assert here.random() == there.random()
 
 
-def test_a_stream_that_has_gone_far(device):
+def test_a_stream_far_from_its_start(device):
     """All 128 bits of the state count."""
     here, there = np.random.default_rng(0), np.random.default_rng(0)
     for rng in (here, there):
@@ -54,7 +54,7 @@ def test_normal_numbers_are_drawn_on_the_cpu(device):
     np.testing.assert_array_equal(device.asnumpy(got), wanted)
 
 
-def test_a_generator_that_the_device_does_not_know(device):
+def test_a_generator_that_the_device_does_not_support(device):
     with pytest.raises(ValueError, match="PCG64 alone, got a generator of Philox: use np.random.default_rng"):
         uniform(np.random.Generator(np.random.Philox(key=1)), (3,), np.float32, device)
 

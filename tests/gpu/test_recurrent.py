@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN by their kernels: padding, lengths on the device, launches a step, the same bits every time."""
+"""LSTM, GRU and RNN by their kernels: padding, lengths on the device, launches per step, the same bits in every run."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def problem(layer, dtype, rng):
 
 
 def run(layer, x, states, dy, lengths):
-    """All that it gives: outputs, final states, gradients."""
+    """All results: outputs, final states, gradients."""
     layer.zero_grad()
     y, cache = layer.forward(x, *states, lengths)
     return [*y, *layer.backward(dy, cache)[:-1], *(p.grad for p in layer.parameters().values())]
@@ -44,7 +44,7 @@ def agree(device, got, wanted, tolerance):
 
 @stacks
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 1e-5)])
-def test_lengths_on_the_device_give_what_packed_sequences_give_on_the_cpu(device, make, options, dtype, tolerance):
+def test_lengths_on_the_device_give_the_results_of_packed_sequences_on_the_cpu(device, make, options, dtype, tolerance):
     rng = np.random.default_rng(0)
     layer = make(D, H, 2, bidirectional=True, **options).astype(dtype)
     x, states, dy = problem(layer, dtype, rng)
@@ -52,17 +52,17 @@ def test_lengths_on_the_device_give_what_packed_sequences_give_on_the_cpu(device
     padding = np.arange(T)[:, None] >= lengths
     wanted = run(layer, x, states, dy, lengths)
     layer.to("gpu")
-    x[padding], dy[0][padding] = np.nan, np.nan  # nobody may look at what stands there
+    x[padding], dy[0][padding] = np.nan, np.nan  # values in the padding must not be used
     arguments = nn.to_device((x, states, dy, lengths), "gpu")
     with no_transfers("_tables_of"):
         got = run(layer, *arguments)
     agree(device, got, wanted, tolerance)
     assert not device.asnumpy(got[0])[padding].any()
-    agree(device, run(layer, *arguments[:3], lengths), wanted, tolerance)  # lengths from the host do as well
+    agree(device, run(layer, *arguments[:3], lengths), wanted, tolerance)  # lengths may be on the CPU
 
 
 @stacks
-def test_a_wrong_length_makes_its_sequence_nan_on_the_device_and_is_refused_on_the_host(device, make, options):
+def test_a_wrong_length_makes_its_sequence_nan_on_the_device_and_is_refused_on_the_cpu(device, make, options):
     layer = make(D, H, bidirectional=True, **options).to("gpu")
     x = device.ones((T, N, D), np.float32)
     for wrong in (-1, T + 1):
@@ -80,7 +80,7 @@ def test_a_wrong_length_makes_its_sequence_nan_on_the_device_and_is_refused_on_t
 @stacks
 def test_launches_of_a_step(device, make, options):
     layer = make(D, H, **options).to("gpu")
-    a_step = 2 if make is nn.GRU and not options else 1  # the reset gate stands before the second matrix product
+    a_step = 2 if make is nn.GRU and not options else 1  # the reset gate comes before the second matrix product
     x = device.ones((T, N, D), np.float32)
     before = cuda.launches
     (y, *_), cache = layer.forward(x)
@@ -91,7 +91,7 @@ def test_launches_of_a_step(device, make, options):
 
 
 @stacks
-def test_the_same_bits_every_time_and_in_any_order_of_threads(device, make, options, monkeypatch):
+def test_the_same_bits_in_every_run_and_any_order_of_threads(device, make, options, monkeypatch):
     layer = make(D, H, 2, bidirectional=True, **options)
     arguments = nn.to_device((*problem(layer, np.float32, np.random.default_rng(1)), np.array([2, 6, 4, 3])), "gpu")
     layer.to("gpu")
@@ -116,7 +116,7 @@ def test_no_steps_no_sequences_and_one_of_each(device, make, options, t, n):
 
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.RNNCell, lambda d, h: nn.GRUCell(d, h, reset_after=True)])
-def test_a_cell_takes_arrays_that_are_not_contiguous_and_changes_none_of_them(device, cell):
+def test_a_cell_accepts_arrays_that_are_not_contiguous_and_does_not_change_them(device, cell):
     cell = cell(D, H).astype(np.float64)
     rng = np.random.default_rng(3)
     states = 2 if isinstance(cell, nn.LSTMCell) else 1
@@ -138,7 +138,7 @@ def test_a_cell_takes_arrays_that_are_not_contiguous_and_changes_none_of_them(de
     assert all((device.asnumpy(a) == b).all() for a, b in zip(on_device, arrays))
 
 
-def test_a_training_step_of_a_language_model_moves_its_batch_a_loss_and_a_norm(device):
+def test_a_training_step_of_a_language_model_copies_its_batch_a_loss_and_a_norm(device):
     embedding, lstm, head = nn.Embedding(11, D), nn.LSTM(D, H, 2, dropout=0.3), nn.Linear(H, 11)
     model = nn.Sequential(embedding, lstm, head).to("gpu")
     optimiser = nn.Adam(model.parameters())

@@ -38,7 +38,7 @@ def every_box(h, w, rng, k=8, huge=False):
 
 
 def both(layer, device, x, boxes, image_index, dy):
-    """(y, dx, dboxes) on the CPU and on the device, brought back; nothing crosses meanwhile."""
+    """(y, dx, dboxes) on the CPU and on the device, copied to the CPU; no transfers in between."""
     results = []
     for where in (np, device):
         inputs = [where.asarray(a) for a in (x, boxes, image_index)]
@@ -66,7 +66,7 @@ def assert_close(got, wanted, tolerance):
 @pytest.mark.parametrize("name", LAYERS)
 def test_equals_the_cpu_on_boxes_of_every_kind(name, size, map_size, dtype, device):
     rng = np.random.default_rng(4)
-    huge = "warp" not in name and "max" not in name  # a maximum looks at all samples, be they outside
+    huge = "warp" not in name and "max" not in name  # a maximum takes all samples, also those outside
     boxes = every_box(*map_size, rng, huge=huge).astype(dtype)
     x = rng.standard_normal((3, 2, *map_size)).astype(dtype)
     image_index = rng.integers(0, 3, len(boxes))
@@ -77,8 +77,8 @@ def test_equals_the_cpu_on_boxes_of_every_kind(name, size, map_size, dtype, devi
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda t: t.__name__)
 @pytest.mark.parametrize("rounding", ["caffe", "split"])
-def test_rounds_halves_as_the_cpu_to_the_bit(rounding, dtype, device):
-    """Coordinates such that v * scale + 0.5 is a whole number, just below, or just above one, before it is rounded."""
+def test_rounds_halves_as_the_cpu(rounding, dtype, device):
+    """Coordinates such that v * scale + 0.5 is an integer, just below, or just above one, before rounding."""
     scale, rng = 0.1, np.random.default_rng(5)
     halves = (np.arange(40) - 4.5) / dtype(scale)
     corners = np.concatenate([np.nextafter(halves, -np.inf, dtype=dtype), halves, np.nextafter(halves, np.inf)])
@@ -89,7 +89,7 @@ def test_rounds_halves_as_the_cpu_to_the_bit(rounding, dtype, device):
 
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if "pool" in name or "max" in name])
-def test_of_equal_values_the_first_gets_the_gradient(name, device):
+def test_the_first_of_equal_values_gets_the_gradient(name, device):
     rng = np.random.default_rng(6)
     x = rng.integers(0, 2, (2, 3, 8, 9)).astype(np.float64)  # nearly all ties
     x[1, 2] = 1
@@ -120,7 +120,7 @@ def test_no_regions_and_regions_of_one_image_only(name, device):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_views_are_read_as_what_they_show(name, device):
+def test_views(name, device):
     rng, layer = np.random.default_rng(9), LAYERS[name]((2, 3))
     x, boxes = rng.standard_normal((4, 6, 5, 2)), every_box(6, 4, rng)
     image_index, dy = rng.integers(0, 2, 2 * len(boxes)), rng.standard_normal((len(boxes), 3, 2, 5))
@@ -150,7 +150,7 @@ def test_any_order_of_the_threads_gives_the_same_bits(name, device, monkeypatch)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_what_is_no_region_gives_nan_and_no_gradient(name, device):
+def test_bad_regions_give_nan_and_no_gradient(name, device):
     x, layer = np.ones((2, 3, 5, 4)), LAYERS[name](2)
     boxes = np.array([[0.0, 0, 9, 9], [0, np.nan, 9, 9], [0, 0, np.inf, 9], [0, 0, 9, 9], [0, 0, 9, 9]])
     image_index = np.array([0, 0, 1, 2, -1])
@@ -162,7 +162,7 @@ def test_what_is_no_region_gives_nan_and_no_gradient(name, device):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_array_code_serves_what_the_kernels_do_not(name, device, monkeypatch):
+def test_array_code_where_kernels_do_not_apply(name, device, monkeypatch):
     """float64 boxes on float32 maps, and config.plain."""
     rng, layer = np.random.default_rng(11), LAYERS[name]((2, 3))
     x, boxes = rng.standard_normal((2, 3, 6, 7)).astype(np.float32), every_box(6, 7, rng)[:12]

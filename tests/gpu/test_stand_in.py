@@ -1,4 +1,4 @@
-"""The stand-in for CuPy refuses what a GPU would refuse or get wrong, and counts what crosses."""
+"""The stand-in for CuPy refuses what a GPU would refuse or get wrong, and counts transfers."""
 
 import copy
 import pickle
@@ -76,7 +76,7 @@ def test_a_device_array_cannot_be_made_by_its_class():
         xp.ndarray((2, 3))
 
 
-def test_what_empty_leaves_is_of_no_use():
+def test_arrays_of_empty_hold_no_usable_values():
     assert np.isnan(xp.empty((2, 3)).get()).all()
     assert xp.empty(2, np.int32).tolist() == [2**31 - 1] * 2
     assert xp.empty_like(xp.zeros(2, bool)).tolist() == [True] * 2
@@ -91,11 +91,11 @@ def test_a_gpu_does_not_warn():
     assert xp.isfinite(x).sum().item() == 0
 
 
-def test_several_values_for_one_place_are_refused():
+def test_several_values_for_one_position_are_refused():
     x, index = xp.zeros(5), xp.asarray(np.array([1, 3, 1]))
-    with pytest.raises(ValueError, match="several values for the same place"):
+    with pytest.raises(ValueError, match="several values for the same position"):
         x[index] = xp.asarray(np.arange(3.0))
-    with pytest.raises(ValueError, match="several values for the same place"):
+    with pytest.raises(ValueError, match="several values for the same position"):
         x[index] += 1
     x[index] = 7  # the same value, in any order
     xp.add.at(x, index, xp.ones(3))
@@ -106,7 +106,7 @@ def test_several_values_for_one_place_are_refused():
         xp.add.at(xp.zeros(5, np.int64), index, 1)
 
 
-def test_indices_beyond_an_array_are_noticed():  # CuPy wraps them round
+def test_indices_beyond_an_array_are_noticed():  # CuPy wraps them around
     with pytest.raises(IndexError):
         xp.zeros(5)[xp.asarray(np.array([5]))]
 
@@ -172,19 +172,19 @@ TRANSFERS = {
 
 
 @pytest.mark.parametrize("kind, transfer", TRANSFERS.values(), ids=TRANSFERS)
-def test_transfers_are_counted_by_place_and_refused(kind, transfer):
+def test_transfers_are_counted_by_caller_and_refused(kind, transfer):
     x = xp.asarray(HOST)
     with count_transfers() as counted:
         transfer(x)
         transfer(x)
     assert sum(counted.values()) == 2
     assert {k for k, _ in counted} == {kind}
-    assert all(place.startswith("test_stand_in.py:") for _, place in counted)
+    assert all(caller.startswith("test_stand_in.py:") for _, caller in counted)
     with no_transfers(), pytest.raises(TransferError, match=rf"a transfer \({kind}\) .* at test_stand_in.py:\d+ "):
         transfer(x)
 
 
-def test_what_does_not_cross_is_not_counted():
+def test_operations_without_transfers_are_not_counted():
     with no_transfers():
         x = xp.arange(6.0).reshape(2, 3) + xp.full((2, 3), np.float64(1)) + xp.asarray(2.0)
         y = xp.where(x > 3, x, 0)
@@ -192,7 +192,7 @@ def test_what_does_not_cross_is_not_counted():
         assert len(x) == 2 and x.shape == (2, 3)
 
 
-def test_functions_may_be_named_in_which_a_transfer_is_right():
+def test_transfers_are_allowed_in_named_functions():
     def value_of(x):
         return x.sum().item()
 
@@ -204,14 +204,14 @@ def test_functions_may_be_named_in_which_a_transfer_is_right():
     float(x.sum())
 
 
-def test_numpy_s_numbers_stand_on_either_side():
+def test_numpy_s_scalars_as_either_operand():
     x = xp.asarray(HOST)
     for y in (np.float64(2) * x, np.float64(2) > x, np.float64(2) ** x, np.int64(2) - x, x // np.float32(2)):
         assert isinstance(y, xp.ndarray)
     assert (np.float32(2) * x.astype(np.float32)).dtype == np.float32
 
 
-def test_there_is_nothing_that_the_project_does_not_use():
+def test_everything_here_is_used_by_the_project():
     files = [path for folder in ("nn", "vision", "scripts", "tests/gpu") for path in (ROOT / folder).rglob("*.py")]
     code = "\n".join(path.read_text(encoding="utf-8") for path in files if "stand_in" not in path.name)
     names = {name for name in vars(xp) if not name.startswith("_")} - {*OPERATORS, "absolute", "ufunc"}
@@ -219,6 +219,6 @@ def test_there_is_nothing_that_the_project_does_not_use():
     assert [name for name in METHODS if not re.search(rf"\.{name}\(", code)] == []
 
 
-def test_a_function_that_is_not_here_says_what_to_do():
+def test_a_missing_function_says_what_to_do():
     with pytest.raises(AttributeError, match="the stand-in for CuPy has no kaiser: .* declare it in tests"):
         xp.kaiser(5)

@@ -1,4 +1,4 @@
-"""The stand-in's kernels: CUDA source runs on the CPU as it would on a GPU."""
+"""Kernels on the stand-in: CUDA source runs on the CPU as on a GPU."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Kernel launches that the stand-in refuses, because a GPU would answer with an error or with wrong numbers."""
+"""Kernel launches that the stand-in refuses, because a GPU would give an error or wrong results."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def test_arguments_that_do_not_fit_are_refused(arguments, message):
 
 
 @pytest.mark.parametrize("value", [np.zeros((2, 3), np.float32), None, "x"], ids=["NumPy", "None", "text"])
-def test_arguments_that_are_nothing_for_a_kernel_are_refused(value):
+def test_arguments_of_other_kinds_are_refused(value):
     with pytest.raises(TypeError, match="Unsupported type .*: argument x of kernel scale_forward"):
         kernel("scale_forward")((1,), (8,), (Y, value, np.float32(1), np.int32(6)))
 
@@ -66,7 +66,7 @@ def test_an_empty_array_is_not_touched_unnoticed():
         kernel("scale_forward")((1,), (8,), (Y.copy(), xp.zeros(0, np.float32), np.float32(1), np.int32(6)))
 
 
-def test_what_is_read_before_the_begin_is_nan():
+def test_memory_before_an_array_is_nan():
     x, y = xp.zeros(4, np.float32), xp.zeros(4, np.float32)
     kernel("shift")((1,), (8,), (y, x, np.int32(4), np.int32(-2), np.int32(0)))
     assert np.isnan(y.get()).tolist() == [True, True, False, False]
@@ -82,7 +82,7 @@ def test_after_a_fault_the_next_launch_is_right():
         total = xp.empty(1)
         waiting("total")((1,), (64,), (total, floats(100, np.float64), np.int32(100)))
         assert total.item() == 4950
-    assert y.tolist() == [0] * 4  # as it was before the launch that failed
+    assert y.tolist() == [0] * 4  # unchanged by the launch that failed
 
 
 def test_other_faults_are_named():
@@ -111,7 +111,7 @@ def test_other_faults_are_named():
         ((1,), (8,), 49153),
     ],
 )
-def test_launches_that_no_gpu_takes_are_refused(grid, block, shared):
+def test_launches_that_no_gpu_accepts_are_refused(grid, block, shared):
     with pytest.raises(KernelError, match="kernel scale_forward: no GPU has a grid of"):
         kernel("scale_forward")(grid, block, (Y, X, np.float32(1), np.int32(6)), shared_mem=shared)
 
@@ -147,7 +147,7 @@ def test_without_a_compiler_it_says_so(name, message, monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "COMPILER", name)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for function in (compiler.problem, compiler.machine, compiler._load):
-        monkeypatch.setattr(compiler, function.__name__, function.__wrapped__)  # without what was found before
+        monkeypatch.setattr(compiler, function.__name__, function.__wrapped__)  # without the cache
     assert re.search(message, compiler.problem())
 
 

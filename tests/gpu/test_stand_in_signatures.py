@@ -1,4 +1,4 @@
-"""What the stand-in offers, the real CuPy has, with the same parameters. Needs CuPy, but no GPU."""
+"""CuPy has everything that the stand-in has, with the same parameters. Needs CuPy, but no GPU."""
 
 import inspect
 import re
@@ -32,8 +32,8 @@ def real_parameters(function):
         text = re.search(r"\((.*?)\)(?: ->|$)", function.__doc__.strip().splitlines()[0]).group(1)
         parameters = [re.sub(r"^\s*\w+ (?=\w)", "", p).strip() for p in text.split(",")]  # without the types of C
         scope = {}
-        exec(f"def declared({', '.join(parameters)}): ...", scope)
-        signature = inspect.signature(scope["declared"])
+        exec(f"def stub({', '.join(parameters)}): ...", scope)
+        signature = inspect.signature(scope["stub"])
     return parameters_of(signature)
 
 
@@ -78,7 +78,7 @@ def test_operators():
     operators = {n for n in vars(stand_in.ndarray) if re.fullmatch(r"__[a-z]+__", n)}
     python = {"__slots__", "__weakref__", "__doc__", "__module__", "__hash__", "__new__"}
     assert {name for name in operators - python if not hasattr(cupy.ndarray, name)} == set()
-    for name in ("__index__", "__imatmul__"):  # that neither has them is why code must not use them
+    for name in ("__index__", "__imatmul__"):  # neither has them, so code must not use them
         assert not hasattr(cupy.ndarray, name) and not hasattr(stand_in.ndarray, name)
 
 

@@ -1,4 +1,4 @@
-"""Short runs on the device: the losses of the CPU, the same bits twice, and only batches go in and losses come out."""
+"""Short runs on the device: the losses of the CPU, the same bits twice, and transfers only of batches and losses."""
 
 import json
 from collections import Counter
@@ -14,16 +14,19 @@ from vision.training.trainer import LOG, Trainer
 STEPS = 3
 RECIPE = {"epochs": 1, "batch_size": 2, "optimiser": "adam", "lr": 1e-3, "warm_up": 0, "schedule": "constant"}
 
-# What crosses in a step besides the arrays of the batch and one number for each loss and for the gradient's norm.
-WORDS = {"in": 3}  # the text of the batch as numbers: words, words behind them, lengths
+# Transfers of a step besides the arrays of the batch and the values of the losses and of the gradient's norm.
+WORDS = {"in": 3}  # the text of the batch as ids: words, next words, lengths
 ALSO = {
-    "faster_rcnn_small": {"in": 4, "out": 6},  # numbers of candidates and the places drawn of them; boxes kept by NMS
+    "faster_rcnn_small": {
+        "in": 4,
+        "out": 6,
+    },  # counts of candidates and the positions drawn; number of boxes kept by NMS
     "neuraltalk": WORDS,
-    "patch_classifier_small": {"in": 1, "out": 1},  # the labels to draw patches from, and the places drawn
+    "patch_classifier_small": {"in": 1, "out": 1},  # the labels to draw patches from, and the positions drawn
     "ram_mnist": {"in": 1},  # the noise of the policy: see nn.random.normal
     "show_attend_tell_hard": WORDS,
     "show_attend_tell_soft": WORDS,
-    "stacked_attention_vqa": WORDS,  # and, where it is not that of the batch before, which image each question is about
+    "stacked_attention_vqa": WORDS,  # and, unless equal to that of the last batch, the image of each question
 }
 
 
@@ -53,16 +56,16 @@ def curve(folder):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_losses_are_the_cpus_and_nothing_else_comes_out(name, device, tmp_path):
+def test_the_losses_are_the_cpus_and_only_they_are_copied_back(name, device, tmp_path):
     trainer_of(name, tmp_path / "cpu", "cpu")[0].run()
     trainer, batch = trainer_of(name, tmp_path / "gpu", "gpu")
-    crossings = trainer.run() if ON_A_GPU else counted(trainer)  # it is the stand-in that counts
+    crossings = trainer.run() if ON_A_GPU else counted(trainer)  # only the stand-in counts
     np.testing.assert_allclose(curve(tmp_path / "gpu"), curve(tmp_path / "cpu"), rtol=2e-3, atol=2e-4)
     if not ON_A_GPU:
         arrays, losses = [], curve(tmp_path / "gpu").shape[1]  # and the gradient's norm
         map_arrays(arrays.append, batch)
         wanted = Counter({"in": len(arrays), "out": losses}) + Counter(ALSO.get(name, {}))
-        for crossing in crossings[1:]:  # in the first step tables of the parameters go in, too
+        for crossing in crossings[1:]:  # in the first step tables of the parameters are copied, too
             found = Counter()
             for (kind, _), times in crossing.items():
                 found[kind] += times
@@ -97,8 +100,8 @@ def test_two_runs_end_in_the_same_bits(name, device, tmp_path):
 
 
 @pytest.mark.parametrize("first, then", [("cpu", "gpu"), ("gpu", "cpu")])
-def test_a_run_goes_on_on_the_other_device(first, then, device, tmp_path):
-    """char_rnn: its dropout draws from generators, its state goes from batch to batch."""
+def test_a_run_continues_on_the_other_device(first, then, device, tmp_path):
+    """char_rnn: its dropout draws from generators, its state is carried from batch to batch."""
     trainer_of("char_rnn", tmp_path / "whole", "cpu")[0].run()
     stopped, _ = trainer_of("char_rnn", tmp_path / "parts", first, checkpoint_every=1)
     step = stopped.step

@@ -38,7 +38,7 @@ def _start(script, *arguments):
 
 @pytest.fixture(scope="session")
 def start():
-    """start(script, *arguments): a script in a process of its own, with the stand-in models."""
+    """start(script, *arguments): a script in its own process, with the stand-in models."""
     return _start
 
 
@@ -66,7 +66,7 @@ def trained(tmp_path_factory, start, small):
 
 @pytest.fixture
 def error_of(capsys):
-    """Runs a main that has to fail as users may see it: status 2 and one line on stderr, which is returned."""
+    """Runs a main that must fail with status 2 and one line on stderr; returns this line."""
 
     def run(main, *arguments):
         try:

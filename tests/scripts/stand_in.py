@@ -1,4 +1,4 @@
-"""A detector that trains in no time, for testing the scripts: finds one object, from a 4 x 4 thumbnail of the image.
+"""A detector that trains in almost no time, for tests of the scripts: finds one object, from a 4 x 4 thumbnail.
 
 `python tests/scripts/stand_in.py train ARGUMENTS` runs scripts.train (or evaluate, predict) with it registered.
 """
@@ -35,7 +35,7 @@ class Options(ImageOptions):
 
 
 class StandIn(Detector):
-    """Everything that a checkpoint must hold is here: weights, a buffer, a layer with a generator, sampling in loss."""
+    """Has everything that a checkpoint must hold: weights, a buffer, a layer with a generator; loss samples."""
 
     buffers = ("running_mean", "steps")
 

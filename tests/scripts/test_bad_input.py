@@ -1,4 +1,4 @@
-"""Whatever is wrong with what the user gives: one line that names it and says what to do, status 2, no traceback."""
+"""Errors in a user's arguments and files: one line that names the error and what to do, status 2, no traceback."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def truncated_jpeg(voc):
     return {}, "2.jpg: .*(truncated|cannot be decoded|cut)"
 
 
-def xml_that_is_none(voc):
+def damaged_xml(voc):
     (voc / "Annotations/1.xml").write_text("hello <b>")
     return {}, "1.xml: not readable as XML"
 
@@ -88,11 +88,11 @@ def text_for_an_image(voc):
 
 @pytest.mark.parametrize(
     "case",
-    [no_folder, no_list, truncated_jpeg, xml_that_is_none, unknown_class, list_names_a_missing_file, empty_list,
+    [no_folder, no_list, truncated_jpeg, damaged_xml, unknown_class, list_names_a_missing_file, empty_list,
      no_objects, no_objects_of_given_classes, all_boxes_dropped, all_objects_difficult, empty_image,
      image_of_one_pixel, text_for_an_image],
 )  # fmt: skip
-def test_training_data_at_fault_is_named_before_anything_is_written(case, voc, tmp_path, error_of):
+def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_path, error_of):
     changed, message = case(voc)
     options = {"model": "stand_in", "data": "voc", "root": voc, "train-split": "train", "val-split": "val"}
     arguments = []
@@ -126,7 +126,7 @@ def test_training_data_at_fault_is_named_before_anything_is_written(case, voc, t
         (["--weights", "none.npz"], "none.npz: no such checkpoint file"),
     ],
 )
-def test_arguments_at_fault_are_named(arguments, message, tmp_path, error_of):
+def test_bad_arguments_are_named(arguments, message, tmp_path, error_of):
     start = [] if "--run-dir" in arguments or not arguments else ["--model", "stand_in", "--run-dir", tmp_path / "run"]
     assert message in error_of(train.main, *start, *arguments)
     assert not (tmp_path / "run").exists()
@@ -151,7 +151,7 @@ def test_a_file_for_a_run_folder(tmp_path, error_of):
     )
 
 
-def test_a_loss_that_becomes_nan_in_a_process_of_its_own(small, start, tmp_path):
+def test_a_loss_that_becomes_nan_in_its_own_process(small, start, tmp_path):
     child = start("train", *small, "--run-dir", tmp_path, "--set", "nan_at=9", "--checkpoint-every", 4)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 2
@@ -165,8 +165,8 @@ def test_a_loss_that_becomes_nan_in_a_process_of_its_own(small, start, tmp_path)
     assert all(np.isfinite(array).all() for array in arrays.values())
 
 
-def test_a_picture_that_goes_bad_during_training_is_named(on_voc, voc, tmp_path, error_of, monkeypatch):
-    """Its header and its end are in order, so nothing is found at the start."""
+def test_a_picture_damaged_during_training_is_named(on_voc, voc, tmp_path, error_of, monkeypatch):
+    """Its header and its end are right, so nothing is found at the start."""
     whole = (voc / "JPEGImages/3.jpg").read_bytes()
     monkeypatch.setattr("scripts.train.introduction", lambda *_: (voc / "JPEGImages/3.jpg").write_bytes(whole[:700]))
     assert re.search(r"3\.jpg: ", error_of(train.main, *on_voc))
@@ -262,13 +262,13 @@ def test_evaluating_on_other_classes(trained, voc, error_of):
     assert "best.npz: was trained on the classes circle square triangle; the data has cat dog too" in error
 
 
-def test_evaluating_on_what_is_not_there(trained, voc, error_of):
+def test_evaluating_on_missing_data(trained, voc, error_of):
     assert "--data voc needs --root" in error_of(evaluate.main, trained, "--data", "voc")
     assert "there is no 'x'" in error_of(evaluate.main, trained, "--split", "x")
     assert "--data must be one of shapes, voc" in error_of(evaluate.main, trained, "--data", "x")
 
 
-def test_predicting_on_what_is_no_picture(trained, tmp_path, error_of):
+def test_predicting_on_files_that_are_no_pictures(trained, tmp_path, error_of):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.jpg").write_text("hello")
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")

@@ -1,4 +1,4 @@
-"""scripts.benchmark: names, turns, what is computed from them, workers that fail, and one real case from end to end."""
+"""scripts.benchmark: names, turns, the figures computed, workers that fail, and one real case from end to end."""
 
 import json
 import math
@@ -26,12 +26,12 @@ STEP = Case("step_some", steps.images, {}, {}, step=True)
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch):
-    """Between turns the machine settles; tests do not wait for that."""
+    """No pauses between turns."""
     monkeypatch.setattr(measure, "SETTLE", 0)
 
 
 class Scripted(measure.Side):
-    """A side whose answers are known: it takes `seconds` for every call of its rounds in turn."""
+    """A Side with known answers: `seconds` for the calls of each of its rounds, in turn."""
 
     def __init__(self, name, rounds, diary, failing=None, multiply_adds=0):
         self.name, self.rounds, self.diary, self.failing = name, iter(rounds), diary, failing
@@ -52,14 +52,14 @@ class Scripted(measure.Side):
 
 
 def measured(ours, theirs, case=CASE, **options):
-    """The row of two scripted sides, and what was asked of them."""
+    """The row of two scripted Sides, and the requests to them."""
     diary = []
     pair = [Scripted("ours", ours, diary, **options), Scripted("torch", theirs, diary)]
     (row,) = measure.measure([case], pair, len(ours), lambda row: None)
     return row, diary
 
 
-def test_names_are_beginnings_or_patterns():
+def test_names_are_prefixes_or_patterns():
     assert choose([]) == list(CASES.values())
     assert [case.name for case in choose(["nms"])] == ["nms_6000", "nms_12000"]
     assert [case.name for case in choose(["*stride2"])] == [
@@ -71,7 +71,7 @@ def test_names_are_beginnings_or_patterns():
         choose(["zzzz"])
 
 
-def test_every_case_of_the_project_s_list_is_there():
+def test_all_cases_exist():
     wanted = """conv3x3_3_224_64 conv3x3_64_56_64 conv3x3_128_28_128 conv3x3_256_14_256 conv3x3_512_14_512
         conv1x1_64_56_256 conv7x7_stride2 conv3x3_depthwise conv_transpose2x2 conv_transpose4x4 conv3x3_dilated max_pool
         max_unpool batch_norm roi_pool roi_align upsample_bilinear deform_conv lstm gru additive_attention
@@ -83,7 +83,7 @@ def test_every_case_of_the_project_s_list_is_there():
     assert all(case.small for case in CASES.values())
 
 
-def test_the_sides_take_turns_and_the_ratio_is_of_medians():
+def test_ours_and_theirs_take_turns_and_the_ratio_is_of_medians():
     row, diary = measured([2.0, 3.0, 4.0], [1.0, 2.0, 1.0])
     assert [entry for entry in diary if entry[1] == "run"] == [("ours", "run", 3), ("torch", "run", 3)] * 3
     assert row.ratio == 3.0
@@ -102,7 +102,7 @@ def test_a_training_step_gets_a_fresh_process():
 
 
 @pytest.mark.parametrize("what", ["prepare", "run", "finish"])
-def test_a_side_that_fails_leaves_the_other_alone(what):
+def test_a_failure_of_one_does_not_stop_the_other(what):
     row, diary = measured([1.0, 1.0], [2.0, 2.0], failing=what)
     assert row.ratio is None and row.share(1e9) is None
     assert len([entry for entry in diary if entry[:2] == ("torch", "run")]) == 2
@@ -191,9 +191,9 @@ print(one.finish(True)["peak"])
 
 
 def test_peak_memory_is_that_of_the_calls():
-    """100 MB are held while the case is prepared, 40 MB are needed beside 10 MB of its own in each call.
+    """Preparation holds 100 MB; each call holds 10 MB and needs 40 MB more.
 
-    In a process of its own: what the tests before this one left behind may be freed meanwhile.
+    In its own process, since memory of earlier tests may be freed meanwhile.
     """
     done = subprocess.run([sys.executable, "-c", PEAK], cwd=ROOT, capture_output=True, text=True, check=True)
     if done.stdout.strip() == "None":
@@ -206,7 +206,7 @@ def test_a_process_that_dies_says_how(monkeypatch):
     side.command = [sys.executable, "-c", "import sys; sys.stderr.write('bad\\nworse\\n'); sys.exit(7)"]
     with pytest.raises(measure.Failed, match="the process ended with status 7: worse"):
         side.ask("prepare", "nms_6000")
-    side.command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]  # as when memory runs out
+    side.command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]  # as if memory ran out
     with pytest.raises(measure.Failed, match="the process ended with status -9: no message"):
         side.ask("prepare", "nms_6000")
     side.stop()

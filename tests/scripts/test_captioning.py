@@ -1,4 +1,4 @@
-"""Captioning by the scripts, on generated scenes; what is measured of captions and of attention."""
+"""Captioning by the scripts, on generated scenes; the measures of captions and of attention."""
 
 import json
 from argparse import Namespace
@@ -40,7 +40,7 @@ def small(name="show_attend_tell_soft", **options):
 
 
 class Oracle(Captioner):
-    """Says the first caption of each scene, word for word, looking at the largest object all the time."""
+    """Gives the first caption of each scene, with attention on the largest object at every word."""
 
     def __init__(self, data, caption=None):
         self.vocabulary, self.features = Vocabulary(data.classes), None
@@ -81,8 +81,8 @@ def test_shapes_from_training_to_predictions(name, tmp_path, capsys):
     assert (tmp_path / "out/scene.png").exists()
 
 
-def test_a_run_that_was_stopped_goes_on_bit_by_bit(tmp_path):
-    """The baseline of hard attention and what is sampled are part of it."""
+def test_a_stopped_run_continues_bit_for_bit(tmp_path):
+    """With the baseline of hard attention and its samples."""
     model = ("--model", "show_attend_tell_hard", "--set", *SMALL, "short_side=32", "dropout=0.2")
     options = (*model, *SCENES, "--evaluate-every", 0, "--epochs", 2, "--checkpoint-every", 1)
     assert train.main([*options, "--run-dir", tmp_path / "whole"]) == 0
@@ -128,7 +128,7 @@ def test_true_captions_score_best():
     json.dumps(found)
 
 
-def test_attention_is_measured_on_the_object_whose_words_are_said():
+def test_attention_is_measured_on_the_object_that_the_words_name():
     """Two objects of 4 x 4 pixels in 16 x 16: attention 1 on the first, 1/2 on each, uniform, for colour and kind."""
     masks = np.zeros((2, 16, 16), bool)
     masks[0, :4, :4] = masks[1, 8:12, 8:12] = True
@@ -145,7 +145,7 @@ def test_attention_is_measured_on_the_object_whose_words_are_said():
     assert (mass, chance) == (1, pytest.approx(2 / 16))
 
 
-def test_a_frozen_encoder_is_fed_with_features():
+def test_a_frozen_encoder_gets_features():
     data = scenes(2)
     samples = [data[0], data[1]]
     frozen = small(fine_tune=False)
@@ -157,7 +157,7 @@ def test_a_frozen_encoder_is_fed_with_features():
     frozen.loss((features, captions), np.random.default_rng(0))
 
 
-def test_images_of_any_size_get_a_caption_without_one_of_their_own():
+def test_images_of_any_size_get_a_caption():
     model, rng = small(), np.random.default_rng(0)
     for size in ((40, 32), (17, 90), (300, 200)):
         image = rng.integers(0, 255, (*size, 3), np.uint8)
@@ -173,7 +173,7 @@ def test_an_image_without_caption_is_named():
 
 
 @pytest.mark.parametrize("beam_size", [0, -1, 1.5, "two"])
-def test_beam_sizes_that_are_none_are_refused(beam_size):
+def test_bad_beam_sizes_are_refused(beam_size):
     with pytest.raises(ValueError, match="beam_size must be a whole number >= 1, got"):
         predict_caption(small(), scenes(1)[0], beam_size)
 
@@ -195,7 +195,7 @@ def test_a_beam_wider_than_the_vocabulary_finds_a_caption_at_least_as_probable()
     assert log_p(wide["ids"]) > log_p(narrow["ids"])
 
 
-def test_photographs_of_all_shapes_are_squeezed_into_one_batch(tmp_path, error_of):
+def test_photographs_of_all_shapes_are_scaled_into_one_batch(tmp_path, error_of):
     (tmp_path / "images").mkdir()
     rng, entries = np.random.default_rng(0), []
     for i, size in enumerate(((40, 60), (70, 30), (50, 50), (33, 80))):

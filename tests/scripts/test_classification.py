@@ -91,7 +91,7 @@ def test_mistakes(cifar, tmp_path, error_of):
 
 
 class Bright(ImageClassifier):
-    """Says class 0 of dark images and class 1 of bright ones."""
+    """Predicts class 0 for dark images and class 1 for bright ones."""
 
     def __init__(self):
         super().__init__(Two.classes[:2], None, Preprocess(short_side=16, max_side=64, mean=128, std=1))
@@ -131,7 +131,7 @@ def test_evaluation():
     ]
 
 
-def test_images_of_one_size_are_seen_together_and_none_is_padded():
+def test_images_of_one_size_are_one_batch_and_none_is_padded():
     model = Bright()
     assert model.probabilities([flat(0, (32, 32))["image"], flat(255, (16, 16))["image"]]).argmax(axis=1).tolist() == [
         0,
@@ -185,7 +185,7 @@ def test_pictures():
 
 
 def test_published_weights_become_a_checkpoint(tmp_path, capsys):
-    """What a user does to evaluate weights that were trained elsewhere."""
+    """How a user evaluates weights that were trained elsewhere."""
     import vision
 
     model = vision.build("resnet20_cifar", ("circle", "square", "triangle"), n=1, width=2)

@@ -25,7 +25,7 @@ def test_numbers(kind, good, bad):
             kind(text)
 
 
-def test_defaults_are_those_of_the_dict_and_stand_in_the_help(capsys):
+def test_defaults_are_those_of_the_dict_and_in_the_help(capsys):
     parser = Parser("scripts.x", "What it does.\n\nexample: run it")
     group = Group(parser, "things", {"some_size": [3, 4]})
     group.add("--some-size", int, ("H", "W"), "size", nargs=2)

@@ -1,4 +1,4 @@
-"""scripts.compare: what it refuses before training, what it measures, and its table where runs differ."""
+"""scripts.compare: refusals before training, its measurements, and its table where runs differ."""
 
 import json
 from argparse import Namespace
@@ -21,7 +21,7 @@ PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run on scenes that the model sees at half their size; its best weights say class 2 everywhere."""
+    """A finished run on scenes that the model gets at half size; its best weights predict class 2 everywhere."""
     folder = tmp_path_factory.mktemp("runs") / "unet"
     options = compare.parse_system(SMALLEST, "segmentation").arguments()
     assert train.main([*options, *SCENES, "--epochs", 2, "--pictures", 0, "--run-dir", folder]) == 0
@@ -32,8 +32,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_what_is_measured(folder):
-    """The best weights, not the last, on the split that is asked for, and the work for an image as the model sees."""
+def test_measurements(folder):
+    """The best weights, not the last, on the split asked for, and the multiply-adds at the model's image size."""
     given, wanted = Namespace(**DEFAULTS | {"shapes_val": 3, "shapes_size": (32, 40)}), {}
     for weights in ("best", "last"):
         model = load_model(folder / f"{weights}.npz")[0]
@@ -84,7 +84,7 @@ def test_a_net_starts_from_the_coarser_one(tmp_path, monkeypatch, capsys):
         ([SMALLEST, "--", "--data", "folders"], "--data folders needs --root DIR"),
     ],
 )
-def test_what_is_wrong_is_named_before_any_training(tmp_path, error_of, monkeypatch, arguments, message):
+def test_errors_are_named_before_any_training(tmp_path, error_of, monkeypatch, arguments, message):
     monkeypatch.setattr(train, "main", None)
     assert message in error_of(compare.main, "--run-dir", tmp_path / "runs", *arguments)
     assert not (tmp_path / "runs").exists()
@@ -98,8 +98,8 @@ def results(run_dir, *each):
     return SimpleNamespace(run_dir=run_dir, seeds=range(len(each)))
 
 
-def test_a_metric_that_one_seed_lacks(tmp_path):
-    """It is the mean of those that have it; columns are those of all rows."""
+def test_a_metric_that_one_seed_does_not_have(tmp_path):
+    """It is the mean over the others; columns are those of all rows."""
     args = results(tmp_path, {"mIoU": 0.5}, {"mIoU": 0.7, "boundary_f1": 0.4})
     row = compare.read_row(compare.parse_system("unet_small", "segmentation"), args)
     assert row == {"system": "unet_small", "mIoU": [0.5, 0.7], "boundary_f1": [0.4]}

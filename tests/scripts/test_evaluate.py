@@ -21,7 +21,7 @@ PREPROCESS = Preprocess(short_side=60, max_side=1000, mean=0, std=1)
 
 
 class Perfect(Detector):
-    """Says of each image what is in it, in the pixels of the network's input; sees the samples in their order."""
+    """Predicts the objects of each image, in the pixels of the network's input; gets the samples in their order."""
 
     def __init__(self, data):
         super().__init__(data.classes, None, PREPROCESS)
@@ -37,7 +37,7 @@ class Perfect(Detector):
         ]
 
 
-def test_boxes_come_back_in_the_pixels_of_the_original_image():
+def test_boxes_are_in_the_pixels_of_the_original_image():
     data = Shapes(4, (41, 97))
     model = Perfect(data)
     for i in range(4):
@@ -107,8 +107,8 @@ def test_select_and_describe():
     ]
 
 
-def test_the_run_on_what_it_was_validated_on(trained, tmp_path, capsys):
-    """The script, on its own, finds the same numbers as the training run wrote down."""
+def test_a_run_on_its_validation_data(trained, tmp_path, capsys):
+    """The script gives the same metrics as the log of the run."""
     assert main([trained / "last.npz", "--json", tmp_path / "new" / "a.json"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{trained / 'last.npz'}, step 12, on shapes, split val\nclass ")
@@ -120,7 +120,7 @@ def test_the_run_on_what_it_was_validated_on(trained, tmp_path, capsys):
     assert metrics == logged
 
 
-def test_a_checkpoint_that_holds_nothing_but_a_model(trained, tmp_path, capsys):
+def test_a_checkpoint_that_holds_only_a_model(trained, tmp_path, capsys):
     arrays, meta = read_checkpoint(trained / "best.npz")
     write_checkpoint(tmp_path / "model.npz", arrays, {"model": meta["model"]})
     assert main([tmp_path / "model.npz", "--shapes-val", 2]) == 0
@@ -139,8 +139,8 @@ def test_other_splits_and_sizes(trained, capsys):
     assert "2 images, " in out
 
 
-def test_labels_are_numbered_as_the_model_knows_them(on_voc, voc, tmp_path, capsys):
-    """Trained with classes dog, cat; the data alone would be numbered cat, dog."""
+def test_labels_are_in_the_order_of_the_model_s_classes(on_voc, voc, tmp_path, capsys):
+    """Trained with classes dog, cat; the data alone would have cat, dog."""
     assert train([*on_voc, "--classes", "dog", "cat"]) == 0
     capsys.readouterr()
     assert main([tmp_path / "run/last.npz"]) == 0
@@ -150,7 +150,7 @@ def test_labels_are_numbered_as_the_model_knows_them(on_voc, voc, tmp_path, caps
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:4]] == ["dog", "cat"]
 
 
-def test_a_split_where_nothing_is_to_find(on_voc, voc, tmp_path):
+def test_a_split_without_objects(on_voc, voc, tmp_path):
     for k in (4, 5):
         (voc / f"Annotations/{k}.xml").write_text("<annotation></annotation>")
     assert train(list(on_voc)) == 0

@@ -1,4 +1,4 @@
-"""The same pictures and boxes as VOC, COCO and YOLO have them train to the same weights; folders of classes."""
+"""The same pictures and boxes in the formats of VOC, COCO and YOLO give the same weights; folders of classes."""
 
 import json
 
@@ -15,7 +15,7 @@ MODEL = ("--model", "stand_in", "--batch-size", 5, "--epochs", 2, "--pictures", 
 
 @pytest.fixture(scope="module")
 def pictures():
-    """60 pictures with boxes of whole pixels."""
+    """60 pictures with boxes at integer pixels."""
     scenes = Shapes(60, (40, 48), seed=9, classes=CLASSES)
     return [(scene["image"], scene["boxes"].round().astype(int), scene["labels"]) for scene in scenes]
 

@@ -44,14 +44,14 @@ def wrong_loss(prediction, target):
 
 
 def rows(out):
-    """{name: the other columns} of what was printed."""
+    """{name: the other columns} of the output."""
     lines = [re.split(r"\s{2,}", line) for line in out.splitlines()[1:-1] if not line.startswith(" ")]
     return {name: columns for name, *columns in lines}
 
 
 @pytest.fixture
 def planted(monkeypatch):
-    """planted(layer, **options of its case): adds a layer to those that are checked."""
+    """planted(layer, **options of its case): adds a layer to the cases."""
 
     def add(layer, **options):
         case = LayerCase(layer, (X,), (X[:1],), **options)
@@ -87,7 +87,7 @@ def test_a_model(capsys):
     assert 0 < float(exact) < 1e-9
 
 
-def test_without_names_it_is_everything_once():
+def test_without_names_everything_is_checked_once():
     names = [name for name, _ in choose([])]
     layers, losses = [layer.__name__ for layer in LAYERS], [loss.__name__ for loss in LOSSES]
     assert names == [*layers, *losses, *vision.MODELS]
@@ -143,7 +143,7 @@ def test_why_there_is_no_complex_step(planted, capsys):
     assert "\n    a case: no complex step: it takes the modulus" in out
 
 
-def test_the_plain_version_is_checked_where_a_case_says_so(planted, capsys):
+def test_the_plain_version_is_checked_for_plain_cases(planted, capsys):
     seen = []
 
     class Watching(NotAnalytic):

@@ -1,4 +1,4 @@
-"""Training, evaluating and predicting of language models with the scripts: the task "language"."""
+"""Training, evaluation and prediction of language models with the scripts: the task "language"."""
 
 import json
 import math
@@ -23,7 +23,7 @@ LINE = "the quick brown fox jumps over the lazy dog.\n"
 
 @pytest.fixture(scope="module")
 def prose(tmp_path_factory):
-    """A file of 40 lines; in its last tenth there is a character that its first nine tenths lack."""
+    """A file of 40 lines; one character occurs only in its last tenth."""
     path = tmp_path_factory.mktemp("text") / "prose.txt"
     path.write_text(40 * LINE + "\u00e9nd.\n")
     return path
@@ -69,8 +69,8 @@ def test_captions_of_scenes_are_a_text():
     assert set(text.text) <= set("abcdefghijklmnopqrstuvwxyz ,\n")
 
 
-def test_chunks_follow_one_another_in_each_piece():
-    text = Text("abcdefghijklmnopqrstuvwxyz"[:24], None)  # 23 guesses: 3 pieces of 7
+def test_chunks_follow_one_another_in_each_part():
+    text = Text("abcdefghijklmnopqrstuvwxyz"[:24], None)  # 23 targets: 3 parts of 7
     streams = Streams(vision.build("char_lstm", text.classes, chunk=3), text, 3)
     assert len(streams) == 3 * 3
     letter = np.array(text.classes)
@@ -88,7 +88,7 @@ def test_the_loader_keeps_the_order_in_every_epoch(prose):
     batches = list(loader.epoch(0))
     assert [first for _, _, first in batches] == [True] + [False] * (len(batches) - 1)
     for (_, targets, _), (x, _, _) in pairwise(batches):
-        np.testing.assert_array_equal(targets[-1], x[0])  # the last one guessed is the next one read
+        np.testing.assert_array_equal(targets[-1], x[0])  # the last target is the next input
 
 
 def test_a_run_leaves_metrics_and_samples(run):
@@ -103,12 +103,12 @@ def test_a_run_leaves_metrics_and_samples(run):
     assert (run / "curve.png").exists()
 
 
-def test_a_run_interrupted_in_the_middle_of_an_epoch_goes_on_with_the_same_state(run, arguments, tmp_path, monkeypatch):
+def test_a_run_interrupted_within_an_epoch_continues_with_the_same_state(run, arguments, tmp_path, monkeypatch):
     step, again = Trainer.step, tmp_path / "again"
 
     def stop_after(trainer, batch):
         losses = step(trainer, batch)
-        if trainer.progress.step == 25:  # of 22 in an epoch: its state is that of three chunks
+        if trainer.progress.step == 25:  # of 22 in an epoch: the state after three chunks
             trainer.deadline = -math.inf
         return losses
 
@@ -137,7 +137,7 @@ def test_evaluate_on_the_same_and_on_another_text(run, tmp_path, capsys):
     assert "18 characters, 16 of them unknown" in capsys.readouterr().out
 
 
-def test_predict_goes_on_with_a_text(run, tmp_path, capsys):
+def test_predict_continues_a_text(run, tmp_path, capsys):
     (tmp_path / "prompt.txt").write_text("the quick")
     options = ("--set", "length=40", "temperature=0.5", "seed=3")
     assert predict.main([run, tmp_path / "prompt.txt", "--out", tmp_path / "out", *options]) == 0

@@ -19,7 +19,7 @@ TINY = ("--set", "glimpses=2", "glimpse_size=4", "hidden=8", "episodes=2", "--ba
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Twenty training images and ten test images: black with a white square, higher for smaller numbers."""
+    """Twenty training images and ten test images: black with a white square, higher for smaller digits."""
     folder, rng = tmp_path_factory.mktemp("mnist"), np.random.default_rng(0)
     for name, n in (("train", 20), ("t10k", 10)):
         labels, images = np.arange(n, dtype=np.uint8) % 10, np.zeros((n, 28, 28), np.uint8)
@@ -48,14 +48,14 @@ def test_attention_from_training_to_predictions(root, tmp_path, capsys, data, im
     assert (pixels[: 6 * 40] == (255, 38, 38)).all(axis=2).any()  # the last glimpse
 
 
-def test_recipes_leave_digits_as_they_are(tmp_path):
+def test_recipes_do_not_change_digits(tmp_path):
     for name in ("ram_mnist", "ram_translated", "mnist_fc", "mnist_conv"):
         arguments = parse(["--model", name, "--run-dir", str(tmp_path / "run")], "")
         assert (arguments.flip_horizontal, arguments.flip_vertical, arguments.jitter) == (0, 0, 0)
         assert arguments.zoom == [1, 1]
 
 
-def test_test_digits_have_one_place_and_other_ones_than_training_digits(root):
+def test_test_digits_have_one_position_and_other_ones_than_training_digits(root):
     arguments, readers = Namespace(data="mnist_translated", root=root), READERS["classification"]
     one, again, training = (readers["mnist_translated"].open(arguments, s) for s in ("test", "test", "train"))
     assert (len(one), len(training)) == (10, 200)
@@ -69,7 +69,7 @@ def test_test_digits_have_one_place_and_other_ones_than_training_digits(root):
 def test_glimpses_are_in_the_pixels_of_the_picture():
     model = vision.build("ram_mnist", "ab", glimpses=3, scales=2, hidden=4)
     model.location[0].weight.value[...], model.location[0].bias.value[...] = 0, np.arctanh([0.5, -0.5])
-    image = np.zeros((56, 84, 3), np.uint8)  # a third as large for the model
+    image = np.zeros((56, 84, 3), np.uint8)  # the model gets a third of the size
     found = classify(model, {"image": image})
     assert found["glimpses"].shape == (3, 2, 4)
     centre = (found["glimpses"][0, 0, :2] + found["glimpses"][0, 0, 2:]) / 2

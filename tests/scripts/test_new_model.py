@@ -1,4 +1,4 @@
-"""docs/new_model.md: its detector, as it stands there, is checked, trained, resumed, measured and predicts."""
+"""docs/new_model.md: its detector, exactly as there, is checked, trained, resumed, evaluated and predicts."""
 
 import json
 import re
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs/new_model.md").read_text(encoding="utf
 
 @pytest.fixture
 def detector(tmp_path):
-    """The file of the page; its model is forgotten after the test."""
+    """The file of the page; its model is unregistered after the test."""
     path = tmp_path / "my_detector.py"
     path.write_text(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], encoding="utf-8")
     yield path
@@ -32,7 +32,7 @@ def test_its_gradients(detector, capsys):
     assert "none failed" in capsys.readouterr().out
 
 
-def test_it_trains_resumes_is_measured_and_predicts(detector, tmp_path, capsys):
+def test_it_trains_resumes_evaluates_and_predicts(detector, tmp_path, capsys):
     own = ("--import", detector)
     arguments = ("--model", "points", *own, *SMALL, "--epochs", 2, "--pictures", 1)
     assert train.main([*arguments, "--run-dir", tmp_path / "whole"]) == 0
@@ -56,7 +56,7 @@ def test_its_options_are_explained(detector, capsys):
     assert "width=16  channels of the first convolution" in capsys.readouterr().out
 
 
-def test_without_its_file_the_checkpoint_says_what_is_missing(detector, tmp_path, error_of):
+def test_without_its_file_the_error_says_what_is_missing(detector, tmp_path, error_of):
     run = tmp_path / "run"
     assert train.main(["--model", "points", "--import", detector, *SMALL, "--epochs", 1, "--run-dir", run]) == 0
     del vision.MODELS["points"]
@@ -65,7 +65,7 @@ def test_without_its_file_the_checkpoint_says_what_is_missing(detector, tmp_path
     assert "no such Python file" in error_of(evaluate.main, run, "--import", tmp_path / "none.py")
 
 
-def test_two_images_are_learned_by_heart(detector):
+def test_overfits_two_images(detector):
     gradcheck.import_files([detector])
     data = Shapes(2, (64, 64), seed=3)
     model = vision.build("points", data.classes, np.random.default_rng(0), width=8)

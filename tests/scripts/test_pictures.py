@@ -51,6 +51,6 @@ def test_contact_sheet_shows_images_spread_over_the_set():
     assert contact_sheet(model, task, Shapes(2, (40, 80)), 6).shape  # fewer images than asked for
 
 
-def test_matplotlib_is_imported_for_the_curve_alone():
+def test_matplotlib_is_imported_only_for_the_curve():
     program = "import sys, scripts.train, scripts.evaluate, scripts.predict; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True)

@@ -24,7 +24,7 @@ def test_pictures_and_json_of_a_folder_and_a_file(trained, voc, tmp_path, capsys
             assert picture.width % 48 == 0
             assert picture.height % 40 == 0
         assert (record["width"], record["height"]) == (48, 40)
-        (thing,) = record["found"]  # the stand-in finds one thing in each image
+        (thing,) = record["found"]  # the stand-in finds one object in each image
         assert thing["class"] == ("circle", "square", "triangle")[thing["label"] - 1]
         x1, y1, x2, y2 = thing["box"]
         assert 0 <= x1 <= x2 <= 48
@@ -64,10 +64,10 @@ def test_which_files_of_a_folder(tmp_path):
         (tmp_path / name).touch()
     assert [path.name for path in find_inputs([tmp_path], "image")] == ["a.png", "b.JPG"]
     assert find_inputs([tmp_path], "text") == [tmp_path / "notes.txt"]
-    assert find_inputs([tmp_path / "notes.txt"], "image") == [tmp_path / "notes.txt"]  # named, so meant
+    assert find_inputs([tmp_path / "notes.txt"], "image") == [tmp_path / "notes.txt"]  # given by name
 
 
-def test_no_two_results_get_one_name():
+def test_all_results_have_different_names():
     paths = [Path(name) for name in ("x/a.jpg", "x/a.png", "y/a.jpg", "a_2.jpg")]
     assert result_names(paths) == ["a", "a_2", "a_3", "a_2_2"]
 

@@ -1,4 +1,4 @@
-"""scripts.profile: every kind of layer stands in the table, the parts add up, and the layers are left as they were."""
+"""scripts.profile: every kind of layer is in the table, times add up, and the layers are restored."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_the_table_of_a_detector(capsys):
     assert all(ms >= 0 for row in kinds.values() for ms in row)
 
 
-def test_stopwatches_are_taken_off_again():
+def test_stopwatches_are_removed():
     model = vision.build("faster_rcnn_small", ["a"], width=2)
     with profile.stopwatches(model, {}):
         assert "forward" in vars(model.roi_pool)

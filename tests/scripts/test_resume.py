@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted and resumed, in processes of their own."""
+"""Runs that are killed, interrupted and resumed, in their own processes."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def logged(folder):
 
 
 def wait_until(child, folder, lines, seconds=60):
-    """Wait until the log has so many lines, or the process has ended."""
+    """Wait until the log has this many lines, or the process has ended."""
     deadline = time.monotonic() + seconds
     while child.poll() is None and logged(folder) < lines:
         assert time.monotonic() < deadline
@@ -43,7 +43,7 @@ def uninterrupted(tmp_path_factory, start, run):
 
 
 def check_equal(folder, uninterrupted):
-    """Bit by bit: weights, buffers, the optimiser's state, generators, and what the log says of each step."""
+    """Bit for bit: weights, buffers, the optimiser's state, generators, and the log of each step."""
     for name in ("last.npz", "best.npz"):
         (a, meta_a), (b, meta_b) = read_checkpoint(folder / name), read_checkpoint(uninterrupted / name)
         assert list(a) == list(b)
@@ -61,7 +61,9 @@ def check_equal(folder, uninterrupted):
 
 
 def test_killed_at_random_moments_and_resumed_the_weights_are_the_same_bits(tmp_path, uninterrupted, start, run):
-    moments = np.sort(np.random.default_rng(time.time_ns()).integers(1, STEPS, 4))  # new ones at every run of the test
+    moments = np.sort(
+        np.random.default_rng(time.time_ns()).integers(1, STEPS, 4)
+    )  # different ones in every run of the test
     print("killed when the log had", moments, "lines")
     arguments = run
     for lines in moments:
@@ -77,7 +79,7 @@ def test_killed_at_random_moments_and_resumed_the_weights_are_the_same_bits(tmp_
     check_equal(tmp_path / "run", uninterrupted)
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_same_bits(tmp_path, uninterrupted, start, run):
+def test_ctrl_c_saves_says_how_to_continue_and_resumes_to_the_same_bits(tmp_path, uninterrupted, start, run):
     child = start("train", *run, "--run-dir", tmp_path / "run", "--checkpoint-every", 10**6)
     wait_until(child, tmp_path / "run", 20)
     child.send_signal(signal.SIGINT)
@@ -92,7 +94,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_same_bits(tmp_path, u
     check_equal(tmp_path / "run", uninterrupted)
 
 
-def test_killed_before_the_first_checkpoint_it_begins_again(trained, tmp_path):
+def test_a_run_killed_before_the_first_checkpoint_starts_again(trained, tmp_path):
     (tmp_path / "config.json").write_bytes((trained / "config.json").read_bytes())
     assert main(["--resume", "--run-dir", tmp_path]) == 0
     check_equal(tmp_path, trained)
@@ -103,10 +105,10 @@ def test_resuming_a_finished_run_changes_nothing(trained, capsys):
     assert main(["--resume", "--run-dir", trained]) == 0
     assert "done in" in capsys.readouterr().out
     after = {path.name: path.stat().st_mtime_ns for path in trained.iterdir()}
-    assert {name for name in after if after[name] != before.get(name)} <= {"metrics.jsonl"}  # opened to be written
+    assert {name for name in after if after[name] != before.get(name)} <= {"metrics.jsonl"}  # opened for writing
 
 
-def test_arguments_that_agree_or_change_no_result_may_be_repeated(trained):
+def test_arguments_that_agree_or_do_not_change_results_may_be_repeated(trained):
     assert main(["--resume", "--run-dir", trained, "--model", "stand_in", "--lr", 0.02, "--workers", 0]) == 0
 
 

@@ -72,7 +72,7 @@ def test_shapes_from_training_to_predictions(run, tmp_path, capsys):
 
 
 def test_median_class_weights_are_in_the_checkpoint(run):
-    """They are those of the training scenes, background below all others."""
+    """They are those of the training scenes; the background has the lowest."""
     weights = read_checkpoint(run / "best.npz")[1]["model"]["class_weights"]
     scenes, pixels = Shapes(8, (32, 40), seed=1), np.zeros((8, 4))
     for i in range(8):
@@ -141,7 +141,7 @@ def test_the_best_epoch_is_not_chosen_on_the_test_set(data):
 
 
 def test_pretrained_weights_of_another_net(run, tmp_path, capsys):
-    """A U-Net with one level more takes what fits of one with fewer."""
+    """A U-Net with one level more loads the weights that fit from one with fewer."""
     arguments = [part if part != "depth=1" else "depth=2" for part in MODEL]
     arguments += [*SCENES, "--epochs", 1, "--evaluate-every", 0, "--pretrained"]
     assert train.main([*arguments, run, "--run-dir", tmp_path / "run"]) == 0
@@ -149,7 +149,7 @@ def test_pretrained_weights_of_another_net(run, tmp_path, capsys):
 
 
 def test_mistakes_before_training(folders, tmp_path, error_of):
-    """Item 5 of the issue: named, and before a run folder is made."""
+    """They are named before a run folder is made."""
     arguments = (*MODEL, "--run-dir", tmp_path / "run", "--data")
     assert "--data folders needs --root DIR" in error_of(train.main, *arguments, "folders")
     known = "shapes, folders, camvid, voc, nuclei, pets"
@@ -178,7 +178,7 @@ def test_classes_of_shapes():
 
 
 def test_augmentation_of_training_samples():
-    """Every step keeps image and labels of one size; an elastic one bends before a crop cuts."""
+    """Every step keeps image and labels of one size; elastic deformation comes before the crop."""
     arguments = Namespace(root=None, shapes_train=2, shapes_val=2, shapes_size=(40, 60))
     data = open_labelled_shapes(arguments, "train")
     given = Namespace(**DEFAULTS | {"elastic": 3.0, "crop": [24, 50], "zoom": [0.8, 1.2], "flip_vertical": 0.5})
@@ -193,8 +193,8 @@ def test_augmentation_of_training_samples():
         assert got["image"].shape == (36, 36, 3) and got["segmentation"].max() > 0
 
 
-def test_objects_are_cut_out_at_full_size():
-    """Stripes of 3 pixels stay black and white; in the picture shrunk to 16 pixels they are grey."""
+def test_objects_are_cropped_at_full_size():
+    """Stripes of 3 pixels stay black and white; in the picture scaled to 16 pixels they are grey."""
     stripes = np.broadcast_to(255 * (np.arange(115) // 3 % 2)[:, None], (115, 115, 3)).astype(np.uint8)
     sample = {"image": stripes, "segmentation": np.pad(np.ones((15, 15), int), 50)}
     given = Namespace(**DEFAULTS | {"crop_objects": "objects", "jitter": 0.0})
@@ -212,7 +212,7 @@ def test_crop_objects_where_there_are_none(folders, tmp_path, error_of):
 
 
 def test_both_stages_of_deconvnet_in_one_run(tmp_path):
-    """First on crops of objects, then on crops around proposals; then a photograph is labelled."""
+    """First on crops of objects, then on crops around proposals; then a photograph is segmented."""
     sizes = ("width=2", "hidden=3", "depth=2", "bottleneck=2", "short_side=32", "max_side=48")
     arguments = ("--model", "deconvnet_small", "--set", "two_stages=true", *sizes, "--batch-size", 4, *SCENES)
     run = ("--epochs", 1, "--pictures", 0, "--evaluate-every", 0, "--run-dir", tmp_path / "run")
@@ -232,11 +232,11 @@ PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
 SMALLEST = "unet_small:width=2,depth=1,short_side=32,max_side=48"
 
 
-def test_compare_trains_measures_and_goes_on(tmp_path, capsys, monkeypatch):
+def test_compare_trains_measures_and_continues(tmp_path, capsys, monkeypatch):
     assert compare.main([SMALLEST, "--run-dir", tmp_path, *PASSED]) == 0
     assert compare.main([SMALLEST, "--seeds", 0, 1, "--run-dir", tmp_path, *PASSED]) == 0
     out = capsys.readouterr().out
-    assert out.count(f"== {SMALLEST}, seed 0") == 1  # done already at the second call
+    assert out.count(f"== {SMALLEST}, seed 0") == 1  # done before the second call
     lines = (tmp_path / "table.md").read_text().splitlines()
     cells = [cell.strip() for cell in lines[0].split("|")[1:6]]
     assert cells == ["system", "parameters", "multiply adds", "minutes", "mIoU"]
@@ -244,7 +244,7 @@ def test_compare_trains_measures_and_goes_on(tmp_path, capsys, monkeypatch):
     assert f"{sum(p.value.size for p in model.parameters().values()):,}" in lines[2]
 
     (tmp_path / f"{SMALLEST.replace(':', '_').replace(',', '_')}_seed1" / "result.json").unlink()
-    monkeypatch.setattr("scripts.train.Trainer.step", None)  # trained to its end: only measured again
+    monkeypatch.setattr("scripts.train.Trainer.step", None)  # trained to the end: only measured again
     assert compare.main([SMALLEST, "--seeds", 0, 1, "--run-dir", tmp_path, *PASSED]) == 0
     assert (tmp_path / "table.md").read_text().splitlines() == lines
 
@@ -278,7 +278,7 @@ def test_mistakes_of_compare(tmp_path, error_of):
     )
 
 
-def test_what_compare_sets_itself_is_not_passed_on(tmp_path, error_of):
+def test_arguments_that_compare_sets_itself_are_refused(tmp_path, error_of):
     error = error_of(compare.main, SMALLEST, "--run-dir", tmp_path, "--", "--seed", 3)
     assert "--seed is not for scripts.train here: give it before --" in error
 

@@ -18,13 +18,13 @@ from vision.training.saving import load_model
 
 
 def test_values_of_options():
-    """JSON, words for none, true and false however they are written, and text."""
+    """JSON, words for none, true and false in any case, and text."""
     texts = ["a=3", "a=1.5", "a=[1,2]", "a=None", "a=none", "a=NULL", "a=True", "a=false", "a=no", "a=b=c", "a="]
     wanted = [3, 1.5, [1, 2], None, None, None, True, False, "no", "b=c", ""]
     assert [model_option(text) for text in texts] == [["a", value] for value in wanted]
 
 
-def test_the_run_folder_holds_what_it_should(trained):
+def test_content_of_the_run_folder(trained):
     names = {path.name for path in trained.iterdir()}
     assert names == {"config.json", "metrics.jsonl", "metrics.csv", "curve.png", "pictures", "last.npz", "best.npz"}
     assert {path.name for path in (trained / "pictures").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
@@ -35,14 +35,14 @@ def test_the_run_folder_holds_what_it_should(trained):
     assert config["arguments"]["lr"] == 0.02  # of the recipe
     assert config["arguments"]["momentum"] == 0.9  # of vision.training.recipe.DEFAULTS
     assert config["model"].items() >= {"model": "stand_in", "classes": ["circle", "square", "triangle"]}.items()
-    assert config["model"]["hidden"] == 8  # all options, so that a checkpoint stays what it is when a default changes
+    assert config["model"]["hidden"] == 8  # all options, so that a checkpoint keeps its meaning when a default changes
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert [r["step"] for r in records if "losses" in r] == list(range(1, 13))  # 22 scenes, 4 a step, twice
+    assert [r["step"] for r in records if "losses" in r] == list(range(1, 13))  # 22 scenes, 4 per step, twice
     assert [r["epoch"] for r in records if "metrics" in r] == [1, 2]
     assert set(records[-1]["metrics"]) == {"AP50", "AP50_11point", "classes", "images", "images_per_second"}
 
 
-def test_it_says_what_it_does_and_how_to_go_on(small, tmp_path, capsys):
+def test_output_of_a_run(small, tmp_path, capsys):
     assert main([*small, "--run-dir", tmp_path / "run"]) == 0
     out = capsys.readouterr().out
     assert "classes circle, square, triangle" in out
@@ -81,7 +81,7 @@ def test_arguments_reach_model_loader_and_optimiser(small, tmp_path):
     assert any(name.startswith("optimiser/") for name in arrays)
 
 
-def test_the_seed_decides_and_workers_do_not(small, tmp_path):
+def test_results_depend_on_the_seed_and_not_on_workers(small, tmp_path):
     for name, options in {"a": (), "b": ("--workers", 0), "c": ("--seed", 1)}.items():
         main([*small, "--run-dir", tmp_path / name, "--epochs", 1, "--pictures", 0, *options])
     a, b, c = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in "abc")
@@ -115,7 +115,7 @@ def test_dropped_boxes_are_reported(on_voc, voc, capsys):
     assert notes.startswith("note: ")
 
 
-def test_time_limit_saves_and_says_how_to_go_on(small, tmp_path, capsys):
+def test_time_limit_saves_and_says_how_to_continue(small, tmp_path, capsys):
     assert main([*small, "--run-dir", tmp_path, "--time-limit", 1e-9]) == 0
     captured = capsys.readouterr()
     assert "time limit reached at step 1 of 12, saved up to step 1" in captured.err
@@ -132,7 +132,7 @@ def test_the_progress_bar_shows_losses_speed_and_time_left_on_a_terminal(small, 
     with subprocess.Popen(command, cwd=stand_in.parents[2], stdout=inside, stderr=inside) as child:
         os.close(inside)
         text = b""
-        with contextlib.suppress(OSError):  # how Linux says that the other side has closed
+        with contextlib.suppress(OSError):  # Linux raises this when the other end is closed
             while part := os.read(terminal, 1 << 16):
                 text += part
     os.close(terminal)

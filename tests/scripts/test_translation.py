@@ -1,4 +1,4 @@
-"""Training, evaluating and predicting of sequence-to-sequence models with the scripts: the task "translation"."""
+"""Training, evaluation and prediction of sequence-to-sequence models with the scripts: the task "translation"."""
 
 import json
 from argparse import Namespace
@@ -18,7 +18,7 @@ NUMBERS = {"one": "un", "two": "deux", "three": "trois", "four": "quatre"}
 
 @pytest.fixture(scope="module")
 def tsv(tmp_path_factory):
-    """A file of 40 pairs, the words of a source translated one by one."""
+    """A file of 40 pairs; targets are translations word by word."""
     rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("pairs") / "numbers.tsv"
     lines = []
     for _ in range(40):
@@ -69,12 +69,12 @@ def test_a_batch():
     assert (source_lengths.tolist(), lengths.tolist()) == ([2, 1], [3, 5])
 
 
-def test_what_an_evaluation_counts():
+def test_counts_of_an_evaluation():
     class Model:
         vocabulary = Vocabulary.build(["a b c"])
 
         def predict(self, source, lengths, max_steps):
-            """Says the source, whatever it is asked."""
+            """Always gives the source."""
             said = np.zeros((max_steps, source.shape[1]), int)
             said[: len(source)] = source
             for n, length in enumerate(lengths):
@@ -84,7 +84,7 @@ def test_what_an_evaluation_counts():
     pairs = [("a b", "a b"), ("a b c", "a c c"), ("c", "c"), ("zebra", "zebra")]
     data = Sentences([{"text": text, "target": target} for text, target in pairs], "word", Model.vocabulary.words)
     metrics = evaluate_translation(Model(), data)
-    assert metrics["exact"] == 2 / 4  # a word that the model cannot say is wrong
+    assert metrics["exact"] == 2 / 4  # a word that the model does not know is wrong
     assert metrics["words"] == (3 + 3 + 2 + 1) / (3 + 4 + 2 + 2)  # each sentence's end is counted, too
     assert metrics["sentences"] == 4
 
@@ -100,7 +100,7 @@ def test_a_run_leaves_metrics_and_pictures_of_attention(run):
 def test_evaluate(run, tsv, capsys):
     assert evaluate.main([run]) == 0
     assert "4 sentences" in capsys.readouterr().out
-    assert evaluate.main([run, "--data", "reversal", "--shapes-val", "3"]) == 0  # words it has never seen
+    assert evaluate.main([run, "--data", "reversal", "--shapes-val", "3"]) == 0  # words that it does not know
     assert "right: 0.000 of the sentences" in capsys.readouterr().out
     assert evaluate.main([run, "--data", "dates"]) == 2  # letters
     assert "words of level 'char' must be single characters, got" in capsys.readouterr().err

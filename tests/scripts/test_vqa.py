@@ -37,7 +37,7 @@ def small():
 
 
 class Oracle(StackedAttentionVQA):
-    """Knows the answers of a data set; says "nothing" to the questions of one type."""
+    """Gives the answers of a data set; to questions of one type it gives "nothing"."""
 
     def __init__(self, data, fails):
         self.preprocess = Preprocess(short_side=32, max_side=64, mean=0, std=1)
@@ -79,7 +79,7 @@ def test_shapes_from_training_to_predictions(tmp_path, capsys):
     assert "a question must have words, got '?'" in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped_goes_on_bit_by_bit(tmp_path):
+def test_a_stopped_run_continues_bit_for_bit(tmp_path):
     model = ("--model", "stacked_attention_vqa", "--set", *SMALL)
     options = (*model, *SCENES, "--evaluate-every", 0, "--epochs", 2, "--checkpoint-every", 1)
     assert train.main([*options, "--run-dir", tmp_path / "whole"]) == 0

@@ -1,4 +1,4 @@
-"""The options of a model: names and kinds of values, and what --help says of them."""
+"""The options of a model: names and kinds of values, and their --help."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -92,7 +92,7 @@ def test_every_option_of_every_model_is_documented(name):
 
 @pytest.mark.parametrize("name", ["unet_small", "segnet_small", "show_and_tell", "mnist_conv", "deeplabv3_small"])
 def test_a_model_takes_its_own_options(name):
-    """As its config has them, from JSON or not."""
+    """Those of its config, also after JSON."""
     words = ("<pad>", "<start>", "<end>", "<unk>", "a")
     model = vision.build(name, words)
     assert vision.build(**model.config).config == model.config

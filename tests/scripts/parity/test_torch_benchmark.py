@@ -1,4 +1,4 @@
-"""Both sides of every case of scripts.benchmark compute the same: otherwise a ratio of times means nothing."""
+"""Ours and PyTorch's version of every case of scripts.benchmark compute the same: only then can times be compared."""
 
 import re
 
@@ -18,7 +18,7 @@ STEPS = [case for case in CASES.values() if case.step]
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """For arrays this small PyTorch's threads only wait for each other."""
+    """PyTorch's threads only cost time on arrays this small."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,7 +63,7 @@ def test_losses_and_weights_over_three_steps(case):
         close(state[name], tensor, name, 1e-4, 1e-5)  # biases before batch normalisation stay about 0
 
 
-def test_both_sides_have_the_sizes_of_the_table():
+def test_both_have_the_sizes_of_the_table():
     case = CASES["conv3x3_128_28_128.both"]
     ours, theirs = case.work(), torch_work(case)
     assert ours.inputs[0].shape == tuple(theirs.inputs[0].shape) == (8, 128, 28, 28)

@@ -1,4 +1,4 @@
-"""Backbones cut into stages: what stages promise is what layers give; forks, frozen stages, cuts, mistakes."""
+"""Backbones with named stages: channels and strides of stages, forks, frozen stages, shorter backbones, bad input."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ NETWORKS = {
     "squeezenet": lambda rng: SqueezeNet(5, 2, rng=rng),
     "small_cnn": lambda rng: SmallCNN(2, rng=rng),
 }
-# {stage: (channels, stride)} as the papers' tables have them, for the widths above
+# {stage: (channels, stride)} of the papers' tables, for the widths above
 VGG16 = {
     "conv1": (2, 1), "pool1": (2, 2), "conv2": (4, 2), "pool2": (4, 4), "conv3": (8, 4), "pool3": (8, 8),
     "conv4": (16, 8), "pool4": (16, 16), "conv5": (16, 16), "pool5": (16, 32),
@@ -102,8 +102,8 @@ class Taps(Layer):
 
 @everywhere
 def test_channels_and_strides_of_all_stages(name):
-    """SqueezeNet's first convolution has no padding: its maps are a little smaller than the stride says. Where poolings
-    have padding, cells lie on pixels 0, 8, ..., 96: one more.
+    """SqueezeNet's first convolution has no padding: its maps are a little smaller. Where poolings
+    have padding, cells are at pixels 0, 8, ..., 96: one more.
     """
     backbone = network(name)
     assert {stage: (backbone.channels[stage], backbone.strides[stage]) for stage in backbone.names} == STAGES[name]
@@ -117,8 +117,8 @@ def test_channels_and_strides_of_all_stages(name):
 
 @everywhere
 @pytest.mark.parametrize("training", [True, False])
-def test_taps_are_what_the_plain_forward_passes_through(name, training):
-    """And the same however many there are, in any order, with nothing computed above the deepest."""
+def test_taps_are_the_maps_of_the_plain_forward(name, training):
+    """They are the same for any number and order of taps; nothing above the deepest is computed."""
     x, plain = X, []
     for layer in network(name).body:
         x, _ = layer.forward(x, training)
@@ -151,7 +151,7 @@ def test_gradients_where_maps_fork(names):
     check_layer(Taps(chain(), *names), x, tolerance=1e-7)
 
 
-def test_maps_on_which_nothing_depends():
+def test_maps_without_gradient():
     backbone, x = chain().astype(np.float64), np.random.default_rng(1).random((2, 3, 5, 7))
     maps, cache = backbone.forward_stages(x)
     dmaps = [np.random.default_rng(i).random(y.shape) for i, y in enumerate(maps)]
@@ -166,7 +166,7 @@ def test_maps_on_which_nothing_depends():
 
 @pytest.mark.parametrize("last, backwards", [(None, [1, 1, 1]), ("a", [0, 1, 1]), ("b", [0, 0, 1]), ("c", [0, 0, 0])])
 def test_frozen_stages_cost_no_backward(last, backwards):
-    """No backward is called in them, no cache is kept, nothing learns; above them all is as without."""
+    """No backward is called in them, no cache is kept, nothing is trained; stages above are not affected."""
     x = np.random.default_rng(1).random((2, 3, 5, 7)).astype(np.float32)
     free, backbone = chain(), chain()
     if last:
@@ -199,7 +199,7 @@ def test_frozen_batch_normalisation_keeps_its_running_statistics():
 
 
 def test_conv1_and_conv2_of_fast_r_cnn():
-    """Girshick 2015, arXiv:1504.08083, sec. 4.5: all layers from conv3_1 on learn."""
+    """Girshick 2015, arXiv:1504.08083, sec. 4.5: all layers from conv3_1 on are trained."""
     backbone = VGG(vgg16_plan(1), rng=np.random.default_rng(0))
     backbone.freeze("pool2")
     learned = [name for name, parameter in backbone.parameters().items() if parameter.trainable]
@@ -247,7 +247,7 @@ def test_mistakes_are_named(make, message):
 
 
 def test_cancelled_biases_are_frozen():
-    """Those that batch normalisation subtracts again, and no others."""
+    """Only those that batch normalisation subtracts again."""
     layers = Sequential(
         Conv2d(1, 2, 1), BatchNorm2d(2), ReLU(), Conv2d(2, 2, 1), Conv2d(2, 2, 1, bias=False), BatchNorm2d(2)
     )

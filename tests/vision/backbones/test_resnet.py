@@ -52,7 +52,7 @@ def test_strides_and_dilations(replaced, strides, dilations):
     assert [layer.conv2.geometry.dilation[0] for layer in layers] == dilations
 
 
-def test_dilation_gives_what_the_strides_left_out():
+def test_dilation_fills_in_between_the_strides():
     """With the same weights every second pixel of the dilated layer4 is a pixel of the strided one."""
     strided, dilated = tiny(), tiny(replace_stride_with_dilation=(False, False, True))
     dilated.load_state_dict(strided.state_dict())
@@ -82,7 +82,7 @@ def test_multi_grid(replaced, multi_grid, rates):
 
 @pytest.mark.parametrize("stride, dilation, inside", [(1, 1, 8), (2, 1, 8), (1, 2, 3)])
 def test_a_bottleneck(stride, dilation, inside):
-    """Its equation by its own layers, and its gradients."""
+    """It follows its equation, and its gradients."""
     block = Bottleneck(inside, 2, stride, dilation, rng=np.random.default_rng(0)).astype(np.float64)
     for layer in (block.bn1, block.bn2, block.bn3):
         layer.bias.value[...] = 0.3 * np.random.default_rng(1).standard_normal(layer.bias.value.shape)
@@ -98,19 +98,19 @@ def test_a_bottleneck(stride, dilation, inside):
 
 @pytest.mark.parametrize("counted", [(True,) * 4, (False, False, False, True), (False, True, False, False)])
 def test_gradient_of_the_images(counted):
-    """By differences at two pixels; the gradient is None for maps on which nothing depends."""
+    """By differences at two pixels; the gradient is None for maps that the loss does not depend on."""
     net, x = tiny(blocks=(1, 1, 1, 1)), normal(1, 3, 64, 96)
     outputs, cache = net.forward_stages(x, names=net.names[1:])
     dys = [normal(*y.shape, seed=i) if used else None for i, (y, used) in enumerate(zip(outputs, counted))]
     dx = net.backward_stages(dys, cache)
-    for place in [(0, 0, 3, 5), (0, 2, 40, 71)]:
+    for index in [(0, 0, 3, 5), (0, 2, 40, 71)]:
         sums = []
         for step in (1e-6, -1e-6):
             moved = x.copy()
-            moved[place] += step
+            moved[index] += step
             ys, _ = net.forward_stages(moved, names=net.names[1:])
             sums.append(sum((y * dy).sum() for y, dy in zip(ys, dys) if dy is not None))
-        np.testing.assert_allclose(dx[place], (sums[0] - sums[1]) / 2e-6, rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(dx[index], (sums[0] - sums[1]) / 2e-6, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ def normal(*shape, seed=1):
 
 
 def fire():
-    """With biases that are not 0, so that no ReLU stands on its kink."""
+    """With biases that are not 0, so that no ReLU is at its kink."""
     rng, layer = np.random.default_rng(4), Fire(3, 2, rng=np.random.default_rng(0))
     for name, parameter in layer.parameters().items():
         if name.endswith("bias"):

@@ -1,4 +1,4 @@
-"""Anchors against the paper's numbers, and their targets against a slow reading of its sentences."""
+"""Anchors against the paper's values, and their targets against a slow implementation of its sentences."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_how_many_anchors_the_paper_trains_on(image_size, total, uncrossed):
     """Sec. 3.3: "for a typical 1000 x 600 image, there will be roughly 20000 (60 x 40 x 9) anchors in total. With the
     cross-boundary anchors ignored, there are about 6000 anchors per image for training."
 
-    The 20,000 hold at 1000 x 600. There 8,044 stay inside; about 6,000 is what an image of 800 x 600 has, which is the
+    At 1000 x 600 there are 20,000 and 8,044 inside; about 6,000 are inside an image of 800 x 600, which is the
     size of a VOC photograph (500 x 375) when its shorter side becomes 600.
     """
     h, w = image_size
@@ -103,7 +103,7 @@ def test_targets_by_hand():
         [
             [0, 0, 10, 10],  # IoU 1 with the first box: positive
             [0, 0, 10, 5],  # 0.5: neither
-            [20, 20, 30, 30],  # 0.25 with the second box, and so has its twin: the best there are, both positive
+            [20, 20, 30, 30],  # 0.25 with the second box, as the next anchor: the highest IoU, both positive
             [40, 20, 50, 30],
             [60, 60, 70, 70],  # nothing near: negative
             [-1, 0, 10, 10],  # crosses the boundary: neither, though its IoU is 0.91
@@ -126,7 +126,7 @@ def test_the_thresholds_themselves():
 
 
 def test_a_box_out_of_reach_makes_no_anchor_positive():
-    """Its best IoU is 0, which every anchor has: rule (i) must not turn them all positive."""
+    """Its best IoU is 0, which every anchor has: rule (i) must not make them all positive."""
     anchors = np.array([[0, 0, 10, 10], [10, 0, 20, 10]], np.float32)
     gt = np.array([[50, 50, 60, 60]], np.float32)
     labels, _ = anchor_targets(anchors, gt, (80, 80), np.random.default_rng(0))
@@ -149,7 +149,7 @@ def test_sampling_256_at_most_half_positive():
     assert (again == labels).all() and (other != labels).any()
 
 
-def test_sampling_prefers_no_anchor():
+def test_sampling_is_uniform():
     anchors = np.tile(np.array([[40, 40, 50, 50]], np.float32), (100, 1))
     rng = np.random.default_rng(0)
     times = sum(anchor_targets(anchors, anchors[:0], (90, 90), rng, samples=25)[0] == 0 for _ in range(2000))

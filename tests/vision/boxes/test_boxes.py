@@ -12,7 +12,7 @@ from vision.boxes.nms import nms
 
 
 def random_boxes(rng, n, size=100, dtype=np.float64, whole=False):
-    """Boxes of positive size; on whole pixels, overlaps are exact and equal ones come up often."""
+    """Boxes of positive size; on whole pixels overlaps are exact and often equal."""
     low = rng.uniform(0, size, (n, 2))
     boxes = np.concatenate([low, low + rng.uniform(1, size / 2, (n, 2))], axis=1)
     return (np.ceil(boxes) if whole else boxes).astype(dtype)
@@ -99,7 +99,7 @@ def test_decode_limits_wild_sizes():
         box = decode(np.array([[0, 0, 1e9, 4.2]], np.float32), anchor)
     np.testing.assert_allclose(box[0, 2] - box[0, 0], 1000, rtol=1e-6)  # 16 * 1000 / 16
     np.testing.assert_allclose(box[0, 3] - box[0, 1], 8 * 62.5, rtol=1e-6)
-    shrunk = decode(np.array([[0, 0, -1e9, 0]], np.float32), anchor)  # the other way there is nothing to fear
+    shrunk = decode(np.array([[0, 0, -1e9, 0]], np.float32), anchor)  # shrinking needs no limit
     np.testing.assert_array_equal(shrunk, [[8, 0, 8, 8]])
 
 
@@ -125,7 +125,7 @@ def test_nms_equals_the_loop(seed):
     boxes = random_boxes(rng, n, size=30, whole=True, dtype=rng.choice([np.float32, np.float64]))
     scores = rng.integers(0, 8, n) / 8  # many ties
     classes = rng.integers(1, 4, n)
-    for threshold in (0.0, 0.25, 0.5, 0.7, 1.0):  # 1/4 and 1/2 are reached exactly now and then
+    for threshold in (0.0, 0.25, 0.5, 0.7, 1.0):  # 1/4 and 1/2 sometimes occur exactly
         for kinds in (None, classes):
             expected = naive_nms(boxes.astype(float), scores, threshold, kinds)
             assert nms(boxes, scores, threshold, kinds).tolist() == expected
@@ -154,7 +154,7 @@ def test_nms_of_5000_boxes_spans_many_blocks():
 
 
 def naive_nms_of_rows(boxes, scores, threshold):
-    """The textbook loop again, one kept box against all others at once, to be quick enough for thousands."""
+    """The textbook loop again, vectorised over all other boxes, so that it is fast enough for thousands."""
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1) * (y2 - y1)
     order, keep = np.argsort(-scores), []
@@ -185,7 +185,7 @@ def test_nms_drops_only_above_the_threshold():
 
 def test_nms_ties_and_degenerate_boxes():
     same = np.tile(np.array([[1, 1, 5, 5.0]]), (4, 1))
-    assert nms(same, np.array([0.5, 0.7, 0.7, 0.5]), 0.3).tolist() == [1]  # of two best, the first
+    assert nms(same, np.array([0.5, 0.7, 0.7, 0.5]), 0.3).tolist() == [1]  # the first of two best
     points = np.tile(np.array([[3, 3, 3, 3.0]]), (3, 1))
     assert nms(points, np.array([0.1, 0.2, 0.3]), 0.0).tolist() == [2, 1, 0]  # no area, no overlap
 

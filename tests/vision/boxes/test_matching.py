@@ -41,7 +41,7 @@ def test_propose_equals_the_slow_reference(pre_nms, post_nms, nms_iou):
     np.testing.assert_allclose(boxes, [box for _, box in expected], rtol=0, atol=1e-11)
 
 
-def test_propose_with_the_numbers_of_the_paper():
+def test_propose_with_the_defaults_of_the_paper():
     rng = np.random.default_rng(1)
     anchors = grid_anchors(base_anchors(), (37, 62), 16)
     scores, deltas = rng.random(len(anchors), np.float32), rng.normal(0, 0.2, anchors.shape).astype(np.float32)
@@ -69,7 +69,7 @@ def test_propose_drops_small_boxes_and_those_of_a_diverged_network():
 
 
 def scene(rng, n=400):
-    """Proposals around three objects and all over the place."""
+    """Proposals around three objects, and anywhere."""
     gt = np.array([[5, 5, 35, 40], [40, 10, 60, 30], [30, 35, 85, 55]], np.float32)
     near = gt[rng.integers(0, 3, n)] + rng.normal(0, 5, (n, 4))
     corner = rng.uniform(0, [60, 40], (n, 2))
@@ -149,7 +149,7 @@ def test_sample_rois_takes_easy_background_when_there_is_too_little():
     rois, labels, _ = sample_rois(
         proposals, gt, np.array([1]), rng, num_classes=1, samples=3, background_iou=(0.1, 0.3)
     )
-    assert rows(rois[1:]) <= rows(easy)  # what lies between background and foreground stays out
+    assert rows(rois[1:]) <= rows(easy)  # not those between background and foreground
 
 
 def test_sample_rois_without_objects_without_proposals_without_either():
@@ -166,7 +166,7 @@ def test_sample_rois_without_objects_without_proposals_without_either():
     assert rois.shape == deltas.shape == (0, 4) and labels.shape == (0,)
 
 
-def test_sample_rois_leaves_the_ground_truth_out_if_told():
+def test_sample_rois_without_the_ground_truth():
     proposals, gt, gt_labels = scene(np.random.default_rng(0))
     options = {"num_classes": 3, "samples": 10**4, "foreground_fraction": 1}
     with_it, _, _ = sample_rois(proposals, gt, gt_labels, np.random.default_rng(0), **options)

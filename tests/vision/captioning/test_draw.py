@@ -1,4 +1,4 @@
-"""Pictures of captions: what is bright is what was looked at; sizes; bad input."""
+"""Pictures of captions: attention is bright; sizes; bad input."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def white(h=32, w=40):
     return np.full((h, w, 3), 255, np.uint8)
 
 
-def test_the_place_looked_at_stays_bright_and_the_rest_is_dark():
+def test_positions_with_attention_are_bright_and_the_others_dark():
     attention = np.zeros((2, 4, 5))
     attention[0, 0, 0] = attention[1, 3, 4] = 1
     picture = draw_attention(white(), ["red", "circle"], attention)
@@ -22,7 +22,7 @@ def test_the_place_looked_at_stays_bright_and_the_rest_is_dark():
         assert tile[dark].max() < 80
 
 
-def test_many_words_make_several_rows_and_references_stand_below():
+def test_many_words_make_several_rows_and_references_are_below():
     attention = np.full((8, 4, 5), 0.05)
     words = "a red circle left of a blue square".split()
     plain = draw_attention(white(), words, attention)
@@ -39,7 +39,7 @@ def test_uniform_attention_darkens_nothing():
     assert picture[30:-16, SIDE + 10 : -10].min() >= 254
 
 
-def test_a_caption_stands_below_its_image():
+def test_a_caption_is_below_its_image():
     picture = draw_caption(white(), "a red circle", ["a circle", "one red circle"])
     assert picture.shape == (2 * SIDE * 32 // 40 + 3 * 19 + 4, 2 * SIDE, 3)
     assert (picture[: 2 * SIDE * 32 // 40] == 255).all()

@@ -1,4 +1,4 @@
-"""The encoders of captioning: what is frozen, which weights fit, what is remembered. (Gradients: the models.)"""
+"""The encoders of captioning: frozen ones, published weights, remembered features. (Gradients: the models.)"""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def images(n=2, size=(16, 24)):
 @pytest.mark.parametrize(
     ("kind", "size", "wanted"), [("small_cnn", (64, 80), (16, 8, 10)), ("squeezenet", (65, 97), (64, 3, 5))]
 )
-def test_the_feature_map_has_the_shape_it_says(kind, size, wanted):
+def test_the_shape_of_the_feature_map(kind, size, wanted):
     model = encoder(kind, width=2)
     assert model(images(1, size).astype(np.float32)).shape == (1, *wanted)
     assert model.out_channels == wanted[0]
@@ -73,7 +73,7 @@ def test_weights_of_squeezenet_are_loaded_into_its_features(tmp_path):
         encoder("squeezenet", 2, False, str(tmp_path / "w.npz"))
 
 
-def test_the_mean_of_the_class_maps_is_what_squeezenet_says(tmp_path):
+def test_the_mean_of_the_class_maps_is_the_output_of_squeezenet(tmp_path):
     network = SqueezeNet(1000, 1, rng=np.random.default_rng(5))
     network["classifier.1"].bias.value[:] = 0.01
     save_state(network, tmp_path / "w.npz")

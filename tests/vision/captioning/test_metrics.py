@@ -1,4 +1,4 @@
-"""Caption metrics: worked examples of their papers, constants that the COCO evaluation printed, and itself if there."""
+"""Caption metrics: examples of their papers, figures of the COCO evaluation, and the evaluation itself if installed."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_modified_precision_as_published(hypothesis, references, n, precision):
 
 
 def test_bleu_by_hand():
-    """Counts are added up over the corpus before they are divided; r is 16 + 6, c 18 + 2."""
+    """Counts are summed over the corpus before the division; r is 16 + 6, c 18 + 2."""
     precisions = np.cumprod([(17 + 2) / (18 + 2), (10 + 1) / (17 + 1), 7 / 16, 4 / 15])
     expected = math.exp(1 - (18 + 6) / (18 + 2)) * precisions ** (1 / np.arange(1, 5))
     references = [GUIDE, [["the", "cat", "is", "on", "a", "mat"]]]
@@ -124,7 +124,7 @@ def test_tf_idf_by_hand():
 
 
 def test_cider_d_by_hand():
-    """Of one n-gram size only: words that are in no other image, so that all have the same weight."""
+    """Words that are in no other image, so that all have the same weight."""
     references = [[["a"]], [["p"]]]
     assert cider_d([["a"], ["q"]], references) == pytest.approx([10 / 4, 0])
     # "a b" against "a": cosines 1 / sqrt(2) of words, 0 of pairs; one word longer

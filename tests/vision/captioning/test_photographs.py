@@ -1,4 +1,4 @@
-"""Real photographs: the models can learn 50 captions by heart, from what SqueezeNet sees in them."""
+"""Real photographs: the models can overfit 50 captions on features of SqueezeNet."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", ["show_and_tell_photos", "show_attend_tell_photos"])
-def test_learns_50_captions_by_heart(name):
+def test_overfits_50_captions(name):
     photographs = ListedCaptions(CAPTIONS, "train")
     samples = [photographs[i] for i in range(50)]
     samples = [sample | {"caption": sample["caption"][:1]} for sample in samples]

@@ -1,4 +1,4 @@
-"""Show and Tell and neuraltalk: their equations step by step, gradients, padding, captions out, bad input."""
+"""Show and Tell and neuraltalk: their equations step by step, gradients, padding, generated captions, bad input."""
 
 import itertools
 
@@ -52,7 +52,7 @@ def image_vector(model, of_image):
 
 
 def naive_loss(model, v, caption):
-    """-log p of one sentence, one step after the other, as the papers have it."""
+    """-log p of one sentence, step by step, by the papers' equations."""
     cell, ids = model.cell, model.vocabulary.encode(caption, start=True, end=True)
     w, u = cell.weight_ih_l0.value, cell.weight_hh_l0.value
     b = cell.bias_ih_l0.value + cell.bias_hh_l0.value
@@ -113,7 +113,7 @@ def test_fine_tuning_is_a_switch(name):
 
 @BOTH
 def test_captions_follow_from_the_same_equations(name):
-    """Each word of a greedy caption is the most probable of `decode`, which sees the whole sentence at once."""
+    """Each word of a greedy caption is the most probable one of `decode` on the whole sentence."""
     model = build(name)
     for of_image, found in zip(images(), model.predict(images(), max_length=6)):
         before = np.concatenate([[model.vocabulary.start], found["ids"][:-1]])
@@ -142,7 +142,7 @@ def test_overfits_two_images(name):
 
 
 @BOTH
-def test_unknown_words_are_learned_as_unk_but_never_said(name):
+def test_unknown_words_are_learned_as_unk_but_never_generated(name):
     model = build(name)
     losses, _ = model.loss((images(1), [["a purple giraffe"]]), np.random.default_rng(0))
     same, _ = model.loss((images(1), [["a zzz yyy"]]), np.random.default_rng(0))
@@ -191,7 +191,7 @@ def test_a_vocabulary_without_its_special_words_is_refused():
 
 @BOTH
 def test_beam_search_finds_the_most_probable_caption(name):
-    """Of all captions of up to two words, by trying each."""
+    """Among all captions of up to two words, by enumeration."""
     model, x = build(name), images(1)
     vocabulary = model.vocabulary
     v = model.vector(model.encoder(x))

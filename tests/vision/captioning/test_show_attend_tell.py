@@ -1,4 +1,4 @@
-"""Show, Attend and Tell: the paper's equations step by step, gradients, padding, where it looks, REINFORCE."""
+"""Show, Attend and Tell: the paper's equations step by step, gradients, padding, attention, REINFORCE."""
 
 import itertools
 
@@ -99,10 +99,10 @@ def test_hard_loss_is_the_papers_equations_step_by_step():
     losses, cache = model.loss((x, CAPTIONS), np.random.default_rng(0))
     words, reinforce, entropy = [], [], []
     for n, (f, caption) in enumerate(each_sentence(x)):
-        places, expected = cache.sampled.locations[:, n], cache.sampled.expected[n, 0]
-        log_p, weights = naive(model, f, caption, lambda t, w, e=expected, s=places: w if e else np.eye(6)[s[t]])
+        locations, expected = cache.sampled.locations[:, n], cache.sampled.expected[n, 0]
+        log_p, weights = naive(model, f, caption, lambda t, w, e=expected, s=locations: w if e else np.eye(6)[s[t]])
         words.append(-log_p.sum())
-        log_s = np.log(weights[np.arange(len(weights)), places[: len(weights)]]).sum()
+        log_s = np.log(weights[np.arange(len(weights)), locations[: len(weights)]]).sum()
         reinforce.append(0 if expected else -log_p.sum() * log_s)  # lambda_r = 1; b = 0 before the first batch
         entropy.append(0.3 * (weights * np.log(weights)).sum())
     assert 0 < cache.sampled.expected.sum() < 4, "the seed should give both kinds"
@@ -153,7 +153,7 @@ def test_the_doubly_stochastic_penalty():
 
 
 @BOTH
-def test_each_word_comes_with_the_attention_it_was_said_on(name):
+def test_each_word_has_its_attention(name):
     model = build(name)
     for of_image, found in zip(images(), model.predict(images(), max_length=6)):
         assert found["attention"].shape == (len(found["ids"]), 2, 3)
@@ -165,7 +165,7 @@ def test_each_word_comes_with_the_attention_it_was_said_on(name):
         np.testing.assert_allclose(found["attention"].reshape(-1, 6)[:steps], weights[:steps], rtol=1e-6)
 
 
-def test_hard_attention_in_inference_sees_the_most_probable_part():
+def test_hard_attention_in_inference_takes_the_most_probable_part():
     seen, through = build(HARD).see(0, np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]))
     np.testing.assert_array_equal(seen, [[0, 1, 0], [1, 0, 0]])
     assert through == 0

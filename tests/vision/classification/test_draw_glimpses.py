@@ -24,7 +24,7 @@ def test_outlines_and_path():
         assert mask[top, [left, left + side - 1]].all() and mask[top + side - 1, [left, left + side - 1]].all()
         assert not mask[top - 1, left : left + 9].any() and not mask[top : top + 9, left - 1].any()
         assert mask[top + side // 2, left + side // 2]  # and a disc in the middle
-    assert red[12 * 13 : 12 * 14, 12 * 15 : 12 * 17].any()  # the line from the second glimpse to the third
+    assert red[12 * 13 : 12 * 14, 12 * 15 : 12 * 17].any()  # the line from the second to the third glimpse
     assert (picture[: 12 * 2] == 40).all()
 
 
@@ -35,7 +35,7 @@ def test_coarser_scales_are_thinner():
     assert row[12 * 16 - 1] and not row[12 * 16 - 2]  # the right side of the coarser one, a single pixel
 
 
-def test_large_images_and_squares_that_lie_outside():
+def test_large_images_and_squares_outside():
     image = np.zeros((700, 500, 3), np.uint8)
     assert draw_glimpses(image, boxes((-20, -20), (690, 10), size=30)).shape == image.shape
 

@@ -1,4 +1,4 @@
-"""The glimpse sensor, next to loops over pixels that know nothing of summed areas."""
+"""The glimpse sensor against loops over pixels."""
 
 import numpy as np
 import pytest

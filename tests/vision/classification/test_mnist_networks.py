@@ -1,4 +1,4 @@
-"""The plain networks beside recurrent attention: gradients, and the paper's sizes."""
+"""The plain networks that are compared with recurrent attention: gradients, and the paper's sizes."""
 
 import numpy as np
 import pytest

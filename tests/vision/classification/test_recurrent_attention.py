@@ -20,7 +20,7 @@ SMALL = {"glimpses": 3, "glimpse_size": 2, "scales": 2, "hidden": 5, "location_s
 
 
 def tiny(core="rnn", **options):
-    """A model for images of about 9x7, its weights larger than they begin, and its biases not 0."""
+    """A model for images of about 9x7, with larger weights than initial ones, and biases that are not 0."""
     model = vision.build("ram_mnist", CLASSES, np.random.default_rng(3), core=core, **SMALL | options)
     rng = np.random.default_rng(4)
     for name, parameter in model.parameters().items():
@@ -88,14 +88,14 @@ def naive_forward(model, images, noise):
     for n, image in enumerate(images):
         h, path = np.zeros(o.hidden), []
         for t in range(o.glimpses):
-            place = np.tanh(linear(h, "location.0")) + o.location_std * noise[t, n]
-            patch = sense(summed_area(image.mean(axis=0)[None]), place[None], o.glimpse_size, o.scales)
+            location = np.tanh(linear(h, "location.0")) + o.location_std * noise[t, n]
+            patch = sense(summed_area(image.mean(axis=0)[None]), location[None], o.glimpse_size, o.scales)
             what = linear(np.maximum(linear(patch.ravel(), "glimpse.what.0"), 0), "glimpse.what.2")
-            where = linear(np.maximum(linear(place, "glimpse.where.0"), 0), "glimpse.where.2")
+            where = linear(np.maximum(linear(location, "glimpse.where.0"), 0), "glimpse.where.2")
             g = np.maximum(what + where, 0)
             h = p["core.weight_ih"] @ g + p["core.bias_ih"] + p["core.weight_hh"] @ h + p["core.bias_hh"]
             h = np.maximum(h, 0)
-            path.append(place)
+            path.append(location)
         logits.append(linear(h, "action"))
         locations.append(path)
     return np.array(logits), np.array(locations).swapaxes(0, 1)
@@ -164,15 +164,17 @@ def expected_reward(model, image, label):
 
 
 def test_the_mean_of_reinforce_is_the_gradient_of_the_expected_reward():
-    """On images of 3x3 and two glimpses of 1x1 every path can be counted; the baseline is far from 0."""
+    """On images of 3x3 and two glimpses of 1x1 all paths can be enumerated; the baseline is far from 0."""
     options = {"glimpses": 2, "glimpse_size": 1, "scales": 1, "hidden": 6, "location_std": 0.5, "location_weight": 1.0}
     model = tiny(**options)
     model.location[0].weight.value /= 2
     for name, parameter in model.glimpse.where.parameters().items():
-        parameter.value *= name.endswith("bias")  # so that what is known depends on the pixel seen alone
+        parameter.value *= name.endswith("bias")  # so that the state depends only on the pixel seen
     model.baseline.bias.value[...] = 0.4
     image, label, rng = np.random.default_rng(6).random((1, 3, 3, 3)), 1, np.random.default_rng(7)
-    model.action.bias.value -= all_paths(model, image)[0].mean(axis=0)  # so that each class has some of the paths
+    model.action.bias.value -= all_paths(model, image)[0].mean(
+        axis=0
+    )  # so that each class is predicted on some of the paths
     right = all_paths(model, image)[0].argmax(axis=1) == label
     assert 0.2 < right.mean() < 0.8
 
@@ -181,7 +183,7 @@ def test_the_mean_of_reinforce_is_the_gradient_of_the_expected_reward():
     for _ in range(rounds):
         model.zero_grad()
         _, cache = model.loss((np.repeat(image, n, axis=0), np.full(n, label)), rng)
-        model.backward(cache._replace(dlogits=np.zeros_like(cache.dlogits)))  # the REINFORCE part alone
+        model.backward(cache._replace(dlogits=np.zeros_like(cache.dlogits)))  # only the REINFORCE part
         estimates.append(np.concatenate([-policy.weight.grad.ravel(), -policy.bias.grad]))
     mean, error = np.mean(estimates, axis=0), np.std(estimates, axis=0, ddof=1) / sqrt(rounds)
 
@@ -196,7 +198,7 @@ def test_the_mean_of_reinforce_is_the_gradient_of_the_expected_reward():
             exact.append((both[0] - both[1]) / 2e-5)
     exact = np.array(exact)
     assert (abs(mean - exact) < 4 * error + 1e-12).all(), (mean, exact, error)
-    assert (abs(exact) > 10 * error).sum() >= 4  # the errors are small beside what is measured
+    assert (abs(exact) > 10 * error).sum() >= 4  # the errors are small relative to the values
 
 
 def test_predictions_are_means_over_episodes_with_the_same_noise_for_every_image():
@@ -206,10 +208,10 @@ def test_predictions_are_means_over_episodes_with_the_same_noise_for_every_image
     p = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     np.testing.assert_allclose(model.predict(images), p.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(model.predict(images[2:3]), model.predict(images)[2:3], rtol=1e-9)
-    assert (np.ptp(p, axis=0) > 1e-6).all()  # so it is a mean of different things
+    assert (np.ptp(p, axis=0) > 1e-6).all()  # so it is a mean of different values
 
 
-def test_without_episodes_the_places_are_the_means():
+def test_without_episodes_the_locations_are_the_means():
     model, (images, _) = tiny(episodes=0), batch()
     logits, _ = naive_forward(model, images, np.zeros((3, 4, 2)))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -228,7 +230,7 @@ def test_look_gives_the_outlines_of_the_means():
     assert (boxes[..., 2:] - boxes[..., :2] == np.array([2, 4])[:, None]).all()
 
 
-def test_what_is_sampled_depends_on_the_generator_alone():
+def test_samples_depend_only_on_the_generator():
     model, data = tiny(), batch()
     one, two, three = (model.loss(data, np.random.default_rng(seed))[1].sampled.locations for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
@@ -236,7 +238,7 @@ def test_what_is_sampled_depends_on_the_generator_alone():
 
 
 @pytest.mark.parametrize("core", ["rnn", "lstm"])
-def test_float32_stays_and_arguments_too(core):
+def test_float32_is_kept_and_arguments_are_not_changed(core):
     model, (images, labels) = tiny(core).astype(np.float32), batch()
     images = images.astype(np.float32)
     copies = images.copy(), labels.copy()
@@ -253,7 +255,7 @@ def test_float32_stays_and_arguments_too(core):
 
 
 def test_the_paper_s_sizes():
-    """Sec. 4: f_g has 128 units for patch and for place, 256 together, the core 256; tables 1 and 2."""
+    """Sec. 4: f_g has 128 units for patch and for location, 256 together, the core 256; tables 1 and 2."""
     for name, patch in (("ram_mnist", 8 * 8), ("ram_translated", 3 * 12 * 12)):
         model = vision.build(name, "0123456789")
         shapes = {name: parameter.value.shape for name, parameter in model.parameters().items()}
@@ -267,7 +269,7 @@ def test_the_paper_s_sizes():
         assert model.options.glimpses == 6
         side = model.preprocess.short_side
         assert model.predict(np.zeros((2, 3, side, side), np.float32)).shape == (2, 10)
-    assert model.options.glimpse_size * 4 == 48  # of 60: the coarsest patch does not see all
+    assert model.options.glimpse_size * 4 == 48  # of 60: the coarsest patch does not cover the image
 
 
 def test_config_rebuilds_the_model():
@@ -279,7 +281,7 @@ def test_config_rebuilds_the_model():
 
 
 def test_an_easy_task_is_learned():
-    """One of three corners is white: the class; the policy has to look there (a glimpse sees 6x6 of 16x16)."""
+    """One of three corners is white: the class; the policy must find it (a glimpse has 6x6 of 16x16 pixels)."""
     options = {"glimpses": 3, "glimpse_size": 6, "scales": 1, "hidden": 24, "location_std": 0.2, "location_weight": 1.0}
     model, rng = vision.build("ram_mnist", CLASSES, np.random.default_rng(0), **options), np.random.default_rng(1)
     optimiser, rewards = Adam(model.parameters(), lr=0.01), []

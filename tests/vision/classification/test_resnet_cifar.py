@@ -1,4 +1,4 @@
-"""ResNet for CIFAR-10: gradients, the equations of its blocks, the paper's numbers, the published weights."""
+"""ResNet for CIFAR-10: gradients, the equations of its blocks, the paper's figures, the published weights."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def normal(*shape, seed=1):
 
 
 def off_the_start(layer):
-    """Scales and biases that are not 1 and 0, so that a gradient that leaves them out is noticed."""
+    """Scales and biases that are not 1 and 0, so that a gradient without them is wrong."""
     rng = np.random.default_rng(4)
     for name, parameter in layer.parameters().items():
         if parameter.value.ndim == 1:
@@ -43,10 +43,10 @@ def test_shortcut(channels, out_channels, stride):
     y = layer(x)
     before = (out_channels - channels) // 2
     assert y.shape == (2, out_channels, -(-5 // stride), -(-8 // stride))
-    for place in np.ndindex(y.shape):
-        n, c, i, j = place
+    for index in np.ndindex(y.shape):
+        n, c, i, j = index
         inside = before <= c < before + channels
-        assert y[place] == (x[n, c - before, i * stride, j * stride] if inside else 0)
+        assert y[index] == (x[n, c - before, i * stride, j * stride] if inside else 0)
     check_layer(layer, x, complex_step=True, tolerance=1e-12)
     check_contract(layer, (x,), (normal(1, channels, 3, 1),))
 

@@ -20,7 +20,7 @@ def normal(*shape, seed=1):
 
 
 def off_the_kinks(layer):
-    """Biases that are not 0, so that no ReLU stands on its kink; and no tiny last weights."""
+    """Biases that are not 0, so that no ReLU is at its kink; and no tiny last weights."""
     rng = np.random.default_rng(4)
     for name, parameter in layer.parameters().items():
         if name.endswith("bias"):

@@ -1,4 +1,4 @@
-"""VGG-16 with its classifier: gradients, the paper's numbers, torchvision's names."""
+"""VGG-16 with its classifier: gradients, the paper's figures, torchvision's names."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def normal(*shape, seed=1):
 
 
 def off_the_kinks(layer):
-    """Biases that are not 0, so that no ReLU stands on its kink."""
+    """Biases that are not 0, so that no ReLU is at its kink."""
     rng = np.random.default_rng(4)
     for name, parameter in layer.parameters().items():
         if name.endswith("bias"):
@@ -51,7 +51,7 @@ def test_names_are_torchvision_s():
 
 def test_the_paper_s_table(monkeypatch):
     """Configuration D has 138 million parameters (table 2), exactly 138,357,544, and 16 layers with weights."""
-    for module in (nn.layers.linear, nn.layers.conv):  # to draw so many numbers takes time
+    for module in (nn.layers.linear, nn.layers.conv):  # drawing so many weights takes time
         monkeypatch.setattr(module, "he_normal", lambda shape, rng: np.zeros(shape, np.float32))
     model = vision.build("vgg16", [str(i) for i in range(1000)])
     parameters = model.parameters()

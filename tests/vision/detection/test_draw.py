@@ -1,4 +1,4 @@
-"""What the pictures must show, pixel by pixel where that can be said."""
+"""The content of the pictures, pixel by pixel where possible."""
 
 import numpy as np
 import pytest
@@ -33,9 +33,9 @@ def test_writes_the_name_and_score_above_the_box():
         for scores, classes in ((None, None), (None, ["cat"]), (np.array([0.5]), ["cat"]))
     )
     widths = [np.flatnonzero((p[90, :] != 100).any(axis=-1)).tolist() for p in (plain, named, scored)]
-    assert all(w[0] == 200 for w in widths)  # the plate stands on the left end of the box
+    assert all(w[0] == 200 for w in widths)  # the plate begins at the left end of the box
     assert len(widths[0]) < len(widths[1]) < len(widths[2])  # "1", "cat", "cat 0.50"
-    assert count(scored[70:100, 200:300], WHITE) > 20  # letters, white on a dark ground ...
+    assert count(scored[70:100, 200:300], WHITE) > 20  # letters, white on a dark background ...
     bright = draw_detections(GREY, BOX, np.array([11]))
     assert (
         count(bright[70:100, 200:300], COLOURS[10]) > 100 and count(bright[70:100, 204:300], WHITE) == 0
@@ -54,7 +54,7 @@ def test_enlarges_small_images_by_a_whole_number(size, factor):
 
 
 def test_plates_stay_inside_and_apart():
-    """Boxes that fill the picture, hang over its corners or coincide: every plate can still be seen whole."""
+    """Boxes that fill the picture, hang over its corners or coincide: every plate is still wholly visible."""
     boxes = np.array([[0, 0, 800, 600], [-50, -50, 60, 60], [700, 500, 900, 700], [0, 0, 800, 600]], float)
     picture = draw_detections(GREY, boxes, np.array([1, 2, 3, 4]), np.array([0.9, 0.8, 0.7, 0.6]), list("abcd"))
     plate = 20 * 40
@@ -66,25 +66,25 @@ def test_plates_stay_inside_and_apart():
 
     taken = np.zeros((0, 4))
     for _ in range(5):
-        place = _free_position(np.array([300, 200, 500, 400]), 80, 20, (800, 600), taken)
-        assert not iou(place[None], taken).any()
-        taken = np.concatenate([taken, place[None]])
+        position = _free_position(np.array([300, 200, 500, 400]), 80, 20, (800, 600), taken)
+        assert not iou(position[None], taken).any()
+        taken = np.concatenate([taken, position[None]])
 
 
-def test_the_best_detection_lies_on_top():
+def test_the_best_detection_is_on_top():
     boxes, labels = np.tile(BOX, (3, 1)), np.array([1, 2, 3])
     picture = draw_detections(GREY, boxes, labels, np.array([0.2, 0.9, 0.5]))
     assert (picture[200, 200] == COLOURS[1]).all()
     assert count(picture[80:98, 203:240], COLOURS[1]) > 200  # and has the plate above the box
 
 
-def test_draws_what_cannot_be_seen_or_is_not_there():
+def test_draws_invisible_and_no_boxes():
     nothing = draw_detections(GREY, BOX[:0], ONE[:0])
     np.testing.assert_array_equal(nothing, GREY)
     outside = np.array([[900, 0, 950, 50], [-20, 10, -5, 50], [50, 50, 50, 90]], np.float32)
     np.testing.assert_array_equal(draw_detections(GREY, outside, np.array([1, 2, 3])), GREY)
     many = draw_detections(GREY, BOX, np.array([len(COLOURS) + 1]))
-    np.testing.assert_array_equal(many[200:300], draw_detections(GREY, BOX, ONE)[200:300])  # colours come round
+    np.testing.assert_array_equal(many[200:300], draw_detections(GREY, BOX, ONE)[200:300])  # colours repeat
 
 
 def test_ground_truth_is_dashed_and_misses_are_marked():
@@ -103,7 +103,7 @@ def test_ground_truth_is_dashed_and_misses_are_marked():
     assert count(excused[320:350, 500:640], WHITE) == 0
 
 
-def test_grid_places_images_in_rows():
+def test_grid_has_images_in_rows():
     images = [np.full((20 + 4 * i, 30, 3), 40 * i, np.uint8) for i in range(5)]
     sheet = grid(images, columns=2, gap=10)
     assert sheet.shape == (3 * (36 + 10) + 10, 2 * (30 + 10) + 10, 3)

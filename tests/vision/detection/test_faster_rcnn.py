@@ -32,7 +32,7 @@ def scenes(model, n=2, size=(48, 64), dtype=np.float64, seed=5):
 
 
 def off_the_kinks(model):
-    """Biases that are not 0: where all inputs of a unit are 0, a ReLU would stand on its kink."""
+    """Biases that are not 0: a ReLU whose inputs are all 0 would be at its kink."""
     rng = np.random.default_rng(4)
     for name, parameter in model.parameters().items():
         if name.endswith("bias"):
@@ -42,27 +42,27 @@ def off_the_kinks(model):
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.3, "rounding": "split", "rpn_beta": 1 / 9}], ids=["", "options"])
 def test_every_gradient_of_the_whole_model(options):
-    """By the complex step, which has no error of its own: measured 1e-10 and better, where 1e-6 is asked for."""
+    """By the complex step, which has no step error: measured 1e-10 and better, tolerance 1e-6."""
     model = off_the_kinks(tiny(**options))
     errors = check_model(model, scenes(model), complex_step=True, tolerance=1e-9)
     assert set(errors) == set(model.parameters())
 
 
 def test_every_gradient_by_central_differences():
-    """A second opinion. So small a case that no ReLU or maximum happens to switch within a step."""
+    """A second opinion, on a case so small that no ReLU or maximum changes within a step."""
     model = off_the_kinks(tiny(width=2))
     check_model(model, scenes(model, size=(32, 48)), complex_step=False, tolerance=1e-6)
 
 
 def vgg16_variant(**options):
-    """All of the paper's layers, only the hidden ones of RPN and head narrower."""
+    """All of the paper's layers; only the hidden ones of RPN and head are narrower."""
     narrow = {"hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "min_size": 4}
     narrow |= {"anchor_samples": 16, "roi_samples": 8}
     return off_the_kinks(vision.build("faster_rcnn_vgg16", CLASSES, np.random.default_rng(3), **narrow | options))
 
 
 def test_gradients_of_the_vgg16_variant():
-    """On one small image. A complex step through 15 million weights takes its time: one for each parameter."""
+    """On one small image. A complex step through 15 million weights takes time: one per parameter."""
     model = vgg16_variant()
     errors = check_model(model, scenes(model, n=1, size=(32, 32)), complex_step=True, tolerance=1e-9)
     assert errors.keys() == model.parameters().keys()
@@ -84,7 +84,7 @@ def test_frozen_stages_get_no_gradient_and_the_others_the_same_bits():
 
 
 def test_overfits_two_images():
-    """Loss near 0 and perfect boxes. (A gap between foreground and background spares it the regions in between.)"""
+    """Loss near 0 and perfect boxes. (A gap between foreground and background leaves out the regions in between.)"""
     model = tiny(width=8, hidden=128, anchor_samples=64, roi_samples=64, background_iou=(0.0, 0.4))
     batch = scenes(model, dtype=np.float32, seed=11)  # two objects and three
     optimiser, steps, totals = Adam(model.parameters(), lr=3e-3), 200, []
@@ -97,7 +97,7 @@ def test_overfits_two_images():
         totals.append(sum(losses.values()))
     assert totals[0] > 2
     assert np.mean(totals[-20:]) < 0.05  # measured: 0.014
-    for step in range(40):  # running statistics lag behind on so short a run: let them catch up
+    for step in range(40):  # running statistics lag behind in so short a run
         model.loss(batch, np.random.default_rng(step))
     found, truth = model.predict(batch[0]), batch[1]
     assert evaluate_detections(found, truth, CLASSES, iou_threshold=0.75)["mean"] == 1.0
@@ -138,7 +138,7 @@ def test_losses_follow_the_equations():
 
 
 def test_rpn_orders_anchors_as_the_grid_does():
-    """Row, column, k: a score at one place of the map comes out at that anchor, and its gradient goes back there."""
+    """Row, column, k: a score at one position of the map is that of this anchor, and its gradient goes back there."""
     rng = np.random.default_rng(0)
     head = RPN(3, 4, Options(rpn_channels=4, anchor_scales=(16, 32), anchor_ratios=(1.0,)), rng=rng)
     (scores, deltas), _ = head.forward(rng.standard_normal((1, 3, 5, 7)).astype(np.float32))
@@ -214,7 +214,7 @@ def test_weights_of_nan_give_no_detections(part):
         assert found["boxes"].shape == (0, 4)
 
 
-def test_training_is_reproducible_and_sampled_repeats_the_choices():
+def test_training_is_reproducible_and_sampled_is_reused():
     model = tiny()
     batch = scenes(model)
     model.astype(np.float64)
@@ -226,7 +226,7 @@ def test_training_is_reproducible_and_sampled_repeats_the_choices():
     assert first != other
 
 
-def test_regions_are_sampled_as_the_paper_says():
+def test_regions_are_sampled_as_in_the_paper():
     model = tiny(roi_samples=128, anchor_samples=256)
     batch = scenes(model, size=(120, 160))
     kept = model.astype(np.float64).loss(batch, np.random.default_rng(0))[1].sampled

@@ -1,4 +1,4 @@
-"""Average precision against examples worked by hand and a transcript of the VOC development kit."""
+"""Average precision against examples by hand and a transcript of the VOC development kit."""
 
 import math
 from fractions import Fraction
@@ -32,7 +32,7 @@ FAR = [80, 80, 90, 90]
 def devkit_ap(detections, ground_truth, label, iou_threshold, method):
     """VOCevaldet.m and VOCap.m, line by line, in VOC's own inclusive pixels (1-based corners, width x2 - x1 + 1).
 
-    Rational numbers stand for its recalls, so that a recall of 3/10 reaches the point 0.3 without rounding.
+    Recalls are rational numbers, so that a recall of 3/10 reaches the point 0.3 without rounding.
     """
     gts, npos = [], 0
     for entry in ground_truth:

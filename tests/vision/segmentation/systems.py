@@ -1,4 +1,4 @@
-"""What the tests of the systems share: small models, two images to learn by heart, weights that are not drawn."""
+"""Shared by the tests of the systems: small models, two images to overfit, weights that are not drawn."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def normal(*shape, seed=1):
 
 
 def pooled(x):
-    """The greatest of each 2 x 2 pixels of x (N, C, H, W), of those that are there at the end of an odd side."""
+    """The maximum of each 2 x 2 pixels of x (N, C, H, W); of fewer pixels at the end of an odd side."""
     n, c, h, w = x.shape
     x = np.pad(x, ((0, 0), (0, 0), (0, h % 2), (0, w % 2)), constant_values=-np.inf)
     return x.reshape(n, c, -(-h // 2), 2, -(-w // 2), 2).max(axis=(3, 5))
@@ -57,7 +57,7 @@ def check_image_gradient(network, size, pixels):
 
 
 def two_images(size=24):
-    """(images (2, 3, size, size), labels): a disc and a square in noise, each on its ground."""
+    """(images (2, 3, size, size), labels): a disc and a square in noise, each on its background."""
     y, x = np.mgrid[:size, :size]
     labels = np.zeros((2, size, size), np.int64)
     labels[0][(y - 0.4 * size) ** 2 + (x - 0.6 * size) ** 2 < 0.06 * size**2] = 1
@@ -67,9 +67,9 @@ def two_images(size=24):
 
 
 def overfit(model, steps, lr=0.01, size=24, scale=1.0):
-    """Learn two images by heart, the rate falling to 0; (last loss / first loss, share of pixels that are right).
+    """Overfit two images, with a rate that falls to 0; (last loss / first loss, share of right pixels).
 
-    Batch normalisation looks at the images some more times after training, for running statistics without the past.
+    A few more forward passes after training update the running statistics.
     """
     images, labels = two_images(size)
     images = scale * images
@@ -87,14 +87,14 @@ def overfit(model, steps, lr=0.01, size=24, scale=1.0):
 
 
 def without_drawing(monkeypatch):
-    """Weights and gradients of zeros that take no memory: to draw the hundreds of millions of some nets is too slow."""
+    """Weights and gradients of zeros that take no memory: drawing hundreds of millions of weights is too slow."""
     for module in (nn.layers.linear, nn.layers.conv, nn.layers.conv_transpose):
         monkeypatch.setattr(module, "he_normal", lambda shape, rng, mode=None: Zeros(shape))
     monkeypatch.setattr(nn.layer, "array_module", lambda *arrays: Zeros)
 
 
 class Zeros(np.ndarray):
-    """An array whose elements are all one and the same 0."""
+    """An array whose elements share one 0."""
 
     def __new__(cls, shape):
         return np.broadcast_to(np.float32(0), shape).view(cls)
@@ -103,7 +103,7 @@ class Zeros(np.ndarray):
         return self
 
     def __setitem__(self, index, value):
-        """They stay 0."""
+        """Elements stay 0."""
 
     @staticmethod
     def zeros_like(value):
@@ -112,5 +112,5 @@ class Zeros(np.ndarray):
 
 
 def count(layer, wanted=lambda name: True):
-    """How many parameters there are, of those whose names are wanted."""
+    """The number of elements of the parameters whose names are wanted."""
     return sum(p.value.size for name, p in layer.parameters().items() if wanted(name))

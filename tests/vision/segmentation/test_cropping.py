@@ -27,7 +27,7 @@ def test_uncut_to_is_the_transpose_of_cut_to():
     assert uncut_to(x, x.shape) is x
 
 
-def test_a_part_that_reaches_over_the_end():
+def test_a_part_beyond_the_end():
     with pytest.raises(ValueError, match=r"cut_to: \(2, 2\) from \(1, 1\) on cannot be cut out of \(1, 1, 2, 2\)"):
         cut_to(normal(1, 1, 2, 2), (2, 2), 1)
     with pytest.raises(

@@ -104,20 +104,20 @@ def test_one_window_of_the_network_s_size_changes_nothing():
     np.testing.assert_allclose(windowed.predict(images), plain.predict(images), rtol=1e-5)
 
 
-def test_the_greatest_score_of_all_windows_counts():
-    """Eq. 1, by a network whose scores are pixels of its input; a window adds 0 where it does not reach."""
+def test_the_largest_score_of_all_windows_counts():
+    """Eq. 1, with a network whose scores are pixels of its input; a window has score 0 outside."""
     model = tiny(windows=[1, 2], short_side=16)
     model.network.forward = lambda x, training=True: (x, None)
     images = np.full((1, 3, 16, 16), -1.0)
     images[0, 1, 2, 3] = 5
     scores = np.log(model.predict(images))
-    # every pixel is outside of some window, which gives 0 for all classes; only the bright one scores more
+    # every pixel is outside some window, with score 0 for all classes; only the bright one has more
     np.testing.assert_allclose(scores[0, :, 12, 12], np.log(1 / 3))
     assert scores[0, 1, 2, 3] == pytest.approx(np.log(np.exp(5) / (np.exp(5) + 2)), rel=1e-6)
 
 
 def test_every_window_is_scaled_to_the_network_s_input():
-    """And its scores back to the window: what they are at a pixel is what the picture is there."""
+    """And its scores back to the window: at a pixel they equal the picture there."""
     model, sizes = tiny(windows=[1, 3], short_side=12), []
 
     def forward(x, training=True):
@@ -140,13 +140,13 @@ def test_a_batch_of_one_is_too_small_to_normalise_fc6():
 
 
 @pytest.mark.parametrize("windows, least", [([0], " >= 1"), ([2, -1], " >= 1"), ([1.5], "")])
-def test_windows_that_are_none(windows, least):
+def test_bad_windows(windows, least):
     with pytest.raises(ValueError, match=f": windows must be a list of whole numbers{least}, got "):
         tiny(windows=windows)
 
 
 def test_stages_of_training(tmp_path):
-    """Sec. 4.2: crops of objects, then around proposals. A run's loader is told which; the small one has one stage."""
+    """Sec. 4.2: crops of objects, then around proposals; the loader gets the kind. The small model has one."""
     assert [stage.recipe for stage in tiny().stages()] == [{}]
     model = tiny(two_stages=True, short_side=16)
     assert [stage.name for stage in model.stages()] == ["objects", "proposals"]

@@ -1,4 +1,4 @@
-"""DeepLab v1 and v2: the authors' counts, holes, where the cells lie, the subsampled loss, gradients."""
+"""DeepLab v1 and v2: the authors' counts, holes, positions of the cells, the subsampled loss, gradients."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_parameters_of_the_published_net(monkeypatch, rates, millions):
     assert round(n / 1e6, 1) == millions
 
 
-def test_holes_see_what_the_original_layers_see():
+def test_holes_give_the_outputs_of_the_original_layers():
     """At every second position of the map the convolutions of conv5 and their poolings give what VGG's would after a
     pooling of stride 2: holes leave a net unchanged but denser (sec. 3.1)."""
     network = tiny(batch_norm=False, average=False, dropout=0.0).network.astype(np.float64)
@@ -49,7 +49,7 @@ def test_holes_see_what_the_original_layers_see():
 
 
 def test_the_end_of_the_network_by_hand():
-    """A 3x3 mean with zeros around behind VGG's layers; branches of two ReLUs, added up."""
+    """A 3x3 mean with zero padding after VGG's layers; the sum of branches of two ReLUs."""
     network = tiny(batch_norm=False, rates=[1, 2], dropout=0.0).network.astype(np.float64)
     before = network.backbone(x := normal(1, 3, 33, 41))
     padded = np.pad(before, ((0, 0), (0, 0), (1, 1), (1, 1)))
@@ -80,12 +80,12 @@ def test_values_of_the_published_networks(monkeypatch):
         assert options.crf and options.average == (version == 1)
 
 
-def test_cell_i_lies_at_pixel_8_i():
-    """Its gradient reaches as far to the left as to the right of there, on an image with room on all sides."""
+def test_cell_i_is_at_pixel_8_i():
+    """Its gradient extends as far to the left as to the right of this pixel, away from the border."""
     network = tiny(batch_norm=False, rates=[1], dropout=0.0).network.astype(np.float64)
     for name, parameter in network.parameters().items():
         parameter.value[...] = 0.1 if name.endswith("weight") else 0.0
-    x = np.ones((1, 3, 1, 321)) + 1e-6 * abs(np.arange(321) - 160)  # no ties but those of mirrored pixels
+    x = np.ones((1, 3, 1, 321)) + 1e-6 * abs(np.arange(321) - 160)  # no ties except between mirrored pixels
     scores, cache = network.scores(x)
     assert scores.shape[3] == 41
     dy = np.zeros_like(scores)
@@ -115,7 +115,7 @@ def test_interpolation_meets_the_cells():
 
 
 def _quarter(x):
-    """Pixels (1, 1) and (1, 2) of x enlarged twice: 3/4 of the own cell's row and column, 1/4 of the next one's."""
+    """Pixels (1, 1) and (1, 2) of x enlarged twice: 3/4 of their own cell's row and column, 1/4 of the next one's."""
     rows = 0.75 * x[:, :, 0] + 0.25 * x[:, :, 1]
     return np.stack([0.75 * rows[..., 0] + 0.25 * rows[..., 1], 0.25 * rows[..., 0] + 0.75 * rows[..., 1]], axis=-1)
 

@@ -67,7 +67,7 @@ def test_multi_grid(output_stride, dilations):
 
 
 def test_the_whole_image_is_one_part_of_the_pyramid():
-    """Image pooling is the same at every position, and changes when the far end of the image does."""
+    """Image pooling is the same at every position, and depends on the far end of the image."""
     pooling = tiny().network.classifier[0].convs.branches[-1].astype(np.float64)
     x = normal(2, 32, 3, 4)
     y = pooling(x)
@@ -85,7 +85,7 @@ def test_gradient_of_the_images_and_contract():
     network = tiny(dropout=0.0).network
     for _, layer in network.layers():
         if type(layer).__name__ == "BatchNorm2d":
-            layer.frozen = True  # a batch of one image leaves image pooling nothing to normalise with
+            layer.frozen = True  # with one image, image pooling has one value per channel: nothing to normalise
     check_image_gradient(network, (17, 20), [(0, 0, 0), (1, 8, 9), (2, 16, 19)])
     check_contract(network, (normal(2, 3, 24, 17),), (normal(1, 3, 17, 24),))
 

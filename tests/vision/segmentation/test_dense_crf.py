@@ -1,4 +1,4 @@
-"""The lattice against one of a dictionary, point by point, and against sums over all pairs; mean field by the book."""
+"""The lattice against a dictionary, point by point, and against sums over all pairs; mean field against algorithm 1."""
 
 from itertools import product
 
@@ -23,12 +23,12 @@ def random_probabilities(c, h, w, seed=1):
 
 
 def by_dictionary(features, values):
-    """Adams et al. 2010 for one point after the other, with a dictionary for a lattice."""
+    """Adams et al. 2010, point by point, with a dictionary as lattice."""
     d = features.shape[1]
     corners, lattice = [], {}
     for f, v in zip(features, values):
         point = elevation(d) @ f
-        best = min(  # the vertex of remainder 0 is the closest such point of the lattice: try all roundings
+        best = min(  # the vertex of remainder 0 is the closest such lattice point: try all roundings
             (np.array(x) * (d + 1) for x in product(*((np.floor(c), np.floor(c) + 1) for c in point / (d + 1)))),
             key=lambda x: (x.sum() != 0, ((x - point) ** 2).sum()),
         )
@@ -88,7 +88,7 @@ def features_of(image, std_position, std_colour):
 
 
 def test_bilateral_filter_is_near_the_sum_over_all_pairs():
-    """The lattice is an approximation: 3 hundredths in the mean, of values of 0.1 to 0.9."""
+    """The lattice is an approximation: the mean error is 0.03, for values of 0.1 to 0.9."""
     image, q = picture(), random_probabilities(3, 11, 13)
     got = normalised(bilateral_filter(image, 4, 30), (11, 13))(q.astype(np.float32))
     wanted = exact(features_of(image, 4, 30), q)
@@ -127,8 +127,8 @@ def test_mean_field_is_near_that_of_dense_sums(bilateral):
         assert abs(got - wanted).mean() < 0.03 and (got.argmax(axis=0) == wanted.argmax(axis=0)).mean() > 0.95
 
 
-def test_edges_of_the_picture_become_those_of_the_labels():
-    """Probabilities that are a little right in each half, with noise: afterwards each half has one label."""
+def test_labels_follow_the_edges_of_the_picture():
+    """Noisy probabilities, slightly right in each half: afterwards each half has one label."""
     image, truth = picture(24, 30), np.arange(30) >= 15
     p = 0.5 + np.where(truth, 0.1, -0.1) + 0.25 * np.random.default_rng(3).standard_normal((24, 30))
     p = np.clip(np.stack([1 - p, p]), 0.01, 0.99)

@@ -14,7 +14,7 @@ def test_overlay_mixes_each_class_with_its_colour():
     got, colours = overlay(IMAGE, LABELS, CLASSES, opacity=0.25), class_colours(3)
     for r, c in np.ndindex(20, 30):
         wanted = IMAGE[r, c]
-        if LABELS[r, c] > 0:  # neither the background nor what is not known
+        if LABELS[r, c] > 0:  # neither background nor unknown
             wanted = np.floor(0.75 * IMAGE[r, c] + 0.25 * colours[LABELS[r, c]] + 0.5)
         np.testing.assert_array_equal(got[r, c], wanted)
     assert (overlay(IMAGE, LABELS, ("sky", "cat", "dog"))[LABELS == 0] != IMAGE[LABELS == 0]).any()
@@ -25,7 +25,7 @@ def test_colours_differ():
     np.testing.assert_array_equal(class_colours(40)[36:], class_colours(4))
 
 
-def test_a_picture_has_found_and_true_labels_side_by_side():
+def test_a_picture_has_found_and_true_labels():
     truth = np.full_like(LABELS, 2)
     alone, both = draw_labels(IMAGE, LABELS, CLASSES), draw_labels(IMAGE, LABELS, CLASSES, truth)
     factor = 11  # 30 pixels become about 320

@@ -1,4 +1,4 @@
-"""FCN: the counts of the authors' net.py, its crops derived anew, the classifier turned, the stages, gradients."""
+"""FCN: the counts of the authors' net.py, its crops derived again, the converted classifier, the stages, gradients."""
 
 import numpy as np
 import pytest
@@ -34,8 +34,8 @@ def tiny(stride, **options):
 def test_parameters_of_the_published_net(monkeypatch, stride, skips):
     """ "134M" (table 1): VGG-16 without its last layer, with scores for 21 classes; then the skips' scores.
 
-    Transposed convolutions between scores have 21 by 21 channels, 4x4 each; so has the last one, twice as wide as the
-    stride, in the authors' net.py, but it is fixed interpolation, and no parameter here unless it is to learn.
+    Transposed convolutions between scores have 21 by 21 channels, 4x4 each. The last one, twice as wide as the
+    stride, is fixed interpolation in the authors' net.py, and here a parameter only if it is to be learned.
     """
     without_drawing(monkeypatch)
     net = FCN(21, stride, rng=np.random.default_rng(0))
@@ -57,7 +57,7 @@ def test_names():
 
 
 class Map:
-    """Where output i of a chain of layers has its middle in the image: scale * i + shift."""
+    """The centre of output i of a chain of layers in the image: scale * i + shift."""
 
     def __init__(self, scale=1.0, shift=0.0):
         self.scale, self.shift = scale, shift
@@ -67,11 +67,11 @@ class Map:
         return Map(self.scale * stride, self.shift + self.scale * ((kernel - 1) / 2 - padding))
 
     def deconv(self, kernel, stride):
-        """Input i lies in the middle of outputs stride * i ... stride * i + kernel - 1."""
+        """Input i is at the centre of outputs stride * i ... stride * i + kernel - 1."""
         return Map(self.scale / stride, self.shift - self.scale / stride * (kernel - 1) / 2)
 
     def start(self, finer):
-        """Which output of `finer` has the same middle as output 0 of this one."""
+        """The output of `finer` with the same centre as output 0 of this one."""
         assert self.scale == finer.scale
         return (self.shift - finer.shift) / finer.scale
 
@@ -80,13 +80,13 @@ def test_crops_as_derived_from_the_layers():
     """Caffe's coord_map by hand: 19 for FCN-32s, 5 and 27 for FCN-16s, 5, 9 and 31 for FCN-8s."""
     at, pools = Map().conv(3, padding=100), []
     for _ in range(5):
-        at = at.conv(2, 2)  # 3x3 convolutions with padding 1 move nothing
+        at = at.conv(2, 2)  # 3x3 convolutions with padding 1 do not shift
         pools.append(at)
     fc6 = at.conv(7)
     up32, up2 = fc6.deconv(64, 32), fc6.deconv(4, 2)
     up_pool4 = up2.deconv(4, 2)
     image = Map()
-    assert -up32.shift == 19  # output 19 lies at pixel 0
+    assert -up32.shift == 19  # output 19 is at pixel 0
     assert up2.start(pools[3]) == 5 and up_pool4.start(pools[2]) == 9
     assert -up2.deconv(32, 16).shift == 27 and -up_pool4.deconv(16, 8).shift == 31
     nets = {s: small(f"fcn{s}s", width=1, hidden=2).network for s in STRIDES}
@@ -105,8 +105,8 @@ def test_any_size_gives_its_size(stride, padding):
 
 
 @pytest.mark.parametrize("padding", ["published", "same"])
-def test_pool3_s_scores_lie_where_their_pixels_are(padding):
-    """Only a skip from pool3 that passes brightness on: the scores of a bright spot have their peak on the spot."""
+def test_pool3_s_scores_are_at_their_pixels(padding):
+    """Only a skip from pool3 that copies brightness: the scores of a bright spot have their peak at the spot."""
     net = FCN(1, 8, width=1, hidden=2, padding=padding, score_std=1.0, rng=np.random.default_rng(0))
     for name, parameter in net.parameters().items():
         if name.startswith("features"):
@@ -127,16 +127,16 @@ def test_pool3_s_scores_lie_where_their_pixels_are(padding):
     assert (rows, columns) == (pytest.approx(24.5, abs=1e-4), pytest.approx(40.5, abs=1e-4))
 
 
-def test_no_pixel_has_but_one_cell():
-    """With 16 zeros around, FCN-32s interpolates between two cells along each axis up to the border."""
+def test_every_pixel_is_between_two_cells():
+    """With a padding of 16, FCN-32s interpolates between two cells along each axis up to the border."""
     net = FCN(2, 32, width=1, hidden=2, padding="same", rng=np.random.default_rng(0))
     weights = net.final.matrix(3)[net.final_start :][:64]  # 64 pixels and 32 zeros make 3 cells
     assert ((weights > 0).sum(axis=1) == 2).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1)
 
 
-def test_the_classifier_turned():
-    """VGG-16 and FCN-32s with its weights: fc8 over 224 x 224 pixels and the one cell of the scores are the same."""
+def test_the_converted_classifier():
+    """VGG-16 and FCN-32s with its weights: fc8 over 224 x 224 pixels equals the one cell of the scores."""
     rng = np.random.default_rng(0)
     classifier = VGG16(6, width=1, hidden=4, rng=rng)
     net = FCN(6, 32, width=1, hidden=4, padding="same", rng=rng)
@@ -151,7 +151,7 @@ def test_the_classifier_turned():
     assert maps.shape == (1, 6, 1, 1)
 
 
-def test_plain_weights_fall_on_convolutions():
+def test_plain_weights_are_loaded_into_convolutions():
     """VGG-16 has its convolutions at 0, 2, 5, ..., 28, with batch normalisation at 0, 3, 7, ..., 40."""
     classifier = VGG16(6, width=1, hidden=4, rng=np.random.default_rng(0))
     for batch_norm in (True, False):
@@ -167,14 +167,14 @@ def test_plain_weights_fall_on_convolutions():
         assert len(after) == 13 * batch_norm and all((a == b).all() for a, b in zip(norms, after))
 
 
-def test_weights_with_batch_normalisation_stay_in_their_places():
+def test_weights_with_batch_normalisation_keep_their_names():
     net = FCN(6, 32, width=1, hidden=4, batch_norm=True, rng=np.random.default_rng(1))
     state = net.state_dict()
     assert all(net.pretrained_names(state)[name] is array for name, array in state.items())
 
 
 def test_weights_of_another_classifier_are_left_out():
-    """30 inputs are no cells of 7 x 7: they stay as they are, for load_pretrained to pass over."""
+    """30 inputs are not 7 x 7 cells: they are not converted, and load_pretrained skips them."""
     arrays = {"classifier.0.weight": np.ones((5, 30)), "classifier.3.weight": np.ones((6, 5))}
     turned = convolutional(arrays)
     assert {name: array.shape for name, array in turned.items()} == {
@@ -189,7 +189,7 @@ def test_dropout_follows_fc6_and_fc7():
 
 
 def test_bilinear_kernels():
-    """The learned ones start with 1/16 [1 3 3 1]^T [1 3 3 1]; the last one is as a fixed 16x16 triangle (sec. 4.3)."""
+    """The learned ones start with 1/16 [1 3 3 1]^T [1 3 3 1]; the last one is a fixed 16x16 triangle (sec. 4.3)."""
     model = tiny(8, learn_last=True)
     row = np.array([1, 3, 3, 1]) / 4
     for name in ("upscore2", "upscore_pool4"):
@@ -215,9 +215,9 @@ def test_fixed_interpolation_is_the_transposed_convolution(kernel_size, stride, 
 
 @pytest.mark.parametrize("coarse, fine", [(32, 16), (16, 8)])
 def test_a_finer_net_starts_as_the_coarser_one(tmp_path, coarse, fine):
-    """Sec. 4.2: what is new is 0, "so that the net starts with unmodified predictions", but for one more interpolation.
+    """Sec. 4.2: new layers are 0, "so that the net starts with unmodified predictions", with one more interpolation.
 
-    Linear interpolation of what was interpolated linearly is flatter at the peaks.
+    Repeated linear interpolation is flatter at the peaks.
     """
     trained = tiny(coarse, width=1, batch_norm=False)
     write_checkpoint(tmp_path / "last.npz", {f"model/{k}": v for k, v in trained.state_dict().items()}, {})
@@ -266,7 +266,7 @@ def test_overfits_two_images():
 
 @pytest.mark.parametrize("stride", [32, 16])
 def test_coarse_nets_overfit_images_of_coarse_squares(stride):
-    """Four squares of stride x stride pixels: finer ones a net of this stride cannot tell apart."""
+    """Four squares of stride x stride pixels: a net of this stride cannot resolve finer ones."""
     labels = np.array([[[0, 1], [2, 0]], [[1, 1], [0, 2]]]).repeat(stride, axis=1).repeat(stride, axis=2)
     images = (labels[:, None] + 0.3 * normal(2, 3, 2 * stride, 2 * stride)).astype(np.float32)
     model = tiny(stride, width=2, hidden=16, dropout=0.0)

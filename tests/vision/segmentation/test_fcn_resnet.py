@@ -76,7 +76,7 @@ def test_every_gradient_of_the_whole_model(auxiliary):
 
 
 def test_the_second_head_counts_half():
-    """Set equal to the first one's scores: half of its loss."""
+    """With the scores of the first one: half of its loss."""
     model = tiny()
     scores = model.network.scores
     model.network.scores = lambda x, training=True: ((scores(x, False)[0][0],) * 2, None)

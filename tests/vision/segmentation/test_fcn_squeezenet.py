@@ -1,4 +1,4 @@
-"""FCN on SqueezeNet: positions of its maps derived anew, published weights, gradients."""
+"""FCN on SqueezeNet: positions of its maps derived again, published weights, gradients."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def tiny(**options):
 
 
 def test_positions_as_derived_from_the_layers():
-    """(scale, shift) of each map: cell i has its middle at pixel scale i + shift of the padded image."""
+    """(scale, shift) of each map: cell i has its centre at pixel scale i + shift of the padded image."""
 
     def window(at, kernel, stride):
         scale, shift = at
@@ -31,7 +31,7 @@ def test_positions_as_derived_from_the_layers():
         scale, shift = at
         return scale / stride, shift - scale / stride * (kernel - 1) / 2
 
-    at4 = window(window((1, 0), 7, 2), 3, 2)  # conv1, pool1; the Fire modules move nothing
+    at4 = window(window((1, 0), 7, 2), 3, 2)  # conv1, pool1; the Fire modules do not shift
     at8 = window(at4, 3, 2)
     at16 = window(at8, 3, 2)
     assert (at4, at8, at16) == ((4, 5), (8, 9), (16, 17))
@@ -55,15 +55,15 @@ def test_layers_and_names():
 
 
 @pytest.mark.parametrize("name", ["classifier", "score_fire8", "score_fire4"])
-def test_scores_lie_where_their_pixels_are(name):
-    """One score after the other alone, of a net that passes brightness on: a bright pixel's scores centre on it.
+def test_scores_are_at_their_pixels(name):
+    """Each score alone, of a net that copies brightness: the scores of a bright pixel are centred on it.
 
-    The pixel is the middle of what a cell sees at each of the three strides: 33 + 16 = 16 * 2 + 17 = 8 * 5 + 9.
+    The pixel is the centre of the receptive field at each of the three strides: 33 + 16 = 16 * 2 + 17 = 8 * 5 + 9.
     """
     network = FCNSqueezeNet(1, width=1, rng=np.random.default_rng(0))
     parameters = network.parameters()
     for key, parameter in parameters.items():
-        if parameter.value.ndim == 4 and not key.startswith("upscore"):  # no convolution but those set below
+        if parameter.value.ndim == 4 and not key.startswith("upscore"):  # no convolutions except those set below
             parameter.value[...] = 0
         if key.endswith(("squeeze.weight", "expand1x1.weight")):
             parameter.value[0, 0] = 1

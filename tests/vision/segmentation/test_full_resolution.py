@@ -1,4 +1,4 @@
-"""The full-resolution stack: no size but the image's, what it sees and costs, gradients."""
+"""The full-resolution stack: all maps have the image's size, receptive field, cost, gradients."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def test_every_map_has_the_size_of_the_image():
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_every_convolution_has_its_relu_but_the_last(batch_norm):
+def test_every_convolution_except_the_last_has_a_relu(batch_norm):
     net = FullResolution(4, width=3, depth=2, batch_norm=batch_norm, rng=np.random.default_rng(0))
     group = ["Conv2d", "BatchNorm2d", "ReLU"] if batch_norm else ["Conv2d", "ReLU"]
     assert [type(layer).__name__ for layer in net.features] == 2 * group
@@ -32,7 +32,7 @@ def test_every_convolution_has_its_relu_but_the_last(batch_norm):
 
 
 def test_parameters_and_cost():
-    """k^2 D^2 H W multiply-adds a layer. VGG-16's widths without its poolings: 738 thousand million on 224 x 224."""
+    """k^2 D^2 H W multiply-adds per layer. VGG-16's widths without its poolings: 738 thousand million on 224 x 224."""
     net = FullResolution(4, width=8, depth=5, rng=np.random.default_rng(0))
     assert count(net) == 9 * 3 * 8 + 4 * 9 * 64 + 5 * 16 + 8 * 4 + 4
     macs = sum(call[3] for call in _record_calls(net, np.zeros((1, 3, 6, 7), np.float32)))
@@ -44,8 +44,8 @@ def test_parameters_and_cost():
     assert round(sum(w * side**2 for w, side in zip(weights, sides)) / 1e9, 1) == 15.3
 
 
-def test_what_a_pixel_sees():
-    """depth (k - 1) + 1 pixels a side, no more."""
+def test_receptive_field():
+    """depth (k - 1) + 1 pixels in each direction."""
     net = FullResolution(2, width=2, depth=3, kernel_size=5, batch_norm=False, rng=np.random.default_rng(0))
     for name, parameter in net.parameters().items():
         parameter.value[...] = 0.1 if name.endswith("weight") else 0.01

@@ -1,4 +1,4 @@
-"""Hypercolumns: equal to the stack that is never built, names, counts, gradients."""
+"""Hypercolumns: equal to a classifier on the stacked maps, names, counts, gradients."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def tiny(**options):
 
 
 def enlarged(x, stride, size):
-    """x at each pixel: linear between the middles of its stride x stride blocks, pixel by pixel."""
+    """x at each pixel: linear between the centres of its stride x stride blocks, pixel by pixel."""
     (h, w), y = x.shape[2:], np.zeros((*x.shape[:2], *size))
     for r in range(size[0]):
         for c in range(size[1]):
@@ -71,7 +71,7 @@ def test_names():
     ]  # fmt: skip
 
 
-def test_what_lies_above_the_last_tap_is_left_out():
+def test_layers_above_the_last_tap_are_left_out():
     names = [*tiny(taps=["conv2", "pool3"], batch_norm=False).parameters()]
     assert "features.14.weight" in names and not any(name.startswith(("features.17", "classifier")) for name in names)
 

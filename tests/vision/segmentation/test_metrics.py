@@ -26,7 +26,7 @@ def test_confusion_matrix_against_a_loop(seed):
 
 
 def test_metrics_by_hand():
-    """Class 0: 6 of 8 right, 1 pixel of class 1 taken for it. Class 2 occurs nowhere, class 3 only where it is not."""
+    """Class 0: 6 of 8 right, 1 pixel of class 1 predicted as 0. Class 2 does not occur, class 3 is only predicted."""
     n = np.array([[6, 1, 0, 1], [1, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
     assert global_accuracy(n) == pytest.approx(8 / 11)
     np.testing.assert_allclose(class_accuracy(n), [6 / 8, 2 / 3, np.nan, np.nan])
@@ -79,7 +79,7 @@ def test_boundary_f1_against_loops(seed, tolerance):
 
 
 def test_boundary_f1_by_hand():
-    """A square moved by one pixel in an image whose tolerance is 0.75 or 1.5 pixels; by two; missing; invented."""
+    """A square moved by one pixel in an image whose tolerance is 0.75 or 1.5 pixels; by two; missing; without truth."""
     for side, shift, wanted in ((141, 0, 1.0), (71, 1, 0.5), (141, 1, 1.0)):
         truth, labels = np.zeros((2, side, side), int)
         truth[10:20, 10:20] = 1
@@ -91,9 +91,9 @@ def test_boundary_f1_by_hand():
         boundary_f1(0 * truth, truth, 2), [0, 0]
     )  # class 0 has lost its boundary, class 1 all
     np.testing.assert_array_equal(boundary_f1(truth, 0 * truth, 2), [0, 0])
-    np.testing.assert_array_equal(boundary_f1(0 * truth, 0 * truth, 2), [1, np.nan])  # no boundary is none too many
+    np.testing.assert_array_equal(boundary_f1(0 * truth, 0 * truth, 2), [1, np.nan])  # no boundary, no error
     unknown = np.where(truth == 1, -1, 0)
-    np.testing.assert_array_equal(boundary_f1(truth, unknown, 2), [1, np.nan])  # what is not known does not count
+    np.testing.assert_array_equal(boundary_f1(truth, unknown, 2), [1, np.nan])  # unknown pixels do not count
 
 
 @pytest.mark.parametrize("reach", [0, 0.9, 1, 1.5, 2.3])
@@ -126,7 +126,7 @@ def test_components_against_flood_filling(density):
 
 
 def test_components_of_a_snake_and_a_comb():
-    """The longest ways from pixel to pixel."""
+    """The longest paths from pixel to pixel."""
     snake = np.zeros((41, 41), bool)
     snake[::2], snake[1::4, -1], snake[3::4, 0] = True, True, True
     np.testing.assert_array_equal(components(snake), snake)
@@ -144,7 +144,7 @@ def test_objects_by_hand():
     found[0:10, 0:6] = 1  # IoU 0.6 with 3
     found[0:10, 12:17] = 2  # IoU 0.5 with 1: not above
     found[0:10, 24:40] = 3  # IoU 100 / 160 = 0.625 with 9
-    found[15:18, 20:25] = 4  # nothing there
+    found[15:18, 20:25] = 4  # no object there
     assert match_objects(found, truth) == (2, 2, 2)
     assert match_objects(found, truth, threshold=0.61) == (1, 3, 3)
     assert match_objects(truth, truth) == (4, 0, 0)

@@ -23,7 +23,7 @@ def tiny(**options):
 
 
 def test_parameters():
-    """Three 7x7 convolutions to 16, 64 and 256 channels, once for all scales, and 768 values a position (sec. 3.1)."""
+    """Three 7x7 convolutions to 16, 64 and 256 channels, shared by all scales, 768 channels per position (sec. 3.1)."""
     network = MultiScaleNet(8, rng=np.random.default_rng(0))
     net = (49 * 3 * 16 + 16) + (49 * 16 * 64 + 64) + (49 * 64 * 256 + 256)
     assert count(network.net) == net == 855_680
@@ -37,11 +37,11 @@ def test_halving():
     assert halving(5).shape == (3, 5) and halving(1).shape == (1, 1)
     np.testing.assert_allclose(
         halving(64) @ (np.arange(64) + 0.5) / 2, np.arange(32) + 0.5, atol=0.2
-    )  # blocks' middles
+    )  # centres of the blocks
 
 
 @pytest.mark.parametrize("size", [(16, 20), (13, 7)])
-def test_bands_make_the_image_again(size):
+def test_bands_reconstruct_the_image(size):
     """g_s = band s + enlarged g_{s+1}, from the top of the pyramid down."""
     x = normal(2, 3, *size)
     bands, _ = LaplacianPyramid(3).forward(x)
@@ -93,7 +93,7 @@ def test_one_network_on_three_bands():
 
 
 def normalised(x):
-    """Each 15 x 15 pixels' mean taken away, divided by their standard deviation, the variance raised by 0.01."""
+    """(x - mean) / sqrt(variance + 0.01), both over 15 x 15 pixels."""
     y = np.zeros_like(x)
     for r, c in np.ndindex(x.shape[2:]):
         around = x[:, :, max(r - 7, 0) : r + 8, max(c - 7, 0) : c + 8]
@@ -102,7 +102,7 @@ def normalised(x):
 
 
 def test_the_network_by_hand():
-    """The layers one after the other, with the paper's sizes: windows of 15, tanh, 2x2 pooling."""
+    """Layer by layer, with the paper's sizes: windows of 15, tanh, 2x2 pooling."""
     network = tiny().network.astype(np.float64)
     a, b, c = (network.net[i] for i in (0, 3, 6))
     d, e = (network.classifier[i] for i in (0, 2))

@@ -1,4 +1,4 @@
-"""Every pixel gets logits, tiles fit together without a seam, and gradients come back through the mirror."""
+"""Every pixel gets logits, tiles are seamless, and gradients flow back through the mirrored border."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_the_paper_s_tile():
 
 @pytest.mark.parametrize("size, tile", [((37, 50), 12), ((37, 50), 20), ((8, 70), 16), ((21, 21), 20)])
 def test_tiles_are_seamless(size, tile):
-    """Tile by tile gives what the whole image at once gives."""
+    """Tile by tile gives the same as the whole image at once."""
     x = images(2, 2, *size)
     whole, tiled = make(tile=96), make(tile=tile)
     assert max(size) > tiled.tile and max(size) <= whole.tile
@@ -37,15 +37,15 @@ def test_tiles_are_seamless(size, tile):
     np.testing.assert_allclose(tiled.forward(x)[0], whole(x), rtol=1e-9, atol=1e-12)  # training: whole
 
 
-def test_the_image_goes_on_as_in_a_mirror():
-    """The output is the network's for an image padded by NumPy's reflection, with the border that the network loses."""
+def test_the_image_is_mirrored_at_the_border():
+    """The output is that of the network on an image padded by NumPy's reflection, by the border that it loses."""
     x, layer = images(1, 2, 20, 28), make()
     border = layer.border
     assert border == 20
     assert layer.network.input_size(20, 28) == (60, 68)
     padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)), mode="reflect")
     np.testing.assert_array_equal(layer(x), layer.network(padded))
-    assert layer(images(1, 2, 17, 3)).shape == (1, 3, 17, 3)  # mirrored several times over
+    assert layer(images(1, 2, 17, 3)).shape == (1, 3, 17, 3)  # mirrored several times
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

@@ -1,4 +1,4 @@
-"""The sliding window and the same weights at once: equal scores, unequal cost; what training draws; gradients."""
+"""The sliding window and the same weights at once: equal scores, unequal cost; the patches of training; gradients."""
 
 import time
 
@@ -35,7 +35,7 @@ def test_the_published_net():
 
 @pytest.mark.parametrize("options", [{}, {"kernels": (4, 5), "last": 3}, {"kernels": (2, 1, 2, 3), "last": 2}])
 def test_the_same_scores_at_once(options):
-    """Every pixel's patch classified by itself, and the whole image by the network without steps."""
+    """Every pixel's patch classified alone, and the whole image by the network with stride 1."""
     net = network(**options).astype(np.float64)
     images = normal(2, 3, 9, 7)
     logits = net(images)
@@ -58,7 +58,7 @@ def test_the_weights_are_the_same_objects():
 
 
 def test_prediction_is_counted_at_once():
-    """The layers that predict are not children of the model, and not counted without its help."""
+    """The layers of prediction are not children of the model, so the model counts them itself."""
     model = small("patch_classifier_small")
     at_once = model.network.multiply_adds_by(24, 32)[1]
     assert multiply_adds(model, (2, 3, 24, 32)) == 2 * at_once > 0
@@ -85,8 +85,8 @@ def test_the_cost_of_the_window():
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-def test_what_is_drawn(balanced):
-    """Pixels with a label, all alike, or each class as often as the others that the image has."""
+def test_the_patches_drawn(balanced):
+    """Pixels with a label, uniformly, or all classes of the image equally often."""
     labels = np.full((3, 10, 12), -1)
     labels[0, :5] = 0
     labels[0, 2, 3:9] = 1  # 6 of 60

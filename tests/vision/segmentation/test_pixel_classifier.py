@@ -1,4 +1,4 @@
-"""Weights of classes and pixels in the loss, options, the door, and pretrained weights under other names."""
+"""Weights of classes and pixels in the loss, options, `segment`, and pretrained weights under other names."""
 
 import json
 
@@ -23,7 +23,7 @@ CLASSES = ("sky", "tree", "road")
 
 
 class Plain(PixelNetwork, Sequential):
-    """Layers one after the other."""
+    """A sequence of layers."""
 
 
 class Net(Plain):
@@ -113,7 +113,7 @@ def test_class_weights_of_another_kind(weights):
         make(class_weights=weights)
 
 
-def test_median_weights_have_to_be_counted_before_training():
+def test_median_weights_must_be_counted_before_training():
     with pytest.raises(ValueError, match="class_weights 'median' come from training data: scripts.train counts them"):
         make(class_weights="median").loss(batch(), None)
     assert make(class_weights="median").predict(batch()[0]).shape == (2, 3, 4, 5)
@@ -132,7 +132,7 @@ def test_a_photograph_by_path_picture_and_array(tmp_path):
         for key in ("labels", "scores"):
             np.testing.assert_array_equal(model.segment(other)[key], found[key])
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side
+    exif[0x0112] = 6  # stored rotated by 90 degrees
     picture.save(tmp_path / "turned.png", exif=exif)
     assert model.segment(tmp_path / "turned.png")["labels"].shape == (41, 30)
     with pytest.raises(ValueError, match=r"a photograph must be .* of uint8, got float64 \(1, 3, 4, 5\): .* predict"):

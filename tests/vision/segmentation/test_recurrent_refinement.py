@@ -1,4 +1,4 @@
-"""Recurrent refinement: unrolled by hand, what it sees, loss and gradients through all applications, even kernels."""
+"""Recurrent refinement: unrolled by hand, receptive field, losses and gradients of all applications, even kernels."""
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ def test_parameters():
     assert count(network) == count(RecurrentRefinement(8, 1, rng=np.random.default_rng(0)))  # weights are shared
 
 
-def test_each_application_sees_what_the_last_one_said():
-    """It sees it in its own size, and the image in that size, too: means of 4 x 4 pixels, of those there are."""
+def test_each_application_gets_the_last_prediction():
+    """In its own size, and the image in that size, too: means of 4 x 4 pixels, of fewer at the border."""
     network = tiny(applications=3).network.astype(np.float64)
     x = normal(2, 3, 9, 14)
     all_logits, _ = network.scores(x)
@@ -50,7 +50,7 @@ def test_each_application_sees_what_the_last_one_said():
     np.testing.assert_array_equal(network(x), all_logits[-1])
 
 
-def test_each_application_sees_it_in_the_image_s_size_if_nothing_shrinks():
+def test_each_application_gets_it_in_the_image_s_size_if_nothing_shrinks():
     network = tiny(applications=3, shrink=False).network.astype(np.float64)
     x = normal(2, 3, 9, 14)
     all_logits, _ = network.scores(x)
@@ -63,11 +63,11 @@ def test_each_application_sees_it_in_the_image_s_size_if_nothing_shrinks():
 
 
 @pytest.mark.parametrize("applications, seen", [(1, 25), (2, 121)])
-def test_each_application_sees_four_times_as_far(applications, seen):
-    """8x8 kernels and 2x2 poolings, twice: one cell sees 25 pixels, one of the second application 121."""
+def test_the_receptive_field_grows_with_each_application(applications, seen):
+    """8x8 kernels and 2x2 poolings, twice: a cell's receptive field is 25 pixels, in the second application 121."""
     network = RecurrentRefinement(2, applications, width=2, rng=np.random.default_rng(0)).astype(np.float64)
     for i, layer in enumerate(network.net):
-        if isinstance(layer, MaxPool2d):  # which passes on one pixel of its four
+        if isinstance(layer, MaxPool2d):  # whose gradient goes to one pixel of four
             network.net._layers[i] = AvgPool2d(2)
     network.enlarge = [AsItIs()] * applications
     (*_, small), caches = network.scores(0.1 * normal(1, 3, 192, 32))
@@ -100,7 +100,7 @@ def test_one_application_by_hand():
 
 @pytest.mark.parametrize("shrink", [True, False])
 def test_loss_goes_through_all_applications(shrink):
-    """The gradient of the last loss alone, by way of the first application's scores, is not 0; all losses add up."""
+    """The gradient of the last loss through the scores of the first application is not 0; all losses add up."""
     model = tiny(applications=2, shrink=shrink).astype(np.float64)
     batch = normal(2, 3, 9, 14), np.random.default_rng(0).integers(-1, 3, (2, 9, 14))
     losses, (c_network, dlogits) = model.loss(batch, None)
@@ -128,7 +128,7 @@ def test_applications_share_convolutions_and_have_their_own_statistics():
     assert [name for name in names if name.endswith("1.weight")] == ["norms.0.1.weight", "norms.1.1.weight"]
     network.scores(normal(2, 3, 12, 16).astype(np.float32))
     first, second = (network.state_dict()[f"norms.{t}.0.running_mean"] for t in (0, 1))
-    assert abs(first - second).max() > 1e-3  # the second one sees probabilities, too
+    assert abs(first - second).max() > 1e-3  # the second one also reads probabilities
     one, two = network.nets
     assert one[0] is two[0] and one[4] is two[4] and one[1] is not two[1]
     assert [name for name, p in network.parameters().items() if not p.trainable] == ["net.0.bias", "net.3.bias"]

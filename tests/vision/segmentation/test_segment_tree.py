@@ -1,4 +1,4 @@
-"""Superpixels: means, boundaries and the tree pixel by pixel, the optimal cover by trying, options of the models."""
+"""Superpixels: means, boundaries and the tree pixel by pixel, the optimal cover by enumeration, options."""
 
 import sys
 
@@ -26,7 +26,7 @@ def random_probabilities(c, h, w, seed=1):
 
 
 def halves(h=20, w=24):
-    """(picture, which half): two colours in a little noise."""
+    """(picture, half of each pixel): two colours with a little noise."""
     image = np.random.default_rng(0).integers(0, 20, (h, w, 3)).astype(np.uint8)
     image[:, w // 2 :] += 150
     return image, np.broadcast_to(np.arange(w) >= w // 2, (h, w)).astype(int)
@@ -101,11 +101,11 @@ def test_cover_is_the_purest_node_above_each_leaf():
     entropy = -(histograms * np.log(histograms)).sum(axis=1)
     best = [min(_ancestors(parents, leaf), key=lambda node: entropy[node]) for leaf in range(8)]
     assert cover(parents, histograms).tolist() == best
-    assert (cover(parents, np.full((15, 3), 1 / 3)) == 14).all()  # all as pure: the root
+    assert (cover(parents, np.full((15, 3), 1 / 3)) == 14).all()  # all equally pure: the root
 
 
 def test_cover_of_two_halves():
-    """Superpixels of noise in one half: the cover takes what the whole half says, and leaves the other one alone."""
+    """Superpixels of noise in one half: the cover takes the whole half, and does not change the other one."""
     image, truth = halves()
     labels = np.arange(20)[:, None] // 5 * 4 + np.arange(24) // 6  # 16 blocks of 5 x 6 pixels
     p = np.stack([1 - truth, truth]) * 0.9 + 0.05

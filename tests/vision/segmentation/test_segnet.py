@@ -1,4 +1,4 @@
-"""SegNet: the public counts, gradients as a whole, torchvision's names, what the decoder mirrors."""
+"""SegNet: the public counts, gradients as a whole, torchvision's names, the mirrored decoder."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_names_are_those_of_vgg16_bn():
 
 
 @pytest.mark.parametrize("name", ["segnet", "deconvnet"])
-def test_weights_of_the_plain_vgg16_fall_on_convolutions(name, tmp_path):
+def test_weights_of_the_plain_vgg16_are_loaded_into_convolutions(name, tmp_path):
     """Its features.28 is the last convolution, here features.40; features.28 is a batch normalisation."""
     plain = VGG16(5, width=2, hidden=4, rng=np.random.default_rng(0))
     save_state(plain.state_dict(), tmp_path / "vgg16.npz")
@@ -73,7 +73,9 @@ def test_weights_of_the_plain_vgg16_fall_on_convolutions(name, tmp_path):
         np.testing.assert_array_equal(after[key], wanted.value)
     assert all((after[key] == before[key]).all() for key in before if key not in loaded)
     shallow = small("segnet_small", depth=2, width=2)
-    assert len(load_pretrained(tmp_path / "vgg16.npz", shallow)) == 8  # what the net has not is left out
+    assert (
+        len(load_pretrained(tmp_path / "vgg16.npz", shallow)) == 8
+    )  # weights of layers that the net does not have are left out
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 11)])
@@ -96,7 +98,7 @@ def test_contract_of_the_network():
     check_contract(small("segnet_small", width=2, depth=2).network, (normal(2, 3, 9, 12),), (normal(1, 3, 7, 8),))
 
 
-def test_a_maximum_comes_back_where_it_was():
+def test_a_maximum_returns_to_its_position():
     """One block, all filters the identity: the output is the image where it is the maximum of its window, else 0."""
     net = SegNet(3, width=3, depth=1, rng=np.random.default_rng(0))
     for layer in (layer for _, layer in net.layers() if isinstance(layer, Conv2d)):

@@ -1,4 +1,4 @@
-"""SegNet-Basic and the decoders of table 1: counts beside the paper's, gradients, each variant's own way."""
+"""SegNet-Basic and the decoders of table 1: counts of the paper, gradients, the rule of each variant."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def basic(decoder, **options):
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_parameters_beside_the_paper_s(decoder):
-    """For CamVid's 11 classes, each within 2.5 per cent of the rounded number in the paper.
+    """For CamVid's 11 classes, each within 2.5 per cent of the rounded figure of the paper.
 
     Encoder: 7x7 convolutions from 3 and three times from 64 to 64 channels, and 2 x 64 of batch normalisation each.
     Decoders: four of them with 7x7 convolutions of 64 by 64, or 64 alone, and batch normalisation; or four 8x8
     transposed convolutions of 11 or 64 channels, with 1x1 reductions from 64 to 11, all of them batch-normalised; a 1x1
-    classifier behind 64 channels.
+    classifier after 64 channels.
     """
     published, wanted = TABLE_1[decoder]
     encoder, norm, classifier = 49 * 64 * (3 + 3 * 64) + 4 * 128, 4 * 128, 64 * 11 + 11
@@ -57,7 +57,7 @@ def test_parameters_beside_the_paper_s(decoder):
 
 
 def test_as_published():
-    """7x7 everywhere, no biases but the classifier's, LRN first, no ReLU in the decoders."""
+    """7x7 everywhere, no biases except the classifier's, LRN first, no ReLU in the decoders."""
     net = SegNetBasic(11, rng=np.random.default_rng(0))
     convolutions = {name: layer for name, layer in net.layers() if isinstance(layer, Conv2d)}
     assert [layer.weight.value.shape[2] for layer in convolutions.values()] == [7] * 8 + [1]
@@ -67,7 +67,7 @@ def test_as_published():
     assert (net.norm.size, net.norm.alpha, net.norm.beta) == (5, 1e-4, 0.75)
 
 
-def test_pixels_go_in_as_they_are():
+def test_pixels_are_not_scaled():
     """0 .. 255, for local response normalisation to divide; the small one's are centred."""
     model = vision.build("segnet_basic", "ab", width=2)
     assert (model.preprocess.mean, model.preprocess.std) == ((0, 0, 0), (1, 1, 1))
@@ -81,7 +81,7 @@ def test_context_of_106_pixels():
     for encoder in net.encoders:
         encoder[0].weight.value[...] = 1 / 49
     maps, caches = x, []
-    for encoder in net.encoders:  # instead of the maximum, which passes one pixel on, the sum of each window
+    for encoder in net.encoders:  # the sum of each window instead of the maximum, whose gradient goes to one pixel
         y, c = encoder.forward(maps, training=False)
         caches.append((encoder, c))
         maps = y.reshape(1, 1, y.shape[2] // 2, 2, y.shape[3] // 2, 2).sum(axis=(3, 5))
@@ -115,10 +115,10 @@ def test_overfits_two_images(decoder):
 
 
 def test_addition_adds_the_pooled_map():
-    """With the decoder's own filters silenced, the scores are the classifier's of what is left: the addition."""
+    """With the decoder's filters 0, the scores are the classifier's of the added map."""
     plain, added = basic("segnet", depth=2), basic("segnet_addition", depth=2)
     for model in (plain, added):
-        model.network.filters[0][0].weight.value[...] = 0  # the deepest decoder gives its bias alone
+        model.network.filters[0][0].weight.value[...] = 0  # the deepest decoder gives only its bias
         model.network.filters[1][0].weight.value[...] = 0
         model.network.filters[1][0].weight.value[range(2), range(2), 1, 1] = 1
     x = 100 * normal(1, 3, 8, 8)
@@ -135,7 +135,7 @@ def test_addition_adds_the_pooled_map():
         np.testing.assert_allclose(model(x), wanted, rtol=1e-6)
 
 
-def test_single_channel_filters_convolve_their_own_map_alone():
+def test_single_channel_filters_convolve_only_their_own_map():
     net = SegNetBasic(3, "segnet_single_channel", width=4, depth=1, rng=np.random.default_rng(0))
     conv = net.filters[0][0]
     x = normal(1, 4, 6, 7)

@@ -27,7 +27,7 @@ CLASSES = ("background", "nucleus")
 
 
 class Stripes(PixelClassifier):
-    """Says class 0 of dark pixels and class 1 of bright ones."""
+    """Predicts class 0 for dark pixels and class 1 for bright ones."""
 
     seen = ()
 
@@ -124,7 +124,7 @@ def test_evaluation_with_objects():
 
 
 def test_evaluation_of_borders_and_of_objects_that_do_not_count():
-    """What is found is a pixel wider than the truth; one of two true objects lies where nothing counts."""
+    """What is found is a pixel wider than the truth; one of two true objects is in a region that does not count."""
     wide = sample()
     wide["segmentation"][4] = 0
     metrics = evaluate_segmenter(Stripes(), Two([wide]))
@@ -137,7 +137,7 @@ def test_evaluation_of_borders_and_of_objects_that_do_not_count():
     assert objects == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "objects": 1, "found": 1}
 
 
-def test_a_batch_is_padded_and_what_is_new_does_not_count():
+def test_a_batch_is_padded_and_padding_does_not_count():
     small = {"image": np.full((10, 12, 3), 128, np.uint8), "segmentation": np.ones((10, 12), int)}
     images, labels = segmentation_batch(Stripes(), [small, sample()])
     assert images.shape == (2, 3, 16, 24) and labels.shape == (2, 16, 24)
@@ -159,7 +159,7 @@ def test_weights_of_pixels_come_from_the_instances_of_the_batch():
     assert len(segmentation_batch(model, [with_objects, sample()])) == 2  # not all have objects
 
 
-def test_class_weights_are_counted_for_a_model_that_asks():
+def test_class_weights_are_counted_for_a_model_with_median_weights():
     data = Two([sample()])
     assert weights_of_classes(Stripes(), data) == weights_of_classes(Stripes(class_weights=(1.0, 2.0)), data) == {}
     share = 48 / (16 * 24)

@@ -1,4 +1,4 @@
-"""U-Net: the paper's sizes and counts, gradients as a whole, what goes over the bridges, the weighted loss."""
+"""U-Net: the paper's sizes and counts, gradients as a whole, the bridges, the weighted loss."""
 
 import numpy as np
 import pytest
@@ -115,7 +115,7 @@ def test_contract_of_the_network():
 
 
 def test_gradient_of_the_images():
-    """By differences at a few pixels; those that the output does not see have none."""
+    """By differences at a few pixels; it is 0 for pixels outside the receptive field."""
     model, (images, *targets) = small(dropout=0.0), batch(1, (44, 52), (4, 12))
     model.astype(np.float64)
     _, cache = model.loss((images, *targets), np.random.default_rng(0))
@@ -130,11 +130,11 @@ def test_gradient_of_the_images():
 
 
 def test_a_bridge_carries_the_middle():
-    """With all else silenced, the output at a pixel is that of the first block at the same position of the image."""
+    """With all other weights 0, the output at a pixel is that of the first block at the same position."""
     net = UNet(1, 1, width=1, depth=1, dropout=0.0, rng=np.random.default_rng(0))
     for parameter in net.parameters().values():
         parameter.value[...] = 0
-    for block, channel in ((net.contract[0], 0), (net.expand[0], 1)):  # channel 1: what came over the bridge
+    for block, channel in ((net.contract[0], 0), (net.expand[0], 1)):  # channel 1: from the bridge
         block[0].weight.value[0, channel, 1, 1] = 1
         block[2].weight.value[0, 0, 1, 1] = 1
     net.score.weight.value[...] = 1
@@ -178,7 +178,7 @@ def test_mistakes_are_named(make, message):
 
 
 def test_overfits_two_images():
-    """A disc and a square in noise, told apart from the ground."""
+    """A disc and a square in noise, separated from the background."""
     y, x = np.mgrid[:32, :32]
     labels = np.stack([(y - 12) ** 2 + (x - 20) ** 2 < 60, (abs(y - 18) < 8) & (abs(x - 14) < 8)]).astype(np.int64)
     images = (labels + 0.3 * np.random.default_rng(0).standard_normal(labels.shape))[:, None].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Unpooling by four rules and by learned kernels, against loops over pixels and worked examples."""
+"""Unpooling by four rules and by learned kernels, against loops over pixels and examples by hand."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_the_figure():
 
 @pytest.mark.parametrize("h, w", [(6, 8), (5, 8), (6, 7), (5, 7)])
 def test_maxima_go_back_to_their_positions(h, w):
-    """In every window of the image its maximum is where it was, all else is 0; odd sizes come back, too."""
+    """Every window has its maximum at its position and 0 elsewhere; also for odd sizes."""
     x, indices, before = pooled(2, 3, h, w)
     assert x.shape[2:] == (-(-h // 2), -(-w // 2))
     y = Unpool2d("max")(x, indices, (h, w))
@@ -70,14 +70,14 @@ def test_gradients(mode):
 
 @pytest.mark.parametrize("kernel_size", [2, 4, 8])
 def test_learned_upsampling_starts_as_interpolation(kernel_size):
-    """Every output is a mean, weighted by a triangle as wide as the kernel, of the inputs round it, by a loop."""
+    """Every output is a mean, weighted by a triangle as wide as the kernel, of the inputs around it, by a loop."""
     layer, x = BilinearDeconv2d(2, kernel_size), normal(1, 2, 7, 9)
     y = layer(x)
     assert y.shape == (1, 2, 14, 18)
     half = kernel_size / 2
     for r, c in [(6, 8), (7, 9), (6, 9)]:  # far from the border
         wanted = np.zeros(2)
-        for i, j in np.ndindex(7, 9):  # pixel i of x lies at 2 i + 1/2 of y
+        for i, j in np.ndindex(7, 9):  # pixel i of x is at 2 i + 1/2 of y
             far = abs(r - 2 * i - 0.5) / half, abs(c - 2 * j - 0.5) / half
             wanted += max(0, 1 - far[0]) * max(0, 1 - far[1]) * x[0, :, i, j] / half**2 * 4
         np.testing.assert_allclose(y[0, :, r, c], wanted, rtol=1e-6)

@@ -35,7 +35,7 @@ def test_random_cells(count):
 
 
 def test_cells_beyond_reach_of_each_other():
-    """Only the neighbourhood of a cell is looked at; what lies further off weighs nothing beside 1."""
+    """Only the neighbourhood of a cell is computed; further away the weight is 1."""
     cells = np.zeros((20, 60), int)
     cells[3:6, 4:9], cells[8:10, 12:14], cells[15:20, 50:60] = 1, 2, 3
     np.testing.assert_allclose(weight_map(cells, 10.0, 1.5), by_loops(cells, 10.0, 1.5), rtol=1e-6)

@@ -12,7 +12,7 @@ V, START, END, STEPS = 4, 0, 1, 5
 
 
 def language(seed=0, v=V):
-    """step and state of a network that remembers the last two numbers, and a function for the log p of a sequence."""
+    """step and state of a network that remembers the last two ids, and a function for the log p of a sequence."""
     table = np.random.default_rng(seed).standard_normal((v, v, v)) * 1.5
     log_p = table - np.log(np.exp(table).sum(axis=2, keepdims=True))
 
@@ -28,7 +28,7 @@ def language(seed=0, v=V):
 
 
 def enumerated(score, penalty, v=V):
-    """(score, ids, ended) of all sequences of at most STEPS numbers, best first."""
+    """(score, ids, ended) of all sequences of at most STEPS ids, best first."""
     found = []
     others = [i for i in range(v) if i != END]
     for length in range(STEPS):
@@ -88,7 +88,7 @@ def test_a_beam_wider_than_the_vocabulary():
     assert (found[0].ids, found[0].score) == (best[1], pytest.approx(best[0], rel=1e-12))
 
 
-def test_fewer_sequences_than_the_beam_has_room_for():
+def test_fewer_sequences_than_the_beam():
     def step(state, last):
         return np.where(np.arange(3) == END, 0.0, -math.inf)[None].repeat(len(last), axis=0), state
 

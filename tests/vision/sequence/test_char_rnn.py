@@ -1,4 +1,4 @@
-"""The character model: gradients, the state that is carried, sampling, and what it costs to guess a text."""
+"""The character model: gradients, the carried state, sampling, and the nats of a text."""
 
 import math
 from itertools import pairwise
@@ -38,7 +38,7 @@ def test_gradients(cell, options):
 def test_gradients_with_a_state_from_the_chunk_before(cell):
     model = build(cell)
     model.loss(batch(n=1), None)
-    model.carried += 0.3  # what the check puts back before each call: the initial shape, of one text
+    model.carried += 0.3  # the check restores this before each call: the initial shape, of one text
     check_model(model, batch(6, n=1, first=False), tolerance=1e-9)
 
 
@@ -48,7 +48,7 @@ def test_two_chunks_with_the_state_carried_are_one_long_chunk(cell):
     whole = model.loss(batch(steps=12), None)[0]["nats"]
     first, second = model.loss(batch(), None)[0]["nats"], model.loss(batch(6, first=False), None)[0]["nats"]
     assert (first + second) / 2 == pytest.approx(whole, rel=1e-12)
-    fresh = model.loss(batch(6), None)[0]["nats"]  # a text that begins: the state is forgotten
+    fresh = model.loss(batch(6), None)[0]["nats"]  # a text begins: the state is reset
     assert fresh != pytest.approx(second, rel=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_dropout_is_before_the_output_too():
 
 
 def naive_nats(model, ids):
-    """One character at a time, with the state carried from the first to the last."""
+    """One character at a time, carrying the state from the first to the last."""
     total, state = 0.0, None
     for now, after in pairwise(ids):
         (logits, state), _ = model.forward(np.array([[now]]), state, training=False)
@@ -104,8 +104,8 @@ def test_nats_per_character():
     model = build().astype(np.float64)
     for ids in (IDS, IDS[:2]):
         assert nats_per_character(model, ids, streams=1, steps=7) == pytest.approx(naive_nats(model, ids), rel=1e-12)
-    pieces = [IDS[0:41], IDS[40:81], IDS[80:]]  # 119 characters to guess: 40, 40 and 39 of them
-    total = sum(naive_nats(model, piece) * (len(piece) - 1) for piece in pieces)
+    parts = [IDS[0:41], IDS[40:81], IDS[80:]]  # 119 characters to predict: 40, 40 and 39 of them
+    total = sum(naive_nats(model, part) * (len(part) - 1) for part in parts)
     assert nats_per_character(model, IDS, streams=3) == pytest.approx(total / (len(IDS) - 1), rel=1e-12)
 
 
@@ -127,7 +127,7 @@ def test_draw():
     assert draw(logits, 1e-9, rng) == 6  # no overflow
 
 
-def test_it_learns_a_text_and_goes_on_with_it():
+def test_it_learns_a_text_and_continues_it():
     model = build("gru", hidden=32, layers=1)
     optimiser = Adam(model.parameters(), lr=0.02)
     for step in range(120):

@@ -15,7 +15,7 @@ def test_a_square_for_each_weight():
             assert (centre == int(weights[t, s] * 255 + 0.5)).all()
 
 
-def test_words_stand_beside_and_above():
+def test_words_are_beside_and_above():
     weights = np.zeros((1, 2))
     blank = draw_attention(weights, ["", ""], [""])
     assert draw_attention(weights, ["a", "b"], ["c"]).shape[0] == blank.shape[0]  # upright

@@ -1,4 +1,4 @@
-"""Rates at which gradients vanish and explode, known exactly; clipping; and the numbers against differences."""
+"""Known rates at which gradients vanish and explode; clipping; the norms against differences."""
 
 import math
 
@@ -61,7 +61,7 @@ def test_gates_alone(bias, rate):
     np.testing.assert_allclose(flow.norms["h"], rate ** np.arange(T, -1.0, -1), rtol=1e-12)
     flow = gradient_flow(lstm, inputs(), unit())
     np.testing.assert_allclose(flow.norms["c"][:T] / flow.norms["c"][T - 1], rate ** np.arange(T - 1, -1.0, -1))
-    assert flow.norms["h"][:T].max() == 0  # h reaches the next step through weight_hh alone
+    assert flow.norms["h"][:T].max() == 0  # h reaches the next step only through weight_hh
 
 
 @pytest.mark.parametrize("cell, layer", [(RNNCell, RNN), (LSTMCell, LSTM), (GRUCell, GRU)])
@@ -87,7 +87,7 @@ def test_norms_are_those_of_the_gradients_of_the_states(cell, layer):
         assert (d * direction).sum() == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6)
 
 
-def test_clipping_bounds_every_step_and_leaves_small_gradients_alone():
+def test_clipping_bounds_every_step_and_does_not_change_small_gradients():
     cell = set_spectral_radius(make(RNNCell, bias=False), 1.25, np.random.default_rng(3))
     free, clipped = gradient_flow(cell, inputs(0.0), unit()), gradient_flow(cell, inputs(0.0), unit(), max_norm=2.0)
     np.testing.assert_allclose(clipped.state, np.minimum(free.state, 2.0), rtol=1e-12)

@@ -59,7 +59,7 @@ def test_a_padded_batch_is_its_sequences_one_by_one():
         np.testing.assert_allclose(dlogits[: LENGTHS[n], n : n + 1], d, rtol=1e-12)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
+def test_values_in_the_padding_do_not_matter():
     logits, targets = batch(np.float32)
     value, dlogits = sequence_cross_entropy(logits, targets, LENGTHS)
     assert dlogits.dtype == np.float32

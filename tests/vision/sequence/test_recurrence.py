@@ -110,7 +110,7 @@ def test_the_loss_is_the_sum_of_the_step_losses(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_learns_its_batch_by_heart(shape):
+def test_each_overfits_its_batch(shape):
     model, batch = build(shape, "gru", np.float32, hidden=24), batch_of(shape, n=4)
     x, labels, *lengths = batch
     batch = (x.astype(np.float32), labels, *lengths)

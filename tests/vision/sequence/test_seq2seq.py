@@ -71,7 +71,7 @@ def gru(w, x, h, suffix=""):
 
 
 def naive_loss(model, source, target):
-    """Of one sentence, as the papers have it."""
+    """The loss of one sentence, by the papers' equations."""
     p = {name: parameter.value for name, parameter in model.parameters().items()}
     part = lambda start: {name.removeprefix(start): v for name, v in p.items() if name.startswith(start)}  # noqa: E731
     encoder, cell, zero = part("encoder."), part("cell."), np.zeros(5)
@@ -106,7 +106,7 @@ def test_the_loss_is_that_of_the_equations(attention):
 
 @pytest.fixture(scope="module")
 def trained():
-    """With attention, and its four sentences learnt by heart."""
+    """With attention, overfitted to its four sentences."""
     model = build(True, dtype=np.float32, hidden=16, embedding=8)
     optimiser = Adam(model.parameters(), lr=0.02)
     for _ in range(120):
@@ -118,7 +118,7 @@ def trained():
     return model
 
 
-def test_prediction_of_what_was_learnt(trained):
+def test_prediction_of_training_sentences(trained):
     source, source_lengths, target, lengths = batch_of()
     said = trained.predict(source, source_lengths, 9)
     assert said.shape == (9, 4)
@@ -159,7 +159,7 @@ def test_a_sentence_longer_than_any_of_training_and_unknown_words(trained):
     assert trained.translate("zebra")["weights"].shape[1] == 1
 
 
-def test_the_level_goes_by_the_words():
+def test_the_level_depends_on_the_words():
     letters = Vocabulary.build(["ab c"], level="char")
     assert Seq2Seq(letters.words, Options(), np.random.default_rng(0)).vocabulary.level == "char"
     assert build(True).vocabulary.level == "word"

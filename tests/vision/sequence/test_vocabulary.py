@@ -20,7 +20,7 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
         ("நாய் ஓடுகிறது.", ["நாய்", "ஓடுகிறது"]),
         ("un e\u0301le\u0300ve", ["un", "\xe9l\xe8ve"]),
         ("U\u0308BER b\u0301", ["\xfcber", "b\u0301"]),
-        ("\u2764\ufe0fdog \u0301", ["dog"]),  # marks on what is no letter
+        ("\u2764\ufe0fdog \u0301", ["dog"]),  # marks without a letter
         ("می\u200cخواهم", ["می\u200cخواهم"]),
         ("狗在跑。猫", ["狗在跑", "猫"]),
     ],
@@ -29,7 +29,7 @@ def test_words(text, words):
     assert tokenise(text) == words
 
 
-def test_characters_are_taken_as_they_are():
+def test_characters_are_not_changed():
     assert tokenise("A b\n", "char") == ["A", " ", "b", "\n"]
     assert tokenise("e\u0301", "char") == ["\xe9"]
 

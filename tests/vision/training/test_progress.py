@@ -1,4 +1,4 @@
-"""Waiting: what of a loop's time goes by before its batches are there, and that nothing else changes."""
+"""Waiting: the share of a loop's time that is spent waiting for batches, and that nothing else changes."""
 
 import time
 
@@ -30,7 +30,7 @@ def test_share_of_a_loop_that_waits_half_of_its_time():
     assert 0.2 < waiting.share < 0.8
     after = waiting.share
     time.sleep(0.02)
-    assert waiting.share == after  # what comes behind the loop does not count
+    assert waiting.share == after  # time after the loop does not count
 
 
 def test_nothing_waited_for():
@@ -41,7 +41,7 @@ def test_nothing_waited_for():
     assert waiting.share < 0.3
 
 
-def test_errors_come_through_and_leaving_early_closes_the_source():
+def test_errors_are_passed_on_and_leaving_early_closes_the_source():
     def failing():
         yield 1
         raise ValueError("a broken file")

@@ -1,4 +1,4 @@
-"""Training in stages: what moves, by which recipe and loss, a fit among them, and resuming between and within."""
+"""Training in stages: trained parameters, recipe and loss of each, a fit, and resuming between and within stages."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Options:
 
 
 class TwoParts(Model):
-    """y = head(body(x)): first the body alone, then a fit of the centre, then head and body at a lower rate."""
+    """y = head(body(x)): first only the body, then a fit of the centre, then head and body at a lower rate."""
 
     buffers = ("centre", "rounds")
 
@@ -93,7 +93,7 @@ def trainer(folder, interrupt=lambda *where: None, **options):
 
 
 class Killed(BaseException):
-    """Stands for kill -9."""
+    """In place of kill -9."""
 
 
 def after(calls, stage):
@@ -109,7 +109,7 @@ def after(calls, stage):
     return interrupt
 
 
-def test_each_stage_moves_its_part_by_its_own_recipe(tmp_path):
+def test_each_stage_trains_its_part_by_its_own_recipe(tmp_path):
     run = trainer(tmp_path)
     before = {name: p.value.copy() for name, p in run.model.parameters().items()}
     seen = {}
@@ -131,7 +131,7 @@ def test_each_stage_moves_its_part_by_its_own_recipe(tmp_path):
     assert [r["stage"] for r in records if "fit" in r] == 5 * ["centre"]
 
 
-def test_what_a_user_gave_by_hand_goes_before_the_stages(tmp_path):
+def test_arguments_of_a_user_override_the_stages(tmp_path):
     run = trainer(tmp_path, fixed=("epochs",))
     assert (run.recipe["epochs"], run.recipe["lr"]) == (2, 0.1)
 

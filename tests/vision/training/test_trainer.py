@@ -31,7 +31,7 @@ class Sizes:
 
 
 class Regression(Model):
-    """Has all that a checkpoint must hold: weights, a buffer, a layer with a generator, and it samples in loss."""
+    """Has everything that a checkpoint must hold: weights, a buffer, a layer with a generator; loss samples."""
 
     buffers = ("running_mean",)
 
@@ -56,7 +56,7 @@ class Regression(Model):
 
 
 class Batches:
-    """A stateless loader of 4 batches an epoch. `on_batch(epoch, index)` is called before each."""
+    """A stateless loader of 4 batches per epoch. `on_batch(epoch, index)` is called before each."""
 
     def __init__(self, on_batch=lambda epoch, index: None, n=4):
         self.on_batch, self.n = on_batch, n
@@ -91,7 +91,7 @@ def logged_steps(folder):
 
 
 class Killed(BaseException):
-    """Stands for kill -9: no handler of the trainer may save anything on the way out."""
+    """In place of kill -9: no handler of the trainer may save anything."""
 
 
 def at(epoch, index, act):
@@ -115,7 +115,7 @@ def interrupt():
 
 
 def test_a_run_is_the_plain_loop_written_out(tmp_path):
-    """Two parameters groups (weights decayed, biases not), momentum, clipping, step schedule and warm-up, by hand."""
+    """Two parameter groups (weights decayed, biases not), momentum, clipping, step schedule and warm-up, by hand."""
     trainer(tmp_path).run()
     model, velocity = Regression(), {}
     step = 0
@@ -214,7 +214,7 @@ def test_ctrl_c_during_an_evaluation(tmp_path):
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_time_limit_stops_and_saves_and_every_sitting_gets_on(tmp_path):
+def test_time_limit_stops_and_saves_and_every_session_makes_progress(tmp_path):
     trainer(tmp_path / "whole").run()
     for sitting in range(12):
         run = trainer(tmp_path / "a", time_limit=0)
@@ -230,7 +230,7 @@ def test_time_limit_stops_and_saves_and_every_sitting_gets_on(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_what_is_not_finite_stops_before_it_touches_the_weights(tmp_path, what):
+def test_values_that_are_not_finite_stop_before_the_update(tmp_path, what):
     steps = []
 
     class Bad(Regression):
@@ -257,7 +257,7 @@ def test_what_is_not_finite_stops_before_it_touches_the_weights(tmp_path, what):
 
 
 def test_weights_that_overflow_in_an_update_are_not_saved(tmp_path):
-    """The learning rate is what makes them infinite, while loss and gradient of that step are finite."""
+    """The learning rate makes them infinite, while loss and gradient of that step are finite."""
     with pytest.raises(Diverged, match=r"step 1: model/net\.0\.weight is not finite; the checkpoint of step 0 stays"):
         trainer(tmp_path, recipe={"lr": 3e38, "warm_up": 0, "clip_norm": 0}, checkpoint_every=1).run()
     assert all(np.isfinite(array).all() for array in read_checkpoint(tmp_path / LAST)[0].values())
@@ -280,7 +280,7 @@ def test_the_best_model_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (0, [5])])
-def test_evaluation_comes_every_so_often_and_at_the_end(tmp_path, every, epochs):
+def test_evaluation_is_periodic_and_at_the_end(tmp_path, every, epochs):
     reports = []
     trainer(
         tmp_path,
@@ -305,7 +305,7 @@ def test_a_new_run_replaces_the_log_and_a_finished_one_stays(tmp_path):
     assert (tmp_path / LAST).read_bytes() == before
 
 
-def test_log_lines_say_what_happened(tmp_path):
+def test_content_of_log_lines(tmp_path):
     trainer(tmp_path, recipe={"schedule": "constant", "warm_up": 0}).run()
     first = log(tmp_path)[0]
     assert set(first) == {"epoch", "step", "seconds", "lr", "losses", "gradient_norm", "waited"}
@@ -313,7 +313,7 @@ def test_log_lines_say_what_happened(tmp_path):
     assert log(tmp_path)[-1]["seconds"] >= first["seconds"] >= 0
 
 
-def test_seconds_add_up_over_sittings(tmp_path):
+def test_seconds_add_up_over_sessions(tmp_path):
     with pytest.raises(Stopped):
         trainer(tmp_path, Batches(lambda e, i: time.sleep(0.05)), time_limit=0).run()
     resumed = trainer(tmp_path)
@@ -321,7 +321,7 @@ def test_seconds_add_up_over_sittings(tmp_path):
     assert resumed.run().seconds >= 0.05
 
 
-def test_resuming_names_what_does_not_fit(tmp_path):
+def test_resuming_names_what_differs(tmp_path):
     with pytest.raises(ValueError, match=r"last\.npz: no such checkpoint file"):
         trainer(tmp_path).resume()
     trainer(tmp_path, evaluate=lambda model: {"score": 1}, metric="score").run()
@@ -336,8 +336,8 @@ def test_resuming_names_what_does_not_fit(tmp_path):
         trainer(tmp_path).resume()
 
 
-def test_step_generator_is_apart_from_the_streams_of_the_loader():
-    """To NumPy [5], [5, 0] and [5, 0, 0] are one seed: the loader's (seed, epoch[, index + 1]) are not to meet ours."""
+def test_step_generator_differs_from_the_streams_of_the_loader():
+    """For NumPy [5], [5, 0] and [5, 0, 0] are one seed: the loader's (seed, epoch[, index + 1]) must differ."""
     loader = {np.random.default_rng(s).random() for e in range(9) for s in ([5, e], *([5, e, i] for i in range(9)))}
     steps = {step_generator(5, step).random() for step in range(9)}
     assert len(steps) == 9
@@ -355,7 +355,7 @@ def test_running_mean():
 
 
 def test_time_spent_waiting_for_data_is_in_the_log_and_for_the_report(tmp_path):
-    """The second batch of each epoch is slow; the computation itself takes next to nothing."""
+    """The second batch of each epoch is slow; the computation itself takes almost no time."""
     shares = []
     slow = Batches(lambda epoch, index: time.sleep(0.05 * (index == 1)))
     trainer(tmp_path, slow, after_epoch=lambda trainer, metrics: shares.append(trainer.waiting.share)).run()

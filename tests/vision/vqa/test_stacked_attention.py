@@ -35,7 +35,7 @@ def softmax(x):
 
 
 def test_stacked_attention_by_the_papers_equations():
-    """One question at a time, eq. 15 to 22 with their own names."""
+    """One question at a time, by eq. 15 to 22."""
     rng = np.random.default_rng(0)
     layer = StackedAttention(5, 4, hops=2, rng=rng).astype(np.float64)
     queries, keys, counts = rng.standard_normal((3, 5)), rng.standard_normal((2, 6, 5)), np.array([1, 2])
@@ -54,7 +54,7 @@ def test_stacked_attention_by_the_papers_equations():
 
 
 def test_the_hops_start_sharp():
-    """W_P is uniform in (-SHARPNESS / sqrt(A), SHARPNESS / sqrt(A)), all else as AdditiveAttention starts."""
+    """W_P is uniform in (-SHARPNESS / sqrt(A), SHARPNESS / sqrt(A)), the others as in AdditiveAttention."""
     layer = StackedAttention(5, 400, rng=np.random.default_rng(0))
     for hop in layer.hops:
         np.testing.assert_allclose(abs(hop.weight_score.value).max(), SHARPNESS / 20, rtol=0.05)
@@ -63,7 +63,7 @@ def test_the_hops_start_sharp():
 
 @pytest.mark.parametrize(("complex_step", "tolerance"), [(True, 1e-12), (False, 1e-7)])
 def test_gradients_of_stacked_attention(complex_step, tolerance):
-    class Alone(StackedAttention):  # the weights are for pictures, they have no gradient
+    class Alone(StackedAttention):  # weights are for pictures and have no gradient
         def forward(self, queries, keys, training=True):
             (u, _), cache = super().forward(queries, keys, np.array([2, 1, 3]), training)
             return u, cache
@@ -94,7 +94,7 @@ def test_gradient_of_the_images():
     assert (dimages * direction).sum() == pytest.approx(losses["answer"].imag / 1e-30, rel=1e-9)
 
 
-def test_questions_in_one_batch_do_not_see_each_other():
+def test_questions_in_one_batch_are_independent():
     """Padded to one length, about several images: the same as one by one. (Batch statistics are the images' own.)"""
     model, (images, questions, _) = build().astype(np.float64), batch_of(0, 1, 2)
     probabilities, weights = model.predict(images, questions)
@@ -111,7 +111,7 @@ def test_questions_in_one_batch_do_not_see_each_other():
 
 
 def test_the_loss_is_the_mean_over_the_questions():
-    """The same loss and gradients as of the questions one by one, each about its image alone."""
+    """Loss and gradients equal those of the questions one by one, each with its image."""
     model, (images, questions, answers) = build().astype(np.float64), batch_of(3)
     losses, cache = model.loss((images, questions, answers), None)
     model.backward(cache)
@@ -156,7 +156,7 @@ def test_checkpoints_hold_the_whole_model():
     assert model.config["hops"] == 2
 
 
-def test_unknown_words_are_read_as_such():
+def test_unknown_words_are_unk():
     model, (images, _, _) = build(), batch_of(0, dtype=np.float32)
     first, second = (model.predict(images, [[text]])[0] for text in ("where is Wally", "where is <unk>"))
     np.testing.assert_array_equal(first, second)

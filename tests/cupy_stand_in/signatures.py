@@ -1,4 +1,4 @@
-"""Functions of CuPy's that NumPy computes, from a list of their signatures in CuPy."""
+"""Functions of CuPy that NumPy computes, from a list of their signatures in CuPy."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from .array import ndarray, wrap
 
 
 def by_numpy(signatures: str) -> dict:
-    """{name: function} for lines `name(parameters)`: NumPy's function of that name, on device arrays alone."""
+    """{name: function} for lines `name(parameters)`: NumPy's function of that name, only for device arrays."""
     return {name: _computed(d, getattr(np, name)) for name, d in _declarations(signatures).items()}
 
 
 def by_method(signatures: str) -> dict:
-    """{name: method} for lines `name(self, parameters)`: what a NumPy array's method of that name does."""
+    """{name: method} for lines `name(self, parameters)`: computed by the NumPy array's method of that name."""
 
     def method(name):
         return lambda array, *args, **kwargs: getattr(array, name)(*args, **kwargs)
@@ -21,17 +21,17 @@ def by_method(signatures: str) -> dict:
 
 def _declarations(signatures):
     """{name: function without a body} of the lines."""
-    declared = {}
+    functions = {}
     for line in signatures.split("\n"):
         if line.strip():
-            exec(f"def {line.strip()}: ...", declared)
-    del declared["__builtins__"]
-    return declared
+            exec(f"def {line.strip()}: ...", functions)
+    del functions["__builtins__"]
+    return functions
 
 
 def _computed(declaration, compute):
     def function(*args, **kwargs):
-        declaration(*args, **kwargs)  # a TypeError for arguments that CuPy does not have, as NumPy's `initial`
+        declaration(*args, **kwargs)  # a TypeError for arguments that CuPy does not have, such as NumPy's `initial`
         if not any(isinstance(value, ndarray) for value in _flat((args, kwargs.values()))):
             raise TypeError(f"{declaration.__name__} has no device array among its arguments")
         with np.errstate(all="ignore"):  # a GPU does not warn
@@ -39,7 +39,7 @@ def _computed(declaration, compute):
         out = kwargs.get("out")
         return wrap(result) if out is None else out
 
-    function.__name__, function.__wrapped__ = declaration.__name__, declaration  # the signature is the declaration's
+    function.__name__, function.__wrapped__ = declaration.__name__, declaration  # with the signature of the declaration
     return function
 
 
