@@ -9,7 +9,7 @@ from .files import Folder, composed
 from .json_checks import entries, kind
 from .listing import Listed
 from .lists import read_list, split_line
-from .pictures import notes_on, read_header, read_image
+from .pictures import none_left, notes_on, read_header, read_image, unless_left_out
 from .text import read_json, read_lines
 
 
@@ -41,7 +41,11 @@ class CaptionedImages:
             self.records.append(record._replace(captions=_checked(source, record)))
         if not self.records:
             raise ValueError(f"{source}: lists no image")
-        self.headers = {record.path: read_header(record.path) for record in self.records}
+        self.headers = {record.path: unless_left_out(read_header, record.path) for record in self.records}
+        self.records = [record for record in self.records if self.headers[record.path]]
+        self.headers = {record.path: self.headers[record.path] for record in self.records}
+        if not self.records:
+            raise none_left(source, len(seen) // 2)
         self.captions = [record.captions for record in self.records]
         self.problems = [f"{source}: {note}" for note in notes_on(self.headers, annotated=False)] + self._unspaced()
 

@@ -7,13 +7,14 @@ root/cat/1.jpg, root/dog/1.jpg                 one folder for all: a fifth of ea
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from .files import PICTURES, composed, files_below, is_hidden, missing, shorten
 from .listing import Listed
 from .objects import alike, checked_classes
-from .pictures import notes_on, read_header, read_image, without_ending
+from .pictures import none_left, notes_on, read_header, read_image, unless_left_out, without_ending
 from .splits import ALIASES, canonical, names_of_split, random_fifth
 
 
@@ -56,11 +57,9 @@ class ClassFolders:
             raise ValueError(
                 f"{folder}: holds no picture of the split {split!r} and the classes {shorten(self.classes)}"
             )
+        self._read_headers(folder)
         counts = Counter(label for _, _, label in self.items)
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
-        with ThreadPoolExecutor(4) as pool:
-            paths = [path for _, path, _ in self.items]
-            self.headers = dict(zip(paths, pool.map(read_header, paths)))
         self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn)]
 
     def __len__(self) -> int:
@@ -73,6 +72,15 @@ class ClassFolders:
     def listing(self) -> Iterator[Listed]:
         """The id, size and file of each picture."""
         return (Listed(name, self.headers[path][:2], path) for name, path, _ in self.items)
+
+    def _read_headers(self, folder):
+        with ThreadPoolExecutor(4) as pool:
+            paths = [path for _, path, _ in self.items]
+            found = dict(zip(paths, pool.map(partial(unless_left_out, read_header), paths)))
+        self.headers = {path: header for path, header in found.items() if header is not None}
+        self.items = [item for item in self.items if item[1] in self.headers]
+        if not self.items:
+            raise none_left(folder, len(paths))
 
     def _refuse_unknown(self, folder, known):
         if lost := [name for name in self.classes if name not in known]:

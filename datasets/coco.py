@@ -77,6 +77,8 @@ class COCODetection(ObjectImages):
 
         extras = ["crowd", "area", *(["masks"] if masks and any(a.get("segmentation") for a in chosen) else [])]
         super().__init__(file.path, map(record, listed), classes, extras, joints)
+        kept = {item.id for item in self.items}
+        self.image_ids = [id for id in self.image_ids if str(id) in kept]
         self.problems = self._notes(chosen, part) + self.problems
 
     def _read_joints(self, categories: list[dict], annotations: list[dict]) -> int:

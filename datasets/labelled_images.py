@@ -12,7 +12,7 @@ from .listing import Listed
 from .lists import Line, find_all, not_held
 from .objects import alike
 from .palette import read_label_picture
-from .pictures import Header, notes_on, pictures, read_header, read_image, turned_hint
+from .pictures import Header, none_left, notes_on, pictures, read_header, read_image, turned_hint, unless_left_out
 
 
 class Pair(NamedTuple):
@@ -38,7 +38,10 @@ class LabelledImages:
             raise ValueError(f"{type(self).__name__}: there are no photographs with label pictures; check the split")
         self.pairs, self.label_map, self.classes = list(pairs), label_map, label_map.classes
         with ThreadPoolExecutor(4) as pool:
-            self.headers, counts = zip(*pool.map(self._check, self.pairs))
+            checked = [each for each in pool.map(self._check, self.pairs) if each is not None]
+        if not checked:
+            raise none_left(self.pairs[0].image.parent, len(self.pairs))
+        self.pairs, self.headers, counts = map(list, zip(*checked))
         counts, folder = np.stack(counts), self.pairs[0].labels.parent
         if not counts.any():
             raise ValueError(
@@ -70,16 +73,22 @@ class LabelledImages:
         """The labels of each photograph in turn, the photograph itself unread."""
         return (self.read_labels(pair.labels) for pair in self.pairs)
 
-    def _check(self, pair: Pair) -> tuple[Header, np.ndarray]:
-        """The photograph's header, and the pixels of each class in its label picture, all of it checked."""
-        header, labels = read_header(pair.image), self.read_labels(pair.labels)
+    def _check(self, pair: Pair) -> tuple[Pair, Header, np.ndarray] | None:
+        """The pair, the photograph's header, and the pixels of each class in its label picture, all of it checked.
+
+        None for a pair that is left out as one of the two is damaged.
+        """
+        header = unless_left_out(read_header, pair.image)
+        labels = unless_left_out(self.read_labels, pair.labels)
+        if header is None or labels is None:
+            return None
         if labels.shape != (header.height, header.width):
             raise ValueError(
                 f"{pair.labels}: is {labels.shape[1]}x{labels.shape[0]}, but {pair.image} is "
                 f"{header.width}x{header.height}; a photograph and its label picture must have one size"
                 f"{turned_hint(header, labels.shape)}"
             )
-        return header, np.bincount(labels[labels >= 0], minlength=len(self.classes))
+        return pair, header, np.bincount(labels[labels >= 0], minlength=len(self.classes))
 
 
 class LabelledObjects(LabelledImages):

@@ -11,7 +11,7 @@ import numpy as np
 
 from .files import composed, shorten
 from .listing import Listed
-from .pictures import Header, notes_on, read_header, read_image, turned_hint
+from .pictures import Header, none_left, notes_on, read_header, read_image, turned_hint, unless_left_out
 from .rle import draw_masks
 
 FEW = 5  # lines about single boxes that need no line that sums them up
@@ -85,10 +85,10 @@ class ObjectImages:
         self._label = {name: i for i, name in enumerate(self.classes, 1)}
         self._headers: dict[Path, Header] = {}
         self._lines: list[str] = []
-        self._given = 0
-        self.items = [self._check(record) for record in records]
+        self._given = self._left_out = 0
+        self.items = [item for item in map(self._check, records) if item is not None]
         if not self.items:
-            raise ValueError(f"{source}: lists no picture")
+            raise none_left(source, self._left_out) if self._left_out else ValueError(f"{source}: lists no picture")
         self.counts = self._count()
         self.problems = self._summary() + self._lines
         self._refuse_nothing()
@@ -108,9 +108,15 @@ class ObjectImages:
         """The id, size and file of each picture."""
         return (Listed(item.id, item.size, item.path) for item in self.items)
 
-    def _check(self, record: Annotated) -> Item:
-        """The objects of one picture that can be; what is wrong with the others becomes a line of `problems`."""
-        header = read_header(record.path)
+    def _check(self, record: Annotated) -> Item | None:
+        """The objects of one picture that can be; what is wrong with the others becomes a line of `problems`.
+
+        None for a damaged picture that is left out.
+        """
+        header = unless_left_out(read_header, record.path)
+        if header is None:
+            self._left_out += 1
+            return None
         self._headers[record.path] = header
         size = header.height, header.width
         if record.stated not in (None, size):

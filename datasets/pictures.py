@@ -5,11 +5,11 @@ Whatever a file holds, out comes (H, W, 3) uint8 RGB, upright.
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -23,6 +23,10 @@ ORIENTATION = 0x0112  # EXIF tag: 1 is upright, 3 upside down, 5 to 8 lay the pi
 TWELVE_BITS = 4096
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
+
+
+T = TypeVar("T")
+_LEFT_OUT: list[list[str]] = []  # what the blocks of leaving_out collect, the innermost last
 
 
 class Header(NamedTuple):
@@ -90,6 +94,37 @@ def read_header(path: str | PathLike) -> Header:
     if orientation >= 5:
         height, width = width, height
     return Header(height, width, orientation > 1, dim)
+
+
+@contextmanager
+def leaving_out(failed: list[str]) -> Iterator[None]:
+    """Data sets that are opened in the block leave out pictures that are damaged; the errors are added to `failed`.
+
+    So one damaged picture does not cost an evaluation. Training is stricter: there the first one is raised.
+    """
+    _LEFT_OUT.append(failed)
+    try:
+        yield
+    finally:
+        _LEFT_OUT.pop()
+
+
+def unless_left_out(read: Callable[[Path], T], path: Path) -> T | None:
+    """read(path); in a block of `leaving_out` None where that raises ValueError."""
+    try:
+        return read(path)
+    except ValueError as error:
+        if not _LEFT_OUT:
+            raise
+        if str(error) not in _LEFT_OUT[-1]:
+            _LEFT_OUT[-1].append(str(error))
+        return None
+
+
+def none_left(source: str | PathLike, count: int) -> ValueError:
+    """The error for a data set all of whose pictures are left out."""
+    first = f"; the first: {_LEFT_OUT[-1][0]}" if _LEFT_OUT and _LEFT_OUT[-1] else ""
+    return ValueError(f"{source}: none of {count} pictures can be read{first}")
 
 
 def notes_on(headers: dict[Path, Header], annotated: bool = True) -> list[str]:

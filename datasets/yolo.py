@@ -18,7 +18,7 @@ import numpy as np
 
 from .files import composed, files_below, meant, missing, shorten
 from .objects import Annotated, ObjectImages, Thing
-from .pictures import read_header
+from .pictures import read_header, unless_left_out
 from .splits import canonical
 from .text import read_lines
 from .yolo_config import Config, find_config, read_config
@@ -83,7 +83,9 @@ class YOLODetection(ObjectImages):
         self.problems = [f"{self.root}: {note}" for note in notes] + self.problems
 
     def _record(self, name, path, label, rows, classes) -> Annotated:
-        header = read_header(path)
+        header = unless_left_out(read_header, path)
+        if header is None:
+            return Annotated(name, path, str(label or path), [])
         things = [
             self._thing(class_name, values, header.width, header.height)
             for _, number, values in rows

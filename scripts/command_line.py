@@ -78,6 +78,15 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     return run
 
 
+def list_failed(failed: list[str], what: str, total: int) -> int:
+    """Exit status of a command on so many files or samples: 1, and a line each on stderr, where some failed."""
+    if failed:
+        print(f"could not be {what}: {len(failed)} of {total}", file=sys.stderr)
+        for message in failed:
+            print(f"  {_one_line(message)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def add_device(parser: argparse.ArgumentParser):
     """The argument --device; see make_sure_of."""
     text = "where to compute (default: cpu); gpu needs CuPy and a CUDA device"

@@ -15,9 +15,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from datasets.pictures import leaving_out
 from datasets.voc import NoObjectError
 from nn.io.checkpoint import replacing
-from scripts.command_line import Parser, add_device, command, make_sure_of
+from scripts.command_line import Parser, add_device, command, list_failed, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
 from scripts.imports import add_import, import_files
 from scripts.train_arguments import model_option
@@ -38,13 +39,18 @@ def main(arguments: list[str]) -> int | None:
     model, meta = load_model(path, **dict(args.set))
     task = task_of(model.name)
     args = as_in_training(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), model.name)
-    metrics = task.evaluate(model.to(device), open_as_known(path, model, args))
+    failed = []
+    with leaving_out(failed):
+        data = open_as_known(path, model, args)
+    total = len(data) + len(failed)
+    metrics = task.evaluate(model.to(device), data, failed=failed)
     step = f", step {meta['progress']['step']}" if "progress" in meta else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
     if out:
         with replacing(out) as file:
-            file.write(json.dumps(metrics, indent=2).encode() + b"\n")
+            file.write(json.dumps(metrics | ({"left_out": failed} if failed else {}), indent=2).encode() + b"\n")
+    return list_failed(failed, "evaluated", total)
 
 
 def build_parser() -> Parser:

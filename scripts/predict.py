@@ -13,16 +13,18 @@ example, 500 characters of a language model that continue the text of prompt.txt
   python -m scripts.predict runs/letters prompt.txt --out predictions --set length=500 temperature=0.7
 """
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets import image_size, read_image, read_text
+from datasets import read_image, read_text
 from datasets.files import PICTURES, files_in
 from nn.io.checkpoint import replacing
-from scripts.command_line import Parser, add_device, command, fraction, make_sure_of
+from scripts.command_line import Parser, add_device, command, fraction, list_failed, make_sure_of
 from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
 from scripts.train_arguments import model_option
@@ -33,7 +35,6 @@ from vision.training.saving import find_checkpoint, load_model
 
 SUFFIXES = {"image": PICTURES, "text": (".txt",)}
 READERS = {"image": read_image, "text": read_text}
-CHECKS = {"image": image_size, "text": read_text}  # image_size reads the beginning and the end of the file
 RESULT, LABELS = "predictions.json", "labels"
 
 
@@ -49,16 +50,38 @@ def main(arguments: list[str]) -> int | None:
     model = (load_model(path, **changes)[0] if changes else model).to(args.device)
     names = result_names(inputs)
     refuse_to_overwrite(inputs, args.out, names)
-    for path_of_input in inputs:  # a bad one is reported before anything is written
-        CHECKS[task.input](path_of_input)
-    args.out.mkdir(parents=True, exist_ok=True)
-    records = [
-        predict(model, task, path, args.out, name, args.threshold, options)
-        for path, name in zip(tqdm(inputs, unit=f" {task.input}s", disable=None), names)
-    ]
-    with replacing(args.out / RESULT) as file:
-        file.write(json.dumps(records, indent=2).encode() + b"\n")
+    records, failed = [], []
+    with made(args.out):
+        for path_of_input, name in zip(tqdm(inputs, unit=f" {task.input}s", disable=None, leave=False), names):
+            try:
+                given = READERS[task.input](path_of_input)
+                found = task.select(task.predict(model, {task.input: given}, **options), args.threshold)
+            except (ValueError, MemoryError) as error:
+                if args.debug:
+                    raise
+                failed.append(f"{path_of_input}: {str(error).removeprefix(f'{path_of_input}: ')}")
+                continue
+            record = write(found, given, task, model.classes, args.out, name)
+            records.append({"file": str(path_of_input), **record})
+        if not records:
+            raise ValueError(failed[0] if len(failed) == 1 else f"none of {len(failed)} can be predicted: {failed[0]}")
+        with replacing(args.out / RESULT) as file:
+            file.write(json.dumps(records, indent=2).encode() + b"\n")
     print(f"{len(records)} {'pictures' if task.input == 'image' else 'texts'} and {RESULT} are in {args.out}")
+    return list_failed(failed, "predicted", len(inputs))
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """The folder is there in the block; if the block made it and put nothing in, it is removed again."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def build_parser() -> Parser:
@@ -133,10 +156,8 @@ def refuse_to_overwrite(inputs: list[Path], out: Path, names: list[str]):
         raise ValueError(f"--out {out}: the results would overwrite {lost[0]}; give another folder")
 
 
-def predict(model, task: Task, path: Path, out: Path, name: str, threshold: float, options: dict) -> dict:
-    """Write the prediction for one input to the folder `out`; returns the record for the JSON file."""
-    given, classes = READERS[task.input](path), model.classes
-    found = task.select(task.predict(model, {task.input: given}, **options), threshold)
+def write(found, given, task: Task, classes, out: Path, name: str) -> dict:
+    """Write what is found in one input to the folder `out`; returns the record for the JSON file."""
     file = save_drawn(task.draw(given, found, classes, None), out, name)
     more = {}
     if task.save:
@@ -144,7 +165,7 @@ def predict(model, task: Task, path: Path, out: Path, name: str, threshold: floa
         more = {LABELS: f"{LABELS}/{task.save(found, out / LABELS, name)}"}
     size = {"width": given.shape[1], "height": given.shape[0]} if task.input == "image" else {"characters": len(given)}
     shown = "picture" if file.endswith(".png") else "text"
-    return {"file": str(path), **size, shown: file, **more, "found": task.describe(found, classes)}
+    return {**size, shown: file, **more, "found": task.describe(found, classes)}
 
 
 if __name__ == "__main__":

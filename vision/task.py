@@ -4,7 +4,8 @@ A task is one file, vision/<room>/task.py, that adds its entry to TASKS. A model
 "detection", "segmentation", and so on. The scripts add only readers of data, scripts/readers.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Task(NamedTuple):
     metric: str  # key of the headline metric in evaluate's result: models are compared by it, higher is better
     collate: Callable  # (model, samples) -> batch for model.loss; the images of the samples are already scaled
     predict: Callable  # (model, sample, **options) -> prediction, in the pixels of the sample's image
-    evaluate: Callable  # (model, dataset) -> JSON-able dict of metrics
+    evaluate: Callable  # (model, dataset, failed=None) -> JSON-able dict of metrics; failed: see predicted
     table: Callable  # metrics -> text to print
     describe: Callable  # (prediction, classes) -> JSON-able list of what is in one image
     select: Callable  # (prediction, threshold) -> prediction without scores below the threshold
@@ -56,10 +57,48 @@ def on_its_device(model: Model, method: Callable, *inputs, **options) -> Any:
         return to_device(method(*to_device(inputs, device_of(model)), **options), "cpu")
 
 
-def watched(dataset, what: str, unit: str = "images") -> Iterable[dict]:
-    """The samples of a data set in order, with a progress bar on a terminal."""
-    indices = tqdm(range(len(dataset)), what, unit=f" {unit}", disable=None, leave=False, dynamic_ncols=True)
-    return (dataset[index] for index in indices)
+def predicted(
+    dataset, predict: Callable, unit: str = "images", together: int = 1, failed: list[str] | None = None
+) -> Iterator[tuple[dict, Any]]:
+    """(sample, its prediction) for the samples of a data set in order, with a progress bar on a terminal.
+
+    predict: a list of samples, `together` at most -> a list of their predictions. A ValueError or MemoryError of one
+    sample is raised with the sample's id. With a list `failed` it is added to that, and the sample is left out, as are
+    samples that cannot be read; ValueError where none is left.
+    """
+    indices, count = tqdm(range(len(dataset)), "evaluating", unit=f" {unit}", disable=None, leave=False), 0
+    samples = _readable(dataset, indices, failed)
+    while batch := list(islice(samples, together)):
+        for pair in _attempted(predict, batch, failed):
+            count += 1
+            yield pair
+    if failed and not count:
+        raise ValueError(f"none of {len(dataset)} {unit} can be evaluated; the first: {failed[0]}")
+
+
+def _readable(dataset, indices, failed):
+    """The samples at the indices."""
+    for index in indices:
+        try:
+            yield dataset[index]
+        except (ValueError, MemoryError) as error:  # names the file
+            if failed is None:
+                raise
+            failed.append(str(error))
+
+
+def _attempted(predict, samples, failed):
+    """[(sample, prediction)]; where the samples together fail, each of them alone."""
+    try:
+        return list(zip(samples, predict(samples), strict=True))
+    except (ValueError, MemoryError) as error:
+        if len(samples) > 1:
+            return [pair for sample in samples for pair in _attempted(predict, [sample], failed)]
+        message = f"{samples[0].get('id', 'a sample')}: {error}"
+        if failed is None:
+            raise (MemoryError if isinstance(error, MemoryError) else ValueError)(message) from error
+        failed.append(message)
+        return []
 
 
 def known(value: float) -> float | None:

@@ -49,6 +49,8 @@ class StandIn(Detector):
 
     def forward(self, x, training=True):
         n, _, h, w = x.shape
+        if min(h, w) < 4:
+            raise ValueError(f"StandIn: the input is too small, got {x.shape}")
         small = x[:, :, : h // 4 * 4, : w // 4 * 4].reshape(n, 3, 4, h // 4, 4, w // 4).mean(axis=(3, 5)).reshape(n, 48)
         if training:
             self.running_mean += np.float32(0.1) * (small.mean(axis=0) - self.running_mean)

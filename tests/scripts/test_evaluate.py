@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets import Shapes
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
@@ -156,6 +157,58 @@ def test_a_split_without_objects(on_voc, voc, tmp_path):
     assert train(list(on_voc)) == 0
     assert main([tmp_path / "run", "--json", tmp_path / "found.json"]) == 0
     assert json.loads((tmp_path / "found.json").read_text())["AP50"] is None
+
+
+def damage(path, how):
+    """Cut a picture off, or damage it in its midst, where no header tells."""
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] if how == "cut" else whole[:middle] + bytes(200) + whole[middle + 200 :])
+
+
+@pytest.fixture
+def pngs(voc):
+    """`voc` with lossless pictures, in which every damage is found."""
+    for path in (voc / "JPEGImages").iterdir():
+        Image.open(path).save(path.with_suffix(".png"))
+        path.unlink()
+    return voc
+
+
+@pytest.mark.parametrize("how", ["cut", "middle"])
+def test_a_bad_picture_does_not_cost_the_others(on_voc, pngs, tmp_path, capsys, how):
+    assert train(list(on_voc)) == 0
+    damage(pngs / "JPEGImages/4.png", how)
+    capsys.readouterr()
+    assert main([tmp_path / "run", "--json", tmp_path / "found.json"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 images, " in out
+    lines = [line for line in err.splitlines() if not line.startswith("note: ")]
+    assert lines[0] == "could not be evaluated: 1 of 2"
+    assert len(lines) == 2 and lines[1].startswith(f"  {pngs / 'JPEGImages/4.png'}: the image cannot be decoded")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["images"] == 1
+    assert len(found["left_out"]) == 1 and "4.png" in found["left_out"][0]
+
+
+@pytest.mark.parametrize("how", ["cut", "middle"])
+def test_where_all_pictures_are_bad(on_voc, pngs, tmp_path, error_of, how):
+    assert train(list(on_voc)) == 0
+    for k in (4, 5):
+        damage(pngs / f"JPEGImages/{k}.png", how)
+    error = error_of(main, tmp_path / "run")
+    assert "none of 2 " in error and "4.png: the image cannot be decoded" in error
+
+
+def test_a_picture_that_the_network_cannot_take(on_voc, voc, tmp_path, capsys):
+    """Header and pixels are in order; the network has nothing left of it."""
+    assert train(list(on_voc)) == 0
+    Image.new("RGB", (2000, 9)).save(voc / "JPEGImages/4.jpg")
+    (voc / "Annotations/4.xml").write_text("<annotation></annotation>")
+    capsys.readouterr()
+    assert main([tmp_path / "run"]) == 1
+    err = capsys.readouterr().err
+    assert "could not be evaluated: 1 of 2\n  4: " in err
 
 
 def test_help(capsys):

@@ -37,10 +37,59 @@ def test_hidden_files_are_left_out(voc):
     assert [path.name for path in find_inputs([voc / "JPEGImages"], "image")] == [f"{k}.jpg" for k in range(6)]
 
 
-def test_a_bad_picture_is_named_before_anything_is_written(trained, voc, tmp_path, error_of):
-    (voc / "JPEGImages/5.jpg").write_bytes((voc / "JPEGImages/5.jpg").read_bytes()[:300])
-    assert "5.jpg" in error_of(main, trained, voc / "JPEGImages", "--out", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def spoil(path, how):
+    """Damage a picture: cut off, in its midst (header and end whole), or too thin for the stand-in."""
+    whole = path.read_bytes()
+    if how == "thin":
+        Image.new("RGB", (2000, 9)).save(path)
+    elif how == "middle":
+        path.write_bytes(whole[:400] + b"\xff\xd9\xff\x00" * 100 + whole[-2:])
+    else:
+        path.write_bytes({"cut": whole[:300], "empty": b"", "text": b"hello"}[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text", "thin"])
+def test_a_bad_picture_does_not_cost_the_others(trained, voc, tmp_path, capsys, how):
+    spoil(voc / "JPEGImages/3.jpg", how)
+    assert main([trained, voc / "JPEGImages", "--out", tmp_path / "out"]) == 1
+    out, err = capsys.readouterr()
+    assert "5 pictures and predictions.json are in " in out
+    lines = err.splitlines()
+    assert lines[0] == "could not be predicted: 1 of 6"
+    assert len(lines) == 2 and lines[1].startswith(f"  {voc / 'JPEGImages/3.jpg'}: ")
+    assert [Path(r["file"]).name for r in records(tmp_path / "out")] == [f"{k}.jpg" for k in (0, 1, 2, 4, 5)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "0.png", "1.png", "2.png", "4.png", "5.png", "predictions.json",
+    ]  # fmt: skip
+
+
+def test_where_all_pictures_are_bad_nothing_is_written(trained, voc, tmp_path, error_of):
+    for path in (voc / "JPEGImages").iterdir():
+        spoil(path, "text")
+    error = error_of(main, trained, voc / "JPEGImages", "--out", tmp_path / "a/out")
+    assert error.startswith(f"error: none of 6 can be predicted: {voc / 'JPEGImages/0.jpg'}: not an image")
+    assert error_of(main, trained, voc / "JPEGImages/0.jpg", "--out", tmp_path / "a/out").startswith(
+        f"error: {voc / 'JPEGImages/0.jpg'}: not an image"
+    )
+    assert not (tmp_path / "a/out").exists()
+
+
+def test_debug_shows_the_traceback_of_a_bad_picture(trained, voc, tmp_path):
+    spoil(voc / "JPEGImages/3.jpg", "cut")
+    with pytest.raises(ValueError, match=r"3\.jpg"):
+        main([trained, voc / "JPEGImages", "--out", tmp_path / "out", "--debug"])
+
+
+def test_what_cannot_be_written_ends_it(trained, voc, tmp_path, error_of, monkeypatch):
+    """A full disk is not the picture's fault."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "0.png")
+
+    monkeypatch.setattr("scripts.predict.save_drawn", full)
+    assert error_of(main, trained, voc / "JPEGImages", "--out", tmp_path / "out") == (
+        "error: 0.png: No space left on device"
+    )
 
 
 def test_threshold(trained, voc, tmp_path):

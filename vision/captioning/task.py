@@ -1,7 +1,6 @@
 """Captioning as a task: batches, BLEU, ROUGE-L and CIDEr-D, tables, JSON, pictures."""
 
 import time
-from itertools import islice
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from vision.captioning.captioner import Captioner
 from vision.captioning.draw import draw_attention, draw_caption
 from vision.captioning.metrics import caption_scores
 from vision.sequence import tokenise
-from vision.task import TASKS, Task, shown, watched
+from vision.task import TASKS, Task, predicted, shown
 
 TOGETHER = 50  # images in one forward pass of an evaluation
 
@@ -26,24 +25,26 @@ def predict_caption(model: Captioner, sample: dict, beam_size: int = 1) -> dict:
     return model.caption(sample["image"], beam_size)
 
 
-def evaluate_captioner(model: Captioner, dataset) -> dict:
+def evaluate_captioner(model: Captioner, dataset, failed: list[str] | None = None) -> dict:
     """BLEU, ROUGE-L and CIDEr-D of generated captions, and the speed with reading.
 
     A data set may have judge(sample, found, words) -> {figure: values}; the means of these are added.
     """
-    started, samples = time.monotonic(), iter(watched(dataset, "evaluating"))
-    said, references, figures = [], [], {}
-    while batch := list(islice(samples, TOGETHER)):
-        for sample, found in zip(batch, model.captions([sample["image"] for sample in batch])):
-            said.append(tokenise(found["caption"]))
-            references.append([tokenise(caption) for caption in sample["caption"]])
-            if hasattr(dataset, "judge"):
-                words = [model.vocabulary.words[i] for i in found["ids"]]
-                for name, values in dataset.judge(sample, found, words).items():
-                    figures.setdefault(name, []).extend(values)
+    started, said, references, figures = time.monotonic(), [], [], {}
+
+    def captions(samples):
+        return model.captions([sample["image"] for sample in samples])
+
+    for sample, found in predicted(dataset, captions, together=TOGETHER, failed=failed):
+        said.append(tokenise(found["caption"]))
+        references.append([tokenise(caption) for caption in sample["caption"]])
+        if hasattr(dataset, "judge"):
+            words = [model.vocabulary.words[i] for i in found["ids"]]
+            for name, values in dataset.judge(sample, found, words).items():
+                figures.setdefault(name, []).extend(values)
     means = {name: float(np.mean(values)) if values else None for name, values in figures.items()}
-    speed = round(len(dataset) / (time.monotonic() - started), 2)
-    return caption_scores(said, references) | means | {"images": len(dataset), "images_per_second": speed}
+    speed = round(len(said) / (time.monotonic() - started), 2)
+    return caption_scores(said, references) | means | {"images": len(said), "images_per_second": speed}
 
 
 def caption_table(metrics: dict) -> str:

@@ -1,14 +1,13 @@
 """Classification as a task: batches, accuracy, tables, JSON, pictures."""
 
 import time
-from itertools import islice
 
 import numpy as np
 
 from vision.classification.classifier import ImageClassifier
 from vision.classification.draw import draw_label
 from vision.classification.draw_glimpses import draw_glimpses
-from vision.task import TASKS, Task, known, shown, watched
+from vision.task import TASKS, Task, known, predicted, shown
 
 TOGETHER = 50  # images in one forward pass of an evaluation
 
@@ -24,20 +23,24 @@ def classify(model: ImageClassifier, sample: dict) -> dict:
     return model.classify(sample["image"])
 
 
-def evaluate_classifier(model: ImageClassifier, dataset) -> dict:
+def evaluate_classifier(model: ImageClassifier, dataset, failed: list[str] | None = None) -> dict:
     """Accuracy over all images and over those of each class, and the speed with reading."""
-    started, samples, found, truth = time.monotonic(), iter(watched(dataset, "evaluating")), [], []
-    while batch := list(islice(samples, TOGETHER)):
-        found += model.probabilities([sample["image"] for sample in batch]).argmax(axis=1).tolist()
-        truth += [sample["label"] for sample in batch]
+    started, found, truth = time.monotonic(), [], []
+
+    def best(samples):
+        return model.probabilities([sample["image"] for sample in samples]).argmax(axis=1).tolist()
+
+    for sample, label in predicted(dataset, best, together=TOGETHER, failed=failed):
+        found.append(label)
+        truth.append(sample["label"])
     seconds = time.monotonic() - started
     truth, right = np.array(truth), np.array(found) == np.array(truth)
     per_class = {
         name: {"images": int((truth == k).sum()), "accuracy": _mean(right[truth == k])}
         for k, name in enumerate(dataset.classes)
     }
-    speed = round(len(dataset) / seconds, 2)
-    return {"accuracy": _mean(right), "classes": per_class, "images": len(dataset), "images_per_second": speed}
+    speed = round(len(found) / seconds, 2)
+    return {"accuracy": _mean(right), "classes": per_class, "images": len(found), "images_per_second": speed}
 
 
 def _mean(right):

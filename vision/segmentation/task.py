@@ -14,7 +14,7 @@ from vision.segmentation.metrics import class_accuracy, confusion_matrix, global
 from vision.segmentation.objects import components, match_objects
 from vision.segmentation.pixel_classifier import PixelClassifier
 from vision.segmentation.weight_map import weight_map
-from vision.task import TASKS, Task, known, shown, watched
+from vision.task import TASKS, Task, known, predicted, shown
 
 
 def segmentation_batch(model: PixelClassifier, samples: list[dict]) -> tuple[np.ndarray, ...]:
@@ -46,7 +46,7 @@ def segment(model: PixelClassifier, sample: dict) -> dict[str, Any]:
     return model.segment(sample["image"])
 
 
-def evaluate_segmenter(model: PixelClassifier, dataset) -> dict[str, Any]:
+def evaluate_segmenter(model: PixelClassifier, dataset, failed: list[str] | None = None) -> dict[str, Any]:
     """Metrics of all pixels that have a label, in the images' own size, and the speed, reading included.
 
     boundary_f1 of a class is the mean over the images that have it, or in which it was found. Samples with `instances`
@@ -54,8 +54,8 @@ def evaluate_segmenter(model: PixelClassifier, dataset) -> dict[str, Any]:
     """
     started, classes = time.monotonic(), len(dataset.classes)
     n, borders, objects = np.zeros((classes, classes), np.int64), [], []
-    for sample in watched(dataset, "evaluating"):
-        labels, truth = segment(model, sample)["labels"], sample["segmentation"]
+    for sample, prediction in predicted(dataset, lambda samples: [segment(model, samples[0])], failed=failed):
+        labels, truth = prediction["labels"], sample["segmentation"]
         n += confusion_matrix(labels, truth, classes)
         borders.append(boundary_f1(labels, truth, classes))
         if "instances" in sample:
@@ -77,8 +77,8 @@ def evaluate_segmenter(model: PixelClassifier, dataset) -> dict[str, Any]:
         "boundary_f1": known(mean(columns["boundary_f1"])),
         **({"objects": _object_scores(objects)} if objects else {}),
         "classes": per_class,
-        "images": len(dataset),
-        "images_per_second": round(len(dataset) / seconds, 2),
+        "images": len(borders),
+        "images_per_second": round(len(borders) / seconds, 2),
     }
 
 

@@ -41,7 +41,7 @@ def go_on(model: CharRNN, sample: dict, length: int = 500, temperature: float = 
     return on_its_device(model, model.predict, sample["text"], length, temperature, np.random.default_rng(seed))
 
 
-def evaluate_language(model: CharRNN, dataset) -> dict:
+def evaluate_language(model: CharRNN, dataset, failed: list[str] | None = None) -> dict:
     """Nats and bits per character, exp(nats) as perplexity and exp(-nats) as probability, and the speed."""
     started = time.monotonic()
     nats = nats_per_character(model, dataset.ids)

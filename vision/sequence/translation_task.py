@@ -1,7 +1,6 @@
 """Translation as a task: a sentence from a sentence."""
 
 import time
-from itertools import islice
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from vision.sequence.draw import draw_attention
 from vision.sequence.padding import pad_batch
 from vision.sequence.seq2seq import Seq2Seq
 from vision.sequence.vocabulary import tokenise
-from vision.task import TASKS, Task, on_its_device, shown, watched
+from vision.task import TASKS, Task, on_its_device, predicted, shown
 
 TOGETHER = 100  # sentences translated at once in an evaluation
 
@@ -33,20 +32,23 @@ def translate_lines(model: Seq2Seq, sample: dict, beam: int = 5, length_penalty:
     return found
 
 
-def evaluate_translation(model: Seq2Seq, dataset) -> dict:
+def evaluate_translation(model: Seq2Seq, dataset, failed: list[str] | None = None) -> dict:
     """The fractions of sentences, and of words at their positions, that greedy search gets right, and the speed."""
-    started, samples = time.monotonic(), iter(watched(dataset, "evaluating", "sentences"))
-    exact, right, words = 0, 0, 0
-    while batch := list(islice(samples, TOGETHER)):
-        source, source_lengths, target, lengths = translation_batch(model, batch)
+    started, exact, right, words, sentences = time.monotonic(), 0, 0, 0, 0
+
+    def compare(samples):
+        """(words that are right, words) of each sentence."""
+        source, source_lengths, target, lengths = translation_batch(model, samples)
         wanted = target[1:]
         said = on_its_device(model, model.predict, source, source_lengths, len(wanted))
         real = np.arange(len(wanted))[:, None] < lengths - 1
         same = (said == wanted) & (wanted != model.vocabulary.unknown)
-        exact += int((same | ~real).all(axis=0).sum())
-        right, words = right + int((same & real).sum()), words + int(real.sum())
-    speed = round(len(dataset) / (time.monotonic() - started), 1)
-    metrics = {"exact": exact / len(dataset), "words": right / words, "sentences": len(dataset)}
+        return list(zip((same & real).sum(axis=0).tolist(), real.sum(axis=0).tolist()))
+
+    for _, (same, real) in predicted(dataset, compare, "sentences", TOGETHER, failed):
+        exact, right, words, sentences = exact + (same == real), right + same, words + real, sentences + 1
+    speed = round(sentences / (time.monotonic() - started), 1)
+    metrics = {"exact": exact / sentences, "words": right / words, "sentences": sentences}
     return metrics | {"sentences_per_second": speed}
 
 

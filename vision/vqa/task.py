@@ -1,13 +1,12 @@
 """Visual question answering as a task: batches, accuracy by type of question, pictures with answers."""
 
 import time
-from itertools import islice
 
 import numpy as np
 
 from vision.captioning.draw import draw_attention
 from vision.detection.draw import grid
-from vision.task import TASKS, Task, shown, watched
+from vision.task import TASKS, Task, predicted, shown
 from vision.vqa.stacked_attention import StackedAttentionVQA
 
 TOGETHER = 50  # images in one forward pass of an evaluation
@@ -28,27 +27,27 @@ def answer(model: StackedAttentionVQA, sample: dict, question: str = "") -> dict
     return model.answer(sample["image"], *questions)
 
 
-def evaluate_vqa(model: StackedAttentionVQA, dataset) -> dict:
+def evaluate_vqa(model: StackedAttentionVQA, dataset, failed: list[str] | None = None) -> dict:
     """Accuracy over all questions and over those of each of dataset.types, and the speed with reading."""
-    started, samples, right = (
-        time.monotonic(),
-        iter(watched(dataset, "evaluating")),
-        {name: [] for name in dataset.types},
-    )
-    while batch := list(islice(samples, TOGETHER)):
-        asked = [sample["questions"] for sample in batch]
-        p, _ = model.answer_probabilities([sample["image"] for sample in batch], asked)
-        found = [model.answers[best] for best in p.argmax(axis=1)]
-        wanted = [item for sample in batch for item in zip(sample["types"], sample["answers"])]
-        for (name, truth), said in zip(wanted, found, strict=True):
-            right[name].append(said == truth)
+    started, right, images = time.monotonic(), {name: [] for name in dataset.types}, 0
+
+    def answers(samples):
+        asked = [sample["questions"] for sample in samples]
+        p, _ = model.answer_probabilities([sample["image"] for sample in samples], asked)
+        found = iter(model.answers[best] for best in p.argmax(axis=1))
+        return [[next(found) for _ in questions] for questions in asked]
+
+    for sample, said in predicted(dataset, answers, together=TOGETHER, failed=failed):
+        images += 1
+        for name, truth, given in zip(sample["types"], sample["answers"], said, strict=True):
+            right[name].append(given == truth)
     questions = sum(map(len, right.values()))
     return {
         "accuracy": sum(map(sum, right.values())) / questions,
         "types": {name: _accuracy(hits) for name, hits in right.items()},
         "questions": questions,
-        "images": len(dataset),
-        "images_per_second": round(len(dataset) / (time.monotonic() - started), 2),
+        "images": images,
+        "images_per_second": round(images / (time.monotonic() - started), 2),
     }
 
 

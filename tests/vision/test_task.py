@@ -1,0 +1,74 @@
+"""predicted: the samples of an evaluation with their predictions; one bad sample does not cost the others."""
+
+import pytest
+
+from vision.task import predicted
+
+
+class Data:
+    """Samples {"id": k}; those in `damaged` cannot be read."""
+
+    def __init__(self, n, damaged=()):
+        self.n, self.damaged = n, damaged
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        if index in self.damaged:
+            raise ValueError(f"{index}.png: damaged")
+        return {"id": str(index)}
+
+
+def predict(samples, bad=(), error=ValueError):
+    """Squares; fails where a sample is bad, whatever the others are."""
+    for sample in samples:
+        if sample["id"] in bad:
+            raise error("too thin")
+    return [int(sample["id"]) ** 2 for sample in samples]
+
+
+def results(*arguments, **options):
+    return [(sample["id"], found) for sample, found in predicted(*arguments, **options)]
+
+
+@pytest.mark.parametrize("together", [1, 2, 5, 50])
+def test_every_sample_in_order_with_its_prediction(together):
+    assert results(Data(5), predict, together=together) == [(str(k), k * k) for k in range(5)]
+
+
+@pytest.mark.parametrize("together", [1, 2, 5, 50])
+@pytest.mark.parametrize("error", [ValueError, MemoryError])
+def test_what_fails_is_left_out_and_named(together, error):
+    failed = []
+    found = results(Data(6, damaged=(1,)), lambda s: predict(s, "3", error), together=together, failed=failed)
+    assert found == [(str(k), k * k) for k in (0, 2, 4, 5)]
+    assert sorted(failed) == ["1.png: damaged", "3: too thin"]
+
+
+@pytest.mark.parametrize("together", [1, 50])
+@pytest.mark.parametrize("error", [ValueError, MemoryError])
+def test_without_a_list_it_is_raised_with_the_id(together, error):
+    with pytest.raises(error, match="^3: too thin$"):
+        results(Data(6), lambda s: predict(s, "3", error), together=together)
+    with pytest.raises(ValueError, match=r"^1\.png: damaged$"):
+        results(Data(6, damaged=(1,)), predict, together=together)
+
+
+def test_a_batch_that_is_too_large_as_a_whole_goes_one_by_one():
+    def small_only(samples):
+        if len(samples) > 1:
+            raise MemoryError
+        return predict(samples)
+
+    assert results(Data(3), small_only, together=3) == [("0", 0), ("1", 1), ("2", 4)]
+
+
+def test_where_nothing_is_left_it_says_so():
+    with pytest.raises(ValueError, match=r"none of 2 images can be evaluated; the first: 0\.png: damaged"):
+        results(Data(2, damaged=(0, 1)), predict, failed=[])
+
+
+def test_other_errors_are_bugs_and_come_through():
+    with pytest.raises(KeyError):
+        results(Data(2), lambda samples: {}["bug"], failed=[])
