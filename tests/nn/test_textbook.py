@@ -21,7 +21,7 @@ from tests.registered import compare, parameters, results
 HERE = Path(nn.__file__).parent
 FAST = tuple(str(HERE / room) + "/" for room in ("cpu", "gpu"))
 BOOK = [path for room in ("layers", "losses") for path in sorted((HERE / room).glob("[!_]*.py"))]
-TOLERANCES = {np.float32: 1e-5, np.float64: 1e-10}
+TOLERANCES = {np.float32: 5e-6, np.float64: 1e-13}  # measured: 1.9e-6 and 2.4e-15, a GRU of three layers
 
 
 def stem(path):
