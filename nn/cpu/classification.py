@@ -24,14 +24,21 @@ def cross_entropy(logits, labels, ignore_index, class_weights, reduction, normal
 
     def chunk(b):
         e, at, factor = dlogits[b], label[b], scale[b]
-        z = x[b] if counted[b].all() else np.where(counted[b], x[b], 0)  # ignored logits may be NaN
-        np.subtract(z, z.max(axis=1, keepdims=True), out=e)
-        z_label = np.take_along_axis(e, at, axis=1)
-        np.exp(e, out=e)
-        total = e.sum(axis=1, keepdims=True)
+        z_label, total = _exponentials(x[b], at, e)
+        if not np.isfinite(total).all():  # ignored logits may be NaN or infinite
+            z_label, total = _exponentials(np.where(counted[b], x[b], 0), at, e)
         e *= factor / total  # scale * p
         np.put_along_axis(e, at, np.take_along_axis(e, at, axis=1) - factor, axis=1)
         return (factor * (np.log(total) - z_label)).sum()
 
     value = sum(in_blocks(chunk, shape, chunk=2 * CHUNK), dlogits.dtype.type(0))
     return value.item(), dlogits.reshape(logits.shape)
+
+
+def _exponentials(x, label, e):
+    """Fill e with exp(z), z = x - max x; (z at the label, the sum of e), each (N, 1, M)."""
+    with np.errstate(invalid="ignore"):  # infinity - infinity
+        np.subtract(x, x.max(axis=1, keepdims=True), out=e)
+    z_label = np.take_along_axis(e, label, axis=1)
+    np.exp(e, out=e)
+    return z_label, e.sum(axis=1, keepdims=True)
