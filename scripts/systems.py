@@ -1,14 +1,15 @@
-"""The systems that are registered in `vision`, as the table of README.md: one row and one figure per system.
+"""The systems that are registered in `vision`, as two tables: names in README.md; paper and figures in docs/systems.md.
 
-example, look at the table:
+example, look at the long one:
   python -m scripts.systems
 
-example, write it to the README, between its two marks:
-  python -m scripts.systems --write README.md
+example, write both, between the marks of each file:
+  python -m scripts.systems --write
 """
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from nn.io.checkpoint import replacing
@@ -16,53 +17,73 @@ from scripts.command_line import Parser, command
 from vision import MODELS
 from vision.registry import Entry
 
-BEGIN, END = "<!-- systems: python -m scripts.systems --write README.md -->", "<!-- end of systems -->"
+BEGIN, END = "<!-- systems: python -m scripts.systems --write -->", "<!-- end of systems -->"
 ROOT = Path(__file__).parents[1]
-TASKS = ("classification", "detection", "segmentation", "captioning", "vqa", "language", "translation")
+COURSE = (  # the rooms of vision/ in the order of a course; other rooms follow
+    "classification", "localization", "proposals", "detection", "segmentation", "instances", "captioning", "vqa",
+    "sequence", "embedding", "navigation",
+)  # fmt: skip
 UNMEASURED = "every gradient checked; not trained here"
 
 
 @command
 def main(arguments: list[str]) -> int | None:
     parser = Parser("scripts.systems", __doc__)
-    text = "replace the table between the marks of this file"
-    parser.add_argument("--write", metavar="FILE", type=Path, help=text)
+    parser.add_argument("--write", action="store_true", help="replace the tables of README.md and docs/systems.md")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    path = parser.parse_args(arguments).write
-    if path is None:
+    if not parser.parse_args(arguments).write:
         print(table())
         return
-    whole = updated(path.read_text(encoding="utf-8"), path)
-    with replacing(path) as file:
-        file.write(whole.encode())
+    for path, made in files().items():
+        whole = updated(path.read_text(encoding="utf-8"), path, made)
+        with replacing(path) as file:
+            file.write(whole.encode())
 
 
-def table() -> str:
-    """A Markdown table with a row for each system, sorted by task, then by file."""
-    rows = ["| system | paper | file | measured |", "| --- | --- | --- | --- |"]
-    for entries in systems():
-        files = ", ".join(dict.fromkeys(f"`{_path(entry)}`" for entry in entries))
-        figures = "; ".join(entry.figures for entry in entries if entry.figures) or UNMEASURED
-        rows.append(f"| {entries[0].system} | {_linked(entries[0].paper)} | {files} | {figures} |")
+def files() -> dict[Path, Callable[[], str]]:
+    """{file: function that makes its table}."""
+    return {ROOT / "README.md": overview, ROOT / "docs" / "systems.md": table}
+
+
+def overview() -> str:
+    """A Markdown table with a row for each room of vision/: the names of its systems."""
+    rows = ["| room | systems |", "| --- | --- |"]
+    for room, groups in rooms().items():
+        rows.append(f"| `vision/{room}` | {' · '.join(entries[0].system for entries in groups)} |")
     return "\n".join(rows)
 
 
-def systems() -> list[list[Entry]]:
-    """The registered models of this package, grouped by system."""
-    groups = {}
-    for entry in MODELS.values():
+def table() -> str:
+    """A Markdown table for each room with a row for each system, sorted by file."""
+    lines = []
+    for room, groups in rooms().items():
+        lines += [f"## {room}", "", "| system | paper | file | measured |", "| --- | --- | --- | --- |"]
+        for entries in groups:
+            sources = ", ".join(dict.fromkeys(f"`{_path(entry)}`" for entry in entries))
+            figures = "; ".join(entry.figures for entry in entries if entry.figures) or UNMEASURED
+            lines.append(f"| {entries[0].system} | {_linked(entries[0].paper)} | {sources} | {figures} |")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
+def rooms() -> dict[str, list[list[Entry]]]:
+    """The registered models of this package: {room: the systems, each a list of models}."""
+    found = {}
+    for entry in sorted(MODELS.values(), key=lambda entry: entry.module):
         if entry.module.startswith("vision."):
-            groups.setdefault((TASKS.index(entry.task), entry.system), []).append(entry)
-    return [groups[key] for key in sorted(groups, key=lambda key: (key[0], _path(groups[key][0])))]
+            room = entry.module.split(".")[1]
+            found.setdefault(room, {}).setdefault(entry.system, []).append(entry)
+    order = sorted(found, key=lambda room: (COURSE.index(room) if room in COURSE else len(COURSE), room))
+    return {room: list(found[room].values()) for room in order}
 
 
-def updated(text: str, path: Path) -> str:
+def updated(text: str, path: Path, made: Callable[[], str]) -> str:
     """The text with the current table between its marks. ValueError naming the path where a mark is missing."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{path}: has no marks for the table: add the lines {BEGIN} and {END} where it belongs")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{made()}\n{END}{after}"
 
 
 def _path(entry):

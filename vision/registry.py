@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     """A registered model: everything that a list of models needs.
 
     make(classes, options, rng) makes it; its options are an instance of the dataclass `options`. system, paper and
-    figures make its row in the README's table: models of one system share a row with all their figures.
+    figures make its row in docs/systems.md: models of one system share a row with all their figures.
     """
 
     name: str
@@ -65,7 +65,7 @@ def register(
     """Decorator of a function or class make(classes, options, rng) -> Model: registers it under a name.
 
     recipe: changes to vision.training.recipe.DEFAULTS; also data and augmentation, by the names of scripts.train.
-    system: its name in the README's table (default: `name`). paper: authors, year, arXiv number. figures: what was
+    system: its name in docs/systems.md (default: `name`). paper: authors, year, arXiv number. figures: what was
     measured, in a few words, on which data; "" where nothing was.
     Raises ValueError if the name is taken.
     """
