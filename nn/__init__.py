@@ -36,10 +36,12 @@ from nn.layers.local_norm import L2Norm, LocalResponseNorm
 from nn.layers.lstm import LSTM, LSTMCell, swap_lstm_gates
 from nn.layers.max_pool import MaxPool2d
 from nn.layers.max_unpool import MaxUnpool2d
+from nn.layers.relu6 import ReLU6
 from nn.layers.rnn import RNN, RNNCell
 from nn.layers.roi_align import RoIAlign
 from nn.layers.roi_pool import RoIPool
 from nn.layers.roi_warp import RoIWarp
+from nn.layers.same_pad import SamePad2d
 from nn.layers.softmax import LogSoftmax, Softmax, log_softmax, softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 from nn.layers.upsample import Upsample2d
@@ -67,7 +69,7 @@ __all__ = [  # noqa: RUF022  (by subject)
     # layers of layers
     "Concat", "Residual", "Sequential",
     # convolution
-    "Conv2d", "ConvTranspose2d", "DeformConv2d", "Flatten", "Linear",
+    "Conv2d", "ConvTranspose2d", "DeformConv2d", "Flatten", "Linear", "SamePad2d",
     # pooling and upsampling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "MaxPool2d", "MaxUnpool2d",
     "SpatialPyramidPool", "Upsample2d",
@@ -75,8 +77,8 @@ __all__ = [  # noqa: RUF022  (by subject)
     "AffineGrid", "GridSample", "RoIAlign", "RoIPool", "RoIWarp",
     # normalisation, activation, regularisation
     "BatchNorm1d", "BatchNorm2d", "DropPath", "Dropout", "Dropout2d", "ELU", "L2Norm", "LayerNorm", "LeakyReLU",
-    "LocalResponseNorm", "LogSoftmax", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus", "SqueezeExcitation",
-    "StochasticDepth", "Tanh",
+    "LocalResponseNorm", "LogSoftmax", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softplus",
+    "SqueezeExcitation", "StochasticDepth", "Tanh",
     # sequences and attention
     "AdditiveAttention", "Embedding", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "swap_lstm_gates",
     # functions

@@ -6,6 +6,7 @@ from nn.cases.base import LayerCase
 from nn.layer import Layer
 from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from nn.layers.dropout import Dropout, Dropout2d, DropPath
+from nn.layers.relu6 import ReLU6
 from nn.layers.softmax import LogSoftmax, Softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 
@@ -40,6 +41,7 @@ def dropping(layer, *options, **named):
 
 LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
     ReLU: shapes(ReLU),
+    ReLU6: shapes(ReLU6),
     LeakyReLU: shapes(LeakyReLU)
     | {
         "slope 0.3": case(lambda: LeakyReLU(0.3), (4, 7), (3, 7)),

@@ -1,4 +1,4 @@
-"""Cases of Linear, Conv2d, MaxPool2d, RoIPool and the containers."""
+"""Cases of Linear, Conv2d, SamePad2d, MaxPool2d, RoIPool and the containers."""
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from nn.layers.flatten import Flatten
 from nn.layers.linear import Linear
 from nn.layers.max_pool import MaxPool2d
 from nn.layers.roi_pool import RoIPool
+from nn.layers.same_pad import SamePad2d
 
 RNG = np.random.default_rng(40)
 
@@ -114,6 +115,16 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "split, not square": roi(2, 3, 6, 7, (2, 3), 1 / 16, "split", 5),
         "no regions": roi(2, 3, 5, 7, (2, 3), 1.0, "caffe", 0),
         "batch of 1, one region": roi(1, 2, 4, 5, 3, 0.5, "caffe", 1),
+    },
+    SamePad2d: {
+        "stride 2": LayerCase(lambda: SamePad2d(3, 2), (normal(2, 3, 4, 6),), (normal(1, 3, 5, 7),)),
+        "odd and even": LayerCase(lambda: SamePad2d(3, 2), (normal(2, 1, 5, 4),), (normal(1, 3, 4, 7),)),
+        "5x5": LayerCase(lambda: SamePad2d(5), (normal(2, 3, 4, 5),), (normal(1, 3, 2, 6),)),
+        "not square, dilation": LayerCase(
+            lambda: SamePad2d((2, 5), (3, 2), (1, 2)), (normal(2, 1, 7, 6),), (normal(3, 2, 5, 4),)
+        ),
+        "stride beyond the kernel": LayerCase(lambda: SamePad2d(1, 2), (normal(2, 3, 4, 5),), (normal(1, 3, 6, 2),)),
+        "batch of 1": LayerCase(lambda: SamePad2d(3, 2), (normal(1, 2, 3, 5),), (normal(2, 2, 6, 4),)),
     },
     Sequential: {
         "two layers": LayerCase(lambda: Sequential(Linear(5, 4), Linear(4, 3)), (normal(2, 5),), (normal(6, 5),)),

@@ -8,6 +8,7 @@ import pytest
 
 from nn.config import config
 from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh, sigmoid
+from nn.layers.relu6 import ReLU6
 
 LAYERS = [(ReLU(), 0.0), (LeakyReLU(), 0.01), (LeakyReLU(0.3), 0.3), (LeakyReLU(0), 0.0)]
 
@@ -51,13 +52,23 @@ def test_float32_stays_float32_and_arguments_stay(layer, slope):
     assert not np.shares_memory(y, x) and not np.shares_memory(dx, x)
 
 
+def test_relu6_ends_at_6():
+    x = np.array([-7, -1e-9, 0, 1e-9, 3.5, 6, 6 + 1e-9, 1e30, np.inf, -np.inf, np.nan])
+    y, cache = ReLU6().forward(x)
+    assert y[:-1].tolist() == [0, 0, 0, 1e-9, 3.5, 6, 6, 6, 6, 0] and np.isnan(y[-1])
+    assert ReLU6().backward(np.arange(1.0, 12), cache)[:-1].tolist() == [0, 0, 0, 4, 5, 0, 0, 0, 0, 0]
+    for dtype in (np.float32, np.float64):
+        y, cache = ReLU6().forward(x.astype(dtype))
+        assert y.dtype == ReLU6().backward(y, cache).dtype == dtype
+
+
 @pytest.mark.parametrize("slope", [-0.1, 1, 2.5, float("nan")])
 def test_bad_slope(slope):
     with pytest.raises(ValueError, match=rf"^LeakyReLU: negative_slope must be in \[0, 1\), got {slope}$"):
         LeakyReLU(slope)
 
 
-@pytest.mark.parametrize("layer", [ReLU(), LeakyReLU(), PReLU(), ELU(), Sigmoid(), Tanh(), SiLU(), Softplus()])
+@pytest.mark.parametrize("layer", [ReLU(), ReLU6(), LeakyReLU(), PReLU(), ELU(), Sigmoid(), Tanh(), SiLU(), Softplus()])
 def test_bad_input(layer):
     name = type(layer).__name__
     with pytest.raises(TypeError, match=f"^{name}: x must be an array of floats, got int64: convert with"):

@@ -7,6 +7,7 @@ import pytest
 
 from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from nn.layers.dropout import Dropout, Dropout2d, DropPath
+from nn.layers.relu6 import ReLU6
 from nn.layers.softmax import LogSoftmax, Softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 
@@ -74,6 +75,7 @@ def uniform(low, high):
 
 ELEMENTWISE = {
     "ReLU": (ReLU, T.ReLU, lambda rng: ()),
+    "ReLU6": (ReLU6, T.ReLU6, lambda rng: ()),
     "LeakyReLU": (LeakyReLU, T.LeakyReLU, uniform(0, 0.99)),
     "ELU": (ELU, T.ELU, uniform(0, 3)),
     "Sigmoid": (Sigmoid, T.Sigmoid, lambda rng: ()),
