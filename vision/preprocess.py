@@ -20,10 +20,13 @@ class Preprocess:
 
     resize: "short_side": the shorter side becomes short_side, or less where the longer would exceed max_side (Ren et
     al. 2015, arXiv:1506.01497, sec. 3.3); "square": scaled to short_side x short_side; "fixed": scaled to `fixed`,
-    (height, width); "none": unchanged. The new value of a pixel is (pixel - mean) / std. Images are padded with the
-    mean colour, at the right and the bottom, to a multiple of `multiple` and to the largest of the batch.
+    (height, width); "none": unchanged; "centre": the square in the middle, of `crop` times the shorter side, is scaled
+    to short_side x short_side. filter: how pixels are interpolated. The new value of a pixel is (pixel - mean) / std.
+    Images are padded with the mean colour, at the right and the bottom, to a multiple of `multiple` and to the largest
+    of the batch.
 
-    Raises ValueError for sides below 1, short_side > max_side, a mean or std that is not finite, and std <= 0.
+    Raises ValueError for sides below 1, short_side > max_side, a crop outside 0 .. 1, a mean or std that is not finite,
+    and std <= 0.
     """
 
     short_side: int = 600
@@ -31,8 +34,10 @@ class Preprocess:
     mean: float | tuple[float, float, float] = IMAGENET_MEAN
     std: float | tuple[float, float, float] = IMAGENET_STD
     multiple: int = 1
-    resize: Literal["short_side", "square", "fixed", "none"] = "short_side"
+    resize: Literal["short_side", "square", "fixed", "none", "centre"] = "short_side"
     fixed: tuple[int, int] | None = None
+    crop: float = 1.0
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self):
         sides = {"short_side": self.short_side, "max_side": self.max_side, "multiple": self.multiple}
@@ -44,6 +49,8 @@ class Preprocess:
             raise ValueError(f"Preprocess: short_side must not be above max_side, got {got}")
         if (self.resize == "fixed") != (self.fixed is not None):
             raise ValueError(f"Preprocess: resize='fixed' goes with fixed=(height, width), got {self.fixed!r}")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"Preprocess: crop must be above 0 and at most 1, got {self.crop!r}")
         for name, values, least in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
             array = np.asarray(values)
             if array.dtype.kind not in "iuf" or array.shape not in ((), (3,)):
@@ -52,22 +59,36 @@ class Preprocess:
                 raise ValueError(f"Preprocess: {name} must be finite{' and above 0' * (name == 'std')}, got {values!r}")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) that a photograph of this size is scaled to."""
+        """The (height, width) that a photograph of this size is scaled to; for "centre" the whole one, uncropped."""
         if self.resize == "none":
             return height, width
         if self.resize == "fixed":
             return self.fixed
         if self.resize == "square":
             return self.short_side, self.short_side
+        if self.resize == "centre":
+            factor = self.short_side / (self.crop * min(height, width))
+            return tuple(max(self.short_side, int(side * factor + 0.5)) for side in (height, width))
         factor = min(self.short_side / min(height, width), self.max_side / max(height, width))
         return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
     def scaled(self, photograph: np.ndarray) -> np.ndarray:
-        """The photograph (H, W, 3) uint8 in the size of the network's input: antialiased bilinear."""
-        h, w = self.size(*photograph.shape[:2])
+        """The photograph (H, W, 3) uint8 in the size of the network's input, antialiased."""
+        if self.resize == "centre":
+            photograph, h, w = self.centre(photograph), self.short_side, self.short_side
+        else:
+            h, w = self.size(*photograph.shape[:2])
         if (h, w) == photograph.shape[:2]:
             return photograph
-        return np.array(Image.fromarray(photograph).resize((w, h), Image.Resampling.BILINEAR))
+        filter = Image.Resampling[self.filter.upper()]
+        return np.array(Image.fromarray(photograph).resize((w, h), filter))
+
+    def centre(self, photograph: np.ndarray) -> np.ndarray:
+        """The square in the middle of a photograph (H, W, 3), of `crop` times its shorter side, at least one pixel."""
+        height, width = photograph.shape[:2]
+        side = max(1, int(self.crop * min(height, width)))
+        top, left = (height - side) // 2, (width - side) // 2
+        return photograph[top : top + side, left : left + side]
 
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(N, 3, H, W) float32: images (H_i, W_i, 3) uint8, already scaled, normalised and padded."""

@@ -5,6 +5,7 @@ vision/classification/resnet_cifar.py. A classifier is a Backbone and a head: se
 """
 
 from vision.backbones.backbone import Backbone, FeatureMap, freeze_cancelled
+from vision.backbones.efficientnet import EfficientNet
 from vision.backbones.resnet import ResNet
 from vision.backbones.small_cnn import SmallCNN
 from vision.backbones.squeezenet import SqueezeNet
@@ -13,6 +14,7 @@ from vision.backbones.vgg import VGG, small_vgg, vgg16, vgg16_plan
 __all__ = [
     "VGG",
     "Backbone",
+    "EfficientNet",
     "FeatureMap",
     "ResNet",
     "SmallCNN",

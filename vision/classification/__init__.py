@@ -2,6 +2,7 @@
 
 from vision.classification import task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
+from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
@@ -19,6 +20,8 @@ __all__ = [
     "PaddedShortcut",
     "RecurrentAttention",
     "ResNetCifar",
+    "efficientnet",
+    "efficientnet_lite0",
     "squeezenet1_0",
     "task",
 ]
