@@ -9,6 +9,9 @@ picture as it is shown (turned upright if its EXIF data says so), x2 and y2 excl
 A model of segmentation colours its classes, and also writes predictions/labels/holiday.png, a palette PNG of class
 indices; pixels with a probability below --threshold are 255.
 
+example, published weights of a registered network instead of a run: without --out, what is found is only printed:
+  python -m scripts.predict --published efficientnet_lite0 --weights efficientnet_lite0.npz photo.jpg
+
 example, 500 characters of a language model that continue the text of prompt.txt:
   python -m scripts.predict runs/letters prompt.txt --out predictions --set length=500 temperature=0.7
 """
@@ -16,7 +19,9 @@ example, 500 characters of a language model that continue the text of prompt.txt
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,6 +32,7 @@ from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, fraction, list_failed, make_sure_of
 from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
+from scripts.published import CLASS_NAMES, load_published
 from scripts.train_arguments import model_option
 from vision import TASKS, Model, Task
 from vision.options import as_json
@@ -40,18 +46,19 @@ RESULT, LABELS = "predictions.json", "labels"
 
 @command
 def main(arguments: list[str]) -> int | None:
-    args = build_parser().parse_args(arguments)
+    args = parse(arguments)
     make_sure_of(args.device)
     import_files(args.imports)
-    path = find_checkpoint(args.checkpoint)
-    model = load_model(path)[0]
+    load = opener(args)
+    model = load()
     task = task_of(model.name)
     inputs, (options, changes) = find_inputs(args.inputs, task.input), split_options(task, model, args.set)
-    model = (load_model(path, **changes)[0] if changes else model).to(args.device)
+    model = (load(**changes) if changes else model).to(args.device)
     names = result_names(inputs)
-    refuse_to_overwrite(inputs, args.out, names)
+    if args.out:
+        refuse_to_overwrite(inputs, args.out, names)
     records, failed = [], []
-    with made(args.out):
+    with made(args.out) if args.out else contextlib.nullcontext():
         for path_of_input, name in zip(tqdm(inputs, unit=f" {task.input}s", disable=None, leave=False), names):
             try:
                 given = READERS[task.input](path_of_input)
@@ -61,14 +68,50 @@ def main(arguments: list[str]) -> int | None:
                     raise
                 failed.append(f"{path_of_input}: {str(error).removeprefix(f'{path_of_input}: ')}")
                 continue
-            record = write(found, given, task, model.classes, args.out, name)
+            record = write(found, given, task, model.classes, args.out, name) if args.out else {}
             records.append({"file": str(path_of_input), **record})
+            if not args.out:
+                print(f"{path_of_input}: {in_words(task.describe(found, model.classes))}")
         if not records:
             raise ValueError(failed[0] if len(failed) == 1 else f"none of {len(failed)} can be predicted: {failed[0]}")
-        with replacing(args.out / RESULT) as file:
-            file.write(json.dumps(records, indent=2).encode() + b"\n")
-    print(f"{len(records)} {'pictures' if task.input == 'image' else 'texts'} and {RESULT} are in {args.out}")
+        if args.out:
+            with replacing(args.out / RESULT) as file:
+                file.write(json.dumps(records, indent=2).encode() + b"\n")
+    if args.out:
+        print(f"{len(records)} {'pictures' if task.input == 'image' else 'texts'} and {RESULT} are in {args.out}")
     return list_failed(failed, "predicted", len(inputs))
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """The arguments; with --published the first of the files is an input, and --out and --threshold may be absent."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if args.published and args.checkpoint:
+        args.inputs, args.checkpoint = [args.checkpoint, *args.inputs], None
+    needed = [("RUN_OR_CHECKPOINT", args.checkpoint or args.published), ("FILE_OR_FOLDER", args.inputs)]
+    missing = [name for name, value in [*needed, ("--out", args.out or args.published)] if not value]
+    if missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    if not args.published and (args.weights or args.class_names):
+        parser.error("--weights and --class-names go with --published")
+    if args.threshold is None:
+        args.threshold = 0.0 if args.published and args.out is None else 0.5
+    return args
+
+
+def opener(args: Namespace) -> Callable[..., Model]:
+    """load(**options) -> the model of --published, or of the run or checkpoint."""
+    if args.published:
+        return partial(load_published, args)
+    path = find_checkpoint(args.checkpoint)
+    return lambda **changes: load_model(path, **changes)[0]
+
+
+def in_words(found: list) -> str:
+    """What is found on one line: classes with their scores, anything else as JSON."""
+    if all(isinstance(each, dict) and "score" in each for each in found):
+        return "; ".join(f"{each['class']} {each['score']:.2f}" for each in found) or "nothing"
+    return json.dumps(found)
 
 
 @contextlib.contextmanager
@@ -87,12 +130,18 @@ def made(folder: Path) -> Iterator[None]:
 def build_parser() -> Parser:
     parser = Parser("scripts.predict", __doc__)
     text = "a checkpoint (.npz), or the folder of a run: its best.npz"
-    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
+    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, nargs="?", help=text)
     text = "pictures (or texts, for a model of text), or folders of them"
-    parser.add_argument("inputs", metavar="FILE_OR_FOLDER", type=Path, nargs="+", help=text)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results (needed)")
-    text = "leave out lower scores (default: 0.5)"
-    parser.add_argument("--threshold", metavar="P", type=fraction, default=0.5, help=text)
+    parser.add_argument("inputs", metavar="FILE_OR_FOLDER", type=Path, nargs="*", help=text)
+    text = "instead of a run: a registered model whose weights are those of --weights"
+    parser.add_argument("--published", metavar="NAME", help=text)
+    parser.add_argument("--weights", metavar="FILE", type=Path, help="published weights, .npz, .safetensors or .pth")
+    text = f"the names of its classes, one a line (default: {' or '.join(CLASS_NAMES)} beside the weights or above)"
+    parser.add_argument("--class-names", metavar="FILE", type=Path, help=text)
+    text = "folder for the results (needed with a run; with --published default: they are printed)"
+    parser.add_argument("--out", metavar="DIR", type=Path, help=text)
+    text = "leave out lower scores (default: 0.5); where results are only printed there are all"
+    parser.add_argument("--threshold", metavar="P", type=fraction, help=text)
     known = "; ".join(
         f"{name}: {' '.join(f'{key}={value}' for key, value in task.options.items())}"
         for name, task in TASKS.items()

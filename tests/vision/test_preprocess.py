@@ -26,6 +26,17 @@ def test_sizes(options, size, scaled):
     assert preprocess.scaled(np.zeros((*size, 3), np.uint8)).shape == (*scaled, 3)
 
 
+def test_the_square_in_the_middle():
+    """As the authors of EfficientNet evaluate: int(0.875 of the shorter side), scaled by bicubic interpolation."""
+    photograph = np.random.default_rng(0).integers(0, 256, (30, 47, 3), np.uint8)
+    preprocess = Preprocess(short_side=16, max_side=32, resize="centre", crop=0.875, filter="bicubic")
+    middle = photograph[2:28, 10:36]  # 26 = int(0.875 * 30)
+    wanted = np.array(Image.fromarray(middle).resize((16, 16), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(preprocess.scaled(photograph), wanted)
+    assert preprocess.size(30, 47) == (18, 29)  # the whole one, in which the square is 16 pixels
+    assert Preprocess(short_side=8, max_side=8, resize="centre").scaled(photograph[:1]).shape == (8, 8, 3)
+
+
 def test_a_batch_is_normalised_and_padded_with_the_mean_colour():
     preprocess = Preprocess(mean=(10, 20, 30), std=(1, 2, 3), multiple=4)
     images = [np.full((5, 6, 3), 40, np.uint8), np.full((2, 9, 3), 70, np.uint8)]
@@ -79,6 +90,8 @@ def test_what_is_no_photograph_is_named(photograph, message):
         ({"std": 0}, "std must be finite and above 0, got 0"),
         ({"mean": np.nan}, "mean must be finite, got nan"),
         ({"resize": "fixed"}, "goes with fixed="),
+        ({"crop": 0}, "crop must be above 0 and at most 1, got 0"),
+        ({"crop": 1.5}, "crop must be above 0 and at most 1, got 1.5"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):
