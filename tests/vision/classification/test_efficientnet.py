@@ -8,7 +8,9 @@ import pytest
 
 import nn
 import vision
+from scripts.gradcheck import check_tiny_model
 from vision.preprocess import open_photograph
+from vision.registry import find
 from vision.training.saving import load_pretrained
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -18,6 +20,14 @@ CLASSES = ("cat", "dog", "cow", "hen", "ant")
 
 def tiny(name="efficientnet", **options):
     return vision.build(name, CLASSES, np.random.default_rng(3), **{"width": 0.1, "depth": 0.1} | options)
+
+
+@pytest.mark.parametrize(
+    "name, complex_step", [("efficientnet", True), ("efficientnet_lite0", True), ("efficientnet_lite0", False)]
+)
+def test_every_gradient_of_the_tiny_model(name, complex_step):
+    """With dropped blocks; central differences of the other one are in scripts.gradcheck: they take as long again."""
+    check_tiny_model(name, find(name).tiny, complex_step)
 
 
 @pytest.mark.parametrize(
