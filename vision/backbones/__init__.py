@@ -4,15 +4,18 @@ Each network is defined once: here if more than one task uses it, else in the fi
 vision/classification/resnet_cifar.py. A classifier is a Backbone and a head: see vision/classification/classifier.py.
 """
 
+from vision.backbones.alexnet import AlexNet
 from vision.backbones.backbone import Backbone, FeatureMap, freeze_cancelled
 from vision.backbones.efficientnet import EfficientNet
+from vision.backbones.perceptual import perceptual_distance
 from vision.backbones.resnet import ResNet
 from vision.backbones.small_cnn import SmallCNN
 from vision.backbones.squeezenet import SqueezeNet
-from vision.backbones.vgg import VGG, small_vgg, vgg16, vgg16_plan
+from vision.backbones.vgg import VGG, small_vgg, vgg16, vgg16_plan, vgg_plan
 
 __all__ = [
     "VGG",
+    "AlexNet",
     "Backbone",
     "EfficientNet",
     "FeatureMap",
@@ -20,7 +23,9 @@ __all__ = [
     "SmallCNN",
     "SqueezeNet",
     "freeze_cancelled",
+    "perceptual_distance",
     "small_vgg",
     "vgg16",
     "vgg16_plan",
+    "vgg_plan",
 ]

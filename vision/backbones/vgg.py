@@ -14,15 +14,28 @@ from nn.layer import positive
 from vision.backbones.backbone import Backbone, FeatureMap
 
 POOL = "pool"
-VGG16 = (64, 64, POOL, 128, 128, POOL, 256, 256, 256, POOL, 512, 512, 512, POOL, 512, 512, 512)
+# Convolutions before each pooling, by layers with weights: configurations A, B, D and E of table 1.
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+def vgg_plan(layers: int = 16, width: int = 64, depth: int = 5) -> list:
+    """The plan of a VGG of so many layers up to its pooling number `depth`; width: channels of the first convolutions.
+
+    The channels double after each pooling, up to 8 width.
+    """
+    if layers not in CONVOLUTIONS:
+        raise ValueError(f"vgg_plan: layers must be one of {', '.join(map(str, CONVOLUTIONS))}, got {layers}")
+    if not 1 <= depth <= 5:
+        raise ValueError(f"vgg_plan: a VGG has 5 poolings, depth must be in 1 .. 5, got {depth}")
+    plan = []
+    for i, count in enumerate(CONVOLUTIONS[layers][:depth]):
+        plan += [min(2**i, 8) * width] * count + [POOL]
+    return plan
 
 
 def vgg16_plan(width: int = 64, depth: int = 5) -> list:
-    """The plan of VGG-16 up to its pooling number `depth`, with width channels for 64, all others in proportion."""
-    if not 1 <= depth <= 5:
-        raise ValueError(f"vgg16_plan: VGG-16 has 5 poolings, depth must be in 1 .. 5, got {depth}")
-    plan = [step if step == POOL else step // 64 * width for step in (*VGG16, POOL)]
-    return plan[: [i for i, step in enumerate(plan) if step == POOL][depth - 1] + 1]
+    """The plan of VGG-16: see vgg_plan."""
+    return vgg_plan(16, width, depth)
 
 
 class VGG(Backbone):
@@ -36,7 +49,7 @@ class VGG(Backbone):
     poolings have stride 1, and behind each of them convolutions take their inputs twice as far apart (dilation): the
     same weights give a denser map.
 
-    Reference: Simonyan and Zisserman 2015, table 1 (configuration D is VGG16); Chen et al. 2015, arXiv:1412.7062,
+    Reference: Simonyan and Zisserman 2015, table 1 (configuration D is VGG-16); Chen et al. 2015, arXiv:1412.7062,
     sec. 3.1, for output_stride.
     """
 
@@ -88,7 +101,7 @@ class VGG(Backbone):
 
 def vgg16(*, rng: np.random.Generator) -> VGG:
     """VGG-16 up to conv5_3, without the last pooling: 512 channels, stride 16, 14,714,688 parameters."""
-    return VGG(VGG16, rng=rng)
+    return VGG(vgg16_plan()[:-1], rng=rng)
 
 
 def small_vgg(*, width: int = 12, stride: int = 4, rng: np.random.Generator) -> VGG:

@@ -1,16 +1,15 @@
 """Image classification: one label for a whole image."""
 
-from vision.classification import task
+from vision.classification import alexnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
 from vision.classification.squeezenet import squeezenet1_0
-from vision.classification.vgg import VGG16
+from vision.classification.vgg import VGGNetwork
 
 __all__ = [
-    "VGG16",
     "BasicBlock",
     "ClassificationNetwork",
     "Classifier",
@@ -20,6 +19,8 @@ __all__ = [
     "PaddedShortcut",
     "RecurrentAttention",
     "ResNetCifar",
+    "VGGNetwork",
+    "alexnet",
     "efficientnet",
     "efficientnet_lite0",
     "squeezenet1_0",

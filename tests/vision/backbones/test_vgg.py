@@ -68,7 +68,7 @@ def test_from_the_output_stride_on_dilation_replaces_strides():
 def test_plans():
     assert vgg16_plan(2, 2) == [2, 2, "pool", 4, 4, "pool"]
     assert vgg16_plan()[-4:] == [512, 512, 512, "pool"]
-    with pytest.raises(ValueError, match=r"VGG-16 has 5 poolings, depth must be in 1 .. 5, got 0"):
+    with pytest.raises(ValueError, match=r"a VGG has 5 poolings, depth must be in 1 .. 5, got 0"):
         vgg16_plan(depth=0)
 
 

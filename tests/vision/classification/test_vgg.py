@@ -1,4 +1,4 @@
-"""VGG-16 with its classifier: gradients, the paper's figures, torchvision's names."""
+"""VGG with its classifier: gradients, the paper's figures, torchvision's names, the published convolutions."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import pytest
 import nn
 import vision
 from nn.gradcheck import check_contract, check_model
-from vision.classification import VGG16
+from vision.backbones import vgg_plan
+from vision.classification import VGGNetwork
 
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
 SMALL = {"width": 4, "hidden": 7}
@@ -39,7 +40,7 @@ def test_every_gradient_of_the_whole_model(dropout, complex_step):
 
 
 def test_contract_of_the_network():
-    network = off_the_kinks(VGG16(5, 4, 7, 0.5, rng=np.random.default_rng(0)))
+    network = off_the_kinks(VGGNetwork(5, vgg_plan(16, 4), 7, 0.5, rng=np.random.default_rng(0)))
     check_contract(network, (normal(2, 3, 33, 40),), (normal(1, 3, 32, 32),))
 
 
@@ -92,7 +93,7 @@ def test_config_rebuilds_the_model():
     "make, message",
     [
         (lambda: tiny(n=3), "vgg16: there is no option 'n'; choose from: short_side"),
-        (lambda: tiny(width=0), "VGG16: width must be a whole number >= 1, got 0"),
+        (lambda: tiny(width=0), "must be a whole number >= 1, got 0"),
         (lambda: tiny(dropout=1), r"Dropout: p must be in \[0, 1\), got 1"),
         (lambda: tiny().predict(np.zeros((1, 3, 31, 40))), "MaxPool2d: output size"),
         (lambda: tiny().predict(np.zeros((1, 1, 32, 40))), r"Classifier: images must have shape \(N, 3, H, W\)"),
@@ -101,3 +102,41 @@ def test_config_rebuilds_the_model():
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def sizes(name, monkeypatch, **options):
+    """{parameter: size} of a model for 1000 classes."""
+    for module in (nn.layers.linear, nn.layers.conv):  # drawing so many weights takes time
+        monkeypatch.setattr(module, "he_normal", lambda shape, rng: np.zeros(shape, np.float32))
+    model = vision.build(name, [str(i) for i in range(1000)], **options)
+    return {name: parameter.value.size for name, parameter in model.parameters().items()}
+
+
+@pytest.mark.parametrize(
+    "name, batch_norm, total, share",
+    [
+        ("vgg16", False, 138_357_544, 0.894),
+        ("vgg16", True, 138_365_992, 0.894),
+        ("vgg19", False, 143_667_240, 0.861),
+        ("vgg19", True, 143_678_248, 0.861),
+    ],
+)
+def test_most_parameters_are_in_fully_connected_layers(name, batch_norm, total, share, monkeypatch):
+    """Table 2 has 138 and 144 million; the exact values are torchvision's."""
+    found = sizes(name, monkeypatch, batch_norm=batch_norm)
+    connected = sum(size for name, size in found.items() if name.startswith("classifier"))
+    assert sum(found.values()) == total and connected == 123_642_856
+    assert connected / total == pytest.approx(share, abs=5e-4)
+
+
+def test_batch_norm_has_torchvision_s_indices():
+    names = list(vision.build("vgg19", CLASSES, width=2, hidden=4, batch_norm=True).parameters())
+    assert names[:4] == ["features.0.weight", "features.0.bias", "features.1.weight", "features.1.bias"]
+    assert "features.49.weight" in names and "features.52.weight" not in names  # 52 is a pooling
+
+
+def test_the_small_one():
+    model = vision.build("vgg_small", CLASSES, np.random.default_rng(0))
+    lines = nn.summary(model, (1, 3, 32, 32)).splitlines()
+    found = {line.split("  ")[0]: line[line.index("(") : line.index(")") + 1] for line in lines if "(" in line}
+    assert found["pool"] == "(1, 128, 4, 4)" and found["classifier.6"] == "(1, 5)"

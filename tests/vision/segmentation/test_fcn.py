@@ -17,7 +17,8 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )  # fmt: skip
-from vision.classification import VGG16
+from vision.backbones import vgg16_plan
+from vision.classification import VGGNetwork
 from vision.segmentation import FCN
 from vision.segmentation.fcn import convolutional
 from vision.segmentation.skips import BilinearInterpolation, learned_interpolation
@@ -138,7 +139,7 @@ def test_every_pixel_is_between_two_cells():
 def test_the_converted_classifier():
     """VGG-16 and FCN-32s with its weights: fc8 over 224 x 224 pixels equals the one cell of the scores."""
     rng = np.random.default_rng(0)
-    classifier = VGG16(6, width=1, hidden=4, rng=rng)
+    classifier = VGGNetwork(6, vgg16_plan(1), hidden=4, rng=rng)
     net = FCN(6, 32, width=1, hidden=4, padding="same", rng=rng)
     net.load_state_dict(net.pretrained_names(classifier.state_dict()), strict=False)
     assert net.backbone["features.0"].weight.value is not classifier.backbone["features.0"].weight.value
@@ -153,7 +154,7 @@ def test_the_converted_classifier():
 
 def test_plain_weights_are_loaded_into_convolutions():
     """VGG-16 has its convolutions at 0, 2, 5, ..., 28, with batch normalisation at 0, 3, 7, ..., 40."""
-    classifier = VGG16(6, width=1, hidden=4, rng=np.random.default_rng(0))
+    classifier = VGGNetwork(6, vgg16_plan(1), hidden=4, rng=np.random.default_rng(0))
     for batch_norm in (True, False):
         net = FCN(6, 32, width=1, hidden=4, batch_norm=batch_norm, rng=np.random.default_rng(1))
         norms = [layer.weight.value.copy() for _, layer in net.layers() if isinstance(layer, BatchNorm2d)]

@@ -16,7 +16,7 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )  # fmt: skip
 from vision.backbones import vgg16_plan
-from vision.classification import VGG16
+from vision.classification import VGGNetwork
 from vision.segmentation import SegNet
 from vision.segmentation.encoder_decoder import mirrored
 from vision.training.saving import load_pretrained
@@ -59,7 +59,7 @@ def test_names_are_those_of_vgg16_bn():
 @pytest.mark.parametrize("name", ["segnet", "deconvnet"])
 def test_weights_of_the_plain_vgg16_are_loaded_into_convolutions(name, tmp_path):
     """Its features.28 is the last convolution, here features.40; features.28 is a batch normalisation."""
-    plain = VGG16(5, width=2, hidden=4, rng=np.random.default_rng(0))
+    plain = VGGNetwork(5, vgg16_plan(2), hidden=4, rng=np.random.default_rng(0))
     save_state(plain.state_dict(), tmp_path / "vgg16.npz")
     options = {"depth": 5, "width": 2} | ({"hidden": 4, "bottleneck": 7} if name == "deconvnet" else {})
     model = small(f"{name}_small", **options)
@@ -118,7 +118,7 @@ def test_overfits_two_images():
     "make, message",
     [
         (lambda: small("segnet_small", width=0), "SegNet: width must be a whole number >= 1, got 0"),
-        (lambda: small("segnet_small", depth=6), "VGG-16 has 5 poolings, depth must be in 1 .. 5, got 6"),
+        (lambda: small("segnet_small", depth=6), "a VGG has 5 poolings, depth must be in 1 .. 5, got 6"),
         (lambda: small("segnet", size=3), "segnet: there is no option 'size'; .*: short_side"),
         (lambda: small("segnet_small", width=1)(normal(1, 4, 8, 8)), r"SegNet: images must have shape \(N, 3, H, W\)"),
     ],
