@@ -10,6 +10,9 @@ accepts a wrong softmax, a wrong batch normalisation and a flipped convolution).
 - the complex step, Im f(x + ih) / h with h = 1e-30, has no subtraction and so no step error, for forwards that are
   analytic. Comparisons use the real part, so kinks (max, ReLU) do no harm unless x is at one.
 
+A function has no derivative at a tie of a maximum or at a ReLU's 0: central differences give the mean of the slopes on
+its two sides, backward gives one of them. Where a check fails, both slopes are taken and shown if they disagree.
+
 The relative error of a tensor is max |backward - numerical| / max(|backward|, |numerical|), both maxima over the
 tensor. The denominator is at least 1e-3 of the layer's largest gradient, since some gradients are 0 (that of a bias
 before a normalisation).
@@ -19,18 +22,19 @@ CUDA kernels have no complex arithmetic: for the complex step, layers run as arr
 """
 
 import typing
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from nn.checking import GradientError, State, as_tuple, borrowed, copied, forward, pack
 from nn.contract import check_contract
-from nn.dispatch import array_module
+from nn.differences import at, differentiate, disagree, sides
 from nn.gpu.device import device_of, to_device
 from nn.layer import Layer
+from nn.model_check import check_model
 
 __all__ = ["GradientError", "check_contract", "check_layer", "check_loss", "check_model", "differentiate", "is_loss"]
-
-STEP, COMPLEX_STEP = 1e-5, 1e-30
 
 
 def check_layer(
@@ -51,7 +55,7 @@ def check_layer(
     near a kink. Stochastic layers get the same random numbers at each call.
 
     Returns {name: relative error} for "x" (or "x0", "x1", ...) and each parameter. Raises GradientError naming the
-    tensor, the worst index and both values.
+    tensor, the worst index and both values, and whether a tie or a kink is the likelier cause.
     """
     owner, rng, device = type(layer).__name__, rng or np.random.default_rng(0), device or device_of(layer)
     inputs = {f"x{i}" if len(inputs) > 1 else "x": copied(x, np.float64, device) for i, x in enumerate(inputs)}
@@ -76,23 +80,40 @@ def check_layer(
 
         numerical = _numerical(layer, inputs, dys, training, analytic, complex_step)
         floor = 1e-3 * max((abs(n).max(initial=0) for n in numerical.values()), default=0)
+        slopes = {name: partial(_sides, layer, inputs, dys, training, name) for name in (*numerical, *rounded)}
         for name, n in _numerical(layer, inputs, dys, training, rounded, False).items():
-            _compare(f"{owner}: backward gave None", name, np.zeros(n.shape), n, tolerance, floor)
-        return {name: _compare(owner, name, analytic[name], n, tolerance, floor) for name, n in numerical.items()}
+            who = f"{owner}: backward gave None"
+            _compare(who, name, np.zeros(n.shape), n, tolerance, floor, slopes[name])
+        return {
+            name: _compare(owner, name, analytic[name], n, tolerance, floor, slopes[name])
+            for name, n in numerical.items()
+        }
 
 
-def _numerical(layer, inputs, dys, training, wanted, complex_step):
-    """{name: gradient of sum(y * dy) by differences} for the wanted names of inputs and parameters."""
-    dtype = np.complex128 if complex_step else np.float64
+@contextmanager
+def _loss_of(layer, inputs, dys, training, wanted, dtype):
+    """In the block: (loss, {name: array}): loss() = sum(y * dy) depends on the arrays; those wanted are of dtype."""
     with borrowed(layer, dtype):
         values = {name: copied(x, dtype, device_of(x)) if name in wanted else x for name, x in inputs.items()}
-        arrays = values | {name: parameter.value for name, parameter in layer.parameters().items()}
         state = State(layer)
 
         def loss():
             return sum((y * dy).sum() for y, dy in zip(forward(layer, values.values(), training, state)[0], dys))
 
+        yield loss, values | {name: parameter.value for name, parameter in layer.parameters().items()}
+
+
+def _numerical(layer, inputs, dys, training, wanted, complex_step):
+    """{name: gradient of sum(y * dy) by differences} for the wanted names of inputs and parameters."""
+    dtype = np.complex128 if complex_step else np.float64
+    with _loss_of(layer, inputs, dys, training, wanted, dtype) as (loss, arrays):
         return to_device({name: differentiate(loss, arrays[name], complex_step) for name in wanted}, "cpu")
+
+
+def _sides(layer, inputs, dys, training, name, index):
+    """The slopes of sum(y * dy) on both sides of one element."""
+    with _loss_of(layer, inputs, dys, training, (name,), np.float64) as (loss, arrays):
+        return sides(partial(at, loss, arrays[name], index))
 
 
 def check_loss(
@@ -110,11 +131,16 @@ def check_loss(
     gradients = to_device(as_tuple(function(*predictions, *args, **options)[1]), "cpu")
     if len(gradients) != len(predictions):
         raise GradientError(f"{owner}: {len(gradients)} gradients for {len(predictions)} predictions")
-    at = [x.astype(np.complex128 if complex_step else np.float64) for x in predictions]
-    numerical = [differentiate(lambda: function(*at, *args, **options)[0], x, complex_step) for x in at]
+    xs = [x.astype(np.complex128) for x in predictions] if complex_step else predictions
+
+    def value_at(arrays):
+        return function(*arrays, *args, **options)[0]
+
+    numerical = [differentiate(partial(value_at, xs), x, complex_step) for x in xs]
     numerical = to_device(numerical, "cpu")
-    names = [f"prediction {i}" for i in range(len(at))] if len(at) > 1 else ["prediction"]
-    return max(_compare(owner, *of_one, tolerance) for of_one in zip(names, gradients, numerical))
+    names = [f"prediction {i}" for i in range(len(xs))] if len(xs) > 1 else ["prediction"]
+    slopes = [lambda index, x=x: sides(partial(at, partial(value_at, predictions), x, index)) for x in predictions]
+    return max(_compare(owner, *of_one, tolerance, 0.0, s) for *of_one, s in zip(names, gradients, numerical, slopes))
 
 
 def is_loss(function) -> bool:
@@ -124,89 +150,11 @@ def is_loss(function) -> bool:
     return value is float and len(gradients) == 1 and np.ndarray in (gradients[0], *typing.get_args(gradients[0]))
 
 
-def check_model(
-    model: Layer, batch, *, seed=0, tolerance=1e-6, complex_step=True, step=STEP, device: str | None = None
-) -> dict[str, float]:
-    """Compare model.backward with the derivative of the total loss along a random direction, parameter by parameter.
+def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0, slopes=None):
+    """The error of one tensor relative to its largest element (or floor); GradientError if above the tolerance.
 
-    Samples of the model (proposals, targets) are held fixed: where the cache of `loss` has `sampled`, it is passed to
-    loss(batch, rng, sampled=cache.sampled). The error is relative to the larger of the two derivatives, but at least to
-    1e-6 of the largest derivative of all parameters, since some are 0 (that of a bias before a batch normalisation);
-    for central differences also at least to the rounding error of the loss. Parameters that are not trainable are left
-    out. Returns {parameter: relative error}; raises GradientError.
+    slopes(index): the slopes on both sides of an element.
     """
-    rng, device, buffers = np.random.default_rng(seed), device or device_of(model), State(model)
-    with borrowed(model, np.float64, device):
-        batch, within = to_device(batch, device), State(model)
-        model.zero_grad()
-        losses, cache = model.loss(batch, np.random.default_rng(seed))
-        model.backward(cache)
-        sampled = {"sampled": cache.sampled} if hasattr(cache, "sampled") else {}
-
-        def total():
-            within.restore()
-            return sum(model.loss(batch, np.random.default_rng(seed), **sampled)[0].values())
-
-        learned = {name: parameter for name, parameter in model.parameters().items() if parameter.trainable}
-        grads = {name: parameter.grad for name, parameter in learned.items()}
-        with borrowed(model, np.complex128 if complex_step else np.float64):
-            pairs = {
-                name: _directional(
-                    parameter, grads[name], total, rng, COMPLEX_STEP if complex_step else step, complex_step
-                )
-                for name, parameter in model.parameters().items()
-                if parameter.trainable
-            }
-    buffers.restore()
-    floor = 1e-6 * max(max(abs(a), abs(n)) for a, n in pairs.values())
-    if not complex_step:  # the rounding error of a difference of two losses
-        floor = max(floor, 4e-16 * abs(sum(losses.values())) / (step * tolerance))
-    errors = {name: abs(a - n) / max(abs(a), abs(n), floor, 1e-300) for name, (a, n) in pairs.items()}
-    worst = max(errors, key=lambda name: (not errors[name] <= tolerance, errors[name]))  # a NaN is over the tolerance
-    if not errors[worst] <= tolerance:
-        raise GradientError(
-            f"{type(model).__name__}: the derivative along a random direction of {worst} is {pairs[worst][0]:.12g} by "
-            f"backward, {pairs[worst][1]:.12g} numerically (relative error {errors[worst]:.1e}, wanted {tolerance:.0e})"
-        )
-    return errors
-
-
-def _directional(parameter, grad, total, rng, step, complex_step):
-    """The derivative of total() along a random unit direction of one parameter, (by backward, numerically)."""
-    direction = rng.standard_normal(parameter.value.shape)
-    direction /= max(np.sqrt((direction * direction).sum()), 1e-300)
-    direction, value = to_device(direction, device_of(parameter.value)), parameter.value
-    if complex_step:
-        parameter.value = value + 1j * step * direction
-        numerical = total().imag / step
-    else:
-        parameter.value = value + step * direction
-        above = total()
-        parameter.value = value - step * direction
-        numerical = (above - total()) / (2 * step)
-    parameter.value = value
-    return float((grad * direction).sum()), float(numerical)
-
-
-def differentiate(loss, array, complex_step=False):
-    """d loss() / d array, float64 of the shape of `array`: each element of `array` is changed in place and restored."""
-    gradient = array_module(array).zeros(array.shape)
-    for index in np.ndindex(array.shape):
-        value = array[index].copy()  # on the GPU an element is a view
-        if complex_step:
-            array[index] = value + 1j * COMPLEX_STEP
-            gradient[index] = loss().imag / COMPLEX_STEP
-        else:
-            array[index] = value + STEP
-            above = loss()
-            array[index] = value - STEP
-            gradient[index] = (above - loss()) / (2 * STEP)
-        array[index] = value
-    return gradient
-
-
-def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0):
-    """The error of one tensor relative to its largest element (or floor); GradientError if above the tolerance."""
     if analytic.shape != numerical.shape:
         raise GradientError(f"{owner}: gradient of {tensor} has shape {analytic.shape}, wanted {numerical.shape}")
     if not analytic.size:
@@ -215,9 +163,6 @@ def _compare(owner, tensor, analytic, numerical, tolerance, floor=0.0):
     worst = np.unravel_index(np.argmax(difference), difference.shape)  # argmax takes a NaN for the largest
     error = float(difference[worst] / max(abs(analytic).max(), abs(numerical).max(), floor, 1e-300))
     if not error <= tolerance:
-        index = ", ".join(map(str, worst))
-        raise GradientError(
-            f"{owner}: gradient of {tensor}[{index}] is {analytic[worst]:.12g} by backward, {numerical[worst]:.12g} "
-            f"numerically (relative error {error:.1e}, wanted {tolerance:.0e})"
-        )
+        what = f"{owner}: gradient of {tensor}[{', '.join(map(str, worst))}]"
+        raise GradientError(disagree(what, analytic[worst], numerical[worst], error, tolerance, slopes(worst)))
     return error

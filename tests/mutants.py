@@ -39,7 +39,7 @@ ROOMS = "*.py", "layers/*.py", "losses/*.py", "optim/*.py", "cpu/*.py", "io/*.py
 WALKS = "test_gradients.py", "test_textbook.py"  # these go over the registered cases of all layers and losses
 # Modules without backwards of their own.
 PLUMBING = {"checking", "contract", "cpu/chunks", "cpu/parallel", "dispatch", "gradcheck", "layer", "optim/optimiser"}
-PLUMBING |= {"random"}
+PLUMBING |= {"random", "differences", "model_check"}
 
 ROOM, PIECES = "only makes an array larger than what is used of it", "only cuts the work into other pieces"
 # fmt: off

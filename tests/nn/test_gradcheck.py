@@ -581,6 +581,64 @@ def test_check_model_of_a_model_that_decides_nothing():
                 check_model(model, BATCH, complex_step=complex_step)
 
 
+class Dead(Model):
+    """What comes behind a ReLU that is dead has no influence on the loss, as in a network that is too narrow."""
+
+    alive = 0  # the draw of the samples from which on it lives, if any
+
+    def loss(self, batch, rng, sampled=None):
+        losses, cache = super().loss(batch, rng, sampled)
+        y, c_extra = self.extra.forward(batch[0])
+        self.lives = self.alive and rng.bit_generator.seed_seq.entropy >= self.alive
+        value, dy = l2(y * self.lives, np.zeros(y.shape))
+        return losses | {"extra": value}, Cache((cache, c_extra), dy * self.lives, cache.sampled)
+
+    def backward(self, cache):
+        c_model, c_extra = cache.layers
+        super().backward(c_model)
+        self.extra.backward(cache.drawn, c_extra)
+
+
+def test_a_model_fails_where_a_gradient_is_0_in_all_draws():
+    model = Dead()
+    model.extra = Linear(4, 2, rng=np.random.default_rng(0))
+    message = "^Dead: the gradient of 2 of 8 trainable parameters is 0 in all elements in each of 3 draws, so this "
+    with pytest.raises(GradientError, match=message + "checks nothing of them: extra.weight, extra.bias. The loss"):
+        check_model(model, BATCH)
+    with pytest.raises(GradientError, match="in each of 1 draws"):
+        check_model(model, BATCH, draws=1)
+    for parameter in model.extra.parameters().values():
+        parameter.trainable = False
+    check_model(model, BATCH)  # what is frozen need not be checked
+
+
+def test_a_gradient_that_is_0_in_one_draw_is_checked_in_another():
+    model = Dead()
+    model.extra, model.alive = Linear(4, 2, rng=np.random.default_rng(0)), 2
+    assert check_model(model, BATCH)["extra.weight"] < 1e-12
+    model.extra.backward = lambda dy, cache: Linear.backward(model.extra, 2 * dy, cache)
+    with pytest.raises(GradientError, match="random direction of extra"):
+        check_model(model, BATCH)
+
+
+def test_a_stage_may_have_a_loss_of_its_own():
+    class TwoStages(Model):
+        def second(self, batch, rng):
+            value, dy = l2(self.last.bias.value[None] * batch[1], 0 * batch[1])
+            return {"l2": value}, (dy * batch[1]).sum(axis=0)
+
+        def second_backward(self, cache):
+            self.last.bias.grad += 2 * cache
+
+    model = TwoStages()
+    model.last.bias.value += 1
+    for name, parameter in model.parameters().items():
+        parameter.trainable = name == "last.bias"
+    check_model(model, BATCH)
+    with pytest.raises(GradientError, match=r"error 5.0e-01, wanted"):
+        check_model(model, BATCH, loss="second", backward="second_backward")
+
+
 def test_config_plain_passes_the_same_checks(monkeypatch):
     monkeypatch.setattr(nn.config, "plain", True)
     with pytest.raises(GradientError, match="^FlippedKernel: gradient of x"):

@@ -8,7 +8,7 @@ import scripts.gradcheck
 import vision
 from nn.cases import LAYERS, LOSSES, LayerCase, LossCase
 from nn.layer import Layer
-from scripts.gradcheck import choose, main, tiny_data
+from scripts.gradcheck import choose, main, off_the_kinks, pairs_of, tiny_batch, tiny_data
 from vision.options import complete
 
 X = np.array([[0.5, -1.5, 2.0], [1.0, 0.25, -0.75]])
@@ -175,6 +175,43 @@ def test_a_wrong_model_fails(monkeypatch, capsys):
     monkeypatch.setitem(vision.MODELS, "wrong_model", right._replace(name="wrong_model", make=make))
     assert main(["wrong_model"]) == 1
     assert "tiny version, complex step: Classifier: the derivative along a random direction" in capsys.readouterr().out
+
+
+def test_a_doubled_concat_fails_in_squeezenet(monkeypatch, capsys):
+    """At width 1 all ReLUs behind it were dead, the gradients 0, and the check said pass."""
+    backward = nn.Concat.backward
+    monkeypatch.setattr(nn.Concat, "backward", lambda self, dy, cache: 2 * backward(self, dy, cache))
+    assert main(["squeezenet1_0"]) == 1
+    assert "tiny version, complex step: Classifier: the derivative along a random direction" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", vision.MODELS)
+def test_the_tiny_version_leaves_no_gradient_0(name):
+    entry = vision.MODELS[name]
+    data = tiny_data(name, entry.tiny)
+    model = off_the_kinks(vision.build(name, data.classes, np.random.default_rng(3), **entry.tiny.options))
+    batch = tiny_batch(model, data, entry.tiny.scenes)
+    for (loss, backward), trains in pairs_of(model).items():
+        model.zero_grad()
+        getattr(model, backward)(getattr(model, loss)(batch, np.random.default_rng(0))[1])
+        trained = {key: p for key, p in model.parameters().items() if p.trainable and key.startswith(trains)}
+        assert [key for key, parameter in trained.items() if not parameter.grad.any()] == []
+
+
+def test_each_stage_of_training_is_checked(monkeypatch, capsys):
+    """One stage of these trains the network, and one its last layer only, with a wrong backward."""
+    right = vision.MODELS["resnet20_cifar"]
+
+    def make(classes, options, rng):
+        model = right.make(classes, options, rng)
+        last = vision.Stage("last", trains=("linear",), backward="halved")
+        model.stages = lambda: (vision.Stage(), vision.Stage("fitted", fit="solve"), last)
+        model.halved = lambda cache: model.backward(cache._replace(dlogits=cache.dlogits / 2))
+        return model
+
+    monkeypatch.setitem(vision.MODELS, "two_stages", right._replace(name="two_stages", make=make))
+    assert main(["two_stages"]) == 1
+    assert "random direction of linear." in capsys.readouterr().out
 
 
 def test_help(capsys):

@@ -34,7 +34,7 @@ class Options(ImageOptions):
 
 
 @register(
-    "squeezenet1_0", "classification", RECIPE, options=Options, tiny=Tiny({"width": 1}),
+    "squeezenet1_0", "classification", RECIPE, options=Options, tiny=Tiny({"width": 2}),
     system="SqueezeNet 1.0", paper="Iandola et al. 2016, arXiv:1602.07360",
     figures="check logits within 1e-3 with the published weights; not trained here",
 )  # fmt: skip

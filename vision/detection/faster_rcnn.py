@@ -167,7 +167,7 @@ class VGG16Options(Options):
 @register(
     "faster_rcnn_vgg16", "detection", {"epochs": 14, "batch_size": 1, "lr": 0.001, "milestones": [0.75]},
     options=VGG16Options, tiny=Tiny({
-        "frozen": "pool4", "hidden": 8, "rpn_channels": 8, "anchor_scales": (32,), "anchor_samples": 16,
+        "frozen": "pool4", "hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "anchor_samples": 16,
         "roi_samples": 8, "min_size": 4,
     }, scenes=1, size=(32, 32)),
     system="Faster R-CNN", paper="Ren et al. 2015, arXiv:1506.01497",

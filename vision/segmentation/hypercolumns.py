@@ -135,7 +135,7 @@ RECIPE = {
     "warm_up": 0, "crop": [321, 321],
 }  # fmt: skip
 TABLE = {"system": "Hypercolumns", "paper": "Hariharan et al. 2015, arXiv:1411.5752"}
-TINY = Tiny({"width": 1, "hidden": 3}, scenes=1)
+TINY = Tiny({"width": 4, "hidden": 3}, scenes=1)
 TINY_SMALL = Tiny({"width": 1, "hidden": 3, "taps": ["conv1", "pool2", "conv4"]}, scenes=1)
 
 

@@ -31,7 +31,7 @@ def off_the_kinks(layer):
 
 
 def tiny(**options):
-    return vision.build("squeezenet1_0", CLASSES, np.random.default_rng(3), **{"width": 1} | options)
+    return vision.build("squeezenet1_0", CLASSES, np.random.default_rng(3), **{"width": 2} | options)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
@@ -39,7 +39,8 @@ def tiny(**options):
 def test_every_gradient_of_the_whole_model(dropout, complex_step):
     model = off_the_kinks(tiny(dropout=dropout))
     batch = normal(3, 3, 33, 40), np.array([4, 0, 2])
-    errors = check_model(model, batch, complex_step=complex_step, tolerance=1e-10 if complex_step else 1e-6)
+    tolerance = 1e-10 if complex_step else 1e-6
+    errors = check_model(model, batch, complex_step=complex_step, tolerance=tolerance, step=1e-6)  # 1e-5 meets a kink
     assert set(errors) == set(model.parameters())
 
 

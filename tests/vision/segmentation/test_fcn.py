@@ -244,7 +244,7 @@ def test_every_gradient_where_the_last_layer_learns():
 
 
 def test_every_gradient_with_the_published_padding():
-    model = tiny(8, width=1, padding="published")
+    model = tiny(8, width=1, hidden=8, padding="published")
     check_gradients(model, (9, 14), kinds=[(True, 1e-9)])
 
 
