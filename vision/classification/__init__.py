@@ -2,6 +2,7 @@
 
 from vision.classification import alexnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
+from vision.classification.densenet import DenseNet
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
@@ -13,6 +14,7 @@ __all__ = [
     "BasicBlock",
     "ClassificationNetwork",
     "Classifier",
+    "DenseNet",
     "GlimpseNetwork",
     "Grey",
     "ImageClassifier",
