@@ -6,6 +6,7 @@ vision/classification/resnet_cifar.py. A classifier is a Backbone and a head: se
 
 from vision.backbones.alexnet import AlexNet
 from vision.backbones.backbone import Backbone, FeatureMap, freeze_cancelled
+from vision.backbones.densenet import DenseNet
 from vision.backbones.efficientnet import EfficientNet
 from vision.backbones.perceptual import perceptual_distance
 from vision.backbones.resnet import ResNet
@@ -17,6 +18,7 @@ __all__ = [
     "VGG",
     "AlexNet",
     "Backbone",
+    "DenseNet",
     "EfficientNet",
     "FeatureMap",
     "ResNet",

@@ -2,7 +2,7 @@
 
 from vision.classification import alexnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
-from vision.classification.densenet import DenseNet
+from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
@@ -14,7 +14,6 @@ __all__ = [
     "BasicBlock",
     "ClassificationNetwork",
     "Classifier",
-    "DenseNet",
     "GlimpseNetwork",
     "Grey",
     "ImageClassifier",
@@ -23,6 +22,9 @@ __all__ = [
     "ResNetCifar",
     "VGGNetwork",
     "alexnet",
+    "densenet40_cifar",
+    "densenet121",
+    "densenet_bc100_cifar",
     "efficientnet",
     "efficientnet_lite0",
     "squeezenet1_0",

@@ -8,7 +8,7 @@ import pytest
 import vision
 from nn.gradcheck import check_contract
 from scripts.gradcheck import check_tiny_model
-from vision.classification.densenet import DenseBlock, DenseLayer, DenseNet
+from vision.backbones.densenet import DenseBlock, DenseLayer, DenseNet
 from vision.registry import find
 
 MEMORY = "naive", "shared", "recomputed"
