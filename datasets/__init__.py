@@ -25,6 +25,7 @@ Text files are read in text.py, folders and near matches of missing files in fil
 lists in lists.py: all readers share their rules.
 """
 
+from .augmentation import colour_components, colour_pca, random_resized_crop, random_shift
 from .camvid import CAMVID_CLASSES, CamVid
 from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
 from .cifar import CIFAR10Lossless
@@ -89,7 +90,9 @@ __all__ = [
     "VOCDetection",
     "VOCSegmentation",
     "YOLODetection",
+    "colour_components",
     "colour_jitter",
+    "colour_pca",
     "compose",
     "decode_rle",
     "detection_batch",
@@ -103,7 +106,9 @@ __all__ = [
     "open_coco",
     "polygon_mask",
     "random_crop",
+    "random_resized_crop",
     "random_scale",
+    "random_shift",
     "read_annotation",
     "read_coco",
     "read_image",

@@ -5,25 +5,33 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from datasets import (
     Loader,
+    colour_components,
     colour_jitter,
+    colour_pca,
     compose,
     drop_difficult,
     elastic_deformation,
     horizontal_flip,
     random_crop,
+    random_resized_crop,
     random_scale,
+    random_shift,
     resize_to,
     vertical_flip,
 )
 from datasets.object_crops import object_crop
-from scripts.command_line import Group, Parser, count, fraction, not_negative, number, positive
+from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, number, positive
 from scripts.readers import READERS, readers_of
 from scripts.readers.segmentation import BACKGROUND
 from vision import Model, Preprocess, Task
 from vision.registry import find
 from vision.segmentation.objects import components
+
+COLOURS = 500  # training images whose colours --colour-pca counts, at most
 
 DEFAULTS = {  # for entries that a model's recipe does not have
     "data": "shapes",
@@ -36,9 +44,12 @@ DEFAULTS = {  # for entries that a model's recipe does not have
     "flip_vertical": 0.0,
     "zoom": [1.0, 1.0],
     "elastic": 0.0,
+    "shift": 0,
     "crop": None,
+    "resized_crop": None,
     "crop_objects": "none",
     "jitter": 0.2,
+    "colour_pca": 0.0,
 }
 
 
@@ -69,10 +80,15 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
     text = "deform images (with pixel labels): standard deviation of the displacements, in pixels; 0: none"
     group.add("--elastic", not_negative, "PIXELS", text)
+    group.add("--shift", count_or_none, "PIXELS", "move images by up to so many pixels; 0: not")
     group.add("--crop", count, ("HEIGHT", "WIDTH"), "train on random parts of this size (default: none)", nargs=2)
+    text = "train on random parts, of this share of the area, scaled to squares of short_side (default: none)"
+    group.add("--resized-crop", fraction, ("LOW", "HIGH"), text, nargs=2)
     text = "train on single objects (with pixel labels), as in DeconvNet's first stage, or its second"
     group.add("--crop-objects", str, None, text, choices=["none", "objects", "proposals"])
     group.add("--jitter", fraction, "X", "largest relative change of brightness, contrast and saturation")
+    text = "colours change along the principal components of the training images' by this deviation; 0: not"
+    group.add("--colour-pca", not_negative, "X", text)
 
 
 def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str] | None = None):
@@ -109,7 +125,7 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
         task.in_order(model, dataset, arguments.batch_size) if task.in_order else dataset,
         arguments.batch_size,
         partial(task.collate, model),
-        transform=training_transform(model.preprocess, arguments) if task.input == "image" else None,
+        transform=_transform(model, dataset, arguments) if task.input == "image" else None,
         shuffle=not task.in_order,
         seed=arguments.seed,
         workers=arguments.workers,
@@ -124,6 +140,16 @@ def _check_objects(model, dataset):
         raise ValueError(f"--crop-objects needs data whose first class is {BACKGROUND!r}, got {dataset.classes[0]!r}")
 
 
+def _transform(model, dataset, arguments):
+    """training_transform, and colours by the components of the training images."""
+    transform = training_transform(model.preprocess, arguments)
+    if not arguments.colour_pca:
+        return transform
+    some = np.linspace(0, len(dataset) - 1, min(len(dataset), COLOURS)).astype(int)
+    components = colour_components([dataset[index]["image"] for index in some.tolist()])
+    return compose(transform, partial(colour_pca, components=components, std=arguments.colour_pca))
+
+
 def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable[[dict, object], dict]:
     """Resizing as `preprocess` says, and the augmentation of the arguments."""
     (low, high), x = arguments.zoom, arguments.jitter
@@ -133,10 +159,15 @@ def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable
     if arguments.crop_objects != "none":  # crop the picture in its own size, then scale the crop
         size = (preprocess.short_side,) * 2
         steps = [partial(object_crop, kind=arguments.crop_objects, size=size, components=components)]
+    if arguments.resized_crop:
+        size = (preprocess.short_side,) * 2
+        steps = [drop_difficult, partial(random_resized_crop, size=size, area=arguments.resized_crop)]
     if (low, high) != (1, 1):
         steps.append(partial(random_scale, low=low, high=high))
     if arguments.elastic:
         steps.append(partial(elastic_deformation, sigma=arguments.elastic))
+    if arguments.shift:
+        steps.append(partial(random_shift, pixels=arguments.shift))
     if arguments.crop:
         steps.append(partial(random_crop, size=arguments.crop))
     steps.append(partial(horizontal_flip, probability=arguments.flip_horizontal))

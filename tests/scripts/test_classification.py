@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vision
 from datasets import Shapes
 from nn.io.checkpoint import write_checkpoint
 from scripts import evaluate, predict, train
+from scripts.data import DEFAULTS, training_loader
 from scripts.readers.classification import open_largest_shape
-from vision import Preprocess
+from vision import TASKS, Preprocess
 from vision.classification import ImageClassifier
 from vision.classification.draw import RIGHT, WRONG, draw_label
 from vision.classification.task import (
@@ -186,11 +188,21 @@ def test_pictures():
 
 def test_published_weights_become_a_checkpoint(tmp_path, capsys):
     """How a user evaluates weights that were trained elsewhere."""
-    import vision
-
     model = vision.build("resnet20_cifar", ("circle", "square", "triangle"), n=1, width=2)
     state = {f"model/{name}": array for name, array in model.state_dict().items()}
     write_checkpoint(tmp_path / "a.npz", state, {"model": model.config})
     assert load_model(tmp_path / "a.npz")[0].config == model.config
     assert evaluate.main([tmp_path / "a.npz", "--shapes-val", 3]) == 0
     assert "3 images, " in capsys.readouterr().out
+
+
+def test_augmentation_of_classifiers(tmp_path):
+    """Shift, resized crop and colours change the images that a run sees, not their size."""
+    data = open_largest_shape(Namespace(root=None, shapes_train=4, shapes_size=[40, 52]), "train")
+    model = vision.build("resnet20_cifar", data.classes, n=1, width=2)
+    plain = DEFAULTS | {"batch_size": 4, "seed": 0, "workers": 0, "flip_horizontal": 0.0, "jitter": 0.0}
+    (before, _), *_ = training_loader(model, TASKS["classification"], data, Namespace(**plain)).epoch(0)
+    for change in ({"shift": 4}, {"colour_pca": 0.5}, {"resized_crop": [0.5, 1.0]}):
+        (images, _), *_ = training_loader(model, TASKS["classification"], data, Namespace(**plain | change)).epoch(0)
+        assert images.shape == ((4, 3, 32, 32) if "resized_crop" in change else before.shape)
+        assert images.shape != before.shape or (images != before).any()

@@ -106,7 +106,7 @@ def vgg19(classes, options: Options, rng: np.random.Generator) -> Classifier:
 # For CIFAR-10 on two cores, trained as the ResNets there.
 SMALL_RECIPE = {
     "epochs": 60, "batch_size": 128, "lr": 0.05, "weight_decay": 0.0005, "milestones": [0.5, 0.75], "clip_norm": 0.0,
-    "jitter": 0.0,
+    "shift": 4, "jitter": 0.0,
 }  # fmt: skip
 
 
