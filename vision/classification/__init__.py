@@ -4,6 +4,7 @@ from vision.classification import alexnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
+from vision.classification.fractalnet import FractalNet
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
@@ -14,6 +15,7 @@ __all__ = [
     "BasicBlock",
     "ClassificationNetwork",
     "Classifier",
+    "FractalNet",
     "GlimpseNetwork",
     "Grey",
     "ImageClassifier",

@@ -1,0 +1,251 @@
+"""FractalNet: a deep network without residuals, from one rule of growth, whose columns are also networks of their own.
+
+Reference: Larsson et al. 2017, FractalNet: ultra-deep neural networks without residuals, arXiv:1605.07648.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import (
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    GlobalAvgPool2d,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    softmax,
+    softmax_cross_entropy,
+)  # fmt: skip
+from nn.layer import Layer, check_shape, positive
+from vision.backbones import Backbone, FeatureMap
+from vision.classification.classifier import Classifier
+from vision.options import ImageOptions
+from vision.registry import Tiny, register
+
+# What runs in a block: for each step its columns whose convolutions end there and count in the join.
+Paths = tuple[tuple[int, ...], ...]
+
+
+def ending(columns: int, step: int) -> tuple[int, ...]:
+    """The columns of which a convolution ends at a step 1 .. 2^(columns - 1).
+
+    Column c, from the shallowest, has 2^c convolutions of 2^(columns - 1 - c) steps each.
+    """
+    return tuple(c for c in range(columns) if step % 2 ** (columns - 1 - c) == 0)
+
+
+def all_paths(columns: int) -> Paths:
+    """Every convolution of a block."""
+    return tuple(ending(columns, step) for step in range(1, 2 ** (columns - 1) + 1))
+
+
+def column_paths(columns: int, column: int) -> Paths:
+    """One column alone: a plain network, as global drop-path samples it."""
+    return tuple(tuple(c for c in step if c == column) for step in all_paths(columns))
+
+
+def local_paths(columns: int, drop: float, rng: np.random.Generator) -> Paths:
+    """Local drop-path: each input of a join is dropped with probability `drop`, but one at least is kept (sec. 3)."""
+    kept = []
+    for step in all_paths(columns):
+        chosen = tuple(c for c in step if rng.random() >= drop)
+        kept.append(chosen or (int(rng.choice(step)),))
+    return needed(columns, kept)
+
+
+def needed(columns: int, paths: Sequence[tuple[int, ...]]) -> Paths:
+    """The paths without what reaches no later join: it would be computed for nothing."""
+    wanted, kept = {len(paths)}, list(paths)
+    for step in range(len(paths), 0, -1):
+        kept[step - 1] = kept[step - 1] if step in wanted else ()
+        wanted |= {step - 2 ** (columns - 1 - c) for c in kept[step - 1]}  # where these convolutions begin
+    return tuple(kept)
+
+
+class FractalCache(NamedTuple):
+    """paths, and convs: {(step, column): the cache of the convolution that ends there}."""
+
+    paths: Paths
+    convs: dict[tuple[int, int], Any]
+
+
+class FractalBlock(Layer):
+    """y = f_C(x), f_1(z) = conv(z), f_{C+1}(z) = join(f_C(f_C(z)), conv(z)).    x (N, I, H, W), y (N, O, H, W).
+
+    conv: 3x3, batch normalisation, ReLU. join: the mean of its inputs; joins of several columns at one depth are one,
+    as in the paper's figure 1. Unrolled, the rule is `columns` C columns of 1, 2, 4, ... 2^(C - 1) convolutions side by
+    side, which are joined wherever several end. forward(x, training, paths): with fewer paths a join is the mean of
+    those inputs that are left. Parameters: columns.C.I.0.weight, of the I-th convolution of column C.
+
+    Reference: Larsson et al. 2017, eq. 1 and fig. 1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, columns: int, *, rng: np.random.Generator):
+        positive(self, in_channels=in_channels, out_channels=out_channels, columns=columns)
+        self.in_channels, self.depth = in_channels, 2 ** (columns - 1)
+        self.columns = [
+            [_conv(out_channels if i else in_channels, out_channels, rng) for i in range(2**c)] for c in range(columns)
+        ]
+
+    def forward(self, x, training=True, paths: Paths | None = None):
+        check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
+        joined, caches, paths = {0: x}, {}, paths or all_paths(len(self.columns))
+        for step, columns in enumerate(paths, start=1):
+            outputs = []
+            for c in columns:
+                conv, start = self._conv_that_ends(step, c)
+                y, caches[step, c] = conv.forward(joined[start], training)
+                outputs.append(y)
+            if outputs:
+                joined[step] = sum(outputs) / len(outputs)
+        return joined[self.depth], FractalCache(paths, caches)
+
+    def backward(self, dy, cache):
+        djoined = {self.depth: dy}
+        for step, columns in reversed(list(enumerate(cache.paths, start=1))):
+            for c in columns:
+                conv, start = self._conv_that_ends(step, c)
+                # joined[step] = sum(outputs) / len(outputs)
+                dx = conv.backward(djoined[step] / len(columns), cache.convs[step, c])
+                djoined[start] = djoined[start] + dx if start in djoined else dx  # joined[start] forks: gradients add
+        return djoined[0]
+
+    def _conv_that_ends(self, step, c):
+        """The convolution of column c that ends at a step, and the step where it begins."""
+        length = self.depth // 2**c
+        return self.columns[c][step // length - 1], step - length
+
+
+def _conv(in_channels, out_channels, rng):
+    conv = Conv2d(in_channels, out_channels, 3, padding=1, bias=False, rng=rng)
+    return Sequential(conv, BatchNorm2d(out_channels), ReLU())
+
+
+class FractalNet(Backbone):
+    """images (N, 3, H, W) to features: fractal blocks, after each 2x2 max pooling and dropout.
+
+    Stages: block1, block2, ..., the maps before the pooling, and pool, the last one's result. channels: of each block.
+    dropout: of each block. forward(x, training, paths) takes the paths of each block, default all.
+
+    Reference: Larsson et al. 2017, sec. 4.
+    """
+
+    def __init__(self, channels: Sequence[int], columns: int, dropout: Sequence[float], *, rng: np.random.Generator):
+        positive(self, channels=min(channels, default=0))
+        if len(dropout) != len(channels):
+            raise ValueError(f"FractalNet: dropout must have a value for each of {len(channels)} blocks, got {dropout}")
+        layers, stages, before = {}, {}, 3
+        for i, (width, p) in enumerate(zip(channels, dropout)):
+            layers[f"block{i + 1}"] = FractalBlock(before, width, columns, rng=rng)
+            stages[f"block{i + 1}"], before = FeatureMap(len(layers), width, 2**i), width
+            layers |= {f"pool{i + 1}": MaxPool2d(2), f"dropout{i + 1}": Dropout(p, rng=rng.spawn(1)[0])}
+        super().__init__(layers, stages | {"pool": FeatureMap(len(layers), before, 2 ** len(channels))})
+
+    def forward(self, x, training=True, paths: Sequence[Paths] | None = None):
+        if paths is None:
+            return super().forward(x, training)
+        check_shape(self, images=(x, ("N", 3, "H", "W")))
+        caches, left = [], iter(paths)
+        for layer in self.body:
+            more = {"paths": next(left)} if isinstance(layer, FractalBlock) else {}
+            x, cache = layer.forward(x, training, **more)
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, dy, cache):
+        return self.body.backward(dy, cache) if isinstance(cache, list) else super().backward(dy, cache)
+
+
+class Cache(NamedTuple):
+    """From loss to backward. `sampled`, the paths of each block, is a constant: a gradient check reuses it."""
+
+    network: Any
+    dlogits: np.ndarray
+    sampled: tuple[Paths, ...]
+
+
+# Sec. 4: batches of 100, 400 epochs, rate 0.02, momentum 0.9, the rate divided by 10 whenever half of the rest is over.
+RECIPE = {
+    "epochs": 400, "batch_size": 100, "lr": 0.02, "milestones": [0.5, 0.75, 0.875, 0.9375], "warm_up": 0,
+    "weight_decay": 0.0, "clip_norm": 0.0, "zoom": [0.85, 1.18], "jitter": 0.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """FractalNet-20: 5 blocks of 4 convolutions in the deepest column."""
+
+    columns: int = 3  # of each block; the deepest has 2^(columns - 1) convolutions
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512)  # of each block
+    dropout: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)  # share of elements dropped after each block
+    drop_path: float = 0.15  # probability of an input of a join being dropped, by local drop-path; 0: no drop-path
+    share_global: float = 0.5  # share of batches that one random column of all blocks is trained with, by itself
+    column: int | None = None  # of which the predictions are, 0 for the shallowest; none: the whole network
+    short_side: int = 32  # pixels of the shorter side
+    max_side: int = 64  # pixels of the longer side at most
+
+
+TINY = {"columns": 3, "channels": [4, 3], "dropout": [0.0, 0.2], "drop_path": 0.3, "share_global": 0.0}
+
+
+@register(
+    "fractalnet", "classification", RECIPE, options=Options, tiny=Tiny(TINY, size=(33, 32)),
+    system="FractalNet", paper="Larsson et al. 2017, arXiv:1605.07648",
+    figures="every gradient checked with held paths, each column tested alone; not trained here",
+)  # fmt: skip
+class FractalClassifier(Classifier):
+    """FractalNet with its classifier: global average pooling, a fully connected layer, softmax.
+
+    In training half of the batches (share_global) go through one column alone, the same in all blocks, and half through
+    paths of local drop-path. Predictions are those of the whole network, or of the column in the options.
+    """
+
+    def __init__(self, classes, options: Options, rng: np.random.Generator):
+        super().__init__(FractalNet(options.channels, options.columns, options.dropout, rng=rng), classes, options)
+        if options.column is not None and not 0 <= options.column < options.columns:
+            raise ValueError(f"fractalnet: column must be in 0 .. {options.columns - 1}, got {options.column}")
+        self.head = Sequential(GlobalAvgPool2d(), Linear(self.network.out_channels, len(self.classes), rng=rng))
+
+    def children(self):
+        """Those of the network, and the last layer."""
+        yield from self.network.children()
+        yield "classifier", self.head[1]
+
+    def forward(self, x, training=True, paths: tuple[Paths, ...] | None = None):
+        features, c_network = self.network.forward(x, training, paths)
+        logits, c_head = self.head.forward(features, training)
+        return logits, (c_network, c_head)
+
+    def loss(self, batch, rng: np.random.Generator, sampled: tuple[Paths, ...] | None = None):
+        """({cls}, cache): the mean of -log p(label) over the images, of a part of the network."""
+        images, labels = batch
+        sampled = sampled or self.draw_paths(rng)
+        logits, c_network = self.forward(images, True, sampled)
+        cls, dlogits = softmax_cross_entropy(logits, labels)
+        return {"cls": cls}, Cache(c_network, dlogits, sampled)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to all parameters; returns that of the images."""
+        c_network, c_head = cache.network
+        return self.network.backward(self.head.backward(cache.dlogits, c_head), c_network)
+
+    def draw_paths(self, rng: np.random.Generator) -> tuple[Paths, ...]:
+        """The paths of each block for one batch: one column of all blocks, or each block's by local drop-path."""
+        o, blocks = self.options, range(len(self.options.channels))
+        if not o.drop_path:
+            return tuple(all_paths(o.columns) for _ in blocks)
+        if rng.random() < o.share_global:
+            column = int(rng.integers(o.columns))
+            return tuple(column_paths(o.columns, column) for _ in blocks)
+        return tuple(local_paths(o.columns, o.drop_path, rng) for _ in blocks)
+
+    def predict(self, images) -> np.ndarray:
+        """(N, classes): the probability of each class, by the whole network or by options.column alone."""
+        o = self.options
+        alone = None if o.column is None else tuple(column_paths(o.columns, o.column) for _ in o.channels)
+        return softmax(self.forward(images, False, alone)[0], axis=1)
