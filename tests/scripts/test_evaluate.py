@@ -59,7 +59,7 @@ def test_boxes_that_stick_out_are_clipped_to_the_image():
 def test_a_perfect_detector_has_ap_1_and_a_blind_one_0():
     data = Shapes(6, (48, 64))
     metrics = evaluate_detector(Perfect(data), data)
-    assert metrics["AP50"] == metrics["AP50_11point"] == 1
+    assert metrics["AP50"] == metrics["AP50_11point"] == metrics["coco"]["AP"] == metrics["coco"]["AR_100"] == 1
     assert metrics["images"] == 6
     assert metrics["images_per_second"] > 0
     labels = np.concatenate([data[i]["labels"][~data[i]["difficult"]] for i in range(6)])
@@ -78,20 +78,23 @@ def test_a_class_without_objects_is_null_in_json_and_a_dash_in_the_table():
 
     data = Circles(Shapes(2, (48, 64), classes=("circle",))[i] for i in range(2))
     metrics = evaluate_detector(Perfect(data), data)
-    assert metrics["classes"]["unicorn"] == {"objects": 0, "AP50": None, "AP50_11point": None}
+    assert metrics["classes"]["unicorn"] == {"objects": 0, "AP50": None, "AP50_11point": None, "AP": None}
     assert metrics["AP50"] == 1
     json.dumps(metrics, allow_nan=False)
     line = next(line for line in detection_table(metrics).splitlines() if line.startswith("unicorn"))
-    assert line.split() == ["unicorn", "0", "-", "-"]
+    assert line.split() == ["unicorn", "0", "-", "-", "-"]
 
 
 def test_table():
-    row = {"objects": 12, "AP50": 0.5, "AP50_11point": 0.5454}
+    row = {"objects": 12, "AP50": 0.5, "AP50_11point": 0.5454, "AP": 0.25}
     metrics = {"AP50": 0.5, "AP50_11point": 0.5454, "classes": {"cat": row}, "images": 3, "images_per_second": 2.25}
+    metrics["coco"] = {"AP": 0.25, "AP50": 0.5, "AP_small": None, "AR_1": 0.125, "AR_small": None}
     assert detection_table(metrics).splitlines() == [
-        "class  objects  AP50 (area)  AP50 (11-point)",
-        "cat         12        0.500            0.545",
-        "mean        12        0.500            0.545",
+        "class  objects  AP50 (area)  AP50 (11-point)  AP (COCO)",
+        "cat         12        0.500            0.545      0.250",
+        "mean        12        0.500            0.545      0.250",
+        "COCO: AP 0.250, AP50 0.500, AP_small -",
+        "COCO: AR_1 0.125, AR_small -",
         "3 images, 2.2 images/s",
     ]
 

@@ -39,7 +39,7 @@ def test_content_of_the_run_folder(trained):
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records if "losses" in r] == list(range(1, 13))  # 22 scenes, 4 per step, twice
     assert [r["epoch"] for r in records if "metrics" in r] == [1, 2]
-    assert set(records[-1]["metrics"]) == {"AP50", "AP50_11point", "classes", "images", "images_per_second"}
+    assert set(records[-1]["metrics"]) == {"AP50", "AP50_11point", "classes", "coco", "images", "images_per_second"}
 
 
 def test_output_of_a_run(small, tmp_path, capsys):

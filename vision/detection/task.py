@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from vision.detection.coco_metrics import COCOMetrics
 from vision.detection.detector import Detector
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections
 from vision.task import TASKS, Task, known, predicted, shown
+
+TRUTH = ("boxes", "labels", "difficult", "crowd", "area")  # fields of a sample that evaluation reads
 
 
 def detector_batch(model: Detector, samples: list[dict]) -> tuple[np.ndarray, list[dict[str, Any]]]:
@@ -30,15 +33,16 @@ def detect(model: Detector, sample: dict) -> dict:
 
 
 def evaluate_detector(model: Detector, dataset, failed: list[str] | None = None) -> dict:
-    """AP at IoU 0.5 of every class and their mean, by area and by 11 points, and the speed with reading.
+    """AP at IoU 0.5 of every class and their mean, by VOC's area and 11 points; COCO's metrics; the speed with reading.
 
     failed: collects what cannot be evaluated, see vision.task.predicted; so in the evaluations of all tasks.
     """
     started = time.monotonic()
-    found, truth = [], []
+    found, truth, coco = [], [], COCOMetrics(dataset.classes)
     for sample, prediction in predicted(dataset, lambda samples: [detect(model, samples[0])], failed=failed):
         found.append(prediction)
-        truth.append({key: sample[key] for key in ("boxes", "labels", "difficult") if key in sample})
+        truth.append({key: sample[key] for key in TRUTH if key in sample})
+        coco.add(prediction, truth[-1])
     seconds = time.monotonic() - started
     area, points = (evaluate_detections(found, truth, dataset.classes, method=method) for method in ("area", "11point"))
     labels = np.concatenate([t["labels"][~t["difficult"]] if "difficult" in t else t["labels"] for t in truth])
@@ -46,23 +50,40 @@ def evaluate_detector(model: Detector, dataset, failed: list[str] | None = None)
         name: {"objects": int((labels == i).sum()), "AP50": known(area[name]), "AP50_11point": known(points[name])}
         for i, name in enumerate(dataset.classes, start=1)
     }
+    of_coco = coco.result()
+    for name, row in per_class.items():
+        row["AP"] = known(of_coco["classes"][name])
     return {
         "AP50": known(area["mean"]),
         "AP50_11point": known(points["mean"]),
         "classes": per_class,
+        "coco": coco_numbers(of_coco),
         "images": len(found),
         "images_per_second": round(len(found) / seconds, 2),
     }
 
 
+def coco_numbers(result: dict) -> dict:
+    """The result of COCOMetrics without its classes, as JSON."""
+    return {name: known(value) for name, value in result.items() if name != "classes"}
+
+
+def coco_lines(numbers: dict, title: str = "COCO") -> list[str]:
+    """Two lines of text: AP and AR of COCO's metrics."""
+    parts = [[f"{name} {shown(value)}" for name, value in numbers.items() if name.startswith(k)] for k in ("AP", "AR")]
+    return [f"{title}: {', '.join(part)}" for part in parts]
+
+
 def detection_table(metrics: dict) -> str:
-    """The metrics of evaluate_detector, a line per class and one for their mean."""
+    """The metrics of evaluate_detector, a line per class, one for their mean, and COCO's."""
     width = max(len("class"), *map(len, metrics["classes"]))
-    rows = [f"{'class':{width}}  objects  AP50 (area)  AP50 (11-point)"]
+    rows = [f"{'class':{width}}  objects  AP50 (area)  AP50 (11-point)  AP (COCO)"]
     objects = sum(row["objects"] for row in metrics["classes"].values())
-    for name, row in [*metrics["classes"].items(), ("mean", {**metrics, "objects": objects})]:
-        area, points = shown(row["AP50"]), shown(row["AP50_11point"])
-        rows.append(f"{name:{width}}  {row['objects']:7d}  {area:>11}  {points:>15}")
+    mean = {**metrics, "objects": objects, "AP": metrics["coco"]["AP"]}
+    for name, row in [*metrics["classes"].items(), ("mean", mean)]:
+        area, points, ap = shown(row["AP50"]), shown(row["AP50_11point"]), shown(row["AP"])
+        rows.append(f"{name:{width}}  {row['objects']:7d}  {area:>11}  {points:>15}  {ap:>9}")
+    rows += coco_lines(metrics["coco"])
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
 
 
