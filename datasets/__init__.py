@@ -40,6 +40,7 @@ from .mnist import MNIST
 from .mnist_cluttered import TranslatedMNIST
 from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
+from .pet_breeds import PetBreeds
 from .pictures import image_size, read_image
 from .rle import decode as decode_rle
 from .rle import encode as encode_rle
@@ -82,6 +83,7 @@ __all__ = [
     "ListedCaptions",
     "Loader",
     "Nuclei",
+    "PetBreeds",
     "Pets",
     "Reversal",
     "Shapes",

@@ -1,18 +1,16 @@
 """Labelled photographs in folders: one's own, Pascal VOC's, and two small public sets, cell nuclei and pets."""
 
-import csv
-import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from .files import meant, missing
+from .index_file import names_in, read_index
 from .label_maps import LabelMap, numbered, read_label_map
 from .labelled_images import LabelledImages, LabelledObjects, pair_up
 from .lists import Line, read_list
 from .palette import IGNORE
 from .splits import every_fifth
-from .text import read_text
 from .voc import VOC_CLASSES
 
 LISTS = ("train.txt", "val.txt", "test.txt")
@@ -118,42 +116,5 @@ def _folder(root: Path, name: str) -> Path:
 
 
 def _lines_of_split(path: Path, split: str) -> list[Line]:
-    """(path, name) of a split in the index: those of its column `split`; trainval: all but test's.
-
-    Where no line is of val, train and val are trainval's: every fifth of them, by name, is val.
-    """
-    splits = _read_index(path)
-    trainval = [name for name in splits if splits[name] != "test"]
-    if split == "trainval":
-        names = trainval
-    elif split in ("train", "val") and "val" not in splits.values():
-        names = every_fifth(sorted(trainval), split)
-    else:
-        names = [name for name in splits if splits[name] == split]
-    if not names:
-        known = ", ".join(sorted({each or "(none)" for each in splits.values()}))
-        raise ValueError(f"{path}: has no photographs of the split {split!r}, only of {known}")
-    return [(str(path), name) for name in names]
-
-
-def _read_index(path: Path) -> dict[str, str]:
-    """{name: split} of a CSV file with these columns. ValueError naming the file, and the line where there is one."""
-    if not path.is_file():
-        raise missing(path, "file", "--root is the folder that holds it")
-    splits, file = {}, io.StringIO(read_text(path), newline="\n")
-    try:
-        rows = csv.DictReader(file, strict=True)
-        if not {"name", "split"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
-        for row in rows:
-            if None in row or None in row.values():
-                columns = f"{len(rows.fieldnames)} columns, as the first line has"
-                raise ValueError(f"{path}, line {rows.line_num}: must have {columns}")
-            if row["name"] in splits:
-                raise ValueError(f"{path}, line {rows.line_num}: {row['name']} has a line already; remove one")
-            splits[row["name"]] = row["split"]
-    except csv.Error as error:
-        raise ValueError(f"{path}: not a CSV file ({error}); save it as one") from error
-    if not splits:
-        raise ValueError(f"{path}: must have the columns name and split, and a line for each photograph")
-    return splits
+    """(path, name) of a split in the index: see index_file.py."""
+    return [(str(path), name) for name in names_in(read_index(path), split, path)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from datasets import MNIST, CIFAR10Lossless, ClassFolders, Shapes, TranslatedMNIST
+from datasets import MNIST, CIFAR10Lossless, ClassFolders, PetBreeds, Shapes, TranslatedMNIST
 from datasets.listing import Listed
 from scripts.readers.shapes import SPLITS, open_shapes
 
@@ -71,10 +71,18 @@ def open_class_folders(arguments, split: str, classes=None) -> ClassFolders:
     return ClassFolders(arguments.root, split, classes)
 
 
+def open_pets(arguments, split: str, classes=None) -> PetBreeds:
+    """A folder of pets, classified by their breed."""
+    if not arguments.root:
+        raise ValueError("--data pets needs --root DIR: the folder that holds images and index.csv")
+    return PetBreeds(arguments.root, split, classes)
+
+
 TRAIN_TEST = ("train", "test")
 READERS = {
     "shapes": (open_largest_shape, SPLITS),
     "class_folders": (open_class_folders, ("train", "val")),
+    "pets": (open_pets, SPLITS),
     "cifar10": (open_cifar10, TRAIN_TEST),
     "mnist": (open_mnist, TRAIN_TEST),
     "mnist_translated": (open_translated_mnist, TRAIN_TEST),

@@ -80,7 +80,7 @@ def test_cifar_is_learned(cifar, tmp_path, capsys):
 def test_mistakes(cifar, tmp_path, error_of):
     arguments = (*MODEL, "--run-dir", tmp_path / "run", "--data")
     assert "--data cifar10 needs --root DIR" in error_of(train.main, *arguments, "cifar10")
-    known = "shapes, class_folders, cifar10, mnist, mnist_translated, mnist_cluttered"
+    known = "shapes, class_folders, pets, cifar10, mnist, mnist_translated, mnist_cluttered"
     assert f"--data must be one of {known} for this model, got 'voc'" in error_of(train.main, *arguments, "voc")
     assert "split must be one of train, test" in error_of(
         train.main, *arguments, "cifar10", "--root", cifar, "--val-split", "val"

@@ -110,6 +110,13 @@ class Backbone(Layer):
             for parameter in part.parameters().values():
                 parameter.trainable = False
 
+    def stop_below_trained(self):
+        """Freeze the first stages, as far as none of their parameters is trainable."""
+        for name, part in self.parts.items():
+            if any(parameter.trainable for parameter in part.parameters().values()):
+                return
+            self.freeze(name)
+
     def up_to(self, last: str) -> "Backbone":
         """A backbone of the same layer objects that ends with the stage `last`."""
         count = self._count([last])

@@ -67,6 +67,8 @@ class SkipNet(PixelNetwork):
             dx = self.ups[i].backward(uncut_to(dx, shape), c)
         dmaps[-1] = self.classifier.backward(dx, cache.classifier)
         dx = self.backbone.backward_stages(dmaps, cache.backbone)
+        if dx is None:  # stages are frozen
+            return None
         return dx[:, :, self.around : dx.shape[2] - self.around, self.around : dx.shape[3] - self.around]
 
 

@@ -4,15 +4,17 @@ A beginning is one or more whole words of a dotted name: "backbone.conv1" means 
 backbone.conv10.weight.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from nn.layer import Layer
+from vision.backbones import Backbone
 
 
 def freeze(model: Layer, beginnings: Iterable[str]):
     """Hold the parameters whose names begin so, and the statistics of the normalisations among them.
 
+    The first stages of a backbone that are held as a whole cost no backward pass any more: see Backbone.freeze.
     Raises ValueError for a beginning that no parameter has, and where nothing is left to train.
     """
     beginnings, parameters = list(beginnings), model.parameters()
@@ -22,8 +24,18 @@ def freeze(model: Layer, beginnings: Iterable[str]):
     if beginnings and not any(parameter.trainable for parameter in parameters.values()):
         raise ValueError(f"freezing {' '.join(beginnings)} leaves nothing to train; freeze less")
     for name, layer in model.layers():
-        if hasattr(layer, "frozen") and longest(beginnings, name) is not None:
+        if hasattr(layer, "frozen") and not isinstance(layer, Backbone) and longest(beginnings, name) is not None:
             layer.frozen = True
+    for backbone in backbones(model) if beginnings else ():
+        backbone.stop_below_trained()
+
+
+def backbones(layer: Layer) -> Iterator[Backbone]:
+    """The backbones in a layer: its attributes are searched, as children() may name only what is inside of them."""
+    if isinstance(layer, Backbone):
+        yield layer
+    for _, child in Layer.children(layer):
+        yield from backbones(child)
 
 
 def scale_rates(groups: list[dict], lr: float, scales: Mapping[str, float]) -> list[dict]:
