@@ -28,6 +28,7 @@ class Parser(argparse.ArgumentParser):
     """The arguments of a script: help from its docstring, errors in one line, no abbreviations."""
 
     def __init__(self, script: str, text: str = "", **options):
+        text = text.replace("python -m scripts.", f"{CONSOLE} ") if started_as["console"] else text
         head, _, examples = text.partition("\n\n")
         options |= {"prog": program(script), "description": head, "epilog": examples, "allow_abbrev": False}
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)

@@ -27,7 +27,7 @@ from datasets import resize_to
 from nn.io.checkpoint import read_checkpoint, replacing
 from nn.summary import multiply_adds
 from scripts import train
-from scripts.command_line import Parser, command, count_or_none
+from scripts.command_line import Parser, command, count_or_none, program
 from scripts.data import DEFAULTS, open_data
 from scripts.imports import add_import, import_files
 from scripts.run_folder import CONFIG
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int | None:
 
 
 def build_parser() -> Parser:
-    usage = "python -m scripts.compare [SYSTEM ...] --run-dir DIR [options] [-- arguments of scripts.train]"
+    usage = f"{program('scripts.compare')} [SYSTEM ...] --run-dir DIR [options] [-- arguments of scripts.train]"
     parser = Parser("scripts.compare", __doc__, usage=usage)
     text = "NAME, or NAME:OPTION=VALUE,OPTION=VALUE (default: all of the task whose recipe learns generated scenes)"
     parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=text)

@@ -10,11 +10,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from scripts.benchmarks.cases import Case
 
 TURN, MOST = 0.3, 30  # seconds that one side's turn is to last, calls in a turn
 SETTLE = 0.4  # seconds before a turn: OpenMP's threads keep a core busy for up to 0.2 after the other side's
+# Not -m: a folder called scripts may lie where the user stands.
+START = f"""import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from scripts.benchmarks.worker import main
+main(*sys.argv[1:])"""
 
 
 class Failed(Exception):  # noqa: N818  (not an error of the benchmark)
@@ -27,7 +33,7 @@ class Side:
     def __init__(self, name: str, device: str, threads: int, plain: bool):
         self.name, self.process = name, None
         options = [name, device, str(threads), *(["--plain"] if plain else [])]
-        self.command = [sys.executable, "-m", "scripts.benchmarks.worker", *options]
+        self.command = [sys.executable, "-c", START, *options]
         self.environment = os.environ | {"NN_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
 
     def ask(self, what: str, argument=True) -> dict:

@@ -175,7 +175,3 @@ def main(side: str, device: str, threads: str, *plain: str):
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
