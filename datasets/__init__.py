@@ -41,6 +41,7 @@ from .mnist_cluttered import TranslatedMNIST
 from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
 from .pet_breeds import PetBreeds
+from .pet_heads import PetHeads
 from .pictures import image_size, read_image
 from .rle import decode as decode_rle
 from .rle import encode as encode_rle
@@ -84,6 +85,7 @@ __all__ = [
     "Loader",
     "Nuclei",
     "PetBreeds",
+    "PetHeads",
     "Pets",
     "Reversal",
     "Shapes",

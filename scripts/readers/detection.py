@@ -1,7 +1,7 @@
 """Data for detectors: samples with boxes and labels."""
 
 import datasets
-from datasets import COCODetection, VOCDetection, YOLODetection, find_classes
+from datasets import COCODetection, PetHeads, VOCDetection, YOLODetection, find_classes
 from scripts.readers.shapes import SPLITS, open_shapes
 
 
@@ -26,9 +26,17 @@ def open_yolo(arguments, split: str, classes=None) -> YOLODetection:
     return YOLODetection(arguments.root, split, classes, masks=False)
 
 
+def open_heads(arguments, split: str, classes=None) -> PetHeads:
+    """Photographs of pets with the box of the head: see datasets.PetHeads."""
+    if not arguments.root:
+        raise ValueError("--data pets needs --root DIR: the folder that holds images and index.csv")
+    return PetHeads(arguments.root, split, classes)
+
+
 READERS = {
     "shapes": (open_shapes, SPLITS),
     "voc": (open_voc, ("trainval", "test")),
     "coco": (open_coco, ("train", "val")),
     "yolo": (open_yolo, ("train", "val")),
+    "pets": (open_heads, ("train", "val")),
 }
