@@ -45,6 +45,7 @@ from nn.layers.same_pad import SamePad2d
 from nn.layers.softmax import LogSoftmax, Softmax, log_softmax, softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 from nn.layers.upsample import Upsample2d
+from nn.layers.warp_grids import ProjectiveGrid, ThinPlateGrid
 from nn.losses.classification import (
     binary_cross_entropy_with_logits,
     hinge,
@@ -74,7 +75,7 @@ __all__ = [  # noqa: RUF022  (by subject)
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "MaxPool2d", "MaxUnpool2d",
     "SpatialPyramidPool", "Upsample2d",
     # regions and sampling
-    "AffineGrid", "GridSample", "RoIAlign", "RoIPool", "RoIWarp",
+    "AffineGrid", "GridSample", "ProjectiveGrid", "RoIAlign", "RoIPool", "RoIWarp", "ThinPlateGrid",
     # normalisation, activation, regularisation
     "BatchNorm1d", "BatchNorm2d", "DropPath", "Dropout", "Dropout2d", "ELU", "L2Norm", "LayerNorm", "LeakyReLU",
     "LocalResponseNorm", "LogSoftmax", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softplus",

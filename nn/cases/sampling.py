@@ -11,6 +11,7 @@ from nn.layers.deform_conv import DeformConv2d
 from nn.layers.grid_sample import AffineGrid, GridSample
 from nn.layers.roi_align import RoIAlign
 from nn.layers.roi_warp import RoIWarp
+from nn.layers.warp_grids import ProjectiveGrid, ThinPlateGrid
 
 RNG = np.random.default_rng(49)
 
@@ -28,6 +29,18 @@ def between(low, high, shape):
 def grid(size, *args, n=3, **options):
     """AffineGrid of n random transforms."""
     return LayerCase(lambda: AffineGrid(size, *args, **options), (normal(n, 2, 3),), (normal(n + 2, 2, 3),))
+
+
+def projective(size, *args, n=3, **options):
+    """ProjectiveGrid of n random transforms whose horizons are outside of the output."""
+    inputs = [np.concatenate([normal(k, 6), RNG.uniform(-0.4, 0.4, (k, 2))], axis=1) for k in (n, n + 2)]
+    return LayerCase(lambda: ProjectiveGrid(size, *args, **options), *((theta,) for theta in inputs))
+
+
+def thin_plate(size, per_side=4, n=3, **options):
+    """ThinPlateGrid of n random warps."""
+    inputs = ((normal(k, per_side**2, 2),) for k in (n, n + 2))
+    return LayerCase(lambda: ThinPlateGrid(size, per_side, **options), *inputs)
 
 
 def grid_sample(n, c, h, w, out, reach=3, **options):
@@ -105,6 +118,19 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "one row": grid((1, 4)),
         "one column, align_corners": grid((4, 1), True),
         "batch of 1": grid((4, 6), n=1),
+    },
+    ProjectiveGrid: {
+        "size": projective((4, 5)),
+        "align_corners": projective((5, 4), align_corners=True),
+        "one row": projective((1, 4)),
+        "batch of 1": projective((4, 6), n=1),
+    },
+    ThinPlateGrid: {
+        "16 points": thin_plate((4, 5)),
+        "4 points, align_corners": thin_plate((5, 4), 2, align_corners=True),
+        "25 points": thin_plate((3, 4), 5),
+        "one column": thin_plate((4, 1), 3),
+        "batch of 1": thin_plate((4, 6), 3, n=1),
     },
     GridSample: {
         "bilinear, zeros": grid_sample(2, 3, 4, 5, (6, 7)),

@@ -92,7 +92,8 @@ class AffineGrid(Layer):
         sizes = tuple(size) if np.ndim(size) == 1 else ()
         whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 1 for v in sizes)
         if len(sizes) not in (2, 4) or not whole:
-            raise ValueError(f"AffineGrid: size must be (H, W) or (N, C, H, W), whole numbers >= 1, got {size!r}")
+            wanted = "(H, W) or (N, C, H, W), whole numbers >= 1"
+            raise ValueError(f"{type(self).__name__}: size must be {wanted}, got {size!r}")
         self.size, self.align_corners = sizes, check_bool(self, "align_corners", align_corners)
 
     def forward(self, theta, training=True):
