@@ -45,9 +45,10 @@ def map_arrays(function: Callable, tree: Any) -> Any:
 
 
 def device_of(tree: Any) -> str:
-    """Where the first array of a nest is, or the first parameter of a layer: "gpu" or "cpu", also without any."""
+    """Where the first array of a nest is, or the first parameter or constant of a layer: "gpu" or "cpu", also without
+    any."""
     if hasattr(tree, "state_dict"):
-        tree = tree.state_dict()
+        tree = [tree.state_dict(), [getattr(layer, name) for _, layer in tree.layers() for name in layer.constants]]
     return "gpu" if any(array_module(array) is not np for array in _first(tree)) else "cpu"
 
 
