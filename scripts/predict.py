@@ -9,6 +9,9 @@ picture as it is shown (turned upright if its EXIF data says so), x2 and y2 excl
 A model of segmentation colours its classes, and also writes predictions/labels/holiday.png, a palette PNG of class
 indices; pixels with a probability below --threshold are 255.
 
+example, what is found also as files for COCO's evaluation and as VOC annotations (segmentation: coco alone, as RLE):
+  python -m scripts.predict runs/mine pictures/ --out predictions --write coco voc
+
 example, published weights of a registered network instead of a run: without --out, what is found is only printed:
   python -m scripts.predict --published efficientnet_lite0 --weights efficientnet_lite0.npz photo.jpg
 
@@ -33,9 +36,11 @@ from scripts.command_line import Parser, add_device, command, fraction, list_fai
 from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
 from scripts.published import CLASS_NAMES, load_published
+from scripts.result_files import FORMATS, ResultFiles
 from scripts.train_arguments import model_option
 from vision import TASKS, Model, Task
 from vision.options import as_json
+from vision.registry import find
 from vision.task import task_of
 from vision.training.saving import find_checkpoint, load_model
 
@@ -54,7 +59,7 @@ def main(arguments: list[str]) -> int | None:
     task = task_of(model.name)
     inputs, (options, changes) = find_inputs(args.inputs, task.input), split_options(task, model, args.set)
     model = (load(**changes) if changes else model).to(args.device)
-    names = result_names(inputs)
+    names, files = result_names(inputs), ResultFiles(args.write, find(model.name).task, model.classes, args.coco_ids)
     if args.out:
         refuse_to_overwrite(inputs, args.out, names)
     records, failed = [], []
@@ -63,6 +68,8 @@ def main(arguments: list[str]) -> int | None:
             try:
                 given = READERS[task.input](path_of_input)
                 found = task.select(task.predict(model, {task.input: given}, **options), args.threshold)
+                if args.write:
+                    files.add(path_of_input, name, given.shape[:2], found, args.out)
             except (ValueError, MemoryError) as error:
                 if args.debug:
                     raise
@@ -77,8 +84,9 @@ def main(arguments: list[str]) -> int | None:
         if args.out:
             with replacing(args.out / RESULT) as file:
                 file.write(json.dumps(records, indent=2).encode() + b"\n")
+            written = [f"{len(records)} {'pictures' if task.input == 'image' else 'texts'}", *files.finish(args.out)]
     if args.out:
-        print(f"{len(records)} {'pictures' if task.input == 'image' else 'texts'} and {RESULT} are in {args.out}")
+        print(f"{', '.join(written)} and {RESULT} are in {args.out}")
     return list_failed(failed, "predicted", len(inputs))
 
 
@@ -94,6 +102,8 @@ def parse(arguments: list[str]) -> Namespace:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     if not args.published and (args.weights or args.class_names):
         parser.error("--weights and --class-names go with --published")
+    if (args.write or args.coco_ids) and not args.out:
+        parser.error("--write and --coco-ids go with --out")
     if args.threshold is None:
         args.threshold = 0.0 if args.published and args.out is None else 0.5
     return args
@@ -140,6 +150,10 @@ def build_parser() -> Parser:
     parser.add_argument("--class-names", metavar="FILE", type=Path, help=text)
     text = "folder for the results (needed with a run; with --published default: they are printed)"
     parser.add_argument("--out", metavar="DIR", type=Path, help=text)
+    text = "also write what is found as coco_results.json and coco_instances.json, or as Annotations/NAME.xml"
+    parser.add_argument("--write", choices=sorted(FORMATS), nargs="+", default=[], help=text)
+    text = "with --write coco: take the ids of images and categories from this annotation file (default: 1, 2, 3, ...)"
+    parser.add_argument("--coco-ids", metavar="FILE", type=Path, help=text)
     text = "leave out lower scores (default: 0.5); where results are only printed there are all"
     parser.add_argument("--threshold", metavar="P", type=fraction, help=text)
     known = "; ".join(
