@@ -9,6 +9,7 @@ from vision.backbones.backbone import Backbone, FeatureMap, freeze_cancelled
 from vision.backbones.densenet import DenseNet
 from vision.backbones.efficientnet import EfficientNet
 from vision.backbones.perceptual import perceptual_distance
+from vision.backbones.residual import BasicBlock, Bottleneck, PaddedShortcut, Style
 from vision.backbones.resnet import ResNet
 from vision.backbones.small_cnn import SmallCNN
 from vision.backbones.squeezenet import SqueezeNet
@@ -18,12 +19,16 @@ __all__ = [
     "VGG",
     "AlexNet",
     "Backbone",
+    "BasicBlock",
+    "Bottleneck",
     "DenseNet",
     "EfficientNet",
     "FeatureMap",
+    "PaddedShortcut",
     "ResNet",
     "SmallCNN",
     "SqueezeNet",
+    "Style",
     "freeze_cancelled",
     "perceptual_distance",
     "small_vgg",

@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-101 without their classifier: bottlenecks with shortcuts, and strides that may be dilations.
+"""ResNet without its classifier: five depths, strides that may be dilations, and a plain twin of each.
 
 Reference: He et al. 2016, Deep residual learning for image recognition, arXiv:1512.03385, sec. 3.4 and 4.1, table 1.
 """
@@ -7,76 +7,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Residual, Sequential
-from nn.layer import Layer, positive
+from nn import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
+from nn.layer import positive
 from vision.backbones.backbone import Backbone, FeatureMap
+from vision.backbones.residual import Bottleneck, ResidualBlock, Style
 
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # bottlenecks in each of the four stages
-
-
-class Bottleneck(Layer):
-    """y = relu(F(x) + shortcut(x)), F: 1x1 to `width` channels, 3x3, 1x1 to 4 width, each batch-normalised.
-
-    x (N, I, H, W), y (N, 4 width, ceil(H / stride), ceil(W / stride)). The 3x3 convolution has the stride and the
-    dilation, as in torchvision (the paper: the first 1x1). The shortcut is x, or a 1x1 convolution with batch
-    normalisation where stride or channels differ. Names are torchvision's: conv1, bn1, ..., downsample.0, downsample.1.
-
-    Reference: He et al. 2016, fig. 5.
-    """
-
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, *, rng: np.random.Generator):
-        self.conv1, self.bn1 = Conv2d(in_channels, width, 1, bias=False, rng=rng), BatchNorm2d(width)
-        self.conv2 = Conv2d(width, width, 3, stride, dilation, dilation, bias=False, rng=rng)
-        self.bn2 = BatchNorm2d(width)
-        self.conv3, self.bn3 = Conv2d(width, 4 * width, 1, bias=False, rng=rng), BatchNorm2d(4 * width)
-        self.downsample = None
-        if stride != 1 or in_channels != 4 * width:
-            conv = Conv2d(in_channels, 4 * width, 1, stride, bias=False, rng=rng)
-            self.downsample = Sequential(conv, BatchNorm2d(4 * width))
-        body = Sequential(self.conv1, self.bn1, ReLU(), self.conv2, self.bn2, ReLU(), self.conv3, self.bn3)
-        self.body = Sequential(Residual(body, self.downsample), ReLU())
-
-    def children(self):
-        """The layers that have parameters, by torchvision's names."""
-        names = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample")
-        return ((name, getattr(self, name)) for name in names if getattr(self, name) is not None)
-
-    def forward(self, x, training=True):
-        return self.body.forward(x, training)
-
-    def backward(self, dy, cache):
-        return self.body.backward(dy, cache)
+BLOCKS = {  # in each of the four stages
+    "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+}  # fmt: skip
 
 
 class ResNet(Backbone):
-    """images (N, 3, H, W) to the map of layer4 (N, 32 width, about H / 32, about W / 32).
+    """images (N, 3, H, W) to the map of layer4 (N, e 8 width, about H / 32, about W / 32), e the block's expansion.
 
     Stages: conv1 (7x7, batch normalisation, ReLU) with `width` channels at a stride of 2 pixels, layer1 (after 3x3 max
-    pooling) to layer4 with 4, 8, 16 and 32 width channels at strides of 4, 8, 16 and 32. blocks: bottlenecks of layer1
-    to layer4, see BLOCKS. replace_stride_with_dilation: for each of layer2 to layer4 whether it has no stride; all
-    later 3x3 convolutions then take their inputs twice as far apart, and weights of the network with strides fit.
-    Layers have torchvision's names, conv1.weight ... layer4.2.bn3.bias; new weights are He's.
+    pooling) to layer4 with e, 2 e, 4 e and 8 e width channels at strides of 4, 8, 16 and 32. blocks: those of layer1 to
+    layer4, see BLOCKS. block: Bottleneck, e = 4, or BasicBlock, e = 1, for 18 and 34 layers.
+    replace_stride_with_dilation: for each of layer2 to layer4 whether it has no stride; all later 3x3 convolutions then
+    take their inputs twice as far apart, and weights of the network with strides fit. Layers have torchvision's names,
+    conv1.weight ... layer4.2.bn3.bias; new weights are He's.
 
     multi_grid: factors of the dilations of layer4's first three blocks: (1, 2, 4) gives 2, 4, 8 at a stride of 16
     pixels, 4, 8, 16 at 8 (Chen et al. 2017, arXiv:1706.05587, sec. 3.2). (1, 1, 1) is as in torchvision, where the
     first block of a stage without its stride has the dilation of the stage before.
+
+    style: see vision.backbones.residual. With pre-activation conv1 is a convolution only, and layer4 ends with batch
+    normalisation and ReLU.
     """
 
     def __init__(
         self, blocks: Sequence[int] = BLOCKS["resnet50"], width: int = 64,
         replace_stride_with_dilation: Sequence[bool] = (False, False, False), multi_grid: Sequence[int] = (1, 1, 1), *,
-        rng: np.random.Generator,
+        block: type[ResidualBlock] = Bottleneck, style: Style = Style(), rng: np.random.Generator,  # noqa: B008
     ):  # fmt: skip
         words = {"blocks": (blocks, 4), "replace_stride_with_dilation": (replace_stride_with_dilation, 3)}
         for name, (values, wanted) in (words | {"multi_grid": (multi_grid, 3)}).items():
             if len(values) != wanted:
                 raise ValueError(f"ResNet: {name} must have {wanted} entries, got {list(values)}")
         positive(self, width=width, blocks=min(blocks), multi_grid=min(multi_grid))
-        layers = {
-            "conv1": Conv2d(3, width, 7, 2, 3, bias=False, rng=rng), "bn1": BatchNorm2d(width), "relu": ReLU(),
-            "maxpool": MaxPool2d(3, 2, padding=1),
-        }  # fmt: skip
-        stages, channels, total, dilation = {"conv1": FeatureMap(3, width, 2)}, width, 4, 1
+        layers = stem(Conv2d(3, width, 7, 2, 3, bias=False, rng=rng), style)
+        stages, channels, total, dilation = {"conv1": FeatureMap(len(layers), width, 2)}, width, 4, 1
+        layers["maxpool"] = MaxPool2d(3, 2, padding=1)
         for i, (count, replaced) in enumerate(zip(blocks, (False, *replace_stride_with_dilation))):
             stride, before = (1 if i == 0 or replaced else 2), dilation
             dilation *= 2 if replaced else 1
@@ -86,8 +58,18 @@ class ResNet(Backbone):
                 rates = [factor * dilation for factor in (*multi_grid, *count * (1,))[:count]]
             inside = []
             for rate in rates:
-                inside.append(Bottleneck(channels, width * 2**i, 1 if inside else stride, rate, rng=rng))
-                channels = 4 * width * 2**i
+                step, first = (1, False) if inside else (stride, True)
+                inside.append(block(channels, width * 2**i, step, rate, style, first, rng=rng))
+                channels = block.expansion * width * 2**i
             layers[f"layer{i + 1}"] = Sequential(*inside)
+            if i == 3 and style.form == "pre_activation":
+                layers |= {"bn_last": BatchNorm2d(channels), "relu_last": ReLU()}
             stages[f"layer{i + 1}"] = FeatureMap(len(layers), channels, total)
         super().__init__(layers, stages)
+
+
+def stem(conv: Conv2d, style: Style) -> dict:
+    """The first convolution, followed by batch normalisation and ReLU unless the blocks begin with them."""
+    if style.form == "pre_activation":
+        return {"conv1": conv}
+    return {"conv1": conv, "bn1": BatchNorm2d(conv.out_channels), "relu": ReLU()}

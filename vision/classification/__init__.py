@@ -1,25 +1,23 @@
 """Image classification: one label for a whole image."""
 
-from vision.classification import alexnet, task
+from vision.classification import alexnet, resnet, se_resnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.fractalnet import FractalNet
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
-from vision.classification.resnet_cifar import BasicBlock, PaddedShortcut, ResNetCifar
+from vision.classification.resnet_cifar import ResNetCifar
 from vision.classification.squeezenet import squeezenet1_0
 from vision.classification.vgg import VGGNetwork
 
 __all__ = [
-    "BasicBlock",
     "ClassificationNetwork",
     "Classifier",
     "FractalNet",
     "GlimpseNetwork",
     "Grey",
     "ImageClassifier",
-    "PaddedShortcut",
     "RecurrentAttention",
     "ResNetCifar",
     "VGGNetwork",
@@ -29,6 +27,8 @@ __all__ = [
     "densenet_bc100_cifar",
     "efficientnet",
     "efficientnet_lite0",
+    "resnet",
+    "se_resnet",
     "squeezenet1_0",
     "task",
 ]

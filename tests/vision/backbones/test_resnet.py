@@ -6,7 +6,8 @@ import pytest
 import nn
 from nn.gradcheck import check_contract, check_layer
 from tests.vision.segmentation.systems import count, normal, without_drawing
-from vision.backbones.resnet import BLOCKS, Bottleneck, ResNet
+from vision.backbones.residual import BasicBlock, Bottleneck
+from vision.backbones.resnet import BLOCKS, ResNet
 
 
 def tiny(**options):
@@ -14,13 +15,24 @@ def tiny(**options):
     return ResNet(**options, rng=np.random.default_rng(0)).astype(np.float64)
 
 
-@pytest.mark.parametrize("name, wanted", [("resnet50", 25_557_032), ("resnet101", 44_549_160)])
+@pytest.mark.parametrize(
+    "name, wanted",
+    [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+        ("resnet152", 60_192_808),
+    ],
+)
 def test_parameters_of_torchvision_s_nets(monkeypatch, name, wanted):
-    """Without the classifier of 2048 * 1000 + 1000."""
+    """Less those of the classifier. The depth counts convolutions outside of shortcuts, and the classifier."""
     without_drawing(monkeypatch)
-    net = ResNet(BLOCKS[name], rng=np.random.default_rng(0))
-    assert count(net) == wanted - 2_049_000
-    assert list(net.channels.values()) == [64, 256, 512, 1024, 2048]
+    basic = name in ("resnet18", "resnet34")
+    net = ResNet(BLOCKS[name], block=BasicBlock if basic else Bottleneck, rng=np.random.default_rng(0))
+    e = 1 if basic else 4
+    assert count(net) == wanted - (512 * e * 1000 + 1000)
+    assert list(net.channels.values()) == [64, 64 * e, 128 * e, 256 * e, 512 * e]
     convolutions = [layer for prefix, layer in net.layers() if "downsample" not in prefix and type(layer) is nn.Conv2d]
     assert len(convolutions) + 1 == int(name.removeprefix("resnet"))
 
@@ -49,7 +61,7 @@ def test_strides_and_dilations(replaced, strides, dilations):
     assert [y.shape[2:] for y in maps] == [(64 // s, 96 // s) for s in (2, *strides)]
     assert tuple(net.strides.values()) == (2, *strides)
     layers = [layer for _, layer in net.layers() if isinstance(layer, Bottleneck)]
-    assert [layer.conv2.geometry.dilation[0] for layer in layers] == dilations
+    assert [layer["conv2"].geometry.dilation[0] for layer in layers] == dilations
 
 
 def test_dilation_fills_in_between_the_strides():
@@ -75,23 +87,23 @@ def test_multi_grid(replaced, multi_grid, rates):
     rates = 2 * (1, 2, 4) = (2, 4, 8)"; torchvision's rule where all factors are 1.
     """
     net = tiny(blocks=(1, 1, 1, 4), replace_stride_with_dilation=replaced, multi_grid=multi_grid)
-    assert [layer.conv2.geometry.dilation[0] for layer in net["layer4"]] == rates
-    assert [layer.conv2.geometry.stride[0] for layer in net["layer4"]] == [1 if replaced[2] else 2, 1, 1, 1]
-    assert net["layer3"][0].conv2.geometry.dilation[0] == 1
+    assert [layer["conv2"].geometry.dilation[0] for layer in net["layer4"]] == rates
+    assert [layer["conv2"].geometry.stride[0] for layer in net["layer4"]] == [1 if replaced[2] else 2, 1, 1, 1]
+    assert net["layer3"][0]["conv2"].geometry.dilation[0] == 1
 
 
 @pytest.mark.parametrize("stride, dilation, inside", [(1, 1, 8), (2, 1, 8), (1, 2, 3)])
 def test_a_bottleneck(stride, dilation, inside):
     """It follows its equation, and its gradients."""
     block = Bottleneck(inside, 2, stride, dilation, rng=np.random.default_rng(0)).astype(np.float64)
-    for layer in (block.bn1, block.bn2, block.bn3):
+    for layer in (block["bn1"], block["bn2"], block["bn3"]):
         layer.bias.value[...] = 0.3 * np.random.default_rng(1).standard_normal(layer.bias.value.shape)
     x = normal(2, inside, 5, 6)
-    y = np.maximum(block.bn1(block.conv1(x)), 0)
-    y = block.bn3(block.conv3(np.maximum(block.bn2(block.conv2(y)), 0)))
-    wanted = np.maximum(y + (x if block.downsample is None else block.downsample(x)), 0)
+    y = np.maximum(block["bn1"](block["conv1"](x)), 0)
+    y = block["bn3"](block["conv3"](np.maximum(block["bn2"](block["conv2"](y)), 0)))
+    wanted = np.maximum(y + (block["downsample"](x) if "downsample" in block.named else x), 0)
     np.testing.assert_allclose(block(x), wanted, rtol=1e-12)
-    assert (block.downsample is None) == (stride == 1 and inside == 8)
+    assert ("downsample" in block.named) == (stride != 1 or inside != 8)
     check_layer(block, x, complex_step=True, tolerance=1e-11)
     check_contract(block, (x,), (x[:1, :, :4],))
 

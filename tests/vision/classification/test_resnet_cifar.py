@@ -1,7 +1,4 @@
-"""ResNet for CIFAR-10: gradients, the equations of its blocks, the paper's figures, the published weights."""
-
-import os
-from pathlib import Path
+"""ResNet for CIFAR-10: gradients of every form, the paper's figures, the published weights."""
 
 import numpy as np
 import pytest
@@ -12,9 +9,9 @@ from datasets import CIFAR10Lossless
 from nn.gradcheck import check_contract, check_layer, check_model
 from nn.io.state import load_state
 from nn.optim.adaptive import Adam
-from vision.classification import BasicBlock, PaddedShortcut
+from tests.vision.published import shared
+from vision.backbones import BasicBlock
 
-DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
 
 
@@ -29,51 +26,6 @@ def off_the_start(layer):
         if parameter.value.ndim == 1:
             parameter.value[...] = (name.endswith("weight")) + 0.2 * rng.standard_normal(parameter.value.shape)
     return layer
-
-
-# Shortcut and block --------------------------------------------------------------------------------------------------
-
-SHORTCUTS = [(3, 6, 2), (2, 4, 1), (3, 4, 3), (2, 7, 2), (3, 3, 2)]
-
-
-@pytest.mark.parametrize("channels, out_channels, stride", SHORTCUTS)
-def test_shortcut(channels, out_channels, stride):
-    x = normal(2, channels, 5, 8)
-    layer = PaddedShortcut(channels, out_channels, stride)
-    y = layer(x)
-    before = (out_channels - channels) // 2
-    assert y.shape == (2, out_channels, -(-5 // stride), -(-8 // stride))
-    for index in np.ndindex(y.shape):
-        n, c, i, j = index
-        inside = before <= c < before + channels
-        assert y[index] == (x[n, c - before, i * stride, j * stride] if inside else 0)
-    check_layer(layer, x, complex_step=True, tolerance=1e-12)
-    check_contract(layer, (x,), (normal(1, channels, 3, 1),))
-
-
-def test_shortcut_of_the_published_code():
-    """F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, planes // 4, planes // 4)): 16 zeros, 32 channels, 16 zeros."""
-    x = normal(1, 32, 4, 4)
-    np.testing.assert_array_equal(
-        PaddedShortcut(32, 64, 2)(x), np.pad(x[:, :, ::2, ::2], ((0, 0), (16, 16), (0, 0), (0, 0)))
-    )
-
-
-@pytest.mark.parametrize("channels, out_channels, stride", [(3, 3, 1), (2, 4, 2), (3, 5, 1), (2, 2, 2)])
-def test_gradients_of_a_block(channels, out_channels, stride):
-    block = off_the_start(BasicBlock(channels, out_channels, stride, rng=np.random.default_rng(2)))
-    x = normal(2, channels, 5, 6)
-    for training in (True, False):
-        check_layer(block, x, complex_step=True, tolerance=1e-11, training=training)
-        check_layer(block, x, tolerance=1e-6, training=training)
-    check_contract(block, (x,), (normal(3, channels, 4, 7),))
-
-
-def test_a_block_is_its_equation():
-    block = off_the_start(BasicBlock(2, 4, 2, rng=np.random.default_rng(2)))
-    x = normal(2, 2, 5, 6)
-    inner = block.conv2(np.maximum(block.bn1(block.conv1(x)), 0))
-    np.testing.assert_array_equal(block(x), np.maximum(block.bn2(inner) + block.shortcut(x), 0))
 
 
 # The model -----------------------------------------------------------------------------------------------------------
@@ -103,6 +55,39 @@ def test_gradient_of_the_images():
     losses, cache = model.loss(batch(), np.random.default_rng(0))
     assert model.backward(cache).shape == (3, 3, 9, 12)
     assert set(losses) == {"cls"}
+
+
+FORMS = [
+    {"form": form, "shortcut": shortcut}
+    for form, shortcuts in (("residual", "BC"), ("plain", "A"), ("pre_activation", "ABC"))
+    for shortcut in shortcuts
+]
+
+
+@pytest.mark.parametrize("options", FORMS, ids=lambda o: "-".join(o.values()))
+def test_every_gradient_of_every_form(options):
+    model = off_the_start(tiny(n=2, **options))
+    errors = check_model(model, batch(), complex_step=True, tolerance=1e-10)
+    assert set(errors) == set(model.parameters())
+
+
+def test_the_plain_twin_is_the_network_without_its_shortcuts():
+    """The same parameters, and the same function once the shortcuts give zeros."""
+    plain, residual = vision.build("plain20_cifar", CLASSES, n=2, width=2), off_the_start(tiny(n=2))
+    plain.load_state_dict(residual.state_dict())
+    images = batch()[0]
+    assert (plain(images) != residual(images)).any()
+    for _, layer in residual.layers():
+        if isinstance(layer, BasicBlock):
+            layer.body = nn.Sequential(layer.body[0].body, nn.ReLU())
+    np.testing.assert_array_equal(plain(images), residual(images))
+
+
+@pytest.mark.parametrize("shortcut, size", [("A", 853_018), ("B", 855_770), ("C", 900_858)])
+def test_resnet56_with_every_option_of_shortcuts(shortcut, size):
+    """B adds two projections, 16 -> 32 and 32 -> 64; with C each of the 27 blocks has one."""
+    model = vision.build("resnet20_cifar", [str(i) for i in range(10)], n=9, shortcut=shortcut)
+    assert sum(p.value.size for p in model.parameters().values()) == size
 
 
 @pytest.mark.parametrize("n, size", [(3, 269_722), (5, 464_154), (9, 853_018), (18, 1_727_962)])
@@ -183,13 +168,6 @@ def test_config_rebuilds_the_model():
         (lambda: tiny(width="x"), "resnet20_cifar: width must be a whole number, got 'x'"),
         (lambda: tiny().predict(np.zeros((3, 8, 8))), r"Classifier: images must have shape \(N, 3, H, W\)"),
         (lambda: tiny().loss((batch()[0], np.array([0, 1, 5])), None), r"labels must lie in \[0, 5\)"),
-        (lambda: PaddedShortcut(4, 3, 1), "out_channels=3 must be >= in_channels=4"),
-        (lambda: PaddedShortcut(4, 5, 0), "stride must be a whole number >= 1, got 0"),
-        (lambda: PaddedShortcut(4, 5, 1)(np.zeros((1, 3, 2, 2))), r"PaddedShortcut: x must have shape \(N, 4, H, W\)"),
-        (
-            lambda: PaddedShortcut(4, 5, 2).backward(np.zeros((1, 5, 2, 2)), (1, 4, 3, 5)),
-            r"PaddedShortcut: dy must have shape \(1, 5, 2, 3\), got \(1, 5, 2, 2\)",
-        ),
     ],
 )
 def test_mistakes_are_named(make, message):
@@ -200,18 +178,15 @@ def test_mistakes_are_named(make, message):
 # Published weights ---------------------------------------------------------------------------------------------------
 
 
-def test_published_weights_get_915_of_1000_test_images_right():
-    weights, folder = DATA / "weights" / "resnet20_cifar10.npz", DATA / "cifar10_lossless"
-    if not (weights.is_file() and folder.is_dir()):
-        pytest.skip(f"needs {weights} and {folder}")
+@pytest.mark.parametrize("n, wanted", [(3, 915), (9, 926)])
+def test_published_weights_get_as_many_test_images_right(n, wanted):
+    weights, folder = shared("weights", f"resnet{6 * n + 2}_cifar10.npz"), shared("cifar10_lossless")
     data = CIFAR10Lossless(folder, "test")
-    model = vision.build("resnet20_cifar", data.classes)
+    model = vision.build("resnet20_cifar", data.classes, n=n)
     assert load_state(model, weights) == []
-    mean, std = (np.array(getattr(model.preprocess, name), np.float32) for name in ("mean", "std"))
     right = 0
     for start in range(0, 1000, 100):
         samples = [data[i] for i in range(start, start + 100)]
-        images = np.stack([(sample["image"] - mean) / std for sample in samples]).transpose(0, 3, 1, 2)
-        assert images.dtype == np.float32
+        images = model.preprocess.batch([sample["image"] for sample in samples])
         right += (model.predict(images).argmax(axis=1) == [sample["label"] for sample in samples]).sum()
-    assert right == 915
+    assert right == wanted

@@ -63,7 +63,7 @@ def test_published_rates(monkeypatch):
 def test_multi_grid(output_stride, dilations):
     """The three blocks of layer4 spread by 1, 2 and 4 times the dilation of the stage (sec. 3.2)."""
     network = tiny(output_stride=output_stride, multi_grid=[1, 2, 4], blocks=[1, 1, 1, 3]).network
-    assert [block.conv2.geometry.dilation[0] for block in network.backbone["layer4"]] == dilations
+    assert [block["conv2"].geometry.dilation[0] for block in network.backbone["layer4"]] == dilations
 
 
 def test_the_whole_image_is_one_part_of_the_pyramid():
