@@ -40,6 +40,22 @@ class Sequential(Layer):
             dy = layer.backward(dy, layer_cache)
         return dy
 
+    def backward_parameters(self, dy, cache):
+        backward_chain(self._layers, cache, dy)
+
+
+def backward_chain(layers, caches, dy) -> None:
+    """The gradients of all parameters of layers one after another: goes down to the lowest one that is trainable.
+
+    Below it nothing is computed, and of the lowest one no input gradient.
+    """
+    lowest = next((i for i, layer in enumerate(layers) if layer.is_trainable()), None)
+    if lowest is None:
+        return
+    for i in reversed(range(lowest + 1, len(layers))):
+        dy = layers[i].backward(dy, caches[i])
+    layers[lowest].backward_parameters(dy, caches[lowest])
+
 
 class Residual(Layer):
     """y = body(x) + shortcut(x), or body(x) + x where no shortcut is given.    body(x) and shortcut(x) of one shape.
@@ -61,6 +77,12 @@ class Residual(Layer):
         c_body, c_shortcut = cache
         dx = self.body.backward(dy, c_body)
         return dx + (dy if self.shortcut is None else self.shortcut.backward(dy, c_shortcut))  # x forks: gradients add
+
+    def backward_parameters(self, dy, cache):
+        c_body, c_shortcut = cache
+        self.body.backward_parameters(dy, c_body)
+        if self.shortcut is not None:
+            self.shortcut.backward_parameters(dy, c_shortcut)
 
 
 class Concat(Layer):
@@ -86,5 +108,15 @@ class Concat(Layer):
 
     def backward(self, dy, cache):
         caches, channels = cache
-        parts = array_module(dy).split(dy, np.cumsum(channels)[:-1].tolist(), axis=1)
+        parts = split_channels(dy, channels)
         return sum(branch.backward(part, c) for branch, part, c in zip(self.branches, parts, caches))
+
+    def backward_parameters(self, dy, cache):
+        caches, channels = cache
+        for branch, part, c in zip(self.branches, split_channels(dy, channels), caches):
+            branch.backward_parameters(part, c)
+
+
+def split_channels(dy, channels):
+    """The parts of dy (N, C1 + C2 + ..., ...) that belong to the branches."""
+    return array_module(dy).split(dy, np.cumsum(channels)[:-1].tolist(), axis=1)

@@ -52,6 +52,9 @@ def check_contract(
         again = [as_tuple(layer.backward(pack(dys[i]), caches[i])) for i in (0, 1)]
         _demand(_same(again, alone), name, "a second backward differs: did the first one change the cache?")
 
+        for name_of, array in _parameters_alone(layer, both[0], dys[0], training).items():
+            _demand(_same(array, one["grads"][name_of]), name, f"backward_parameters: other gradients of {name_of}")
+
         results = [*one["y"], *(dx for dx in one["dx"] if dx is not None), *one["grads"].values()]
         dtypes = sorted({str(a.dtype) for a in results})
         _demand(dtypes in ([], ["float32"]), name, f"float32 in, got out {dtypes}")
@@ -78,6 +81,13 @@ def _alone(layer, inputs, dys, training):
     y, cache = forward(layer, inputs, training)
     dx = as_tuple(layer.backward(pack(dys), cache))
     return {"y": y, "dx": dx, "grads": {name: p.grad.copy() for name, p in layer.parameters().items()}}
+
+
+def _parameters_alone(layer, inputs, dys, training):
+    """Gradients of the trainable parameters by backward_parameters."""
+    layer.zero_grad()
+    layer.backward_parameters(pack(dys), forward(layer, inputs, training)[1])
+    return {name: p.grad.copy() for name, p in layer.parameters().items() if p.trainable}
 
 
 def _strided(x):

@@ -44,6 +44,19 @@ class Layer:
         """dx for dy (the shape of y); adds to the grad of every parameter."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
+    def backward_parameters(self, dy, cache) -> None:
+        """backward for the parameters alone, where nobody wants dx: of the lowest layer of a network, fed by data.
+
+        Nothing is computed where no parameter is trainable. Layers that save work override it; the gradients that they
+        add are those of backward.
+        """
+        if self.is_trainable():
+            self.backward(dy, cache)
+
+    def is_trainable(self) -> bool:
+        """Whether any parameter in the layer is trainable."""
+        return any(parameter.trainable for parameter in self.parameters().values())
+
     def __call__(self, *inputs):
         """Inference: forward with training=False, without the cache."""
         return y_and_cache(self, self.forward(*inputs, training=False))[0]

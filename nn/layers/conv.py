@@ -108,6 +108,11 @@ class Conv2d(Layer):
         return ops.conv2d(x, weight, g, g.output_size(self, *x.shape[2:]), bias), x
 
     def backward(self, dy, cache):
+        self.backward_parameters(dy, cache)
+        x, weight = cache, self.weight.value
+        return functions(__name__, dy, x, weight).conv2d_input_gradient(dy, weight, self.geometry, x.shape[2:])
+
+    def backward_parameters(self, dy, cache):
         x, weight, g = cache, self.weight, self.geometry
         check_shape(self, dy=(dy, (len(x), self.out_channels, *g.output_size(self, *x.shape[2:]))))
         ops = functions(__name__, dy, x, weight.value)
@@ -115,7 +120,6 @@ class Conv2d(Layer):
             self.bias.grad += ops.conv2d_bias_gradient(dy)
         if weight.trainable:
             weight.grad += ops.conv2d_weight_gradient(dy, x, weight.value.shape, g)
-        return ops.conv2d_input_gradient(dy, weight.value, g, x.shape[2:])
 
     def multiply_adds(self, output_shape) -> int:
         """Multiply-adds of one forward pass whose output has this shape."""

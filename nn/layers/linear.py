@@ -43,6 +43,11 @@ class Linear(Layer):
         return functions(__name__, x, weight).linear(x, weight, bias), x  # x is all that backward needs
 
     def backward(self, dy, cache):
+        self.backward_parameters(dy, cache)
+        x, weight = cache, self.weight.value
+        return functions(__name__, dy, x, weight).linear_input_gradient(dy, weight)
+
+    def backward_parameters(self, dy, cache):
         x, weight = cache, self.weight
         check_shape(self, dy=(dy, (len(x), self.out_features)))
         ops = functions(__name__, dy, x, weight.value)
@@ -50,7 +55,6 @@ class Linear(Layer):
             ops.add_weight_gradient(weight.grad, dy, x)
         if self.bias is not None and self.bias.trainable:
             self.bias.grad += dy.sum(axis=0)  # the bias is added to every row
-        return ops.linear_input_gradient(dy, weight.value)
 
     def multiply_adds(self, output_shape) -> int:
         """Multiply-adds of one forward pass whose output has this shape."""

@@ -42,10 +42,14 @@ def without_objects(target):
 
 
 def step(model, batch, seed=6):
-    """(losses, samples, gradients by parameter)."""
+    """(losses, samples, gradients by parameter and of the images)."""
+    kept = []
     model.zero_grad()
     losses, cache = model.loss(batch, np.random.default_rng(seed))
-    dx = model.backward(cache)
+    with pytest.MonkeyPatch.context() as patch:  # in training nobody wants that of the images
+        patch.setattr(model.backbone, "backward_parameters", lambda *args: kept.append(model.backbone.backward(*args)))
+        model.backward(cache)
+    (dx,) = kept
     return losses, cache.sampled, {"images": dx} | {name: p.grad for name, p in model.parameters().items()}
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import nn
 from nn import BatchNorm2d, Concat, Conv2d, Dropout, LeakyReLU, Linear, ReLU, Residual, Sequential
 
 RNG = np.random.default_rng(120)
@@ -120,3 +121,84 @@ def test_training_is_handed_on(container):
     norm = BatchNorm2d(2)
     Residual(ReLU(), norm).forward(x, training=False)
     assert not norm.num_batches_tracked
+
+
+class Counting(Linear):
+    """Counts the gradients that it computes."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.inputs, self.weights = [], []
+
+    def backward(self, dy, cache):
+        self.inputs.append(1)
+        return super().backward(dy, cache)
+
+    def backward_parameters(self, dy, cache):
+        self.weights.append(1)
+        return super().backward_parameters(dy, cache)
+
+
+def freeze(*layers):
+    for layer in layers:
+        for parameter in layer.parameters().values():
+            parameter.trainable = False
+
+
+@pytest.mark.parametrize(
+    "frozen, inputs, weights",
+    [
+        ((), [0, 1, 1], [1, 1, 1]),  # the lowest one computes no input gradient
+        ((0,), [0, 0, 1], [0, 1, 1]),
+        ((0, 1), [0, 0, 0], [0, 0, 1]),
+        ((0, 1, 2), [0, 0, 0], [0, 0, 0]),
+        ((1,), [0, 1, 1], [1, 1, 1]),  # a frozen one with a trainable one below hands the gradient on
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_backward_ends_with_the_lowest_trainable_layer(frozen, inputs, weights, nested):
+    layers = [Counting(3, 4), Counting(4, 5), Counting(5, 2)]
+    a, b, c = layers
+    model = Sequential(Sequential(a, ReLU(), b), Sequential(c)) if nested else Sequential(a, ReLU(), b, c)
+    freeze(*(layers[i] for i in frozen))
+    x, dy = RNG.normal(size=(6, 3)).astype(np.float32), RNG.normal(size=(6, 2)).astype(np.float32)
+    cache = model.forward(x)[1]
+    model.backward(dy, cache)
+    wanted = [parameter.grad.copy() for parameter in model.parameters().values()]
+    model.zero_grad()
+    for layer in layers:
+        layer.inputs.clear(), layer.weights.clear()
+    assert model.backward_parameters(dy, cache) is None
+    assert ([len(layer.inputs) for layer in layers], [len(layer.weights) for layer in layers]) == (inputs, weights)
+    for parameter, grad in zip(model.parameters().values(), wanted):
+        np.testing.assert_array_equal(parameter.grad, grad)
+    assert all(parameter.grad.any() == parameter.trainable for parameter in model.parameters().values())
+
+
+@pytest.mark.parametrize("make", [Residual, Concat])
+def test_forks_compute_no_input_gradient_either(make):
+    one, two = Counting(3, 3), Counting(3, 3)
+    model = make(one, two)
+    x = RNG.normal(size=(4, 3)).astype(np.float32)
+    y, cache = model.forward(x)
+    model.backward(y, cache)
+    wanted = [parameter.grad.copy() for parameter in model.parameters().values()]
+    model.zero_grad()
+    model.backward_parameters(y, cache)
+    assert (len(one.inputs), len(two.inputs)) == (1, 1)  # of backward above
+    for parameter, grad in zip(model.parameters().values(), wanted):
+        np.testing.assert_array_equal(parameter.grad, grad)
+    freeze(two)
+    model.backward_parameters(y, cache)
+    assert len(two.inputs) == 1
+
+
+def test_a_convolution_at_the_bottom_computes_no_input_gradient(monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", True)
+    layer, x = Conv2d(2, 3, 3), RNG.normal(size=(1, 2, 5, 4)).astype(np.float32)
+    y, cache = layer.forward(x)
+    monkeypatch.setattr(nn.layers.conv, "conv2d_input_gradient", None)
+    layer.backward_parameters(y, cache)
+    assert layer.weight.grad.any() and layer.bias.grad.any()
+    with pytest.raises(TypeError):
+        layer.backward(y, cache)

@@ -386,6 +386,11 @@ class ReadsMemory(Quadratic):
         return super().forward(contiguous)
 
 
+class OtherParameters(Quadratic):
+    def backward_parameters(self, dy, cache):
+        self.weight.grad += (dy * cache * cache).sum(axis=0)
+
+
 class DrawsInBackward(Dropout):
     def backward(self, dy, cache):
         return super().backward(dy, super().forward(dy)[1])
@@ -407,6 +412,7 @@ class DrawsInBackward(Dropout):
         (DoublePrecision(), r"float32 in, got out \['float32', 'float64'\]"),
         (DoublePrecisionGradient(), r"float32 in, got out \['float32', 'float64'\]"),
         (ReadsMemory(), "non-contiguous arrays give other results"),
+        (OtherParameters(), "backward_parameters: other gradients of bias"),
         (DrawsInBackward(), r"backward after two forwards differs: state beside the cache\?"),
     ],
 )

@@ -40,7 +40,8 @@ class Backbone(Layer):
         dimages = backbone.backward_stages((dfiner, dcoarser), cache)
 
     freeze("layer1") freezes all stages up to layer1: forward is inference there and keeps no cache, and backward stops
-    above them and returns None, not the gradient of the images.
+    above them and returns None, not the gradient of the images. Where the gradient of the images is not wanted, as in
+    training, backward_parameters and backward_stages(..., images=False) end with the lowest trainable layer.
 
     Raises ValueError for stages that are out of order or do not end with the last layer, and for unknown names.
     """
@@ -72,6 +73,9 @@ class Backbone(Layer):
     def backward(self, dy, cache):
         return self.backward_stages((dy,), cache)
 
+    def backward_parameters(self, dy, cache):
+        self.backward_stages((dy,), cache, images=False)
+
     def forward_stages(
         self, x: np.ndarray, training: bool = True, names: Sequence[str] | None = None
     ) -> tuple[tuple[np.ndarray, ...], Cache]:
@@ -89,19 +93,29 @@ class Backbone(Layer):
                 maps[name] = x
         return tuple(maps[name] for name in names), cache
 
-    def backward_stages(self, dmaps: Sequence[np.ndarray | None], cache: Cache) -> np.ndarray | None:
+    def backward_stages(
+        self, dmaps: Sequence[np.ndarray | None], cache: Cache, images: bool = True
+    ) -> np.ndarray | None:
         """The gradient of the images, None if stages are frozen.
 
         dmaps: the gradients of the maps, in the order of `names`; None for a map on which nothing depends.
+        images=False: nobody wants the gradient of the images, so backward ends with the lowest trainable layer.
         """
-        dx = None
-        for i in reversed(range(self.frozen, len(cache.parts))):
+        dx, lowest = None, self.frozen if images else self._lowest_trainable()
+        for i in reversed(range(lowest, len(cache.parts))):
             for name, dmap in zip(cache.names, dmaps, strict=True):
                 if name == self.names[i] and dmap is not None:
                     dx = dmap if dx is None else dx + dmap  # the map forks: gradients add up
-            if dx is not None:
+            if dx is not None and not images and i == lowest:
+                self.parts[self.names[i]].backward_parameters(dx, cache.parts[i])
+            elif dx is not None:
                 dx = self.parts[self.names[i]].backward(dx, cache.parts[i])
-        return None if self.frozen else dx
+        return dx if images and not self.frozen else None
+
+    def _lowest_trainable(self) -> int:
+        """The index of the lowest stage with a trainable parameter; how many stages there are if there is none."""
+        trainable = (i for i, part in enumerate(self.parts.values()) if i >= self.frozen and part.is_trainable())
+        return next(trainable, len(self.parts))
 
     def freeze(self, last: str):
         """Stop training the stages up to `last`: no gradient, no cache, no backward."""

@@ -42,6 +42,9 @@ class Fire(Layer):
     def backward(self, dy, cache):
         return self.body.backward(dy, cache)
 
+    def backward_parameters(self, dy, cache):
+        self.body.backward_parameters(dy, cache)
+
 
 class SqueezeNet(Backbone):
     """images (N, 3, H, W) to class maps (N, classes, h, w), the means of which are the logits.

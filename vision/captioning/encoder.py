@@ -83,8 +83,16 @@ class Encoder(Layer):
         if not self.fine_tune:
             return None  # the CNN is frozen: no gradient goes below its features
         c_backbone, c_norm = cache
-        dy = dy if self.norm is None else self.norm.backward(dy, c_norm)
-        return self.backbone.backward(dy * self.scale, c_backbone)
+        return self.backbone.backward(self._unscaled(dy, c_norm), c_backbone)
+
+    def backward_parameters(self, dy, cache):
+        if self.fine_tune:
+            c_backbone, c_norm = cache
+            self.backbone.backward_parameters(self._unscaled(dy, c_norm), c_backbone)
+
+    def _unscaled(self, dy, c_norm):
+        """The gradient of the CNN's output."""
+        return (dy if self.norm is None else self.norm.backward(dy, c_norm)) * self.scale
 
     def see(self, x, training=False):
         """(features before they are standardised, cache) of images; an x of features is returned unchanged."""

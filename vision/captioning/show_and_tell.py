@@ -82,10 +82,10 @@ class ShowAndTell(Captioner):
         return {"words": words}, Cache(c_encoder, c_vector, counts, c_decoder, dlogits)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images, None where the CNN is frozen."""
+        """Add the gradients of the loss to all parameters."""
         dv = gather(self.decode_backward(cache.dlogits, cache.decoder), cache.counts)
         dfeatures = self.vector.backward(dv, cache.vector)
-        return self.encoder.backward(dfeatures, cache.encoder)
+        self.encoder.backward_parameters(dfeatures, cache.encoder)
 
     def decode(self, v, words, training=True):
         """logits (T, N, V) of the words that follow `words` (T, N)."""

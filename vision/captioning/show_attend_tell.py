@@ -49,10 +49,10 @@ class ShowAttendTell(Captioner):
         self.decoder = AttentionDecoder(len(words), self.encoder.out_channels, *sizes, rng=rng)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images, None where the CNN is frozen."""
+        """Add the gradients of the loss to all parameters."""
         dkeys = gather(self.decoder.backward((cache.dlogits, cache.dweights), cache.decoder), cache.counts)
         dfeatures = dkeys.transpose(0, 2, 1).reshape(cache.features_shape)
-        return self.encoder.backward(dfeatures, cache.encoder)
+        self.encoder.backward_parameters(dfeatures, cache.encoder)
 
     def predict(self, images, beam_size: int = 1, max_length: int = 20) -> list[dict]:
         """As Captioner.predict, with attention (T, h, w): the weights of the parts for each word, which sum to 1."""

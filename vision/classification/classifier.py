@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import Sequential, softmax_cross_entropy
+from nn.containers import backward_chain
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import Backbone
@@ -74,6 +75,9 @@ class ClassificationNetwork(Layer):
         c_backbone, c_head = cache
         return self.backbone.backward(self.head.backward(dy, c_head), c_backbone)
 
+    def backward_parameters(self, dy, cache):
+        backward_chain((self.backbone, self.head), cache, dy)
+
 
 class Classifier(ImageClassifier):
     """A network, images (N, 3, H, W) to logits (N, classes), with its loss and its predictions.
@@ -103,8 +107,8 @@ class Classifier(ImageClassifier):
         return {"cls": cls}, Cache(c_network, dlogits)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images."""
-        return self.network.backward(cache.dlogits, cache.network)
+        """Add the gradients of the loss to all parameters; that of the images is network.backward's."""
+        self.network.backward_parameters(cache.dlogits, cache.network)
 
     def predict(self, images) -> np.ndarray:
         """(N, classes): the probability of each class."""

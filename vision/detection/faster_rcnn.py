@@ -125,11 +125,11 @@ class FasterRCNN(Detector):
         return rpn_losses | head_losses, Cache(c_backbone, c_rpn, c_pool, c_head, drpn, dhead, sampled)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the total loss to all parameters; returns the images', None if stages are frozen."""
+        """Add the gradients of the total loss to all parameters."""
         dpooled = self.head.backward(cache.dhead, cache.head)
         dfeatures, _, _ = self.roi_pool.backward(dpooled, cache.pool)  # none for boxes and image_index
         dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn)  # features fork: gradients add up
-        return self.backbone.backward(dfeatures, cache.backbone)
+        self.backbone.backward_parameters(dfeatures, cache.backbone)  # nobody wants the gradient of the images
 
     def propose_and_sample(self, rpn_out, feature_size, targets, rng) -> Sampled:
         """Targets of the anchors, and the regions that the head is trained on, sampled from the RPN's proposals."""

@@ -186,6 +186,23 @@ def test_frozen_stages_cost_no_backward(last, backwards):
         np.testing.assert_array_equal(parameter.grad, 0 * other.grad if frozen else other.grad)
 
 
+@pytest.mark.parametrize("held, backwards", [([], [1, 1, 1]), (["first"], [0, 1, 1]), (["first", "second"], [0, 0, 1])])
+def test_without_the_gradient_of_the_images_backward_ends_with_the_lowest_trainable_layer(held, backwards):
+    """The parameters alone say what is frozen, as in a stage of training that moves only some of them."""
+    x = np.random.default_rng(1).random((2, 3, 5, 7)).astype(np.float32)
+    free, backbone = chain(), chain()
+    for name in held:
+        for parameter in backbone[name].parameters().values():
+            parameter.trainable = False
+    maps, cache = backbone.forward_stages(x)
+    dmaps = [np.ones_like(y) for y in maps]
+    free.backward_stages(dmaps, free.forward_stages(x)[1])
+    assert backbone.backward_stages(dmaps, cache, images=False) is None
+    assert [backbone[name].backwards for name in SINES] == backwards
+    for parameter, other in zip(backbone.parameters().values(), free.parameters().values()):
+        np.testing.assert_array_equal(parameter.grad, other.grad if parameter.trainable else 0 * other.grad)
+
+
 def test_frozen_batch_normalisation_keeps_its_running_statistics():
     backbone = small_vgg(width=2, rng=np.random.default_rng(0))
     backbone.freeze("pool1")

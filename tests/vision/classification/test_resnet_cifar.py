@@ -53,7 +53,7 @@ def test_gradient_of_the_images():
     check_contract(network, (normal(2, 3, 8, 9),), (normal(1, 3, 12, 8),))
     model = tiny()
     losses, cache = model.loss(batch(), np.random.default_rng(0))
-    assert model.backward(cache).shape == (3, 3, 9, 12)
+    assert model.network.backward(cache.dlogits, cache.network).shape == (3, 3, 9, 12)
     assert set(losses) == {"cls"}
 
 

@@ -110,3 +110,28 @@ def test_published_weights_give_the_published_logits():
     np.testing.assert_allclose(logits[:5], [12.164454, 8.4878, 12.617352, 12.91798, 11.27743], atol=1e-3)
     assert logits.max() == pytest.approx(20.509338, abs=1e-3)
     assert logits.argmax() == 107
+
+
+def test_with_all_features_frozen_backward_touches_the_head_alone(monkeypatch):
+    """As scripts.train --freeze features: no gradient, and no backward, below classifier.1."""
+    model, called = off_the_kinks(tiny(dropout=0.0)), []
+    for name, parameter in model.parameters().items():
+        parameter.trainable = not name.startswith("features")
+    _, cache = model.loss((normal(3, 3, 33, 40), np.array([4, 0, 2])), np.random.default_rng(0))
+
+    def watch(kind, method):
+        own = getattr(kind, method)
+
+        def watched(self, dy, cache):
+            called.append(self)
+            return own(self, dy, cache)
+
+        monkeypatch.setattr(kind, method, watched)
+
+    for kind in (nn.Conv2d, nn.MaxPool2d, nn.ReLU, nn.Concat):
+        watch(kind, "backward")
+    watch(nn.Conv2d, "backward_parameters")
+    model.backward(cache)
+    conv10, relu = (model.network.backbone[name] for name in ("classifier.1", "classifier.2"))
+    assert called == [relu, conv10]  # the latter's parameters only
+    assert conv10.weight.grad.any()
