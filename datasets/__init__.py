@@ -38,6 +38,7 @@ from .labelled_images import LabelledImages, LabelledObjects
 from .loader import Loader, detection_batch
 from .mnist import MNIST
 from .mnist_cluttered import TranslatedMNIST
+from .mnist_distorted import DistortedMNIST
 from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
 from .pet_breeds import PetBreeds
@@ -76,6 +77,7 @@ __all__ = [
     "CaptionedImages",
     "ClassFolders",
     "Dates",
+    "DistortedMNIST",
     "Flickr8kCaptions",
     "LabelMap",
     "LabelledFolders",

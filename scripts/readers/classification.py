@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from functools import partial
 
-from datasets import MNIST, CIFAR10Lossless, ClassFolders, PetBreeds, Shapes, TranslatedMNIST
+from datasets import MNIST, CIFAR10Lossless, ClassFolders, DistortedMNIST, PetBreeds, Shapes, TranslatedMNIST
 from datasets.listing import Listed
+from datasets.mnist_distorted import KINDS
 from scripts.readers.shapes import SPLITS, open_shapes
 
 CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
@@ -62,6 +63,13 @@ def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0)
     return TranslatedMNIST(digits, clutter=clutter, seed=seed, copies=copies)
 
 
+def open_distorted_mnist(arguments, split: str, classes=None, kind: str = "RTS") -> DistortedMNIST:
+    """MNIST's digits, distorted; each training digit in COPIES ways, each test digit in one."""
+    digits = open_mnist(arguments, split, classes)
+    seed, copies = {"train": (1, COPIES), "test": (2, 1)}[split]
+    return DistortedMNIST(digits, kind, seed, copies)
+
+
 def open_class_folders(arguments, split: str, classes=None) -> ClassFolders:
     """Pictures in folders named for their class: root/train/CLASS, or root/CLASS, of which a fifth is "val"."""
     if not arguments.root:
@@ -85,6 +93,7 @@ READERS = {
     "pets": (open_pets, SPLITS),
     "cifar10": (open_cifar10, TRAIN_TEST),
     "mnist": (open_mnist, TRAIN_TEST),
+    **{f"mnist_{kind.lower()}": (partial(open_distorted_mnist, kind=kind), TRAIN_TEST) for kind in KINDS},
     "mnist_translated": (open_translated_mnist, TRAIN_TEST),
     "mnist_cluttered": (partial(open_translated_mnist, clutter=CLUTTER), TRAIN_TEST),
 }
