@@ -15,7 +15,7 @@ from .listing import Listed
 from .mnist import MNIST, SIDE, rgb
 
 LARGE = 42  # pixels of a side where digits move
-CORNER, BEND = 5.0, 1.5  # standard deviations in pixels: of the corners of P, of the control points of E
+CORNER, BEND = 5.0, 1.5  # standard deviations in pixels: of the image's corners in P, of the control points of E
 POINTS = 4  # control points of a side
 
 
@@ -43,17 +43,14 @@ def similar(size: int, angle: float, scale: float, centre) -> tuple[np.ndarray, 
 
 
 def projected(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """P: 0.75 to 1 times as large in the middle of 42x42, then each corner of the digit's square moved at random."""
-    square = np.array([[0.0, 0.0], [SIDE, 0.0], [0.0, SIDE], [SIDE, SIDE]])
-    scaled = LARGE / 2 + rng.uniform(0.75, 1.0) * (square - SIDE / 2)
-    corners = scaled + rng.normal(0, CORNER, (4, 2))
-    h = homography(corners, square)
-    h *= np.sign(h[2] @ [*corners.mean(axis=0), 1])  # w > 0 on the digit's side of the horizon
+    """P: 0.75 to 1 times as large in the middle of 42x42, then each corner of this image moved at random."""
+    scale, corners = rng.uniform(0.75, 1.0), LARGE * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    h = homography(corners + rng.normal(0, CORNER, (4, 2)), corners)
     y, x = np.mgrid[:LARGE, :LARGE] + 0.5
     u, v, w = np.tensordot(h, np.stack([x, y, np.ones_like(x)]), axes=1)
-    seen = w > 1e-6
-    u, v = (np.where(seen, a / np.where(seen, w, 1), -2) for a in (u, v))  # beyond the horizon is nothing
-    return v - 0.5, u - 0.5
+    seen = w > 1e-6  # beyond the horizon is nothing
+    u, v = (np.where(seen, a / np.where(seen, w, 1), -LARGE) for a in (u, v))
+    return (v - LARGE / 2) / scale + SIDE / 2 - 0.5, (u - LARGE / 2) / scale + SIDE / 2 - 0.5
 
 
 def homography(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -91,7 +88,7 @@ class DistortedMNIST:
 
     Sample: image (size, size, 3) uint8, interpolated bilinearly; label int, id str. Sample i has digit i % len(digits),
     all else comes from default_rng([seed, i]). With `copies` the data set has each digit so many times, each time
-    distorted in another way. The paper does not say what size P has; a corner may move it outside of 28x28.
+    distorted in another way. The paper does not say what size P has.
 
     Raises ValueError for another kind and copies under 1.
     """

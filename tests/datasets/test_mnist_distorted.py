@@ -48,7 +48,7 @@ def test_rotations_keep_the_distance_from_the_middle_and_the_size():
     for i in range(60):
         (x, y), mass = middle(DistortedMNIST(Digits(60), "R")[i]["image"])
         assert np.hypot(x - 14, y - 14) == pytest.approx(np.hypot(4, 8), abs=0.15)
-        assert mass == pytest.approx(16 * 200, rel=0.03)
+        assert mass == pytest.approx(16 * 200, rel=0.06)  # interpolation neither adds nor loses much
         angles.append(np.degrees(np.arctan2(y - 14, x - 14) - np.arctan2(-8, -4)))
     turned = (np.array(angles) + 180) % 360 - 180
     assert turned.min() < -70 and turned.max() > 70 and abs(turned).max() < 91
@@ -81,7 +81,7 @@ def test_a_homography_sends_four_points_to_four_others():
 
 def test_projected_digits_are_smaller_on_average_and_bent_ones_as_large():
     mass = {kind: [middle(DistortedMNIST(Digits(150), kind)[i]["image"])[1] for i in range(150)] for kind in "PE"}
-    assert min(mass["P"]) > 0.1 * 16 * 200  # also where the horizon is between the image's corner and the digit
+    assert min(mass["P"]) > 0.2 * 16 * 200
     assert 0.6 < np.mean(mass["P"]) / (16 * 200) < 0.95  # 0.75 to 1 squared is 0.77 on average
     assert 0.9 < np.mean(mass["E"]) / (16 * 200) < 1.1
     assert np.std(mass["E"]) / (16 * 200) > 0.05
