@@ -123,6 +123,9 @@ class ResidualBlock(Layer):
     def backward(self, dy, cache):
         return self.body.backward(dy, cache)
 
+    def backward_parameters(self, dy, cache):
+        self.body.backward_parameters(dy, cache)
+
 
 class BasicBlock(ResidualBlock):
     """F: 3x3 with the stride, 3x3, both to `width` channels.    Reference: He et al. 2016, fig. 5 left."""

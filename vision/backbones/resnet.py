@@ -17,9 +17,6 @@ BLOCKS = {  # in each of the four stages
     "resnet152": (3, 8, 36, 3),
 }  # fmt: skip
 
-    def backward_parameters(self, dy, cache):
-        self.body.backward_parameters(dy, cache)
-
 
 class ResNet(Backbone):
     """images (N, 3, H, W) to the map of layer4 (N, e 8 width, about H / 32, about W / 32), e the block's expansion.
