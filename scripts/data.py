@@ -24,6 +24,7 @@ from datasets import (
     vertical_flip,
 )
 from datasets.object_crops import object_crop
+from datasets.patches import expand, sample_patch
 from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, number, positive
 from scripts.readers import READERS, readers_of
 from scripts.readers.segmentation import BACKGROUND
@@ -48,6 +49,8 @@ DEFAULTS = {  # for entries that a model's recipe does not have
     "crop": None,
     "resized_crop": None,
     "crop_objects": "none",
+    "expand": 1.0,
+    "patches": 0.0,
     "jitter": 0.2,
     "colour_pca": 0.0,
 }
@@ -86,6 +89,9 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--resized-crop", fraction, ("LOW", "HIGH"), text, nargs=2)
     text = "train on single objects (with pixel labels), as in DeconvNet's first stage, or its second"
     group.add("--crop-objects", str, None, text, choices=["none", "objects", "proposals"])
+    text = "half of the images go on a larger canvas, up to so many times their sides, as in SSD; 1: none"
+    group.add("--expand", number(1), "FACTOR", text)
+    group.add("--patches", fraction, "P", "probability of taking a random part with an object, as in SSD")
     group.add("--jitter", fraction, "X", "largest relative change of brightness, contrast and saturation")
     text = "colours change along the principal components of the training images' by this deviation; 0: not"
     group.add("--colour-pca", not_negative, "X", text)
@@ -155,7 +161,12 @@ def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable
     (low, high), x = arguments.zoom, arguments.jitter
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
-    steps = [drop_difficult, partial(resize_to, size=preprocess.size)]
+    steps = [drop_difficult]
+    if arguments.expand > 1:
+        steps.append(partial(expand, largest=arguments.expand))
+    if arguments.patches:
+        steps.append(partial(sample_patch, probability=arguments.patches))
+    steps.append(partial(resize_to, size=preprocess.size))
     if arguments.crop_objects != "none":  # crop the picture in its own size, then scale the crop
         size = (preprocess.short_side,) * 2
         steps = [partial(object_crop, kind=arguments.crop_objects, size=size, components=components)]

@@ -139,6 +139,10 @@ class Backbone(Layer):
         cut.frozen = min(self.frozen, count)
         return cut
 
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Published weights of this network under the names of its layers."""
+        return arrays
+
     def _count(self, names: Sequence[str]) -> int:
         """How many stages there are up to the deepest of `names`."""
         for name in names:

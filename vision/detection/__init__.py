@@ -1,7 +1,8 @@
 """Object detection: the detectors, average precision, and the task."""
 
-from vision.detection import task
+from vision.detection import ssd_networks, task
 from vision.detection.detector import Detector
 from vision.detection.faster_rcnn import FasterRCNN
+from vision.detection.ssd import SSD
 
-__all__ = ["Detector", "FasterRCNN", "task"]
+__all__ = ["SSD", "Detector", "FasterRCNN", "ssd_networks", "task"]

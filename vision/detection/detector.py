@@ -1,7 +1,10 @@
 """The base class of all detectors: from a photograph to boxes in its pixels."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from vision.backbones import Backbone
 from vision.boxes.boxes import clip
 from vision.model import Model
 from vision.preprocess import Photograph, open_photograph
@@ -16,6 +19,12 @@ class Detector(Model):
     predict(images, image_sizes=None): one dict per image with boxes (D, 4) float32, labels (D,) and scores (D,), best
     first, on the device of the images. image_sizes: [(h, w), ...] where images are padded.
     """
+
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Those of the backbone's own, published network are its weights: features.0.weight and so on."""
+        if not isinstance(backbone := getattr(self, "backbone", None), Backbone):
+            return dict(arrays)
+        return {f"backbone.{name}": array for name, array in backbone.pretrained_names(arrays).items()} | dict(arrays)
 
     def detect(self, photograph: Photograph) -> dict:
         """boxes (D, 4) in the photograph's pixels, labels (D,), scores (D,) and names [D], best first.
