@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nn import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
 from vision.backbones import VGG
+from vision.backbones.backbone import freeze_cancelled
 from vision.backbones.vgg import POOL, vgg16_plan
 from vision.detection.ssd import SSD, Options
 from vision.registry import Tiny, register
@@ -25,7 +26,7 @@ def next_map(in_channels, out_channels, kernel_size=3, stride=2, padding=1, *, b
     convolve = conv_relu(
         out_channels // 2, out_channels, kernel_size, stride, padding, batch_norm=batch_norm, rng=rng
     )  # fmt: skip
-    return Sequential(*reduce, *convolve)
+    return freeze_cancelled(Sequential(*reduce, *convolve))
 
 
 def vgg_ssd(classes, options: "VGGOptions", shapes: Sequence[tuple[int, int, int]], rng) -> SSD:
@@ -66,7 +67,10 @@ class VGGOptions(Options):
 
 @register(
     "ssd300", "detection", RECIPE, options=VGGOptions,
-    tiny=Tiny({"width": 2, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]]}, scenes=1, size=(32, 32)),
+    tiny=Tiny({
+        "short_side": 32, "width": 3, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]],
+        "matching_iou": 0.05, "negative_ratio": 1000.0,
+    }, scenes=1, size=(32, 32)),
     system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
 )  # fmt: skip
 def ssd300(classes, options: VGGOptions, rng) -> SSD:
@@ -85,7 +89,10 @@ class VGG512Options(VGGOptions):
 
 @register(
     "ssd512", "detection", RECIPE, options=VGG512Options,
-    tiny=Tiny({"width": 2, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]]}, scenes=1, size=(32, 32)),
+    tiny=Tiny({
+        "short_side": 32, "width": 3, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]],
+        "matching_iou": 0.05, "negative_ratio": 1000.0,
+    }, scenes=1, size=(32, 32)),
     system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
 )  # fmt: skip
 def ssd512(classes, options: VGG512Options, rng) -> SSD:
@@ -105,12 +112,16 @@ class SmallOptions(Options):
 
 @register(
     "ssd_small", "detection", {"epochs": 30, "batch_size": 8, "lr": 0.01, "patches": 1.0, "expand": 2.0},
-    options=SmallOptions, tiny=Tiny({"width": 2}, scenes=2, size=(32, 32)),
+    options=SmallOptions, tiny=Tiny({
+        "short_side": 32, "width": 2, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]],
+        "matching_iou": 0.05, "negative_ratio": 1000.0,
+    }, size=(32, 32)),
     system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
 )  # fmt: skip
 def ssd_small(classes, options: SmallOptions, rng) -> SSD:
     """SSD on a narrow VGG with batch normalisation: maps at strides of 4, 8, 16, 32 and 64 pixels."""
     w, batch_norm = options.width, {"batch_norm": True, "rng": rng}
     backbone = VGG((w, w, POOL, 2 * w, 2 * w, POOL, 4 * w, 4 * w, POOL, 8 * w, 8 * w), **batch_norm)
+    freeze_cancelled(backbone.body)
     extras = [next_map(8 * w, 8 * w, **batch_norm) for _ in range(3)]
     return SSD(classes, backbone, ("conv3", "conv4"), extras, [8 * w] * 3, options, rng=rng)
