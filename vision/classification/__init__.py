@@ -8,7 +8,9 @@ from vision.classification.fractalnet import FractalNet
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import ResNetCifar
+from vision.classification.spatial_transformer import SpatialTransformer
 from vision.classification.squeezenet import squeezenet1_0
+from vision.classification.stn_mnist import TransformedCNN
 from vision.classification.vgg import VGGNetwork
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "ImageClassifier",
     "RecurrentAttention",
     "ResNetCifar",
+    "SpatialTransformer",
+    "TransformedCNN",
     "VGGNetwork",
     "alexnet",
     "densenet40_cifar",

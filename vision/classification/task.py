@@ -6,6 +6,7 @@ import numpy as np
 
 from vision.classification.classifier import ImageClassifier
 from vision.classification.draw import draw_label
+from vision.classification.draw_frames import draw_frame
 from vision.classification.draw_glimpses import draw_glimpses
 from vision.task import TASKS, Task, known, predicted, shown
 
@@ -19,7 +20,7 @@ def classification_batch(model: ImageClassifier, samples: list[dict]) -> tuple[n
 
 
 def classify(model: ImageClassifier, sample: dict) -> dict:
-    """The most probable classes: labels, scores and names; with a model of attention also its glimpses."""
+    """The most probable classes: labels, scores and names; with attention also the glimpses, or the frame."""
     return model.classify(sample["image"])
 
 
@@ -71,9 +72,11 @@ def select_labels(prediction: dict, threshold: float) -> dict:
 
 
 def draw_classified(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The image, with the glimpses if there are any, above the best class and, if a sample is given, its true class."""
+    """The image, with any glimpses or frame, above the best class and, if a sample is given, its true class."""
     if "glimpses" in prediction:
         image = draw_glimpses(image, prediction["glimpses"])
+    if "frame" in prediction:
+        image = draw_frame(image, prediction["frame"])
     found = describe_label(prediction, classes)
     text = f"{found[0]['class']} {found[0]['score']:.2f}" if found else "unsure"
     if sample is None:
