@@ -32,7 +32,7 @@ def parameters(model):
 def test_every_transformation_begins_with_the_whole_image(transform):
     layer = SpatialTransformer(2, (30, 28), (30, 28), transform, rng=np.random.default_rng(0)).astype(np.float64)
     x = normal(3, 2, 30, 28)
-    np.testing.assert_allclose(layer(x), x, atol=1e-9)
+    np.testing.assert_allclose(layer(x), x, atol=5e-6)  # the bias, such as 1 / 3, is rounded to float32
     sizes = {"affine": 6, "attention": 3, "projective": 8, "tps": 32}
     assert len(layer.localise[len(layer.localise) - 1].bias.value) == sizes[transform]
 
