@@ -1,6 +1,6 @@
 """Proposals: boxes that may hold an object of any class, before a classifier looks at them."""
 
-from vision.proposals import baselines, selective_search
+from vision.proposals import baselines, edge_boxes, rpn_objectness, selective_search
 from vision.proposals.cache import CachedProposer
 from vision.proposals.method import METHODS, Method, ProposalOptions, Proposer, build_proposer, method
 
@@ -12,6 +12,8 @@ __all__ = [
     "Proposer",
     "baselines",
     "build_proposer",
+    "edge_boxes",
     "method",
+    "rpn_objectness",
     "selective_search",
 ]

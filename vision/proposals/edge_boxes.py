@@ -1,0 +1,172 @@
+"""Edge Boxes: a box that holds whole contours, and is not crossed by others, is likely to hold an object.
+
+Reference: Zitnick and Dollar 2014, Edge boxes: locating object proposals from edges, ECCV 2014,
+doi:10.1007/978-3-319-10602-1_26.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from vision.boxes.nms import nms
+from vision.proposals.edges import EdgeGroups, affinities, best_paths, edge_map, group_edges
+from vision.proposals.method import ProposalOptions, method, ranked
+
+
+@dataclass(frozen=True)
+class EdgeBoxesOptions(ProposalOptions):
+    """The paper's defaults, sec. 3.2 to 3.5."""
+
+    alpha: float = 0.65  # IoU of neighbouring boxes of the search
+    beta: float = 0.75  # IoU above which non-maximum suppression drops a box
+    kappa: float = 1.5  # bias to large boxes: scores are divided by (width + height)^kappa
+    gamma: float = 2.0  # sharpness of the affinities
+    min_area: int = 1000  # of a box, in pixels
+    max_aspect: float = 3.0  # width to height, and height to width, at most
+    refine: int = 500  # best boxes that are moved to a better position nearby
+
+
+@method("edge_boxes", EdgeBoxesOptions, paper="Zitnick and Dollar 2014, doi:10.1007/978-3-319-10602-1_26")
+def edge_boxes(options: EdgeBoxesOptions):
+    """Edge Boxes: a search over windows, the best of them refined, suppression.
+
+    The paper refines every box above a small score, before suppression; here the best `refine` are, between two
+    suppressions, since each takes some 40 evaluations.
+    """
+    if not (0 < options.alpha < 1 and 0 < options.beta <= 1 and options.max_aspect >= 1 and options.min_area >= 1):
+        raise ValueError(f"edge_boxes: need 0 < alpha < 1, 0 < beta <= 1, max_aspect, min_area >= 1, got {options}")
+
+    def propose(image):
+        scorer = BoxScorer(group_edges(*edge_map(image)), options)
+        boxes = search_windows(image.shape[:2], options)
+        boxes, scores = scorer.best(boxes, 5 * options.count)
+        keep = nms(boxes.astype(float), scores, options.beta, max_keep=2 * options.count)
+        boxes, scores = boxes[keep], scores[keep]
+        for i in range(min(options.refine, len(boxes))):
+            boxes[i], scores[i] = scorer.refined(boxes[i], scores[i], image.shape[:2])
+        boxes, scores = ranked(boxes, scores)
+        keep = nms(boxes.astype(float), scores, options.beta)
+        return boxes[keep], scores[keep]
+
+    return propose
+
+
+def search_windows(image_size: tuple[int, int], options: EdgeBoxesOptions) -> np.ndarray:
+    """(K, 4) int: windows so dense in position, size and aspect that neighbours overlap with IoU alpha (sec. 3.4)."""
+    (h, w), a = image_size, options.alpha
+    step, size_step, aspect_step = (1 - a) / (1 + a), np.sqrt(1 / a), (1 + a) / (2 * a)
+    smallest = np.sqrt(options.min_area)
+    sizes = smallest * size_step ** np.arange(max(0, int(np.log(max(h, w) / smallest) / np.log(size_step)) + 1))
+    count = int(np.log(options.max_aspect) / np.log(aspect_step**2))
+    windows = []
+    for size in sizes:
+        for aspect in aspect_step ** np.arange(-count, count + 1):  # square root of width to height
+            across, down = int(size * aspect + 0.5), int(size / aspect + 0.5)
+            if across > w or down > h:
+                continue
+            x = np.arange(0, w - across + 1, max(1, int(across * step)))
+            y = np.arange(0, h - down + 1, max(1, int(down * step)))
+            left, top = (grid.ravel() for grid in np.meshgrid(x, y))
+            windows.append(np.stack([left, top, left + across, top + down], axis=1))
+    return np.concatenate(windows) if windows else np.array([[0, 0, w, h]])
+
+
+class BoxScorer:
+    """The score of boxes of one image.
+
+    score(b) = (sum over groups inside of w_b m_i - sum over pixels of the middle of m_p) / (2 (width + height)^kappa)
+
+    w_b(i) = 1 - the best path to i from a group that crosses the border of b (eq. 2-4): a contour that leaves the box
+    does not count. The middle has half the box's width and height. Boxes have whole corners, half-open.
+    """
+
+    def __init__(self, groups: EdgeGroups, options: EdgeBoxesOptions):
+        self.groups, self.options = groups, options
+        h, w = groups.labels.shape
+        self.paths = best_paths(affinities(groups, gamma=options.gamma))
+        self.rows = [_crossings(line) for line in groups.labels]
+        self.columns = [_crossings(line) for line in groups.labels.T]
+        which = np.maximum(groups.labels, 0)
+        counts = np.bincount(groups.labels[groups.labels >= 0], minlength=len(groups.magnitudes))
+        per_pixel = groups.magnitudes / np.maximum(counts, 1) if len(counts) else np.zeros(1)
+        self.pixels = _integral(np.where(groups.labels >= 0, per_pixel[which], 0))  # m_p, the mean of its group
+        masses, at = np.zeros((h, w)), groups.centres.astype(np.int64)
+        np.add.at(masses, (at[:, 1], at[:, 0]), groups.magnitudes)
+        self.masses = _integral(masses)  # m_i at the centres of the groups
+
+    def bounds(self, boxes: np.ndarray) -> np.ndarray:
+        """(K,): the scores that boxes (K, 4) would have if no group crossed them; no score is higher."""
+        x1, y1, x2, y2 = boxes.T
+        across, down = (x2 - x1) // 4, (y2 - y1) // 4
+        middle = _sums(self.pixels, x1 + across, y1 + down, x2 - across, y2 - down)
+        size = (x2 - x1 + y2 - y1).astype(float)
+        return (_sums(self.masses, x1, y1, x2, y2) - middle) / (2 * size**self.options.kappa)
+
+    def score(self, box: np.ndarray, bound: float) -> float:
+        """The score of one box (4,): its bound without what is lost by the groups that cross its border."""
+        x1, y1, x2, y2 = (int(side) for side in box)
+        crossing = set()
+        sides = [(self.rows[y], x1, x2) for y in (y1, y2 - 1)] + [(self.columns[x], y1, y2) for x in (x1, x2 - 1)]
+        for (positions, owners), low, high in sides:
+            crossing.update(owners[bisect_left(positions, low) : bisect_left(positions, high)])
+        if not crossing:
+            return float(bound)
+        reached = self.paths[list(crossing)].max(axis=0)
+        hit = np.flatnonzero(reached)
+        x, y = self.groups.centres[hit].T
+        inside = (x1 <= x) & (x < x2) & (y1 <= y) & (y < y2)
+        lost = (reached[hit] * self.groups.magnitudes[hit])[inside].sum()
+        return float(bound - lost / (2 * (x2 - x1 + y2 - y1) ** self.options.kappa))
+
+    def best(self, boxes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The `count` best of boxes (K, 4) with a score above 0, and their scores, best first.
+
+        In order of the bounds; it ends where the next bound is not above the worst score kept.
+        """
+        bounds = self.bounds(boxes)
+        order = np.argsort(-bounds, kind="stable")
+        scores, worst = np.full(len(boxes), -np.inf), 0.0
+        for k, i in enumerate(order):
+            if bounds[i] <= worst:
+                break
+            scores[i] = self.score(boxes[i], bounds[i])
+            if k % 1000 == 999 and k >= count:
+                worst = max(0.0, float(np.partition(scores, -count)[-count]))
+        best = np.argsort(-scores, kind="stable")[:count]
+        best = best[scores[best] > 0]
+        return boxes[best], scores[best]
+
+    def refined(self, box: np.ndarray, score: float, image_size: tuple[int, int]) -> tuple[np.ndarray, float]:
+        """Sec. 3.4: each side is moved to and fro while that is better, by half the last step, down to 2 pixels."""
+        h, w = image_size
+        step = max(2, int(max(box[2] - box[0], box[3] - box[1]) * (1 - self.options.alpha) / (1 + self.options.alpha)))
+        while step >= 2:
+            step //= 2
+            for side, move in product(range(4), (step, -step)):
+                trial = box.copy()
+                trial[side] = np.clip(trial[side] + move, 0, (w, h)[side % 2])
+                size = trial[2:] - trial[:2]
+                if size.min() < 2 or size.prod() < self.options.min_area:
+                    continue
+                value = self.score(trial, self.bounds(trial[None])[0])
+                if value > score:
+                    box, score = trial, value
+        return box, score
+
+
+def _crossings(line):
+    """(positions, groups) of the edge pixels along a row or column."""
+    at = np.flatnonzero(line >= 0)
+    return at.tolist(), line[at].tolist()
+
+
+def _integral(x):
+    """(H + 1, W + 1): sums above and left of each corner."""
+    return np.pad(x, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+
+
+def _sums(integral, x1, y1, x2, y2):
+    """The sums over the boxes."""
+    return integral[y2, x2] - integral[y1, x2] - integral[y2, x1] + integral[y1, x1]
