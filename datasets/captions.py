@@ -10,6 +10,7 @@ from .json_checks import entries, kind
 from .listing import Listed
 from .lists import read_list, split_line
 from .pictures import none_left, notes_on, read_header, read_image, unless_left_out
+from .progress import reading
 from .text import read_json, read_lines
 
 
@@ -41,7 +42,7 @@ class CaptionedImages:
             self.records.append(record._replace(captions=_checked(source, record)))
         if not self.records:
             raise ValueError(f"{source}: lists no image")
-        self.headers = {record.path: unless_left_out(read_header, record.path) for record in self.records}
+        self.headers = {r.path: unless_left_out(read_header, r.path) for r in reading(self.records)}
         self.records = [record for record in self.records if self.headers[record.path]]
         self.headers = {record.path: self.headers[record.path] for record in self.records}
         if not self.records:

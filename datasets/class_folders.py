@@ -15,6 +15,7 @@ from .files import PICTURES, composed, files_below, is_hidden, missing, shorten
 from .listing import Listed
 from .objects import alike, checked_classes
 from .pictures import none_left, notes_on, read_header, read_image, unless_left_out, without_ending
+from .progress import reading
 from .splits import ALIASES, canonical, names_of_split, random_fifth
 
 
@@ -76,7 +77,7 @@ class ClassFolders:
     def _read_headers(self, folder):
         with ThreadPoolExecutor(4) as pool:
             paths = [path for _, path, _ in self.items]
-            found = dict(zip(paths, pool.map(partial(unless_left_out, read_header), paths)))
+            found = dict(zip(paths, reading(pool.map(partial(unless_left_out, read_header), paths), len(paths))))
         self.headers = {path: header for path, header in found.items() if header is not None}
         self.items = [item for item in self.items if item[1] in self.headers]
         if not self.items:

@@ -76,7 +76,7 @@ class COCODetection(ObjectImages):
             return Annotated(str(id), paths[id], f"{file.path}, image {id}", things, size)
 
         extras = ["crowd", "area", *(["masks"] if masks and any(a.get("segmentation") for a in chosen) else [])]
-        super().__init__(file.path, map(record, listed), classes, extras, joints)
+        super().__init__(file.path, map(record, listed), classes, extras, joints, total=len(listed))
         kept = {item.id for item in self.items}
         self.image_ids = [id for id in self.image_ids if str(id) in kept]
         self.problems = self._notes(chosen, part) + self.problems

@@ -13,6 +13,7 @@ from .lists import Line, find_all, not_held
 from .objects import alike
 from .palette import read_label_picture
 from .pictures import Header, none_left, notes_on, pictures, read_header, read_image, turned_hint, unless_left_out
+from .progress import reading
 
 
 class Pair(NamedTuple):
@@ -38,7 +39,7 @@ class LabelledImages:
             raise ValueError(f"{type(self).__name__}: there are no photographs with label pictures; check the split")
         self.pairs, self.label_map, self.classes = list(pairs), label_map, label_map.classes
         with ThreadPoolExecutor(4) as pool:
-            checked = [each for each in pool.map(self._check, self.pairs) if each is not None]
+            checked = [pair for pair in reading(pool.map(self._check, self.pairs), len(self.pairs)) if pair is not None]
         if not checked:
             raise none_left(self.pairs[0].image.parent, len(self.pairs))
         self.pairs, self.headers, counts = map(list, zip(*checked))

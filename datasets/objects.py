@@ -12,6 +12,7 @@ import numpy as np
 from .files import composed, shorten
 from .listing import Listed
 from .pictures import Header, none_left, notes_on, read_header, read_image, turned_hint, unless_left_out
+from .progress import reading
 from .rle import draw_masks
 
 FEW = 5  # lines about single boxes that need no line that sums them up
@@ -60,6 +61,7 @@ class ObjectImages:
 
     source: the file or folder that all this stands in, for messages. extras: which of crowd, area and masks the samples
     have. joints: J, 0 for samples without key points. least: a box whose width or height is not more has no area.
+    total: the number of records, for the bar that shows progress.
 
     Boxes without area, outside the image, or in fractions instead of pixels are dropped, boxes that stick out are
     clipped (by up to one pixel in silence: some tools count from 0). `problems` says which, and how many; it also has
@@ -79,6 +81,7 @@ class ObjectImages:
         extras: Sequence[str] = (),
         joints: int = 0,
         least: float = 0.0,
+        total: int | None = None,
     ):
         self.source, self.classes = source, checked_classes(self, classes)
         self.extras, self.joints, self.least = tuple(extras), joints, least
@@ -86,7 +89,7 @@ class ObjectImages:
         self._headers: dict[Path, Header] = {}
         self._lines: list[str] = []
         self._given = self._left_out = 0
-        self.items = [item for item in map(self._check, records) if item is not None]
+        self.items = [item for item in map(self._check, reading(records, total)) if item is not None]
         if not self.items:
             raise none_left(source, self._left_out) if self._left_out else ValueError(f"{source}: lists no picture")
         self.counts = self._count()

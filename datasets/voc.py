@@ -19,6 +19,7 @@ from .files import composed, files_below, meant, missing
 from .lists import find_all, read_list
 from .objects import Annotated, ObjectImages, Thing
 from .pictures import pictures
+from .progress import reading
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -55,7 +56,8 @@ class VOCDetection(ObjectImages):
         self.root, self.split, self._several = Path(root), split, []
         entries = _entries(self.root, split)
         self.names = [name for name, _, _ in entries]
-        super().__init__(_list_of(self.root, split), map(self._record, entries), classes, least=1.0)
+        source, records = _list_of(self.root, split), map(self._record, entries)
+        super().__init__(source, records, classes, least=1.0, total=len(entries))
         if self._several:
             n = sum(count for _, count in self._several)
             note = f"{n} objects have several <bndbox>, each of which is read as an object"
@@ -76,7 +78,8 @@ def find_classes(root: str | PathLike, split: str = "trainval") -> tuple[str, ..
     Raises ValueError as VOCDetection does, and NoObjectError, a ValueError, where there is no object.
     """
     root = Path(root)
-    names = {each.name for _, _, path in _entries(root, split) for each in read_annotation(path)[1]}
+    paths = [path for _, _, path in _entries(root, split)]
+    names = {each.name for path in reading(paths, what="classes") for each in read_annotation(path)[1]}
     if not names:
         raise NoObjectError(f"{root}: the annotations of {split!r} hold no object at all; draw boxes before training")
     return tuple(sorted(names))

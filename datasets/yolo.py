@@ -19,6 +19,7 @@ import numpy as np
 from .files import composed, files_below, meant, missing, shorten
 from .objects import Annotated, ObjectImages, Thing
 from .pictures import read_header, unless_left_out
+from .progress import reading
 from .splits import canonical
 from .text import read_lines
 from .yolo_config import Config, find_config, read_config
@@ -67,12 +68,12 @@ class YOLODetection(ObjectImages):
         labels = {name: label_file(name, texts) for name in found}
         self._refuse_no_labels(found, labels)
         self._repeated = 0
-        rows = {name: self._read_rows(file) for name, file in labels.items() if file}
+        rows = {name: self._read_rows(file) for name, file in reading(labels.items(), len(labels), "labels") if file}
         kept = [row for name in rows for row in rows[name] if self.config.names[row[1]] in classes]
         polygons = sum(len(values) > 4 for _, _, values in kept) if not self.config.joints else 0
         extras = ["masks"] if masks and kept and polygons == len(kept) else []
         records = (self._record(name, path, labels[name], rows.get(name, []), classes) for name, path in found.items())
-        super().__init__(self.root, records, classes, extras, self.config.joints)
+        super().__init__(self.root, records, classes, extras, self.config.joints, total=len(found))
         self.horizontal_order = self.config.mirror
         notes += without_pictures(self.root, labels, texts)
         bare = sum(file is None for file in labels.values())

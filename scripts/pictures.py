@@ -56,11 +56,19 @@ def draw_curve(folder: Path, metric: str):
 
 
 def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict[int, float]]:
-    """({loss: {epoch: mean}}, {epoch: metric}) from the records of a log."""
-    values, evaluations = {}, {}
-    for record in records:
+    """({loss: {epoch: mean}}, {epoch: metric}) from the records of a log.
+
+    Where training has several stages, each of which counts its epochs from 1, the stages follow one another, and a
+    loss is called by its stage: "proposals: cls".
+    """
+    values, evaluations, after, stage, last = {}, {}, 0, None, 0
+    for record in (record for record in records if "epoch" in record):
+        if record.get("stage") != stage:  # the next stage begins behind the epochs of those before
+            after, stage = last, record.get("stage")
+        epoch = last = after + record["epoch"]
         for name, value in record.get("losses", {}).items():
-            values.setdefault(name, {}).setdefault(record["epoch"], []).append(value)
+            name = name if stage is None else f"{stage}: {name}"
+            values.setdefault(name, {}).setdefault(epoch, []).append(value)
         if record.get("metrics", {}).get(metric) is not None:
-            evaluations[record["epoch"]] = record["metrics"][metric]
+            evaluations[epoch] = record["metrics"][metric]
     return {name: {e: sum(v) / len(v) for e, v in epochs.items()} for name, epochs in values.items()}, evaluations

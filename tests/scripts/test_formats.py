@@ -68,17 +68,19 @@ def write_yolo(root, pictures):
 
 
 def test_the_same_data_in_three_formats_trains_to_the_same_weights(pictures, tmp_path, capsys):
-    weights = {}
+    weights, measured = {}, {}
     for name, write in (("voc", write_voc), ("coco", write_coco), ("yolo", write_yolo)):
         write(tmp_path / name, pictures)
         data = ("--data", name, "--root", tmp_path / name, "--train-split", "train", "--val-split", "val")
         run = tmp_path / f"run_{name}"
         assert train.main([*MODEL, *data, "--classes", *CLASSES, "--run-dir", run]) == 0
         assert "50 images to train on (train), 10 to evaluate on (val)" in capsys.readouterr().out
-        assert evaluate.main([run]) == 0
+        assert evaluate.main([run, "--json", run / "test.json"]) == 0
+        measured[name] = json.loads((run / "test.json").read_text()) | {"images_per_second": None}
         with np.load(run / "last.npz") as arrays:
             weights[name] = {n: arrays[n] for n in arrays.files if n.startswith(("model/", "optimiser/"))}
     for name in ("coco", "yolo"):
+        assert measured[name] == measured["voc"]
         assert weights[name].keys() == weights["voc"].keys()
         for key, array in weights["voc"].items():
             np.testing.assert_array_equal(weights[name][key], array, err_msg=f"{name} {key}")

@@ -26,6 +26,14 @@ def test_means_of_epochs():
     assert metric == {1: 0.25}  # not defined in epoch 2: no point in the curve
 
 
+def test_stages_follow_one_another():
+    stages = [{"stage": stage, **record} for stage in ("first", "second") for record in RECORDS]
+    losses, metric = by_epoch([*stages, {"changed": {"lr": [1, 2]}}, {"stage": "third", **RECORDS[0]}], "AP50")
+    assert losses["first: a"] == {1: 2.0, 2: 1.0} and losses["second: a"] == {3: 2.0, 4: 1.0}
+    assert losses["third: b"] == {5: 0.5} and len(losses) == 6
+    assert metric == {1: 0.25, 3: 0.25}
+
+
 def test_curve_of_a_log(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     draw_curve(tmp_path, "AP50")
