@@ -8,6 +8,7 @@ from vision.backbones.alexnet import AlexNet
 from vision.backbones.backbone import Backbone, FeatureMap, freeze_cancelled
 from vision.backbones.densenet import DenseNet
 from vision.backbones.efficientnet import EfficientNet
+from vision.backbones.googlenet import GoogLeNet
 from vision.backbones.perceptual import perceptual_distance
 from vision.backbones.residual import BasicBlock, Bottleneck, PaddedShortcut, Style
 from vision.backbones.resnet import ResNet
@@ -24,6 +25,7 @@ __all__ = [
     "DenseNet",
     "EfficientNet",
     "FeatureMap",
+    "GoogLeNet",
     "PaddedShortcut",
     "ResNet",
     "SmallCNN",

@@ -5,6 +5,7 @@ from vision.classification.classifier import ClassificationNetwork, Classifier, 
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.fractalnet import FractalNet
+from vision.classification.googlenet import GoogLeNetClassifier
 from vision.classification.mnist_networks import Grey
 from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
 from vision.classification.resnet_cifar import ResNetCifar
@@ -18,6 +19,7 @@ __all__ = [
     "Classifier",
     "FractalNet",
     "GlimpseNetwork",
+    "GoogLeNetClassifier",
     "Grey",
     "ImageClassifier",
     "RecurrentAttention",

@@ -31,7 +31,7 @@ class CifarOptions(resnet_cifar.Options):
 
 @register(
     "se_resnet50", "classification", resnet.RECIPE, options=Options,
-    tiny=Tiny({"width": 2, "blocks": [1, 1, 1, 1], "reduction": 1}, scenes=3, size=(64, 80)),
+    tiny=Tiny({"width": 2, "blocks": [1, 1, 1, 1], "reduction": 1}, size=(48, 64)),
     system="SE-ResNet", paper=PAPER, figures="SE-ResNet-50: 28,088,024 parameters, as published",
 )  # fmt: skip
 def se_resnet50(classes, options: Options, rng: np.random.Generator) -> Classifier:

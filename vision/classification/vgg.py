@@ -111,7 +111,8 @@ SMALL_RECIPE = {
 
 
 @register(
-    "vgg_small", "classification", SMALL_RECIPE, options=SmallOptions, tiny=Tiny({"width": 3, "hidden": 6}),
+    "vgg_small", "classification", SMALL_RECIPE, options=SmallOptions,
+    tiny=Tiny({"width": 2, "hidden": 6}, size=(32, 32)),
     system="VGG, small", paper=PAPER,
 )  # fmt: skip
 def vgg_small(classes, options: SmallOptions, rng: np.random.Generator) -> Classifier:
