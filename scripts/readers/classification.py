@@ -9,6 +9,7 @@ from datasets.mnist_distorted import KINDS
 from scripts.readers.shapes import SPLITS, open_shapes
 
 CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
+WAYS = 2  # in which each training digit is distorted in an epoch
 
 
 class LargestShape:
@@ -64,9 +65,9 @@ def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0)
 
 
 def open_distorted_mnist(arguments, split: str, classes=None, kind: str = "RTS") -> DistortedMNIST:
-    """MNIST's digits, distorted; each training digit in COPIES ways, each test digit in one."""
+    """MNIST's digits, distorted; each training digit in WAYS ways, each test digit in one."""
     digits = open_mnist(arguments, split, classes)
-    seed, copies = {"train": (1, COPIES), "test": (2, 1)}[split]
+    seed, copies = {"train": (1, WAYS), "test": (2, 1)}[split]
     return DistortedMNIST(digits, kind, seed, copies)
 
 
