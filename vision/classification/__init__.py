@@ -12,6 +12,7 @@ from vision.classification.resnet_cifar import ResNetCifar
 from vision.classification.spatial_transformer import SpatialTransformer
 from vision.classification.squeezenet import squeezenet1_0
 from vision.classification.stn_mnist import TransformedCNN
+from vision.classification.transfer import Transfer
 from vision.classification.vgg import VGGNetwork
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RecurrentAttention",
     "ResNetCifar",
     "SpatialTransformer",
+    "Transfer",
     "TransformedCNN",
     "VGGNetwork",
     "alexnet",
