@@ -1,0 +1,124 @@
+"""Transfer: which features, that they are computed once, what each way trains, gradients."""
+
+import numpy as np
+import pytest
+
+import vision
+from scripts.gradcheck import check_tiny_model
+from vision.registry import find
+from vision.training.saving import load_pretrained
+
+CLASSES = ("red", "green", "blue")
+
+
+def build(**options):
+    small = {"network": "resnet20_cifar", "network_options": ["n=1", "width=4"], "short_side": 16} | options
+    return vision.build("transfer", CLASSES, np.random.default_rng(3), **small)
+
+
+class Colours:
+    """A loader of two batches of ten noisy images, of one colour each."""
+
+    def __init__(self):
+        self.given = 0
+
+    def epoch(self, number, start=0):
+        rng = np.random.default_rng(number)
+        for _ in range(2):
+            labels = np.arange(10) % 3
+            images = 0.3 * rng.standard_normal((10, 3, 12, 12)).astype(np.float32)
+            images[np.arange(10), labels] += 1
+            self.given += 1
+            yield images, labels
+
+
+def trained(model, loader=None, rounds=None, start=0):
+    """The figures of the rounds of fit_head."""
+    return list(model.fit_head(loader or Colours(), np.random.default_rng(0), start))[:rounds]
+
+
+@pytest.mark.parametrize(
+    "network, options, stage, channels",
+    [("squeezenet1_0", ["width=1"], "fire9", 32), ("efficientnet_lite0", ["width=0.1", "depth=0.1"], "head", 1280),
+     ("resnet20_cifar", ["n=1", "width=2"], "layer3", 8), ("densenet40_cifar", ["blocks=[2,2]"], "denseblock2", 64)],
+)  # fmt: skip
+def test_features_are_of_the_last_map_that_does_not_depend_on_the_classes(network, options, stage, channels):
+    model = build(network=network, network_options=options, short_side=None)
+    assert model.network.backbone.names[-1] == stage
+    assert model.parameters()["last.weight"].value.shape == (3, channels)
+    assert model.preprocess == vision.build(network, CLASSES).preprocess
+    assert model.features(np.zeros((2, 3, 64, 64), np.float32)).shape == (2, channels)
+
+
+def test_another_stage_and_size():
+    model = build(stage="layer1")
+    assert model.network.backbone.names == ("conv1", "layer1")
+    assert model.preprocess.short_side == 16
+
+
+def test_features_are_computed_once_and_the_last_layer_alone_is_trained():
+    model, loader = build(views=3, rounds=40), Colours()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    figures = trained(model, loader)
+    assert loader.given == 3 * 2  # not 40 times
+    assert len(figures) == 40 and figures[-1]["accuracy"] == 1 and figures[-1]["cls"] < figures[0]["cls"]
+    moved = {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
+    assert moved == {"last.weight", "last.bias"}
+
+
+def test_an_interrupted_fit_goes_on_with_the_same_bits():
+    whole, parts = build(rounds=6), build(rounds=6)
+    trained(whole)
+    rounds = parts.fit_head(Colours(), np.random.default_rng(0), 0)
+    for _ in range(4):
+        next(rounds)
+    trained(parts, start=4)
+    for name, parameter in whole.parameters().items():
+        np.testing.assert_array_equal(parameter.value, parts.parameters()[name].value)
+
+
+def test_stages_of_the_three_ways():
+    assert [stage.name for stage in build(way="head").stages()] == ["head"]
+    head, everything = build(slower=0.2).stages()
+    assert (head.fit, head.trains) == ("fit_head", ("last",))
+    assert everything.recipe["lr_scale"] == dict.fromkeys(["bn1", "conv1", "layer1", "layer2", "layer3"], 0.2)
+    assert [stage.name for stage in build(way="scratch").stages()] == ["train"]
+    assert not build(way="scratch").needs_weights and build().needs_weights
+
+
+@pytest.mark.parametrize("way, moves", [("fine-tune", False), ("scratch", True)])
+def test_statistics_of_batch_normalisation_stay_as_published(way, moves):
+    model = build(way=way)
+    before = model.state_dict()["bn1.running_mean"].copy()
+    _, cache = model.loss(next(Colours().epoch(0)), None)
+    model.backward(cache)
+    assert (model.state_dict()["bn1.running_mean"] != before).any() == moves
+    assert model.parameters()["bn1.weight"].grad.any()
+
+
+def test_weights_of_the_network_fit(tmp_path):
+    base = vision.build("resnet20_cifar", [str(i) for i in range(10)], np.random.default_rng(7), n=1, width=4)
+    np.savez(tmp_path / "base.npz", **base.state_dict())
+    model = build()
+    loaded = load_pretrained(tmp_path / "base.npz", model)
+    assert set(model.state_dict()) - set(loaded) == {"last.weight", "last.bias"}
+
+
+@pytest.mark.parametrize("complex_step", [False, True])
+def test_every_gradient_of_the_tiny_model(complex_step):
+    check_tiny_model("transfer", find("transfer").tiny, complex_step)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"network": "mnist_fc", "network_options": []}, "transfer: mnist_fc has no backbone to transfer"),
+        ({"network": "resnet21"}, "there is no model 'resnet21'"),
+        ({"network_options": ["depth=2"]}, "resnet20_cifar: there is no option 'depth'"),
+        ({"stage": "layer9"}, "Backbone|ResNetCifar: there is no stage 'layer9'"),
+        ({"way": "slowly"}, "transfer: way must be 'head' or 'fine-tune' or 'scratch', got 'slowly'"),
+    ],
+)
+def test_mistakes_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
