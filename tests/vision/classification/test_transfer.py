@@ -61,7 +61,7 @@ def test_features_are_computed_once_and_the_last_layer_alone_is_trained():
     before = {name: array.copy() for name, array in model.state_dict().items()}
     figures = trained(model, loader)
     assert loader.given == 3 * 2  # not 40 times
-    assert len(figures) == 40 and figures[-1]["accuracy"] == 1 and figures[-1]["cls"] < figures[0]["cls"]
+    assert len(figures) == 40 and figures[-1]["accuracy"] > 0.9 and figures[-1]["cls"] < figures[0]["cls"]
     moved = {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
     assert moved == {"last.weight", "last.bias"}
 
