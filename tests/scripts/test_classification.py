@@ -12,6 +12,7 @@ from datasets import Shapes
 from nn.io.checkpoint import write_checkpoint
 from scripts import evaluate, predict, train
 from scripts.data import DEFAULTS, training_loader
+from scripts.readers import readers_of
 from scripts.readers.classification import open_largest_shape
 from vision import TASKS, Preprocess
 from vision.classification import ImageClassifier
@@ -80,7 +81,7 @@ def test_cifar_is_learned(cifar, tmp_path, capsys):
 def test_mistakes(cifar, tmp_path, error_of):
     arguments = (*MODEL, "--run-dir", tmp_path / "run", "--data")
     assert "--data cifar10 needs --root DIR" in error_of(train.main, *arguments, "cifar10")
-    known = "shapes, class_folders, pets, cifar10, mnist, mnist_translated, mnist_cluttered"
+    known = ", ".join(readers_of("classification"))
     assert f"--data must be one of {known} for this model, got 'voc'" in error_of(train.main, *arguments, "voc")
     assert "split must be one of train, test" in error_of(
         train.main, *arguments, "cifar10", "--root", cifar, "--val-split", "val"

@@ -1,7 +1,7 @@
 """Image classification: one label for a whole image."""
 
 from vision.classification import alexnet, resnet, se_resnet, task
-from vision.classification.classifier import ClassificationNetwork, Classifier, ImageClassifier
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions, ImageClassifier
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.fractalnet import FractalNet
@@ -18,6 +18,7 @@ from vision.classification.vgg import VGGNetwork
 __all__ = [
     "ClassificationNetwork",
     "Classifier",
+    "ClassifierOptions",
     "FractalNet",
     "GlimpseNetwork",
     "GoogLeNetClassifier",

@@ -11,8 +11,7 @@ import numpy as np
 from nn import AdaptiveAvgPool2d, Dropout, Flatten, Linear, ReLU, Sequential
 from nn.layer import positive
 from vision.backbones import AlexNet
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 POOLED = 6  # rows and columns of pool5 of an image of 224
@@ -52,7 +51,7 @@ ONE_COLUMN = "Krizhevsky 2014, arXiv:1404.5997"
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """mean and std are torchvision's; the paper's std is 1."""
 
     width: int = 96  # channels of the first convolution, even; all others in proportion

@@ -1,15 +1,18 @@
-"""What all image classifiers share: softmax cross-entropy in training, probabilities in prediction."""
+"""What all image classifiers share: options, softmax cross-entropy in training, probabilities in prediction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import Sequential, softmax_cross_entropy
+from nn import Sequential
 from nn.containers import backward_chain
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import Backbone
+from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
+from vision.classification.views import views
 from vision.model import Model
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, Preprocess, open_photograph
@@ -18,11 +21,25 @@ from vision.task import on_its_device
 NAMED = 5  # classes named in a prediction at most
 
 
+@dataclass(frozen=True)
+class ClassifierOptions(ImageOptions):
+    """How any classifier is trained and tested."""
+
+    label_smoothing: float = 0.0  # share of a label's probability that is spread over all classes
+    mixup: float = 0.0  # alpha of the Beta distribution by which two images are mixed; 0: none
+    test_crops: int = 0  # side of ten crops in testing, whose probabilities are averaged; 0: the whole image
+    test_scales: tuple[int, ...] = ()  # short sides in testing, whose probabilities are averaged; []: short_side alone
+
+
 class Cache(NamedTuple):
-    """From loss to backward: the network's cache, and the gradient of the loss with respect to its output."""
+    """From loss to backward: the network's cache, and the gradient of the loss with respect to its output.
+
+    sampled: what is drawn for a batch, reused by a gradient check.
+    """
 
     network: Any
     dlogits: np.ndarray
+    sampled: Any = None
 
 
 class ImageClassifier(Model):
@@ -31,6 +48,11 @@ class ImageClassifier(Model):
     loss((images, labels), rng): images normalised as `preprocess` says, labels (N,) int, 0 for `classes[0]`; -1 does
     not count. predict(images): (N, classes), the probability of each class.
     """
+
+    @property
+    def common(self) -> ClassifierOptions:
+        """The options that all classifiers share: the defaults for a model without them."""
+        return self.options if isinstance(self.options, ClassifierOptions) else ClassifierOptions()
 
     def classify(self, photograph: Photograph) -> dict:
         """The most probable classes: labels (K,), 0 for the first class, scores (K,) and names [K], best first.
@@ -45,11 +67,19 @@ class ImageClassifier(Model):
         return {"labels": best, "scores": scores[best], "names": [self.classes[label] for label in best]}
 
     def probabilities(self, photographs: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, classes) for photographs (H, W, 3) uint8; one batch if all have one size, else one by one, unpadded."""
-        scaled = [self.preprocess.scaled(photograph) for photograph in photographs]
-        one_size = len({image.shape for image in scaled}) == 1
-        batches = [scaled] if one_size else [[image] for image in scaled]
-        return np.concatenate([on_its_device(self, self.predict, self.preprocess.batch(batch)) for batch in batches])
+        """(N, classes) for photographs (H, W, 3) uint8: means over the views that test_crops and test_scales ask for.
+
+        Views of one size make one batch, none is padded.
+        """
+        o = self.common
+        seen = [views(photograph, self.preprocess, o.test_crops, o.test_scales) for photograph in photographs]
+        images, found = [image for each in seen for image in each], {}
+        for size in dict.fromkeys(image.shape for image in images):
+            indices = [i for i, image in enumerate(images) if image.shape == size]
+            batch = self.preprocess.batch([images[i] for i in indices])
+            found |= dict(zip(indices, on_its_device(self, self.predict, batch)))
+        probabilities = np.stack([found[i] for i in range(len(images))])
+        return probabilities.reshape(len(photographs), -1, probabilities.shape[1]).mean(axis=1)
 
 
 class ClassificationNetwork(Layer):
@@ -99,12 +129,13 @@ class Classifier(ImageClassifier):
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         return self.network.forward(x, training)
 
-    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
-        """({cls}, cache): the mean of -log p(label) over the images."""
+    def loss(self, batch, rng: np.random.Generator, sampled: Mix | None = None):
+        """({cls}, cache): the mean of -log p(label) over the images, which the options may mix and smooth."""
         images, labels = batch
-        logits, c_network = self.forward(images)
-        cls, dlogits = softmax_cross_entropy(logits, labels)
-        return {"cls": cls}, Cache(c_network, dlogits)
+        mix = sampled or draw_mix(len(labels), self.common.mixup, rng)
+        logits, c_network = self.forward(mixed(images, mix))
+        cls, dlogits = mixed_cross_entropy(logits, labels, mix, self.common.label_smoothing)
+        return {"cls": cls}, Cache(c_network, dlogits, mix)
 
     def backward(self, cache: Cache):
         """Add the gradients of the loss to all parameters; that of the images is network.backward's."""

@@ -11,8 +11,7 @@ import numpy as np
 from nn import GlobalAvgPool2d, Linear
 from vision.backbones import DenseNet
 from vision.backbones.densenet import Memory
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 # Sec. 4.2: batches of 256, the rate divided by 10 at epochs 30 and 60 of 90.
@@ -27,7 +26,7 @@ CIFAR_RECIPE = RECIPE | {
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """DenseNet-121."""
 
     blocks: tuple[int, ...] = (6, 12, 24, 16)  # layers of each dense block

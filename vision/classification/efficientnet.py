@@ -12,8 +12,7 @@ import numpy as np
 from nn import Dropout, GlobalAvgPool2d, Linear
 from vision.backbones import EfficientNet
 from vision.backbones.efficientnet import LITE_SCALINGS, SCALINGS
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.preprocess import Preprocess
 from vision.registry import Tiny, register
 
@@ -26,7 +25,7 @@ RECIPE = {
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """A centre crop is scaled to the variant's own size."""
 
     variant: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0"  # width, depth, pixels and dropout

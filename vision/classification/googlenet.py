@@ -17,11 +17,10 @@ from nn import (
     Linear,
     ReLU,
     Sequential,
-    softmax_cross_entropy,
 )
 from vision.backbones import GoogLeNet
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
+from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
 from vision.registry import Tiny, register
 
 TAPS = {"aux1": "inception4a", "aux2": "inception4d"}  # the stage that each auxiliary head sees
@@ -34,10 +33,11 @@ class Cache(NamedTuple):
     backbone: Any
     heads: list[Any]
     dlogits: list[np.ndarray]
+    sampled: Mix | None
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """The paper's network."""
 
     width: int = 64  # channels of the first convolution; all others in proportion
@@ -90,15 +90,16 @@ class GoogLeNetClassifier(Classifier):
         yield from self.network.children()
         yield from self.auxiliary.items()
 
-    def loss(self, batch, rng: np.random.Generator, sampled: None = None):
+    def loss(self, batch, rng: np.random.Generator, sampled: Mix | None = None):
         """({cls, aux1, aux2}, cache): the means over the images; those of the auxiliary heads times their weight."""
         images, labels = batch
-        maps, c_backbone = self.network.backbone.forward_stages(images, names=self.taps)
+        mix = sampled or draw_mix(len(labels), self.common.mixup, rng)
+        maps, c_backbone = self.network.backbone.forward_stages(mixed(images, mix), names=self.taps)
         heads = {"cls": self.network.head} | self.auxiliary
-        losses, cache = {}, Cache(c_backbone, [], [])
+        losses, cache = {}, Cache(c_backbone, [], [], mix)
         for (name, head), features in zip(heads.items(), maps):
             logits, c_head = head.forward(features)
-            value, dlogits = softmax_cross_entropy(logits, labels)
+            value, dlogits = mixed_cross_entropy(logits, labels, mix, self.common.label_smoothing)
             weight = 1.0 if name == "cls" else self.options.aux_weight
             losses[name] = weight * value
             cache.heads.append(c_head)

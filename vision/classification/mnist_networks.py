@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from nn import Conv2d, Flatten, Linear, ReLU, Sequential
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
-from vision.classification.classifier import Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 
@@ -37,7 +36,7 @@ RECIPE = {
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """Images are of one size, short_side = max_side; pixels are in 0 .. 1, so that black is 0."""
 
     hidden: int = 256  # units of each hidden layer

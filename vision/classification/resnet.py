@@ -12,8 +12,7 @@ from nn import GlobalAvgPool2d, Linear
 from vision.backbones import BasicBlock, Bottleneck, ResNet, Style
 from vision.backbones.residual import Form, Shortcut
 from vision.backbones.resnet import BLOCKS
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 # Sec. 3.4: batches of 256, 600,000 steps (120 epochs of ImageNet), the rate divided by 10 when the error plateaus: here
@@ -30,7 +29,7 @@ TINY = Tiny({"width": 2, "blocks": [1, 1, 1, 1]}, scenes=3, size=(64, 80))
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """The paper's by default: projections where the shape changes (B)."""
 
     width: int = 64  # channels of the first convolution

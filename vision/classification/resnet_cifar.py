@@ -13,8 +13,7 @@ from nn.layer import positive
 from vision.backbones import Backbone, BasicBlock, FeatureMap, Style
 from vision.backbones.residual import Form, Shortcut
 from vision.backbones.resnet import stem
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 STYLE = Style(shortcut="A", name="shortcut")  # names as in the code that the published weights are from
@@ -58,7 +57,7 @@ PAPER = "He et al. 2016, arXiv:1512.03385"
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """ResNet-20 or, by n, another depth."""
 
     n: int = 3  # blocks a stage: 3, 5, 7, 9, 18 for ResNet-20, 32, 44, 56, 110

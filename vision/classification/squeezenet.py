@@ -10,8 +10,7 @@ import numpy as np
 
 from nn import GlobalAvgPool2d
 from vision.backbones import SqueezeNet
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 # The authors' solver.prototxt for v1.0: 170,000 batches of 512, the rate falls linearly (here: power 0.9).
@@ -22,7 +21,7 @@ RECIPE = {
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """Only the mean is subtracted from the pixels."""
 
     width: int = 16  # squeeze channels of the first Fire module

@@ -11,10 +11,9 @@ import numpy as np
 from nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU
 from nn.layer import positive
 from vision.backbones import Backbone, FeatureMap
-from vision.classification.classifier import ClassificationNetwork, Classifier
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.classification.mnist_networks import Grey
 from vision.classification.spatial_transformer import SpatialTransformer, outline
-from vision.options import ImageOptions
 from vision.preprocess import Photograph, open_photograph
 from vision.registry import Tiny, register
 from vision.task import on_its_device
@@ -23,7 +22,7 @@ KERNEL = 5
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """Images are squares of short_side = max_side pixels, in 0 .. 1, so that black is 0."""
 
     transform: Literal["none", "affine", "attention", "projective", "tps"] = "affine"  # kind of transformation

@@ -12,8 +12,7 @@ import numpy as np
 from nn import AdaptiveAvgPool2d, Dropout, Flatten, Linear, ReLU, Sequential
 from nn.layer import positive
 from vision.backbones import VGG, freeze_cancelled, vgg_plan
-from vision.classification.classifier import ClassificationNetwork, Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.registry import Tiny, register
 
 POOLED = 7  # rows and columns of cells before the fully connected layers: an image of 224 halved 5 times
@@ -62,7 +61,7 @@ PAPER = "Simonyan and Zisserman 2015, arXiv:1409.1556"
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """mean and std are torchvision's; the paper's std is 1."""
 
     width: int = 64  # channels of the first two convolutions

@@ -38,6 +38,7 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
 def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
     """Load the model's arrays of a checkpoint. ValueError naming `path` and each difference to another model."""
     mine, saved = model.config, _model_config(path, meta)
+    saved = _defaults(saved["model"]) | saved  # an option that is newer than the file has its default
     differ = [
         f"{key} {saved.get(key)!r}, not {mine.get(key)!r}" for key in mine | saved if saved.get(key) != mine.get(key)
     ]
@@ -100,6 +101,11 @@ def _other_classes(path, model):
     meta = read_metadata(path) if Path(path).suffix.lower() == ".npz" else {}
     config = meta.get("model") if isinstance(meta, dict) else None
     return isinstance(config, dict) and "classes" in config and list(config["classes"]) != list(model.classes)
+
+
+def _defaults(name):
+    """The options of a registered model."""
+    return as_json(MODELS[name].options()) if name in MODELS else {}
 
 
 def _of_classes(model):

@@ -52,7 +52,8 @@ def test_inception_is_its_branches(batch_norm):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_gradient_with_the_auxiliary_heads(name):
-    model = off_the_kinks(tiny(name, width=3 if name == "googlenet_small" else 8))
+    options = {"width": 3} if name == "googlenet_small" else {"width": 8, "mixup": 0.4, "label_smoothing": 0.1}
+    model = off_the_kinks(tiny(name, **options))
     errors = check_model(model, batch(name, 2), complex_step=True, tolerance=1e-10)
     assert set(errors) == set(model.parameters())
     assert {"aux1.1.weight", "aux2.7.bias"} < set(errors)

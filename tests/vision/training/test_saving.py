@@ -58,6 +58,14 @@ def test_state_of_another_model_is_refused_and_the_difference_named(tmp_path):
         load_state("x.npz", model, {"model/weight": arrays["model/weight"]}, {"model": model.config})
 
 
+def test_an_option_that_is_newer_than_the_file_has_its_default():
+    model = vision.build("line", ["a", "b"])
+    arrays, old = prefixed("model/", model.state_dict()), {"model": "line", "classes": ["a", "b"]}
+    load_state("x.npz", model, arrays, {"model": old})
+    with pytest.raises(ValueError, match="checkpoint of another model: size 3, not 4"):
+        load_state("x.npz", vision.build("line", ["a", "b"], size=4), arrays, {"model": old})
+
+
 def test_a_model_that_is_not_registered_is_named(tmp_path, monkeypatch):
     saved(tmp_path / "a.npz")
     monkeypatch.delitem(vision.MODELS, "line")
