@@ -11,7 +11,11 @@ from vision.registry import find
 from vision.task import Task, shown, task_of
 from vision.training import Trainer
 
-COUNTED = {"detection": "objects", "segmentation": "pixels"}  # by a data set's counts; other tasks count images
+COUNTED = {
+    "detection": "objects",
+    "instances": "objects",
+    "segmentation": "pixels",
+}  # by a data set's counts; other tasks count images
 WIDTH = 120  # characters of a line
 
 

@@ -1,6 +1,6 @@
 """Models made of nn layers. Importing `vision` registers all of them: see vision.MODELS, vision.build, vision.load."""
 
-from vision import captioning, classification, detection, proposals, segmentation, sequence, vqa
+from vision import captioning, classification, detection, instances, proposals, segmentation, sequence, vqa
 from vision.model import Model, Stage, load
 from vision.options import ImageOptions
 from vision.preprocess import Preprocess
@@ -20,6 +20,7 @@ __all__ = [
     "captioning",
     "classification",
     "detection",
+    "instances",
     "load",
     "proposals",
     "register",

@@ -7,7 +7,16 @@ len, [index] -> sample, and classes.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scripts.readers import captioning, classification, detection, language, segmentation, translation, vqa
+from scripts.readers import (
+    captioning,
+    classification,
+    detection,
+    instances,
+    language,
+    segmentation,
+    translation,
+    vqa,
+)
 
 
 class Reader(NamedTuple):
@@ -28,7 +37,7 @@ def _collected(*rooms) -> dict[str, dict[str, Reader]]:
     }
 
 
-READERS = _collected(captioning, classification, detection, language, segmentation, translation, vqa)
+READERS = _collected(captioning, classification, detection, instances, language, segmentation, translation, vqa)
 
 
 def readers_of(task: str) -> dict[str, Reader]:

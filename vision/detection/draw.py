@@ -68,7 +68,7 @@ def draw_detections(
         for i in _missed(boxes, labels, truth):
             plates.append(Plate("missed " + _name(truth["labels"][i], classes), truth["boxes"][i] * factor, WHITE))
         plates.append(Plate("solid: detected, dashed: ground truth", np.array([0, 0, *size]), BLACK))
-    return _put_plates(picture, plates)
+    return put_plates(picture, plates)
 
 
 def grid(
@@ -115,7 +115,7 @@ def _pixels(picture, box):
     return np.floor(clip(np.asarray(box, float), picture.shape[:2]) + 0.5).astype(int)
 
 
-def _put_plates(picture, plates):
+def put_plates(picture, plates):
     """Write every plate where it overlaps the earlier ones least."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)

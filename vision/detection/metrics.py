@@ -4,7 +4,7 @@ Reference: Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Chall
 VOCdevkit: VOCevaldet.m (matching; 11 points in 2007), VOCap.m (area, since 2010)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ def evaluate_detections(
     classes: int | Sequence[str],
     iou_threshold: float = 0.5,
     method: str = "area",
+    overlap: Callable[[dict, dict], np.ndarray] | None = None,
 ) -> dict[str, float]:
     """Average precision of every class over a data set, and their mean under "mean".
 
@@ -29,13 +30,13 @@ def evaluate_detections(
     object of its class and image that it overlaps most. If their IoU is below iou_threshold it is a false positive.
     Otherwise the first one for an object is a true positive and any further one a false positive. Objects marked
     difficult need not be found, and detections that belong to one do not count. A class without objects to find has
-    AP NaN and is left out of the mean.
+    AP NaN and is left out of the mean. overlap(detected, truth) -> (D, G) takes the place of the IoU of the boxes.
 
     Raises ValueError for lists of unequal length, labels outside 1..C, scores that are NaN, arrays of wrong shape.
     """
     names = [str(i + 1) for i in range(classes)] if isinstance(classes, int) else list(classes)
     _check_arguments(detections, ground_truth, len(names), iou_threshold)
-    labels, correct, counts = _judge(detections, ground_truth, iou_threshold)
+    labels, correct, counts = _judge(detections, ground_truth, iou_threshold, overlap or box_iou)
     to_find = _join(ground_truth, "labels", np.int64)[~_join(ground_truth, "difficult", bool)]
 
     result = {}
@@ -80,10 +81,15 @@ def voc_ap(recall: np.ndarray, precision: np.ndarray, method: str = "area") -> f
     return float(highest[reached].mean())
 
 
-def _judge(detections, ground_truth, iou_threshold):
+def box_iou(detected: dict, truth: dict) -> np.ndarray:
+    """IoU (D, G) of the boxes of an image, in float64."""
+    return iou(detected["boxes"].astype(float), truth["boxes"].astype(float))
+
+
+def _judge(detections, ground_truth, iou_threshold, overlap_of):
     """All detections by falling score: label, whether a true positive, whether it counts. Three arrays (D,)."""
     first_object = np.cumsum([0] + [len(truth["labels"]) for truth in ground_truth])
-    found = [_best_object(*pair, iou_threshold) for pair in zip(detections, ground_truth)]
+    found = [_best_object(*pair, iou_threshold, overlap_of) for pair in zip(detections, ground_truth)]
     found = [np.where(index >= 0, index + first, -1) for index, first in zip(found, first_object)]
 
     rank = np.argsort(-_join(detections, "scores", float), kind="stable")
@@ -94,11 +100,11 @@ def _judge(detections, ground_truth, iou_threshold):
     return _join(detections, "labels", np.int64)[rank], is_first & (found >= 0), ~difficult[found]
 
 
-def _best_object(detected, truth, iou_threshold):
+def _best_object(detected, truth, iou_threshold, overlap_of):
     """(D,): the index of the object that each detection of one image belongs to, or -1 if its IoU is too low."""
     if len(truth["labels"]) == 0:
         return np.full(len(detected["labels"]), -1)
-    overlap = iou(detected["boxes"].astype(float), truth["boxes"].astype(float))
+    overlap = overlap_of(detected, truth)
     overlap[detected["labels"][:, None] != truth["labels"]] = 0
     return np.where(overlap.max(axis=1) >= iou_threshold, overlap.argmax(axis=1), -1)
 

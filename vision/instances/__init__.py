@@ -1,0 +1,7 @@
+"""Instance segmentation: which pixel belongs to which object."""
+
+from vision.instances import task
+from vision.instances.mask_rcnn import MaskRCNN
+from vision.instances.segmenter import InstanceSegmenter
+
+__all__ = ["InstanceSegmenter", "MaskRCNN", "task"]
