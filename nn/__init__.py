@@ -25,6 +25,7 @@ from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from nn.layers.conv import Conv2d
 from nn.layers.conv_transpose import ConvTranspose2d
 from nn.layers.deform_conv import DeformConv2d
+from nn.layers.deform_roi_pool import DeformRoIPool
 from nn.layers.dropout import Dropout, Dropout2d, DropPath, StochasticDepth
 from nn.layers.embedding import Embedding
 from nn.layers.flatten import Flatten
@@ -75,7 +76,7 @@ __all__ = [  # noqa: RUF022  (by subject)
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "MaxPool2d", "MaxUnpool2d",
     "SpatialPyramidPool", "Upsample2d",
     # regions and sampling
-    "AffineGrid", "GridSample", "ProjectiveGrid", "RoIAlign", "RoIPool", "RoIWarp", "ThinPlateGrid",
+    "AffineGrid", "DeformRoIPool", "GridSample", "ProjectiveGrid", "RoIAlign", "RoIPool", "RoIWarp", "ThinPlateGrid",
     # normalisation, activation, regularisation
     "BatchNorm1d", "BatchNorm2d", "DropPath", "Dropout", "Dropout2d", "ELU", "L2Norm", "LayerNorm", "LeakyReLU",
     "LocalResponseNorm", "LogSoftmax", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softplus",

@@ -8,6 +8,7 @@ import numpy as np
 from nn.cases.base import LayerCase
 from nn.layer import Layer
 from nn.layers.deform_conv import DeformConv2d
+from nn.layers.deform_roi_pool import DeformRoIPool, bin_points
 from nn.layers.grid_sample import AffineGrid, GridSample
 from nn.layers.roi_align import RoIAlign
 from nn.layers.roi_warp import RoIWarp
@@ -110,6 +111,22 @@ def deform(n, c, h, w, o, kernel, offset_groups=1, mask=True, reach=2, **options
     return LayerCase(build, inputs(n, h, w), inputs(n + 1, h + 1, w + 2))
 
 
+def deform_roi(n, c, h, w, k, bins, scale=1.0, samples=2, gamma=0.1):
+    """DeformRoIPool over k regions, partly outside; no point of a bin is near an integer."""
+
+    def inputs(n, h, k):
+        for _ in range(1000):
+            low, size = RNG.uniform(-2, (w - 1, h - 1), (k, 2)), RNG.uniform(1, (w, h), (k, 2))
+            boxes, offset = np.concatenate([low, low + size], axis=1) / scale, normal(k, 2, *bins)
+            points = np.array(bin_points(boxes, offset, samples, scale, gamma))
+            if abs(points - np.rint(points)).min(initial=1) > 1e-3:
+                break
+        return normal(n, c, h, w), boxes, RNG.integers(0, n, k), offset
+
+    build = lambda: DeformRoIPool(bins, scale, samples, gamma)  # noqa: E731
+    return LayerCase(build, inputs(n, h, k), inputs(n + 1, h + 2, k + 1), constants=(1,))
+
+
 LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
     AffineGrid: {
         "size": grid((4, 5)),
@@ -131,6 +148,13 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "25 points": thin_plate((3, 4), 5),
         "one column": thin_plate((4, 1), 3),
         "batch of 1": thin_plate((4, 6), 3, n=1),
+    },
+    DeformRoIPool: {
+        "square bins": deform_roi(2, 3, 5, 6, 3, (2, 2)),
+        "not square, scale": deform_roi(2, 3, 6, 5, 2, (3, 2), 0.25),
+        "one sample, far": deform_roi(1, 2, 5, 7, 2, (2, 3), 0.5, 1, 0.5),
+        "no regions": deform_roi(2, 3, 5, 7, 0, (2, 3)),
+        "batch of 1, one region": deform_roi(1, 2, 4, 5, 1, (2, 2), 1.0, 3),
     },
     GridSample: {
         "bilinear, zeros": grid_sample(2, 3, 4, 5, (6, 7)),
