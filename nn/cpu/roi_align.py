@@ -1,4 +1,7 @@
-"""RoIAlign for NumPy: averages by nn.cpu.roi_matrices, maxima sample by sample in all bins at once."""
+"""RoIAlign for NumPy: averages by nn.cpu.roi_matrices, maxima sample by sample in all bins at once.
+
+Of the samples of huge regions only those near the map are taken, so that they take no longer than the map.
+"""
 
 from typing import NamedTuple
 
@@ -42,7 +45,7 @@ def roi_align(x, regions: Regions):
         y = roi_matrices.pool(maps, regions.image_index, *_means(regions, x.shape[2:], x.dtype))
         return np.ascontiguousarray(y.transpose(0, 3, 1, 2)), None
     y = np.zeros((len(regions.boxes), *regions.output_size, x.shape[1]), x.dtype)
-    winner = np.full(y.shape, -1, np.int32)
+    winner = np.full(y.shape, -1, np.int64)  # huge regions have more samples than 32 bits count
 
     def share(i):
         part = slice(i * ROIS_TOGETHER, (i + 1) * ROIS_TOGETHER)
@@ -115,13 +118,16 @@ def _samples(regions, size):
 def _taps(b: textbook.Bins, count, extent, only_inside=False):
     """[(u, which regions have a u-th sample in their bins (K,), where it is (K, count))] on an axis of `extent` cells.
 
-    only_inside: without those that are outside in all bins, which add nothing to an average: huge regions then take no
-    longer than the map.
+    only_inside: without those that are outside in all bins, which add nothing to an average. A maximum takes a sample
+    outside for 0: the first one in reading order is enough. It has u = 0 along one of the axes, or is next to a sample
+    that is inside.
     """
     taps, i = [], np.arange(count).astype(b.size.dtype)
     samples = np.maximum(b.samples, 1).astype(b.size.dtype)[:, None]
     most = int(b.samples.max()) if len(b.samples) else 0
-    for u in _near_the_map(b, count, extent) if only_inside and most > 4 * extent + 16 else range(most):
+    huge = most > (4 * extent + 16 if only_inside else extent)  # a maximum takes as many samples down as across
+    near = _near_the_map(b, count, extent) if huge else range(most)
+    for u in near if only_inside else sorted({*range(min(most, 1)), *near}):
         size = b.size[:, None]
         position = b.start[:, None] + i * size + (b.size.dtype.type(u) + 0.5) * size / samples
         outside = (position < -1) | (position > extent)

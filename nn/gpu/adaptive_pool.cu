@@ -6,11 +6,12 @@
 // nn.GlobalAvgPool2d, a reduction, does better.
 
 // Bin i of `bins` over 0 .. size - 1 is [floor(i size / bins), ceil((i + 1) size / bins)).
-__device__ int bin_start(int i, int size, int bins) { return i * size / bins; }
-__device__ int bin_end(int i, int size, int bins) { return ((i + 1) * size + bins - 1) / bins; }
+// The products are long long: i * size may pass 2^31 where no array has so many elements.
+__device__ int bin_start(long long i, int size, int bins) { return i * size / bins; }
+__device__ int bin_end(long long i, int size, int bins) { return ((i + 1) * size + bins - 1) / bins; }
 // So position k is in the bins with i size / bins < k + 1 and (i + 1) size / bins > k.
-__device__ int first_bin(int k, int size, int bins) { return k * bins / size; }
-__device__ int last_bin(int k, int size, int bins) { return ((k + 1) * bins - 1) / size; }
+__device__ int first_bin(long long k, int size, int bins) { return k * bins / size; }
+__device__ int last_bin(long long k, int size, int bins) { return ((k + 1) * bins - 1) / size; }
 
 // y = mean over the bin.
 extern "C" __global__ void __launch_bounds__(256) adaptive_avg_forward(

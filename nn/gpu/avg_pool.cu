@@ -25,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(256) avg_pool_forward(
         for (int col = max(col0, 0); col < min(col0 + kw, w); ++col) sum += plane[row * w + col];
     const int rows = counted_along(row0, kh, h, ph, count_include_pad);
     const int columns = counted_along(col0, kw, w, pw, count_include_pad);
-    y[i] = sum / (divisor_override ? divisor_override : rows * columns);
+    y[i] = sum / (divisor_override ? T(divisor_override) : T(rows) * columns);
 }
 
 // dx = sum over the windows (r, c) that this pixel is in of dy[r, c] / divisor[r, c].
@@ -41,8 +41,8 @@ extern "C" __global__ void __launch_bounds__(256) avg_pool_backward(
     for (int r = min(row / sh, oh - 1); r >= 0 && row - r * sh < kh; --r) {
         const int counted = counted_along(r * sh - ph, kh, h, ph, count_include_pad);
         for (int c = min(col / sw, ow - 1); c >= 0 && col - c * sw < kw; --c) {
-            const int divisor = counted * counted_along(c * sw - pw, kw, w, pw, count_include_pad);
-            sum += windows[r * ow + c] / (divisor_override ? divisor_override : divisor);
+            const T divisor = T(counted) * counted_along(c * sw - pw, kw, w, pw, count_include_pad);
+            sum += windows[r * ow + c] / (divisor_override ? T(divisor_override) : divisor);
         }
     }
     dx[i] = sum;

@@ -1,4 +1,4 @@
-"""Convolution on the GPU, by the kernels of nn/gpu/conv.cu, conv_weights.cu and conv_depthwise.cu.
+"""Convolution on the GPU, by the kernels of nn/gpu/conv.cu, conv_input_gradient.cu, conv_weights.cu, conv_depthwise.cu.
 
 This module decides how the work is cut into tiles and parts, by the shapes alone, so that every run gives the same
 bits. A 1x1 convolution is a matrix product, which cuBLAS computes. The kernels compute in float32 where the arrays are
@@ -11,7 +11,8 @@ from nn.dispatch import array_module
 from nn.gpu import kernels as cuda
 from nn.layers.windows import Geometry
 
-LARGE, WIDE, SMALL, FLAT = (128, 128), (64, 256), (64, 64), (16, 256)  # rows, columns of a tile: a kernel for each
+LARGE, WIDE, SMALL, FLAT = (128, 128), (64, 256), (64, 64), (16, 256)  # ROWS and COLUMNS of a tile
+CONSTANTS = {(rows, columns): (("ROWS", rows), ("COLUMNS", columns)) for rows, columns in (LARGE, WIDE, SMALL, FLAT)}
 BUSY = 256  # blocks that keep a GPU busy: two for each multiprocessor, of which large GPUs have 130 and more
 STEP = 8  # parts of a weight gradient are multiples of it: STEP in nn/gpu/matrix_tiles.cu
 LEAST = 1 << 9  # positions that a part has at least,
@@ -33,7 +34,7 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
         cuda.launch("conv_depthwise", "depthwise", y.size, x.dtype, *arrays, y.size, *shape)
     else:
         tile, grid = _tiles(o // groups, len(x) * math.prod(out_size), groups, x.dtype)
-        _launch_tiles("conv2d", tile, grid, *arrays, *shape)
+        _launch_tiles("conv", "conv2d", tile, grid, *arrays, *shape)
     return y
 
 
@@ -50,7 +51,7 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     else:  # the positions fall into stride * stride classes
         positions = len(dy) * math.prod(-(-size // s) for size, s in zip(in_size, g.stride))
         tile, grid = _tiles(c, positions, g.groups * math.prod(g.stride), dy.dtype)
-        _launch_tiles("conv2d_input_gradient", tile, grid, *arrays, *shape)
+        _launch_tiles("conv_input_gradient", "conv2d_input_gradient", tile, grid, *arrays, *shape)
     return dx
 
 
@@ -72,7 +73,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
         grid = len(sums), math.prod(kernel), o  # a block for each sum
         cuda.launch("conv_depthwise", "depthwise_weight_gradient", 256 * sums.size, x.dtype, *args, grid=grid)
     else:
-        _launch_tiles("conv2d_weight_gradient", tile, (*grid[:2], g.groups * len(sums)), *args, file="conv_weights")
+        _launch_tiles("conv_weights", "conv2d_weight_gradient", tile, (*grid[:2], g.groups * len(sums)), *args)
     return sums[0] if len(sums) == 1 else sums.sum(axis=0)
 
 
@@ -103,6 +104,7 @@ def _product(matrix, x, bias):
 def _sizes(in_shape, out_channels, out_size, g: Geometry):
     """The kernels' last arguments: n, groups, c, h, w, o, oh, ow (c and o of one group), and the geometry."""
     n, c, h, w = in_shape
+    cuda.as_int("conv", "a side of the image with its padding", max(h + 2 * g.padding[0], w + 2 * g.padding[1]))
     shape = n, g.groups, c // g.groups, h, w, out_channels // g.groups, *out_size
     return *shape, *g.kernel, *g.stride, *g.padding, *g.dilation
 
@@ -124,7 +126,7 @@ def _tiles(rows, columns, products, dtype, in_parts=False):
     return tile, grid(tile)
 
 
-def _launch_tiles(name, tile, grid, *args, file="conv"):
-    """Launch the kernel of this name for this tile."""
-    name = f"{name}_{tile[0]}x{tile[1]}"
-    cuda.launch(file, name, 256 * math.prod(grid), args[0].dtype, *args, grid=grid, block=256)
+def _launch_tiles(file, name, tile, grid, *args):
+    """Launch the kernel of this name, compiled for this tile."""
+    how = {"grid": grid, "block": 256, "constants": CONSTANTS[tile]}
+    cuda.launch(file, name, 256 * math.prod(grid), args[0].dtype, *args, **how)

@@ -1,4 +1,4 @@
-// The weight gradient of a convolution as an implicit matrix product: the third line of the table in nn/gpu/conv.cu.
+// The weight gradient of a convolution as an implicit matrix product: the third line of the table in nn/gpu/conv_windows.cu.
 // dw[o, c, i, j] = sum over positions (image, r, q) of dy[o, r, q] x[c, r s + i d - p, q s + j d - p].
 //
 // The result is small and the sum long. So the sum is cut into parts, which blocks compute at the same time, and a
@@ -41,8 +41,7 @@ struct Taps {
 
 // partial (splits, groups o, c, kh, kw): the positions of the batch fall into `splits` parts of `part` positions (a
 // multiple of STEP), so that there are enough blocks where the weight is small. The second pass is array code.
-template <int ROWS, int COLUMNS, int EACH>
-__device__ void weight_gradient(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv2d_weight_gradient(
     T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,
     int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     const int group = blockIdx.z / splits, split = blockIdx.z % splits, columns = c * kh * kw;
@@ -51,8 +50,8 @@ __device__ void weight_gradient(
     const OutputGradient of_y = {dy + (long long)group * o * oh * ow, o, n, oh, ow, groups * o * oh * ow};
     const T *of_group = x + (long long)group * c * h * w;
     const Taps taps = {of_group, c, n, oh, ow, groups * c * h * w, h, w, kh, kw, sh, sw, ph, pw, dh, dw};
-    Tile<ROWS, COLUMNS, EACH> tile;
-    tile.template add_product<true>(of_y, taps, row0, column0, first, (positions + STEP - 1) / STEP);
+    Tile tile;
+    tile.add_product<true>(of_y, taps, row0, column0, first, (positions + STEP - 1) / STEP);
     T *dweight = partial + ((long long)split * groups + group) * o * columns;
 #pragma unroll
     for (int i = 0; i < EACH; ++i)
@@ -61,34 +60,4 @@ __device__ void weight_gradient(
             const int row = row0 + tile.row(i), column = column0 + tile.column(j);
             if (row < o && column < columns) dweight[row * columns + column] = tile.sum[i][j];
         }
-}
-
-// The kernels themselves: CuPy asks for them by name, which a template has not.
-
-extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_weight_gradient_128x128(
-    T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,
-    int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
-    weight_gradient<128, 128, 8>(
-        partial, dy, x, splits, part, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
-}
-
-extern "C" __global__ void __launch_bounds__(256, BLOCKS) conv2d_weight_gradient_64x256(
-    T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,
-    int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
-    weight_gradient<64, 256, 8>(
-        partial, dy, x, splits, part, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
-}
-
-extern "C" __global__ void __launch_bounds__(256) conv2d_weight_gradient_64x64(
-    T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,
-    int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
-    weight_gradient<64, 64, 4>(
-        partial, dy, x, splits, part, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
-}
-
-extern "C" __global__ void __launch_bounds__(256) conv2d_weight_gradient_16x256(
-    T *partial, const T *dy, const T *x, int splits, int part, int n, int groups, int c, int h, int w, int o, int oh,
-    int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
-    weight_gradient<16, 256, 4>(
-        partial, dy, x, splits, part, n, groups, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw);
 }

@@ -6,7 +6,9 @@ so results do not depend on the order of the threads. The textbook file of nn/la
 """
 
 import math
+import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from nn.dispatch import array_module
 TYPES = {"float32": "float", "float64": "double"}
 DTYPES = frozenset(map(np.dtype, TYPES))  # to look up a dtype by itself: its name takes NumPy longer than a launch
 HERE = Path(__file__).parent
+LARGEST = 2**31 - 2**16  # elements of an array: all its indices, and those of a tile beyond its end, are ints
 MAX_GRID = (2**31 - 1, 65535, 65535)  # blocks along x, y, z: CUDA C++ Programming Guide, Compute Capabilities
 
 launches = 0  # kernels of this module launched so far
@@ -34,14 +37,16 @@ def use_kernels(*arrays, **options) -> bool:
     return len(dtypes) == 1 and dtypes <= DTYPES
 
 
-def launch(file: str | Path, name: str, count: int, dtype, *args, block=256, grid=None, shared_bytes: int = 0):
+def launch(
+    file: str | Path, name: str, count: int, dtype, *args, block=256, grid=None, shared_bytes: int = 0, constants=()
+):
     """Run kernel `name` of nn/<file>.cu; a kernel elsewhere is named by the Path of its file.
 
     count: threads wanted, one per element of the output; none are launched for 0. They come in blocks of `block`
     threads, so a kernel begins by leaving where its number is not below the count. A grid, (x,) to (x, y, z) blocks,
     is for kernels that work in tiles. dtype, float32 or float64, is the type T. args, in the kernel's order: CuPy's
     arrays (C-contiguous, floats of this dtype), whole numbers (int), np.uint64 (unsigned long long), other numbers (T),
-    None (a null pointer).
+    None (a null pointer). constants: (name, whole number) pairs that the source has as constants.
 
     Raises ValueError for arguments that a kernel would misread, RuntimeError where the compiler refuses the file.
     """
@@ -59,7 +64,7 @@ def launch(file: str | Path, name: str, count: int, dtype, *args, block=256, gri
     converted = tuple(_argument(who, i, value, dtype) for i, value in enumerate(args))
     if count == 0 or 0 in grid:
         return
-    _kernel(array_module(*args), file, name, dtype)(grid, block, converted, shared_mem=shared_bytes)
+    _kernel(array_module(*args), file, name, dtype, constants)(grid, block, converted, shared_mem=shared_bytes)
     launches += 1
 
 
@@ -70,9 +75,7 @@ def _argument(who, i, value, dtype):
     if isinstance(value, np.uint64):
         return value
     if isinstance(value, (bool, int, np.bool_, np.integer)):
-        if not -(2**31) <= value < 2**31:
-            raise ValueError(f"{who}: argument {i} is {value}, beyond an int of 32 bits: use smaller batches")
-        return np.int32(value)
+        return np.int32(as_int(who, f"argument {i}", value))
     if isinstance(value, (float, np.floating)):
         return dtype.type(value)
     if isinstance(value, np.ndarray) or array_module(value) is np:
@@ -80,6 +83,11 @@ def _argument(who, i, value, dtype):
         raise ValueError(f"{who}: argument {i} must be an array on the GPU or a number, got {got}")
     if value.dtype.kind in "fc" and value.dtype != dtype:
         raise ValueError(f"{who}: argument {i} holds {value.dtype}, but the kernel computes in {dtype}")
+    if value.size > LARGEST:
+        raise ValueError(
+            f"{who}: argument {i}, of shape {value.shape}, has {value.size} elements, more than the {LARGEST} that "
+            "kernels index: use smaller batches"
+        )
     if not value.flags.c_contiguous:
         raise ValueError(
             f"{who}: argument {i}, of shape {value.shape}, is not contiguous: pass xp.ascontiguousarray(it)"
@@ -87,24 +95,48 @@ def _argument(who, i, value, dtype):
     return value
 
 
-def source(path: Path, number_type: str) -> str:
-    """The text of a .cu file for T = number_type; #include "other.cu" stands for the text of that file beside it."""
+def as_int(who: str, what: str, value: int) -> int:
+    """The value; ValueError where an int of 32 bits does not hold it."""
+    if not -(2**31) <= value < 2**31:
+        raise ValueError(f"{who}: {what} is {value}, beyond an int of 32 bits: use smaller batches")
+    return value
+
+
+def source(path: Path, number_type: str, constants=()) -> str:
+    """The text of a .cu file for T = number_type, with its constants."""
+    # T is a type, not a macro: CUDA's own headers have templates with a T
+    fixed = "".join(f"constexpr int {name} = {value};\n" for name, value in constants)
+    return f"using T = {number_type};\n{fixed}{_with_included(path)}"
+
+
+def _with_included(path):
+    """The text of a file, in which #include "other.cu" stands for the text of that file beside it."""
     text = path.read_text(encoding="utf-8")
 
     def included(match):
         line = text.count("\n", 0, match.end()) + 2  # the next
-        return f'#line 1 "{match[1]}"\n{path.with_name(match[1]).read_text(encoding="utf-8")}#line {line} "{path.name}"'
+        return f'{_with_included(path.with_name(match[1]))}#line {line} "{path.name}"'
 
-    text = re.sub(r'^#include "(\w+\.cu)"$', included, text, flags=re.MULTILINE)
-    # T is a type, not a macro: CUDA's own headers have templates with a T
-    return f'using T = {number_type};\n#line 1 "{path.name}"\n{text}'
+    return f'#line 1 "{path.name}"\n' + re.sub(r'^#include "(\w+\.cu)"$', included, text, flags=re.MULTILINE)
 
 
 @cache
-def _kernel(cupy, file, name, dtype):
+def _kernel(cupy, file, name, dtype, constants):
     """The compiled kernel, for whatever device is current when it is called (CuPy keeps one for each)."""
     path = file if isinstance(file, Path) else HERE / f"{file}.cu"
+    _say_that_it_compiles()
     try:
-        return cupy.RawModule(code=source(path, TYPES[dtype.name]), options=("-std=c++17",)).get_function(name)
+        code = source(path, TYPES[dtype.name], constants)
+        return cupy.RawModule(code=code, options=("-std=c++17",)).get_function(name)
     except cupy.cuda.compiler.CompileException as error:
         raise RuntimeError(f"{path.name}: the CUDA compiler refuses it for {dtype}:\n{error}") from error
+
+
+@cache
+def _say_that_it_compiles():
+    """Once in a process, for it takes long: CuPy compiles a file once for each kind of GPU, and keeps it on disk."""
+    where = os.environ.get("CUPY_CACHE_DIR", "~/.cupy/kernel_cache")
+    text = (
+        "note: CUDA kernels are compiled as they are first used, a minute in all on a new machine; later runs take them"
+    )
+    print(f"{text} from {where}", file=sys.stderr, flush=True)

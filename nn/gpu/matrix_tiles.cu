@@ -1,5 +1,5 @@
 // A matrix product in tiles whose factors need not be matrices in memory: each entry is asked for by its indices. The
-// kernels of nn/gpu/conv.cu and nn/gpu/conv_weights.cu share it.
+// kernels of convolution share it.
 //
 // A block of 256 threads computes a tile of the result. Step by step along the depth it copies 8 columns of the first
 // factor and 8 rows of the second to shared memory, and each thread adds their products to the EACH x EACH elements of
@@ -16,11 +16,15 @@
 //
 // One thread sums each element of the output in a fixed order, without atomics: every run gives the same bits.
 
+// ROWS and COLUMNS of the tile are constants that nn/gpu/conv.py puts before the source, as it does T.
+
 constexpr int THREADS = 256;
+constexpr int EACH = ROWS * COLUMNS == 16 * THREADS ? 4 : 8;  // a thread computes EACH x EACH elements of the tile
 constexpr int STEP = 8;  // of the depth, copied at a time
 constexpr int PAD = 4;   // keeps rows of a tile aligned to 16 bytes, and their columns in different banks of memory
 constexpr int NEVER = -(1 << 30);               // a row that no step can bring inside an array
-constexpr int BLOCKS = sizeof(T) == 4 ? 2 : 1;  // of large tiles that share a multiprocessor: 128 registers a thread
+// Blocks that share a multiprocessor at least: two with large tiles, 128 registers a thread.
+constexpr int BLOCKS = EACH == 8 && sizeof(T) == 4 ? 2 : 1;
 
 // An index k as digits: k = (a * size_b + b) * size_c + c. So k walks through (image, row, column), or (channel, i, j).
 struct Digits {
@@ -82,7 +86,6 @@ __device__ int index_in_tile(int thread, int threads, int e) {
 }
 
 // The EACH x EACH elements of a tile that this thread computes, in the tile's rows row(i) and columns column(j).
-template <int ROWS, int COLUMNS, int EACH>
 struct Tile {
     static constexpr int ACROSS = COLUMNS / EACH, DOWN = ROWS / EACH;  // threads
     static_assert(ACROSS * DOWN == THREADS, "each thread computes EACH x EACH elements of the tile");

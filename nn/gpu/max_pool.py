@@ -3,7 +3,7 @@
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.gpu.kernels import launch
+from nn.gpu.kernels import as_int, launch
 from nn.gpu.kernels import use_kernels as takes
 from nn.layers.windows import Geometry
 
@@ -39,4 +39,5 @@ def plane_indices(taps, g: Geometry, in_size):
 
 def _windows(g):
     """kh, kw, sh, sw, ph, pw, dh, dw: the last arguments of the kernels."""
+    as_int("max_pool", "the number of positions of a window", g.kernel[0] * g.kernel[1])
     return [value for both in g[:4] for value in both]

@@ -16,6 +16,21 @@ struct Bins {
         if (!(at >= -1 && at <= extent)) return OUTSIDE;
         return fmin(fmax(at, T(0)), T(extent - 1));
     }
+
+    // What rounding can move a sample of bin i by, and two cells.
+    __device__ T slack(int i) const { return 2 + (fabs(start + product(i, size)) + fabs(size)) * T(1e-6); }
+
+    // The samples `first` .. `last` - 1 of bin i may be on the map, or next to one that is; all others are OUTSIDE. So
+    // huge regions take no longer than the map.
+    __device__ void near(int i, int* first, int* last) const
+    {
+        T step = size / (samples > 1 ? samples : 1), begin = start + product(i, size);
+        *first = 0;
+        *last = samples;
+        if (!(step > 0)) return;
+        *first = fmin(fmax(floor((-1 - begin - slack(i)) / step), T(0)), T(samples));
+        *last = fmin(fmax(ceil((extent - begin + slack(i)) / step) + 1, T(0)), T(samples));
+    }
 };
 
 // axis 0: rows, 1: columns
@@ -68,17 +83,13 @@ extern "C" __global__ void roi_align_means(
     Bins bins = bins_of(box, axis, bins_along, extent, scale, sampling_ratio, aligned);
 
     T begin = bins.start + product(i, bins.size), end = begin + bins.size;  // end < begin in a region of negative size
-    T slack = 2 + (fabs(begin) + fabs(bins.size)) * T(1e-6);  // what rounding can move a sample by, and a cell or two
+    T slack = bins.slack(i);
     range[0] = floor(fmin(fmax(fmin(begin, end) - slack, T(0)), T(extent)));
     range[1] = floor(fmin(fmax(fmax(begin, end) + slack + 1, T(0)), T(extent)));
     for (int cell = range[0]; cell < range[1]; cell++) mean[cell] = 0;
 
-    int first = 0, last = bins.samples;
-    T step = bins.size / (last > 1 ? last : 1);
-    if (step > 0) {  // leave out samples outside: huge regions take no longer than the map
-        first = fmin(fmax(floor((-1 - begin - slack) / step), T(0)), T(last));
-        last = fmin(fmax(ceil((extent - begin + slack) / step), T(0)), T(last));
-    }
+    int first, last;
+    bins.near(i, &first, &last);
     for (int tap = first; tap < last; tap++) {
         T at = bins.position(i, tap);
         if (at == OUTSIDE) continue;
@@ -121,26 +132,27 @@ extern "C" __global__ void roi_align_average_forward(
 }
 
 // dx[image, c, row, column] = sum over regions k and bins i, j of mean[i, row] mean[j, column] dy[k, c, i, j]. One
-// thread per element of dx goes through the regions in their order; no two threads add to one element.
+// thread per element of dx goes through its image's regions, order[starts[image] .. starts[image + 1] - 1], in their
+// order; no two threads add to one element.
 extern "C" __global__ void roi_align_average_backward(
-    T* dx, const T* dy, const T* means, const int* ranges, const long long* image_index,
-    int count, int regions, int channels, int h, int w, int ph, int pw)
+    T* dx, const T* dy, const T* means, const int* ranges, const long long* order, const int* starts,
+    int count, int channels, int h, int w, int ph, int pw)
 {
     long long t = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (t >= count) return;
     int column = t % w, row = t / w % h, c = t / (w * h) % channels, image = t / ((long long)w * h * channels);
 
     T sum = 0;
-    for (int k = 0; k < regions; k++) {
-        if (image_index[k] != image) continue;
-        const int* rows = ranges + 2 * (long long)k * (ph + pw);
+    for (int e = starts[image]; e < starts[image + 1]; e++) {
+        const long long k = order[e];
+        const int* rows = ranges + 2 * k * (ph + pw);
         const int* columns = rows + 2 * ph;
         if (!in_region(rows, ph, row) || !in_region(columns, pw, column)) continue;
-        const T* of_rows = means + (long long)k * (ph * h + pw * w) + row;
-        const T* of_columns = means + (long long)k * (ph * h + pw * w) + ph * h + column;
+        const T* of_rows = means + k * (ph * h + pw * w) + row;
+        const T* of_columns = means + k * (ph * h + pw * w) + ph * h + column;
         for (int i = 0; i < ph; i++) {
             if (row < rows[2 * i] || row >= rows[2 * i + 1] || of_rows[i * h] == 0) continue;
-            const T* line = dy + (((long long)k * channels + c) * ph + i) * pw;
+            const T* line = dy + ((k * channels + c) * ph + i) * pw;
             T band = 0;
             for (int j = 0; j < pw; j++)
                 if (column >= columns[2 * j] && column < columns[2 * j + 1]) band += of_columns[j * w] * line[j];
@@ -153,7 +165,7 @@ extern "C" __global__ void roi_align_average_backward(
 // y[k, c, i, j] = the largest sample of the bin, and which one it is, counted in reading order: winner, -1 where the
 // bin has none (y = 0). Values are summed up as NumPy does, so that equal ones are equal here as well.
 extern "C" __global__ void roi_align_max_forward(
-    T* y, int* winner, const T* x, const T* boxes, const long long* image_index,
+    T* y, long long* winner, const T* x, const T* boxes, const long long* image_index,
     int count, int n, int channels, int h, int w, int ph, int pw, T scale, int sampling_ratio, int aligned)
 {
     long long t = blockIdx.x * (long long)blockDim.x + threadIdx.x;
@@ -171,8 +183,13 @@ extern "C" __global__ void roi_align_max_forward(
     Bins columns = bins_of(box, 1, pw, w, scale, sampling_ratio, aligned);
     const T* plane = x + (image * channels + c) * h * w;
 
-    for (int u = 0; u < rows.samples; u++)
-        for (int v = 0; v < columns.samples; v++) {
+    // Of the samples outside, which are 0, the first in reading order is enough: it is in row 0 or column 0 of the
+    // samples, or next to one that is inside.
+    int first_u, last_u, first_v, last_v;
+    rows.near(i, &first_u, &last_u);
+    columns.near(j, &first_v, &last_v);
+    for (int u = 0; u < max(last_u, min(rows.samples, 1)); u = max(u + 1, first_u))
+        for (int v = 0; v < max(last_v, min(columns.samples, 1)); v = max(v + 1, first_v)) {
             T row = rows.position(i, u), column = columns.position(j, v), value = 0;
             for (int a = 0; a < 2 && row != OUTSIDE && column != OUTSIDE; a++)
                 for (int b = 0; b < 2; b++) {
@@ -181,32 +198,32 @@ extern "C" __global__ void roi_align_max_forward(
                 }
             if (winner[t] < 0 || (!(value <= y[t]) && y[t] == y[t])) {  // so a NaN wins, and stays
                 y[t] = value;
-                winner[t] = u * columns.samples + v;
+                winner[t] = (long long)u * columns.samples + v;
             }
         }
 }
 
 // dx[image, c, row, column] = sum of dy over all bins, times the weight of this cell in the sample that won there.
 extern "C" __global__ void roi_align_max_backward(
-    T* dx, const T* dy, const int* winner, const T* boxes, const int* ranges, const long long* image_index,
-    int count, int regions, int channels, int h, int w, int ph, int pw, T scale, int sampling_ratio, int aligned)
+    T* dx, const T* dy, const long long* winner, const T* boxes, const int* ranges, const long long* order,
+    const int* starts, int count, int channels, int h, int w, int ph, int pw, T scale, int sampling_ratio, int aligned)
 {
     long long t = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (t >= count) return;
     int column = t % w, row = t / w % h, c = t / (w * h) % channels, image = t / ((long long)w * h * channels);
 
     T sum = 0;
-    for (int k = 0; k < regions; k++) {
-        if (image_index[k] != image) continue;
-        const int* rows = ranges + 2 * (long long)k * (ph + pw);
+    for (int e = starts[image]; e < starts[image + 1]; e++) {
+        const long long k = order[e];
+        const int* rows = ranges + 2 * k * (ph + pw);
         const int* columns = rows + 2 * ph;
         if (!in_region(rows, ph, row) || !in_region(columns, pw, column)) continue;
-        Bins down = bins_of(boxes + 4 * (long long)k, 0, ph, h, scale, sampling_ratio, aligned);
-        Bins across = bins_of(boxes + 4 * (long long)k, 1, pw, w, scale, sampling_ratio, aligned);
+        Bins down = bins_of(boxes + 4 * k, 0, ph, h, scale, sampling_ratio, aligned);
+        Bins across = bins_of(boxes + 4 * k, 1, pw, w, scale, sampling_ratio, aligned);
         for (int i = 0; i < ph; i++) {
             if (row < rows[2 * i] || row >= rows[2 * i + 1]) continue;
             for (int j = 0; j < pw; j++) {
-                long long bin = (((long long)k * channels + c) * ph + i) * pw + j;
+                long long bin = ((k * channels + c) * ph + i) * pw + j;
                 if (column < columns[2 * j] || column >= columns[2 * j + 1] || winner[bin] < 0) continue;
                 T at = down.position(i, winner[bin] / across.samples);
                 T beside = across.position(j, winner[bin] % across.samples);

@@ -9,6 +9,7 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch
 from nn.gpu.kernels import use_kernels as takes
+from nn.gpu.regions import regions_by_image
 from nn.layers.roi_align import Regions
 
 __all__ = ["roi_align", "roi_align_backward", "takes"]
@@ -23,7 +24,7 @@ def roi_align(x, regions: Regions):
     if regions.reduction == "average":
         _launch("average_forward", y.size, y.dtype, y, x, means, ranges, image_index, *sizes)
     else:
-        winner = xp.empty(y.shape, np.int32)
+        winner = xp.empty(y.shape, np.int64)
         _launch("max_forward", y.size, y.dtype, y, winner, x, boxes, image_index, *sizes, *_options(regions))
     return y, winner
 
@@ -33,11 +34,11 @@ def roi_align_backward(dy, winner, regions: Regions, in_shape):
     xp = array_module(dy)
     dx, dy = xp.empty(in_shape, dy.dtype), xp.ascontiguousarray(dy)
     boxes, image_index, means, ranges = _prepared(regions, in_shape[2:])
-    sizes = dx.size, len(boxes), *in_shape[1:], *regions.output_size
+    sizes, by_image = (dx.size, *in_shape[1:], *regions.output_size), regions_by_image(image_index, in_shape[0])
     if regions.reduction == "average":
-        _launch("average_backward", dx.size, dx.dtype, dx, dy, means, ranges, image_index, *sizes)
+        _launch("average_backward", dx.size, dx.dtype, dx, dy, means, ranges, *by_image, *sizes)
     else:
-        arrays = dx, dy, winner, boxes, ranges, image_index
+        arrays = dx, dy, winner, boxes, ranges, *by_image
         _launch("max_backward", dx.size, dx.dtype, *arrays, *sizes, *_options(regions))
     return dx
 

@@ -75,26 +75,27 @@ extern "C" __global__ void roi_pool_forward(
 }
 
 // dx[image, c, row, column] = sum of dy over all bins whose maximum came from there. One thread per element of dx goes
-// through the regions in their order; no two threads add to one element.
+// through its image's regions, order[starts[image] .. starts[image + 1] - 1], in their order; no two threads add to one
+// element.
 extern "C" __global__ void roi_pool_backward(
-    T* dx, const T* dy, const int* source, const int* bins, const long long* image_index,
-    int count, int regions, int channels, int h, int w, int ph, int pw)
+    T* dx, const T* dy, const int* source, const int* bins, const long long* order, const int* starts,
+    int count, int channels, int h, int w, int ph, int pw)
 {
     long long t = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (t >= count) return;
     int column = t % w, row = t / w % h, c = t / (w * h) % channels, image = t / ((long long)w * h * channels);
 
     T sum = 0;
-    for (int k = 0; k < regions; k++) {
-        if (image_index[k] != image) continue;
-        const int* rows = bins + 2 * (long long)k * (ph + pw);
+    for (int e = starts[image]; e < starts[image + 1]; e++) {
+        const long long k = order[e];
+        const int* rows = bins + 2 * k * (ph + pw);
         const int* columns = rows + 2 * ph;
         if (row < rows[0] || row >= rows[2 * ph - 1] || column < columns[0] || column >= columns[2 * pw - 1]) continue;
         for (int i = 0; i < ph; i++) {
             if (row < rows[2 * i] || row >= rows[2 * i + 1]) continue;
             for (int j = 0; j < pw; j++) {
                 if (column < columns[2 * j] || column >= columns[2 * j + 1]) continue;
-                long long bin = (((long long)k * channels + c) * ph + i) * pw + j;
+                long long bin = ((k * channels + c) * ph + i) * pw + j;
                 if (source[bin] == row * w + column) sum += dy[bin];
             }
         }

@@ -4,6 +4,7 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch, use_kernels
+from nn.gpu.regions import regions_by_image
 from nn.layers.roi_pool import Regions
 
 
@@ -26,8 +27,9 @@ def roi_pool_backward(dy, source, regions: Regions, in_shape):
     """As in nn.layers.roi_pool."""
     xp, (_, c, h, w) = array_module(dy), in_shape
     dx = xp.empty(in_shape, dy.dtype)
-    arrays = dx, xp.ascontiguousarray(dy), source, *_bins_and_images(regions, h, w)
-    sizes = dx.size, len(dy), c, h, w, *regions.output_size
+    bins, image_index = _bins_and_images(regions, h, w)
+    arrays = dx, xp.ascontiguousarray(dy), source, bins, *regions_by_image(image_index, len(dx))
+    sizes = dx.size, c, h, w, *regions.output_size
     launch("roi_pool", "roi_pool_backward", dx.size, dx.dtype, *arrays, *sizes)
     return dx
 

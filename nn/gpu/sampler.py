@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.dispatch import array_module
-from nn.gpu.kernels import launch
+from nn.gpu.kernels import as_int, launch
 
 THREADS = 1 << 16  # about as many as a large GPU runs at once
 
@@ -43,6 +43,7 @@ def map_gradient(dy, shape, points: Points):
     row, column, image_index, mask, nearest = points
     (n, c, h, w), count, xp = shape, row.shape[1], array_module(dy)
     dx, cells = xp.empty(shape, dy.dtype), xp.empty(row.size, np.int32)
+    as_int("sampler", f"the number of cells of maps {shape} with their borders", n * (h + 1) * (w + 1))
     launch("sampler", "sample_cells", row.size, row.dtype, cells, row, column, image_index, row.size, n, h, w, count)
     order = xp.argsort(cells, kind="stable")
     starts = xp.searchsorted(cells[order], xp.arange(n * (h + 1) * (w + 1) + 1, dtype=np.int32)).astype(np.int32)

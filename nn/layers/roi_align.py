@@ -46,7 +46,7 @@ def roi_align(x, regions: Regions):
     xp, (_, c, h, w), (ph, pw) = array_module(x), x.shape, regions.output_size
     y, winner = xp.zeros((len(regions.boxes), c, ph, pw), x.dtype), None
     if regions.reduction == "max":
-        winner = xp.full(y.shape, -1, np.int32)
+        winner = xp.full(y.shape, -1, np.int64)
     for k, image, row, column in sample_positions(regions, (h, w)):
         values = sample(x[image], row.ravel(), column.ravel()).reshape(c, *row.shape)  # (C, ph, pw, samples)
         if winner is None:

@@ -6,16 +6,14 @@ import sys
 
 import pytest
 
-from nn.gpu.kernels import TYPES, source
 from tests.cupy_stand_in import compiler, cupy
-from tests.gpu.kernel_files import PATHS
+from tests.gpu.kernel_files import sources
 
 
 def pytest_collection_finish(session):
     """Before a run of all tests: g++ compiles the kernels on other cores while other tests run."""
     if any(item.path.name == "test_kernels_compile.py" for item in session.items):
-        sources = [source(path, number_type) for path in PATHS for number_type in TYPES.values()]
-        compiler.compile_ahead(sources, ("-std=c++17",))
+        compiler.compile_ahead([text for _, text in sources().values()], ("-std=c++17",))
 
 
 def pytest_sessionfinish():

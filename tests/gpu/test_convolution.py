@@ -204,3 +204,27 @@ def test_which_tiles_are_for_which_shape(rows, columns, products, dtype, in_part
     tile, grid = gpu_conv._tiles(rows, columns, products, np.dtype(dtype), in_parts)
     assert (tile, grid) == (getattr(gpu_conv, wanted[0]), wanted[1])
     assert grid[0] * tile[1] >= columns and grid[1] * tile[0] >= rows and math.prod(grid) >= 1
+
+
+def test_only_the_kernel_and_the_tile_that_are_needed_are_compiled(device, monkeypatch):
+    compiled, module = [], device.RawModule
+
+    def recorded(code, options):
+        compiled.append(code)
+        return module(code=code, options=options)
+
+    monkeypatch.setattr(device, "RawModule", recorded)
+    cuda._kernel.cache_clear()
+    layer = Conv2d(3, 20, 3).to("gpu")
+    y, cache = layer.forward(device.asarray(np.ones((1, 3, 8, 9), np.float32)))
+    assert len(compiled) == 1 and compiled[0].count("__global__") == 1
+    assert compiled[0].startswith("using T = float;\nconstexpr int ROWS = 64;\nconstexpr int COLUMNS = 64;\n")
+    layer.backward(y, cache)
+    layer.forward(device.asarray(np.ones((1, 3, 8, 9), np.float32)))
+    assert [code.count("__global__") for code in compiled] == [1, 1, 1]
+
+
+def test_a_padded_side_beyond_32_bits_is_refused(device):
+    layer = Conv2d(2, 2, 3, stride=2**30, padding=2**30).to("gpu")
+    with pytest.raises(ValueError, match="conv: a side of the image with its padding is 2147483656, beyond an int"):
+        layer.forward(device.asarray(np.ones((1, 2, 8, 8), np.float32)))

@@ -90,6 +90,35 @@ def test_what_launch_refuses(change, message, kernel, device):
         cuda.launch(kernel, "affine", 6, change.get("dtype", np.float32), *args, **options)
 
 
+def test_an_array_whose_indices_pass_32_bits_is_refused(kernel, device):
+    """n * oh * ow of an int wrapped, and the kernel read elsewhere."""
+    large, y = device.empty(2**31, np.bool_), device.empty(3, np.float32)  # memory that nobody touches
+    with pytest.raises(
+        ValueError, match=r"affine: argument 1, of shape \(2147483648,\), has 2147483648 elements, more"
+    ):
+        cuda.launch(kernel, "affine", 3, np.float32, y, large, 3, 1.0, 1.0, None)
+
+
+def test_constants(kernel, device):
+    kernel.write_text('extern "C" __global__ void fill(T *y) { y[threadIdx.x] = ROWS + 10 * COLUMNS; }')
+    y = device.zeros(2, np.float64)
+    for rows, columns in ((1, 2), (3, 4)):
+        cuda.launch(kernel, "fill", 2, np.float64, y, block=2, constants=(("ROWS", rows), ("COLUMNS", columns)))
+        assert device.asnumpy(y).tolist() == 2 * [rows + 10 * columns]
+
+
+def test_it_is_said_once_that_kernels_are_compiled(kernel, device, capsys, monkeypatch):
+    monkeypatch.setenv("CUPY_CACHE_DIR", "/some/folder")
+    cuda._say_that_it_compiles.cache_clear()
+    y = device.zeros(3, np.float32)
+    cuda.launch(kernel, "where", 1, np.float32, device.zeros(1, np.int32))
+    cuda.launch(kernel, "affine", 3, np.float32, y, y, 3, 1.0, 1.0, None)
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("note: CUDA kernels are compiled as they are first used, a minute")
+    assert err.endswith("later runs take them from /some/folder\n")
+
+
 def test_a_source_that_does_not_compile(kernel, device):
     kernel.write_text(SOURCE.replace("factor * x[i]", "factor * z[i]"))
     y = device.empty(3, np.float32)

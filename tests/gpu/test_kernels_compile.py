@@ -6,19 +6,17 @@ import subprocess
 
 import pytest
 
-from nn.gpu.kernels import TYPES, source
 from tests.cupy_stand_in import compiler
-from tests.gpu.kernel_files import PATHS, ROOT
+from tests.gpu.kernel_files import sources
 
-FILES = {str(path.relative_to(ROOT)): path for path in PATHS}
+SOURCES = sources()
 NVCC = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
 
 
 @pytest.mark.skipif(bool(compiler.problem()), reason=compiler.problem())
-@pytest.mark.parametrize("number_type", TYPES.values())
-@pytest.mark.parametrize("path", FILES.values(), ids=FILES)
-def test_the_stand_in_compiles_it(path, number_type):
-    kernels = compiler.compile_kernels(source(path, number_type), ("-std=c++17",))[1]
+@pytest.mark.parametrize("path, text", SOURCES.values(), ids=SOURCES)
+def test_the_stand_in_compiles_it(path, text):
+    kernels = compiler.compile_kernels(text, ("-std=c++17",))[1]
     assert len(kernels) == path.read_text(encoding="utf-8").count("__global__")
 
 
@@ -28,11 +26,7 @@ def test_nvcc_compiles_them_all(tmp_path):
     known = subprocess.run([NVCC, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
     gpus = [number for number in ("70", "75", "90") if f"compute_{number}\n" in known]
     assert gpus
-    spaces = [
-        f"namespace {re.sub(r'[^a-z0-9]', '_', name)}_{number_type} {{\n{source(path, number_type)}\n}}"
-        for name, path in FILES.items()
-        for number_type in TYPES.values()
-    ]
+    spaces = [f"namespace {re.sub(r'[^a-z0-9]', '_', name)} {{\n{text}\n}}" for name, (_, text) in SOURCES.items()]
     (tmp_path / "all.cu").write_text("\n".join(spaces).replace('extern "C"', ""), encoding="utf-8")  # names occur twice
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in gpus]
     fast = ["-Xcicc", "-O0", "-Xptxas", "-O0", "-std=c++17", "-fatbin", "--threads=0"]
@@ -48,7 +42,6 @@ def test_nvrtc_compiles_each():
         nvrtc.getVersion()
     except RuntimeError as error:
         pytest.skip(f"NVRTC cannot be loaded: {str(error).splitlines()[0]}")
-    for path in PATHS:
-        for number_type in TYPES.values():
-            program = nvrtc.createProgram(source(path, number_type), path.name, (), ())
-            nvrtc.compileProgram(program, ("-std=c++17", "-arch=compute_90"))
+    for path, text in SOURCES.values():
+        program = nvrtc.createProgram(text, path.name, (), ())
+        nvrtc.compileProgram(program, ("-std=c++17", "-arch=compute_90"))

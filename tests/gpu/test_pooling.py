@@ -206,3 +206,26 @@ def test_complex_numbers_and_plain_use_array_code(build, dtype, plain, device, m
     before = cuda.launches
     agree(both(device, build(), values((2, 3, 7, 6), dtype)), 1e-12)
     assert cuda.launches == before
+
+
+def test_an_adaptive_bin_whose_product_of_index_and_size_passes_32_bits(device):
+    """Bin i begins at floor(i * size / bins): 40,000 * 70,000 is more than 2^31."""
+    pool, x = AdaptiveAvgPool2d((1, 40000)), np.random.default_rng(0).standard_normal((1, 1, 1, 70000))
+    i = np.arange(40000)
+    begin, end = i * 70000 // 40000, -(-(i + 1) * 70000 // 40000)
+    sums = np.concatenate([[0], np.cumsum(x)])
+    y, cache = pool.forward(device.asarray(x))
+    np.testing.assert_allclose(device.asnumpy(y[0, 0, 0]), (sums[end] - sums[begin]) / (end - begin), atol=1e-10)
+    dx = device.asnumpy(pool.backward(device.asarray(np.ones(y.shape)), cache))[0, 0, 0]
+    wanted = np.cumsum(np.bincount(begin, 1 / (end - begin), 70001) - np.bincount(end, 1 / (end - begin), 70001))
+    np.testing.assert_allclose(dx, wanted[:-1], atol=1e-10)
+
+
+def test_windows_of_more_positions_than_32_bits_count(device):
+    x = device.asarray(np.random.default_rng(0).random((1, 1, 3, 3)))
+    y, cache = AvgPool2d(65536, 1, 32768).forward(x)  # 2^32 positions, nearly all of them in the padding
+    np.testing.assert_allclose(device.asnumpy(y[0, 0, 1, 1]), float(x.sum()) / 2**32, rtol=1e-12)
+    dx = AvgPool2d(65536, 1, 32768).backward(device.asarray(np.ones(y.shape)), cache)
+    np.testing.assert_allclose(device.asnumpy(dx), np.full((1, 1, 3, 3), 16 / 2**32), rtol=1)
+    with pytest.raises(ValueError, match="max_pool: the number of positions of a window is 4294967296, beyond an int"):
+        MaxPool2d(65536, 1, 32768).forward(x)

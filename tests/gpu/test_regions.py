@@ -1,10 +1,14 @@
 """RoIPool, RoIAlign and RoIWarp by kernels: the CPU's results on boxes of every kind, the same bits in any order."""
 
+import importlib
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import nn
 from nn import RoIAlign, RoIPool, RoIWarp
+from nn.gpu.regions import regions_by_image
 from nn.gradcheck import check_layer
 from tests.cupy_stand_in import kernels, no_transfers
 
@@ -66,8 +70,7 @@ def assert_close(got, wanted, tolerance):
 @pytest.mark.parametrize("name", LAYERS)
 def test_equals_the_cpu_on_boxes_of_every_kind(name, size, map_size, dtype, device):
     rng = np.random.default_rng(4)
-    huge = "warp" not in name and "max" not in name  # a maximum takes all samples, also those outside
-    boxes = every_box(*map_size, rng, huge=huge).astype(dtype)
+    boxes = every_box(*map_size, rng, huge="warp" not in name).astype(dtype)
     x = rng.standard_normal((3, 2, *map_size)).astype(dtype)
     image_index = rng.integers(0, 3, len(boxes))
     dy = rng.standard_normal((len(boxes), 2, *size)).astype(dtype)
@@ -188,3 +191,38 @@ def test_shapes_are_checked_on_the_device(device):
     y, cache = RoIPool(2, 1.0).forward(x, boxes, device.asarray(np.array([0, 0])))
     with pytest.raises(ValueError, match=r"RoIPool: dy must have shape \(2, 2, 2, 2\)"):
         RoIPool(2, 1.0).backward(y[:1], cache)
+
+
+def test_the_regions_of_each_image(device):
+    """In their order; those of images that are not there are nobody's."""
+    image_index = device.asarray(np.array([2, 0, 2, -1, 5, 0, 3]))
+    order, starts = (device.asnumpy(a).tolist() for a in regions_by_image(image_index, 4))
+    assert [order[a:b] for a, b in pairwise(starts)] == [[1, 5], [], [0, 2], [6]]
+
+
+@pytest.mark.parametrize("layer", [RoIPool(2, 1.0), RoIAlign(2), RoIAlign(2, reduction="max")])
+def test_regions_of_other_images_are_not_read(layer, device, monkeypatch):
+    """The order of all regions of the first image, given to the kernel as those of the second."""
+    module = importlib.import_module("nn.gpu.roi_pool" if type(layer) is RoIPool else "nn.gpu.roi_align")
+    x, boxes = device.asarray(np.random.default_rng(0).random((2, 1, 5, 6))), np.array([[0, 0, 3, 3.0]] * 3)
+    y, cache = layer.forward(x, device.asarray(boxes), device.asarray(np.array([1, 0, 0])))
+    right = device.asnumpy(layer.backward(y, cache)[0])
+    assert right.any(axis=(1, 2, 3)).all()
+    swapped = lambda index, n: (device.asarray(np.array([0, 1, 2])), device.asarray(np.array([0, 0, 1], np.int32)))  # noqa: E731
+    monkeypatch.setattr(module, "regions_by_image", swapped)
+    wrong = device.asnumpy(layer.backward(y, cache)[0])
+    assert not wrong[0].any() and np.array_equal(wrong[1], right[1])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda t: t.__name__)
+@pytest.mark.parametrize("sampling_ratio", [-1, 3])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_maximum_over_regions_far_larger_than_the_map(sampling_ratio, aligned, dtype, device):
+    """A million cells wide, and so more samples than 32 bits count: only those near the map are taken."""
+    layer, rng = RoIAlign(2, 1.0, sampling_ratio, aligned, "max"), np.random.default_rng(0)
+    boxes = np.array([[-5e5, -4e5, 5e5, 6e5], [1.25, -9e5, 4, 3], [-1e6, 2, -9e5, 3], [3, 2, 1e6, 1e6]], dtype)
+    x = rng.standard_normal((1, 2, 5, 6)).astype(dtype) - 0.5  # also the 0 outside may win
+    dy = rng.standard_normal((4, 2, 2, 2)).astype(dtype)
+    wanted, got = both(layer, device, x, boxes, np.zeros(4, int), dy)
+    assert_close(got, wanted, TOLERANCES[dtype])
+    assert (wanted[0] == 0).any() and (sampling_ratio > 0 or ((wanted[0] > 0).any() and wanted[1].any()))
