@@ -23,7 +23,8 @@ class ResNet(Backbone):
 
     Stages: conv1 (7x7, batch normalisation, ReLU) with `width` channels at a stride of 2 pixels, layer1 (after 3x3 max
     pooling) to layer4 with e, 2 e, 4 e and 8 e width channels at strides of 4, 8, 16 and 32. blocks: those of layer1 to
-    layer4, see BLOCKS. block: Bottleneck, e = 4, or BasicBlock, e = 1, for 18 and 34 layers.
+    layer4, see BLOCKS. block: Bottleneck, e = 4, or BasicBlock, e = 1, for 18 and 34 layers; last: another block for
+    layer4, of the same e.
     replace_stride_with_dilation: for each of layer2 to layer4 whether it has no stride; all later 3x3 convolutions then
     take their inputs twice as far apart, and weights of the network with strides fit. Layers have torchvision's names,
     conv1.weight ... layer4.2.bn3.bias; new weights are He's.
@@ -39,7 +40,8 @@ class ResNet(Backbone):
     def __init__(
         self, blocks: Sequence[int] = BLOCKS["resnet50"], width: int = 64,
         replace_stride_with_dilation: Sequence[bool] = (False, False, False), multi_grid: Sequence[int] = (1, 1, 1), *,
-        block: type[ResidualBlock] = Bottleneck, style: Style = Style(), rng: np.random.Generator,  # noqa: B008
+        block: type[ResidualBlock] = Bottleneck, last: type[ResidualBlock] | None = None,
+        style: Style = Style(), rng: np.random.Generator,  # noqa: B008
     ):  # fmt: skip
         words = {"blocks": (blocks, 4), "replace_stride_with_dilation": (replace_stride_with_dilation, 3)}
         for name, (values, wanted) in (words | {"multi_grid": (multi_grid, 3)}).items():
@@ -59,7 +61,8 @@ class ResNet(Backbone):
             inside = []
             for rate in rates:
                 step, first = (1, False) if inside else (stride, True)
-                inside.append(block(channels, width * 2**i, step, rate, style, first, rng=rng))
+                kind = last if last is not None and i == 3 else block
+                inside.append(kind(channels, width * 2**i, step, rate, style, first, rng=rng))
                 channels = block.expansion * width * 2**i
             layers[f"layer{i + 1}"] = Sequential(*inside)
             if i == 3 and style.form == "pre_activation":

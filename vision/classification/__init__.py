@@ -2,6 +2,7 @@
 
 from vision.classification import alexnet, resnet, se_resnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions, ImageClassifier
+from vision.classification.deformable_resnet import DeformableResNet
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.fractalnet import FractalNet
@@ -19,6 +20,7 @@ __all__ = [
     "ClassificationNetwork",
     "Classifier",
     "ClassifierOptions",
+    "DeformableResNet",
     "FractalNet",
     "GlimpseNetwork",
     "GoogLeNetClassifier",

@@ -6,7 +6,7 @@ import numpy as np
 
 from vision.classification.classifier import ImageClassifier
 from vision.classification.draw import draw_label
-from vision.classification.draw_frames import draw_frame
+from vision.classification.draw_frames import draw_frame, draw_points
 from vision.classification.draw_glimpses import draw_glimpses
 from vision.task import TASKS, Task, known, predicted, shown
 
@@ -77,6 +77,8 @@ def draw_classified(image: np.ndarray, prediction: dict, classes, sample: dict |
         image = draw_glimpses(image, prediction["glimpses"])
     if "frame" in prediction:
         image = draw_frame(image, prediction["frame"])
+    if "samples" in prediction:
+        image = draw_points(image, prediction["samples"])
     found = describe_label(prediction, classes)
     text = f"{found[0]['class']} {found[0]['score']:.2f}" if found else "unsure"
     if sample is None:
