@@ -12,6 +12,7 @@ import numpy as np
 from nn import Conv2d, DeformConv2d, Sigmoid
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
+from nn.layers.windows import Geometry
 from vision.backbones.residual import Bottleneck
 
 TAPS = 9  # of a 3x3 kernel
@@ -20,7 +21,6 @@ TAPS = 9  # of a 3x3 kernel
 class DeformCache(NamedTuple):
     """offset: where the taps looked, which the pictures show; and the caches of the layers."""
 
-    geometry: Any
     offset: np.ndarray
     c_moves: Any
     c_sigmoid: Any
@@ -58,7 +58,7 @@ class DeformableConv(Layer):
         if self.modulated:
             mask, c_sigmoid = self.sigmoid.forward(moves[:, 2 * TAPS :], training)
         y, c_conv = self.conv.forward(x, offset, mask, training)
-        return y, DeformCache(self.conv.geometry, offset, c_moves, c_sigmoid, c_conv)
+        return y, DeformCache(offset, c_moves, c_sigmoid, c_conv)
 
     def backward(self, dy, cache):
         dx, dmoves, dmask = self.conv.backward(dy, cache.c_conv)
@@ -90,27 +90,28 @@ class UnmodulatedBottleneck(DeformableBottleneck):
     modulated = False
 
 
-def deformations(cache) -> Iterator[DeformCache]:
-    """What each deformable convolution in the cache of a network did, in the order of its forward pass."""
+def offsets_in(cache) -> Iterator[np.ndarray]:
+    """The offsets of each deformable convolution in the cache of a network, in the order of its forward pass."""
     if isinstance(cache, DeformCache):
-        yield cache
+        yield cache.offset
     elif isinstance(cache, (tuple, list)):
         for part in cache:
-            yield from deformations(part)
+            yield from offsets_in(part)
 
 
-def sampling_points(found: list[DeformCache], image: int, row: int, column: int) -> np.ndarray:
+def sampling_points(geometries: list[Geometry], offsets: list[np.ndarray], row: int, column: int) -> np.ndarray:
     """(9^L, 2): where in the map below L deformable convolutions one cell of the map above them looks, (row, column).
 
-    Each tap of the uppermost one looks at a real position; the taps of the one below are those of the nearest cell, and
-    so on down (fig. 5 of the paper). 1x1 convolutions between change no positions.
+    geometries, offsets (18, oh, ow): of each, the lowest first. Each tap of the uppermost one looks at a real position;
+    the taps of the one below are those of the nearest cell, and so on down (fig. 5 of the paper). 1x1 convolutions
+    between change no positions.
     """
     points = np.array([[row, column]], float)
-    for each in reversed(found):
-        (sh, sw), (ph, pw), (dh, dw) = each.geometry.stride, each.geometry.padding, each.geometry.dilation
-        h, w = each.offset.shape[2:]
+    for g, offset in zip(reversed(geometries), reversed(offsets)):
+        (sh, sw), (ph, pw), (dh, dw) = g.stride, g.padding, g.dilation
+        h, w = offset.shape[1:]
         cells = np.clip(np.floor(points + 0.5).astype(int), 0, (h - 1, w - 1))
-        moves = each.offset[image].reshape(TAPS, 2, h, w)[:, :, cells[:, 0], cells[:, 1]]  # (taps, 2, points)
+        moves = offset.reshape(TAPS, 2, h, w)[:, :, cells[:, 0], cells[:, 1]]  # (taps, 2, points)
         i, j = np.divmod(np.arange(TAPS), 3)
         taps = np.stack([i * dh - ph, j * dw - pw], axis=1)[:, :, None]  # of a Conv2d
         points = (points.T * np.array([[sh], [sw]]) + taps + moves).transpose(0, 2, 1).reshape(-1, 2)

@@ -9,7 +9,13 @@ import numpy as np
 
 from nn import GlobalAvgPool2d, Linear
 from vision.backbones import ResNet
-from vision.backbones.deformable import DeformableBottleneck, UnmodulatedBottleneck, deformations, sampling_points
+from vision.backbones.deformable import (
+    DeformableBottleneck,
+    DeformableConv,
+    UnmodulatedBottleneck,
+    offsets_in,
+    sampling_points,
+)
 from vision.backbones.resnet import BLOCKS
 from vision.classification.classifier import ClassificationNetwork, Classifier
 from vision.classification.resnet import RECIPE
@@ -55,16 +61,15 @@ class DeformableResNet(Classifier):
     def classify(self, photograph: Photograph) -> dict:
         """As a Classifier's, and `samples` (K, 2): the points (x, y) that the middle cell of layer4 depends on."""
         photograph = open_photograph(photograph)
-        found = super().classify(photograph)
-        return found | {"samples": on_its_device(self, self.look, photograph)}
-
-    def look(self, photograph: np.ndarray) -> np.ndarray:
-        """(K, 2): the points (x, y) of a photograph (H, W, 3) where the middle cell of layer4 samples layer3."""
-        scaled = self.preprocess.scaled(photograph)
-        backbone, image = self.network.backbone, self.preprocess.batch([scaled])
-        _, cache = backbone.forward_stages(image, training=False)
-        deformed = list(deformations(cache.parts))
-        h, w = deformed[-1].offset.shape[2:]
-        cells = sampling_points(deformed, 0, h // 2, w // 2) + 0.5
+        scaled, backbone = self.preprocess.scaled(photograph), self.network.backbone
+        offsets = [each[0] for each in on_its_device(self, self.offsets, self.preprocess.batch([scaled]))]
+        geometries = [layer.conv.geometry for _, layer in backbone.layers() if isinstance(layer, DeformableConv)]
+        _, h, w = offsets[-1].shape
+        cells = sampling_points(geometries, offsets, h // 2, w // 2) + 0.5  # cell i has its centre at i + 0.5
         factor = np.array(photograph.shape[:2]) / scaled.shape[:2]
-        return (cells * backbone.strides["layer3"] * factor)[:, ::-1]
+        points = (cells * backbone.strides["layer3"] * factor)[:, ::-1]
+        return super().classify(photograph) | {"samples": points}
+
+    def offsets(self, images) -> list[np.ndarray]:
+        """[(N, 18, oh, ow)] of each deformable convolution for a batch as the network sees it."""
+        return list(offsets_in(self.network.backbone.forward_stages(images, training=False)[1].parts))

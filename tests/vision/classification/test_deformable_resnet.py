@@ -7,7 +7,7 @@ import vision
 from nn import Conv2d
 from nn.gradcheck import check_contract, check_layer
 from scripts.gradcheck import check_tiny_model
-from vision.backbones.deformable import DeformableConv, deformations, sampling_points
+from vision.backbones.deformable import DeformableConv, offsets_in, sampling_points
 from vision.classification.draw_frames import draw_points
 from vision.classification.task import draw_classified
 from vision.registry import find
@@ -81,15 +81,16 @@ def test_every_gradient_of_the_tiny_model(complex_step):
 def test_where_a_cell_looks():
     """Offsets of 0: 3x3 taps; two layers, the lower one with stride 2: 9 cells, 9 taps around twice each."""
     below, above = layer(stride=2, moved=False), layer(moved=False)
-    _, lower = below.forward(normal(1, 3, 8, 8))
-    _, upper = above.forward(normal(1, 3, 4, 4))
-    np.testing.assert_array_equal(sampling_points([upper], 0, 2, 1), [(r, c) for r in (1, 2, 3) for c in (0, 1, 2)])
-    points = sampling_points([lower, upper], 0, 2, 1)
+    lower, upper = (made.forward(normal(1, 3, n, n))[1].offset[0] for made, n in ((below, 8), (above, 4)))
+    of = [below.conv.geometry, above.conv.geometry]
+    around = [(r, c) for r in (1, 2, 3) for c in (0, 1, 2)]
+    np.testing.assert_array_equal(sampling_points(of[1:], [upper], 2, 1), around)
+    points = sampling_points(of, [lower, upper], 2, 1)
     assert points.shape == (81, 2)
     assert points.min(axis=0).tolist() == [1, -1] and points.max(axis=0).tolist() == [7, 5]
     below.offset.bias.value[:2] = 0.5, -0.25  # tap 0 of each cell: half a cell down, a quarter to the left
-    _, lower = below.forward(normal(1, 3, 8, 8))
-    moved = sampling_points([lower, upper], 0, 2, 1) - points
+    lower = below.forward(normal(1, 3, 8, 8))[1].offset[0]
+    moved = sampling_points(of, [lower, upper], 2, 1) - points
     assert np.unique(moved, axis=0).tolist() == [[0, 0], [0.5, -0.25]] and (moved[:, 0] > 0).sum() == 9
 
 
@@ -102,6 +103,6 @@ def test_sampling_positions_are_drawn_on_the_photograph():
     drawn = draw_classified(image, found, CLASSES)
     assert (drawn == (255, 60, 60)).all(axis=2).any()
     _, cache = model.network.backbone.forward_stages(normal(1, 3, 64, 64).astype(np.float32), training=False)
-    assert len(list(deformations(cache.parts))) == 2
+    assert len(list(offsets_in(cache.parts))) == 2
     with pytest.raises(ValueError, match="draw_points: points must have shape"):
         draw_points(image, np.zeros((3, 3)))
