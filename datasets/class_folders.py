@@ -61,7 +61,9 @@ class ClassFolders:
         self._read_headers(folder)
         counts = Counter(label for _, _, label in self.items)
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
-        self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn)]
+        empty = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+        empty = [name for name in empty if composed(name) not in found]
+        self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn, empty)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -89,9 +91,11 @@ class ClassFolders:
             hint = f"did you mean {near!r}?" if near else f"folders there: {shorten(sorted(known))}"
             raise ValueError(f"{folder}: has no folder of the class {lost[0]!r}; {hint}")
 
-    def _notes(self, found, loose, drawn) -> list[str]:
+    def _notes(self, found, loose, drawn, empty) -> list[str]:
         notes = [f"holds all splits; {len(self)} pictures, drawn by a seed, are {self.split}"] if drawn else []
         notes += [f"{name} has no picture in this split" for name, count in self.counts.items() if not count]
+        if empty:
+            notes.append(f"{len(empty)} folders hold no picture: {shorten(empty)}")
         if left := [name for name in found if name not in self.classes]:
             notes.append(f"{len(left)} folders are not among the classes and are left out: {shorten(left)}")
         if loose:
@@ -104,9 +108,9 @@ class ClassFolders:
 
 def _folder_of(root: Path, split: str) -> tuple[Path, bool, list[Path]]:
     """(the folder that holds those of the classes, whether the split is to be drawn from it, all folders of splits)."""
-    there = {}
-    for name in {**ALIASES, split: ()}:
-        folders = [root / each for each in names_of_split(name) if _holds_classes(root / each)]
+    there, inside = {}, {path.name.casefold(): path for path in root.iterdir() if _holds_classes(path)}
+    for name in {**ALIASES, split: ()}:  # Train and VAL are splits, too
+        folders = [inside[each.casefold()] for each in names_of_split(name) if each.casefold() in inside]
         there |= {name: folders[0]} if folders else {}
     folders, only_train = list(there.values()), list(there) == ["train"]
     if not there:

@@ -125,7 +125,8 @@ class YOLODetection(ObjectImages):
             try:
                 first, *values = map(float, line.split())
             except ValueError:
-                raise ValueError(f"{file}, line {number}: must hold numbers, got {line!r:.60}") from None
+                wanted = "must hold numbers with spaces between them, the first a class index"
+                raise ValueError(f"{file}, line {number}: {wanted}, got {line!r:.60}") from None
             self._check_row(f"{file}, line {number}", line, first, values)
             rows.append((number, int(first), values))
         return rows
@@ -141,7 +142,8 @@ class YOLODetection(ObjectImages):
             right = len(values) == 4 or (len(values) >= 6 and len(values) % 2 == 0)
             wanted = "class cx cy w h, or class and three or more corners x y"
         if not right or not all(map(math.isfinite, [first, *values])):
-            raise ValueError(f"{where}: must be {wanted}, got {len(values) + 1} values: {line!r:.60}")
+            score = "; is the last one a score? remove it" if len(values) == 5 and not joints else ""
+            raise ValueError(f"{where}: must be {wanted}, got {len(values) + 1} values: {line!r:.60}{score}")
         if first != int(first) or int(first) not in self.config.names:
             known = shorten([f"{number} {name}" for number, name in self.config.names.items()])
             raise ValueError(f"{where}: {self.config.source} has no class {first:g}, only {known}")

@@ -205,7 +205,7 @@ def test_bad_yaml(tmp_path, yaml, message):
         ("\n0 0.5 0.5 0.4 0.5 0.9\n", r"a\.txt, line 2: must be class cx cy w h"),
         ("0 0.5 0.5 0.4 0.5 0.9 0.1 0.3\n", "got 8 values"),
         ("0 0.5 0.5 0.4 nan\n", "must be class cx cy w h"),
-        ("cat 0.5 0.5 0.4 0.5\n", r"a\.txt, line 1: must hold numbers, got 'cat 0\.5"),
+        ("cat 0.5 0.5 0.4 0.5\n", r"a\.txt, line 1: must hold numbers with spaces between them, .*got 'cat 0\.5"),
         ("0,0.5,0.5,0.4,0.5\n", "must hold numbers"),
         ("2 0.5 0.5 0.4 0.5\n", r"data\.yaml has no class 2, only 0 cat, 1 dog"),
         ("0.5 0.5 0.5 0.4 0.5\n", r"has no class 0\.5"),
