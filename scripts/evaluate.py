@@ -8,6 +8,9 @@ example, on the test split of your own pictures, with the metrics in a file:
 
 example, a DeepLab, with the CRF that training did not use:
   python -m scripts.evaluate runs/deeplab --set crf=true
+
+example, a classifier, on ten crops of each picture, with pictures of its errors and of what it looks at:
+  python -m scripts.evaluate runs/classes --set short_side=256 test_crops=224 --out errors
 """
 
 import json
@@ -21,6 +24,7 @@ from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, list_failed, make_sure_of
 from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
 from scripts.imports import add_import, import_files
+from scripts.pictures import save_drawn
 from scripts.train_arguments import model_option
 from vision import Model
 from vision.registry import find
@@ -33,11 +37,13 @@ def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
     make_sure_of(args.device)
     import_files(args.imports)
-    path, out, device = find_checkpoint(args.checkpoint), args.json, args.device
+    path, out, folder, device = find_checkpoint(args.checkpoint), args.json, args.out, args.device
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
     model, meta = load_model(path, **dict(args.set))
     task = task_of(model.name)
+    if folder and task.pictures is None:
+        raise ValueError(f"--out: there are no pictures of models for {find(model.name).task}; scripts.predict draws")
     args = as_in_training(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), model.name)
     failed = []
     with leaving_out(failed):
@@ -47,6 +53,10 @@ def main(arguments: list[str]) -> int | None:
     step = f", step {meta['progress']['step']}" if "progress" in meta else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [save_drawn(picture, folder, name) for name, picture in task.pictures(model, data, failed=[]).items()]
+        print(f"{', '.join(names)} are in {folder}")
     if out:
         with replacing(out) as file:
             file.write(json.dumps(metrics | ({"left_out": failed} if failed else {}), indent=2).encode() + b"\n")
@@ -62,6 +72,8 @@ def build_parser() -> Parser:
     text = "options of the model that differ from training and do not change its weights (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the metrics to this file")
+    text = "also write pictures to this folder, where the task has some: those of a classifier's errors"
+    parser.add_argument("--out", metavar="DIR", type=Path, help=text)
     add_import(parser)
     add_device(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

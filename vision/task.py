@@ -37,6 +37,7 @@ class Task(NamedTuple):
     options: dict[str, Any] = {}  # noqa: RUF012  --set NAME=VALUE of scripts.predict, for `predict`, and their defaults
     save: Callable | None = None  # (prediction, folder, name) -> name of a further file written, for scripts.predict
     derive: Callable | None = None  # (model, training data) -> options of the model that are computed from the data
+    pictures: Callable | None = None  # (model, dataset, failed=None) -> {name: picture}, for scripts.evaluate --out
     in_order: Callable | None = None  # (model, dataset, batch_size) -> dataset not to be shuffled
 
 

@@ -1,4 +1,4 @@
-"""Classification as a task: batches, accuracy, tables, JSON, pictures."""
+"""Classification as a task: batches, accuracy, tables, JSON, pictures of errors and of what was learned."""
 
 import time
 
@@ -8,9 +8,11 @@ from vision.classification.classifier import ImageClassifier
 from vision.classification.draw import draw_label
 from vision.classification.draw_frames import draw_frame, draw_points
 from vision.classification.draw_glimpses import draw_glimpses
+from vision.classification.pictures import draw_classifier, probabilities_of
 from vision.task import TASKS, Task, known, predicted, shown
 
 TOGETHER = 50  # images in one forward pass of an evaluation
+TOP = 5  # of top-5
 
 
 def classification_batch(model: ImageClassifier, samples: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -25,15 +27,12 @@ def classify(model: ImageClassifier, sample: dict) -> dict:
 
 
 def evaluate_classifier(model: ImageClassifier, dataset, failed: list[str] | None = None) -> dict:
-    """Accuracy over all images and over those of each class, and the speed with reading."""
-    started, found, truth = time.monotonic(), [], []
-
-    def best(samples):
-        return model.probabilities([sample["image"] for sample in samples]).argmax(axis=1).tolist()
-
-    for sample, label in predicted(dataset, best, together=TOGETHER, failed=failed):
-        found.append(label)
+    """Accuracy over all images and over those of each class, top-5 where there are more classes, and the speed."""
+    started, found, truth, near = time.monotonic(), [], [], []
+    for sample, p in predicted(dataset, probabilities_of(model), together=TOGETHER, failed=failed):
+        found.append(int(p.argmax()))
         truth.append(sample["label"])
+        near.append((p > p[sample["label"]]).sum() < TOP)  # fewer than five classes are more probable than the true one
     seconds = time.monotonic() - started
     truth, right = np.array(truth), np.array(found) == np.array(truth)
     per_class = {
@@ -41,7 +40,8 @@ def evaluate_classifier(model: ImageClassifier, dataset, failed: list[str] | Non
         for k, name in enumerate(dataset.classes)
     }
     speed = round(len(found) / seconds, 2)
-    return {"accuracy": _mean(right), "classes": per_class, "images": len(found), "images_per_second": speed}
+    top = {"top5": _mean(np.array(near))} if len(dataset.classes) > TOP else {}
+    return {"accuracy": _mean(right), **top, "classes": per_class, "images": len(found), "images_per_second": speed}
 
 
 def _mean(right):
@@ -54,6 +54,8 @@ def classification_table(metrics: dict) -> str:
     rows = [f"{'class':{width}}  images  accuracy"]
     for name, row in [*metrics["classes"].items(), ("all", metrics)]:
         rows.append(f"{name:{width}}  {row['images']:6d}  {shown(row['accuracy']):>8}")
+    if "top5" in metrics:
+        rows.append(f"{'top-5':{width}}  {metrics['images']:6d}  {shown(metrics['top5']):>8}")
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
 
 
@@ -96,4 +98,5 @@ TASKS["classification"] = Task(
     describe=describe_label,
     select=select_labels,
     draw=draw_classified,
+    pictures=draw_classifier,
 )
