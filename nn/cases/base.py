@@ -32,11 +32,10 @@ class LossCase(NamedTuple):
 def empty_batch(case: LayerCase, axis: int = 0) -> LayerCase:
     """The case with no samples, as a region head gets it where no proposal is left; the other input has some.
 
-    axis: of the samples, 1 for sequences (T, N, D); arrays (N,) have them along their only axis. Inference: batch
-    normalisation has no statistics of nothing.
+    axis: of the samples, 1 for sequences (T, N, D); arrays (N,) have them along their only axis.
     """
     inputs = tuple(x if x is None else np.take(x, [], axis=min(axis, np.ndim(x) - 1)) for x in case.inputs)
-    return case._replace(inputs=inputs, training=False)
+    return case._replace(inputs=inputs)
 
 
 def randomise(layer: Layer) -> Layer:

@@ -98,6 +98,8 @@ class _BatchNorm(Layer):
 
     def forward(self, x, training=True):
         check_shape(self, x=(x, self._wanted_shape(x)))
+        if not x.size:
+            return x, (x, None, None, False)  # nothing to normalise, and no statistics of nothing
         from_batch = not self.track_running_stats or (training and not self.frozen)
         if from_batch and x.size <= self.num_features:
             raise ValueError(
@@ -117,6 +119,8 @@ class _BatchNorm(Layer):
     def backward(self, dy, cache):
         x, mean, inv_std, from_batch = cache
         check_shape(self, dy=(dy, x.shape))
+        if not x.size:
+            return dy
         rows_shape = *x.shape[:2], math.prod(x.shape[2:])  # (N, C, M)
         weight = None if self.weight is None else self.weight.value
         ops = functions(__name__, dy, x, weight, mean)
@@ -155,7 +159,8 @@ class BatchNorm2d(_BatchNorm):
     running statistics in training too, left as they are, weight and bias not trainable: for fine-tuning with small
     batches.
 
-    Raises ValueError for other channels, and in training for a single value a channel.
+    A batch of no images, as of a region head where no region is left, is one of no images after it; running statistics
+    stay as they are. Raises ValueError for other channels, and in training for a single value a channel.
 
     Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and its gradients in sec. 3.
     """
