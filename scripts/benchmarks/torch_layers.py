@@ -69,9 +69,14 @@ def additive_attention(m, query, keys):
 def basic_block(m, x):
     y = functional.relu(m.bn1(m.conv1(x)), inplace=True)
     y, stride = m.bn2(m.conv2(y)), m.conv1.stride[0]
+    y = m.se(y) if hasattr(m, "se") else y
     more = (y.shape[1] - x.shape[1]) // 2
     same = functional.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, more, more))
     return functional.relu(y + same, inplace=True)
+
+
+def squeeze_excitation(m, x):
+    return x * torch.sigmoid(m.fc2(functional.relu(m.fc1(x.mean(dim=(2, 3), keepdim=True)), inplace=True)))
 
 
 def nms(boxes, scores, threshold: float = NMS_IOU, limit: int | None = None):
@@ -105,6 +110,6 @@ def softmax_cross_entropy(logits, labels):
 
 FORWARDS = {
     "RoIPool": roi_pool, "RoIAlign": roi_align, "DeformConv2d": deform_conv, "AdditiveAttention": additive_attention,
-    "BasicBlock": basic_block,
+    "BasicBlock": basic_block, "SqueezeExcitation": squeeze_excitation,
 }  # fmt: skip
 FUNCTIONS = {"best_boxes": nms, "softmax_cross_entropy": softmax_cross_entropy}

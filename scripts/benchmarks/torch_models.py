@@ -27,6 +27,14 @@ def resnet20(m, x):
     return m.linear(m.layer3(m.layer2(m.layer1(x))).mean(dim=(2, 3)))
 
 
+def se_resnet20(m, x):
+    return resnet20(m, x)
+
+
+def alexnet(m, x):
+    return m.classifier(m.avgpool(m.features(x)).flatten(1))
+
+
 def unet(m, x):
     maps = []
     for block in m.contract:
@@ -59,5 +67,5 @@ def language_model(m, x):
     return m.head(m.rnn(m.embedding(x))[0]).flatten(0, 1)
 
 
-NETWORKS = (vgg16, resnet20, unet, full_resolution, segnet_basic, language_model)
+NETWORKS = (vgg16, resnet20, se_resnet20, alexnet, unet, full_resolution, segnet_basic, language_model)
 LOSSES = {network.__name__: of_classes(network) for network in NETWORKS} | {"faster_rcnn": torch_detector.loss}

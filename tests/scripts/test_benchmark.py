@@ -75,7 +75,8 @@ def test_all_cases_exist():
     wanted = """conv3x3_3_224_64 conv3x3_64_56_64 conv3x3_128_28_128 conv3x3_256_14_256 conv3x3_512_14_512
         conv1x1_64_56_256 conv7x7_stride2 conv3x3_depthwise conv_transpose2x2 conv_transpose4x4 conv3x3_dilated max_pool
         max_unpool batch_norm roi_pool roi_align upsample_bilinear deform_conv lstm gru additive_attention
-        softmax_cross_entropy nms_6000 nms_12000 step_vgg16 step_resnet20 step_faster_rcnn step_unet
+        softmax_cross_entropy nms_6000 nms_12000 step_vgg16 step_resnet20 step_se_resnet20
+        step_alexnet step_faster_rcnn step_unet
         step_full_resolution step_segnet_basic step_language_model""".split()
     for name in wanted:
         assert choose([name])
