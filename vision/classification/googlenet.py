@@ -130,7 +130,7 @@ def auxiliary_head(in_channels: int, classes: int, width: int, rng: np.random.Ge
 # bvlc_googlenet's quick_solver: batches of 32, 60 epochs, a polynomial of power 0.5 (here 0.9).
 RECIPE = {
     "epochs": 60, "batch_size": 32, "lr": 0.01, "weight_decay": 0.0002, "schedule": "polynomial", "warm_up": 0,
-    "clip_norm": 0.0,
+    "clip_norm": 0.0, "resized_crop": [0.08, 1.0],
 }  # fmt: skip
 SMALL_RECIPE = {
     "epochs": 60, "batch_size": 128, "lr": 0.1, "weight_decay": 0.0005, "schedule": "cosine", "clip_norm": 0.0,

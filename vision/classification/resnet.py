@@ -16,10 +16,10 @@ from vision.classification.classifier import ClassificationNetwork, Classifier, 
 from vision.registry import Tiny, register
 
 # Sec. 3.4: batches of 256, 600,000 steps (120 epochs of ImageNet), the rate divided by 10 when the error plateaus: here
-# at each third.
+# at each third. Colours as AlexNet's.
 RECIPE = {
     "epochs": 120, "batch_size": 256, "lr": 0.1, "weight_decay": 0.0001, "milestones": [0.33, 0.67], "warm_up": 0,
-    "clip_norm": 0.0,
+    "clip_norm": 0.0, "jitter": 0.0, "colour_pca": 0.1,
 }  # fmt: skip
 PARAMETERS = {  # for 1000 classes; torchvision's are the same
     "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160,

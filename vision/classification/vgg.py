@@ -50,10 +50,11 @@ class VGGNetwork(ClassificationNetwork):
 
 
 # Sec. 3.1: batches of 256, 370,000 steps (74 epochs of ImageNet's 1.28 million images), the rate divided by 10 three
-# times when validation stopped improving. The steps are not given; here at each quarter.
+# times when validation stopped improving. The steps are not given; here at each quarter. Parts of 224x224 as AlexNet's,
+# of images of 256 to 512; table 4: tested at three scales, test_scales=[256,384,512].
 RECIPE = {
     "epochs": 74, "batch_size": 256, "lr": 0.01, "weight_decay": 0.0005, "milestones": [0.25, 0.5, 0.75], "warm_up": 0,
-    "clip_norm": 0.0,
+    "clip_norm": 0.0, "jitter": 0.0, "colour_pca": 0.1,
 }  # fmt: skip
 
 
