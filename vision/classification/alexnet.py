@@ -42,8 +42,8 @@ def torchvision_classifier(backbone: AlexNet, classes: int, hidden: int, dropout
 
 
 # 2012, sec. 5: batches of 128, 90 epochs, the rate divided by 10 three times, when validation stopped improving. The
-# steps are not given; here at each quarter. Sec. 4.1: parts of 224x224 of images of 256, reflected, their colours changed
-# along their principal components: --set short_side=256 --crop 224 224; tested on ten crops: test_crops=224.
+# steps are not given; here at each quarter. Sec. 4.1: parts of 224x224 of images of 256, reflected, their colours
+# changed along their principal components: --set short_side=256 --crop 224 224; tested on ten crops: test_crops=224.
 RECIPE = {
     "epochs": 90, "batch_size": 128, "lr": 0.01, "weight_decay": 0.0005, "milestones": [0.25, 0.5, 0.75], "warm_up": 0,
     "clip_norm": 0.0, "jitter": 0.0, "colour_pca": 0.1,
