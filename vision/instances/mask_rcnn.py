@@ -56,22 +56,24 @@ class MaskHead(Layer):
     def backward(self, dy, cache):
         return self.network.backward(dy, cache)
 
-    def loss(self, logits, labels, targets):
-        """The binary cross-entropy of the true class's mask, mean over its cells and the regions (sec. 3, "L_mask").
 
-        logits (P, classes, m, m), labels (P,) in 1 .. classes, targets (P, m, m). -> value, gradient of the logits.
-        """
-        xp, region = array_module(logits), array_module(logits).arange(len(logits))
-        own = logits[region, labels - 1]  # (P, m, m)
-        value, down = binary_cross_entropy_with_logits(own, targets, normaliser=max(own.size, 1))
-        dlogits = xp.zeros_like(logits)  # the masks of other classes do not contribute
-        dlogits[region, labels - 1] = down
-        return value, dlogits
+def mask_loss(logits, labels, targets):
+    """The binary cross-entropy of the true class's mask, mean over its cells and the regions (sec. 3, "L_mask").
 
-    def grids(self, logits, labels):
-        """Probabilities (P, m, m) of the class that the box branch chose."""
-        xp = array_module(logits)
-        return 1 / (1 + xp.exp(-logits[xp.arange(len(logits)), labels - 1]))
+    logits (P, classes, m, m), labels (P,) in 1 .. classes, targets (P, m, m). -> value, gradient of the logits.
+    """
+    xp, region = array_module(logits), array_module(logits).arange(len(logits))
+    own = logits[region, labels - 1]  # (P, m, m)
+    value, down = binary_cross_entropy_with_logits(own, targets, normaliser=max(own.size, 1))
+    dlogits = xp.zeros_like(logits)  # the masks of other classes do not contribute
+    dlogits[region, labels - 1] = down
+    return value, dlogits
+
+
+def mask_grids(logits, labels):
+    """Probabilities (P, m, m) of the class that the box branch chose, from logits (P, classes, m, m)."""
+    xp = array_module(logits)
+    return 1 / (1 + xp.exp(-logits[xp.arange(len(logits)), labels - 1]))
 
 
 class Sampled(NamedTuple):
@@ -121,9 +123,9 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         mask_out, c_mask = self.mask_head.forward(shapes)
         rpn_losses, drpn = self.rpn.loss(rpn_out, regions.anchor_labels, regions.anchor_deltas)
         head_losses, dhead = self.head.loss(head_out, regions.roi_labels, regions.roi_deltas)
-        mask_loss, dmasks = self.mask_head.loss(mask_out, regions.roi_labels[fg], sampled.masks)
+        value, dmasks = mask_loss(mask_out, regions.roi_labels[fg], sampled.masks)
         cache = Cache(c_backbone, c_rpn, c_pool, c_head, c_mask_pool, c_mask, drpn, dhead, dmasks, sampled)
-        return rpn_losses | head_losses | {"mask": mask_loss}, cache
+        return rpn_losses | head_losses | {"mask": value}, cache
 
     def backward(self, cache: Cache):
         """Add the gradients of the total loss to all parameters; returns the images', None if stages are frozen."""
@@ -158,7 +160,7 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
             pooled = self.roi_pool(features, rois, xp.full(len(rois), n, np.int64))
             boxes = self.head.detections(self.head(pooled), rois, size)
             shapes = self.mask_align(features, boxes["boxes"], xp.full(len(boxes["boxes"]), n, np.int64))
-            found.append(boxes | {"mask_grids": self.mask_head.grids(self.mask_head(shapes), boxes["labels"])})
+            found.append(boxes | {"mask_grids": mask_grids(self.mask_head(shapes), boxes["labels"])})
         return found
 
 

@@ -7,7 +7,7 @@ import vision
 from datasets import Shapes
 from nn import Adam, clip_gradient_norm
 from nn.losses.classification import binary_cross_entropy_with_logits
-from vision.instances.mask_rcnn import MaskHead, Options
+from vision.instances.mask_rcnn import MaskHead, Options, mask_grids, mask_loss
 from vision.instances.task import evaluate_instances, instance_batch
 
 CLASSES = ("circle", "square", "triangle")
@@ -22,9 +22,9 @@ def build(**options):
 
 
 def test_only_the_mask_of_the_true_class_is_trained():
-    head, rng = MaskHead(4, 3, Options(mask_channels=6), rng=np.random.default_rng(0)), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     logits, labels, targets = rng.normal(size=(5, 3, 28, 28)), np.array([1, 3, 2, 2, 1]), rng.random((5, 28, 28)) < 0.5
-    value, dlogits = head.loss(logits, labels, targets.astype(float))
+    value, dlogits = mask_loss(logits, labels, targets.astype(float))
     own = np.stack([logits[p, label - 1] for p, label in enumerate(labels)])
     p = 1 / (1 + np.exp(-own))
     assert value == pytest.approx(-np.where(targets, np.log(p), np.log(1 - p)).mean())
@@ -33,14 +33,14 @@ def test_only_the_mask_of_the_true_class_is_trained():
         others = [c for c in range(3) if c != label - 1]
         assert not dlogits[region, others].any()
         np.testing.assert_allclose(dlogits[region, label - 1], (p[region] - targets[region]) / targets.size)
-    assert head.loss(logits[:0], labels[:0], targets[:0].astype(float))[0] == 0  # no object in the batch
+    assert mask_loss(logits[:0], labels[:0], targets[:0].astype(float))[0] == 0  # no object in the batch
 
 
 def test_masks_are_those_of_the_class_that_the_box_branch_chose():
     head = MaskHead(4, 3, Options(mask_channels=6), rng=np.random.default_rng(0))
     y = head(np.random.default_rng(1).normal(size=(2, 4, 14, 14)).astype(np.float32))
     assert y.shape == (2, 3, 28, 28)
-    np.testing.assert_allclose(head.grids(y, np.array([3, 1])), 1 / (1 + np.exp(-np.stack([y[0, 2], y[1, 0]]))))
+    np.testing.assert_allclose(mask_grids(y, np.array([3, 1])), 1 / (1 + np.exp(-np.stack([y[0, 2], y[1, 0]]))))
 
 
 def test_sampled_masks_belong_to_the_objects_of_their_regions():
