@@ -107,7 +107,9 @@ class PyramidRPN(Layer):
         o, xp = self.options, array_module(scores)
         pre, post = (o.train_pre_nms, o.train_post_nms) if training else (o.test_pre_nms, o.test_post_nms)
         sides = np.array(o.anchor_scales)
-        level = xp.searchsorted(xp.asarray(sides[1:] * sides[:-1]), area(anchors))  # by area: scale^2
+        level = (area(anchors)[:, None] > xp.asarray(sides[1:] * sides[:-1])).sum(
+            axis=1
+        )  # an anchor's area is its scale^2
         best = [own[xp.argsort(-scores[own], kind="stable")[:pre]] for own in self._of_levels(level)]
         best = xp.concatenate(best)
         boxes = clip(decode(deltas[best], anchors[best]), image_size)
@@ -145,7 +147,7 @@ class PyramidAlign(Layer):
         return tuple(align.backward(dy[own], c)[0] for align, own, c in zip(self.aligns, chosen, caches))
 
     def level(self, rois) -> np.ndarray:
-        """The index of the level (R,) of each region."""
+        """The index of the level (R,) of each region: how many of the sizes where a next level begins it reaches."""
         xp = array_module(rois)
-        size = xp.sqrt(xp.maximum(area(rois), 1e-6)) / self.canonical
-        return xp.clip(xp.floor(CANONICAL_LEVEL + xp.log2(size) + 1e-6), 0, len(self.aligns) - 1).astype(np.int64)
+        begins = self.canonical * 2.0 ** (np.arange(1, len(self.aligns)) - CANONICAL_LEVEL)  # eq. 1
+        return (xp.sqrt(area(rois))[:, None] * (1 + 1e-6) >= xp.asarray(begins)).sum(axis=1)

@@ -208,7 +208,7 @@ def freeze_norms(body: Layer):
     "mask_rcnn_resnet50_fpn", "instances", {"epochs": 24, "batch_size": 2, "lr": 0.0025},
     options=Options, tiny=Tiny({
         "width": 1, "blocks": (1, 1, 1, 1), "pyramid_channels": 4, "hidden": 8, "anchor_scales": (8, 16, 24, 32, 48),
-        "anchor_samples": 32, "roi_samples": 12, "min_size": 2, "mask_pooled": 3, "mask_convs": 1, "mask_channels": 4,
+        "anchor_samples": 800, "roi_samples": 12, "min_size": 2, "mask_pooled": 3, "mask_convs": 1, "mask_channels": 4,
         "canonical": 24, "pooled_size": 3,
     }),
     system="Mask R-CNN", paper="He et al. 2017, arXiv:1703.06870",
@@ -247,7 +247,7 @@ class SmallOptions(Options):
     "mask_rcnn_fpn_small", "instances", {"epochs": 12, "batch_size": 2, "lr": 0.01},
     options=SmallOptions, tiny=Tiny({
         "width": 2, "blocks": (1, 1, 1, 1), "pyramid_channels": 4, "hidden": 8, "anchor_scales": (8, 16, 24, 32, 48),
-        "anchor_samples": 32, "roi_samples": 12, "min_size": 2, "mask_pooled": 3, "mask_convs": 1, "mask_channels": 4,
+        "anchor_samples": 800, "roi_samples": 12, "min_size": 2, "mask_pooled": 3, "mask_convs": 1, "mask_channels": 4,
         "canonical": 24, "pooled_size": 3, "frozen_norm": True,  # statistics of a few cells put ReLUs near their kinks
     }),
     system="Mask R-CNN", paper="He et al. 2017, arXiv:1703.06870",
