@@ -4,22 +4,10 @@ import numpy as np
 import pytest
 
 from nn.gradcheck import check_contract, check_layer
+from tests.vision.classification.helpers import normal, off_the_start
 from vision.backbones import BasicBlock, Bottleneck, PaddedShortcut, Style
 
 PADDED = Style(shortcut="A", name="shortcut")
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def off_the_start(layer):
-    """Scales and biases that are not 1 and 0, so that a gradient without them is wrong."""
-    rng = np.random.default_rng(4)
-    for name, parameter in layer.parameters().items():
-        if parameter.value.ndim == 1:
-            parameter.value[...] = (name.endswith("weight")) + 0.2 * rng.standard_normal(parameter.value.shape)
-    return layer
 
 
 SHORTCUTS = [(3, 6, 2), (2, 4, 1), (3, 4, 3), (2, 7, 2), (3, 3, 2)]

@@ -6,25 +6,13 @@ import pytest
 import nn
 import vision
 from nn.gradcheck import check_contract, check_model
+from tests.vision.classification.helpers import normal, off_the_kinks
 from tests.vision.published import shared
 from vision.backbones import AlexNet
 from vision.training.saving import load_pretrained
 
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
 NAMES = ("alexnet_2012", "alexnet")
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def off_the_kinks(layer):
-    """Biases that are not 0, so that no ReLU is at its kink."""
-    rng = np.random.default_rng(4)
-    for name, parameter in layer.parameters().items():
-        if name.endswith("bias"):
-            parameter.value[...] = 0.3 * rng.standard_normal(parameter.value.shape)
-    return layer
 
 
 def tiny(name, **options):

@@ -6,6 +6,7 @@ import pytest
 import vision
 from nn.gradcheck import check_contract, check_layer, check_model
 from nn.losses.classification import softmax_cross_entropy
+from tests.vision.classification.helpers import normal, off_the_kinks
 from tests.vision.segmentation.systems import count, without_drawing
 from vision.backbones import GoogLeNet
 from vision.backbones.googlenet import Inception
@@ -13,19 +14,6 @@ from vision.backbones.googlenet import Inception
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
 SMALL = ("googlenet", "googlenet_small")
 SIZES = {"googlenet": (48, 70), "googlenet_small": (18, 15)}
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def off_the_kinks(layer):
-    """Biases that are not 0, so that no ReLU is at its kink."""
-    rng = np.random.default_rng(4)
-    for name, parameter in layer.parameters().items():
-        if name.endswith("bias"):
-            parameter.value[...] = 0.3 * rng.standard_normal(parameter.value.shape)
-    return layer
 
 
 def tiny(name="googlenet", **options):

@@ -9,23 +9,11 @@ from datasets import CIFAR10Lossless
 from nn.gradcheck import check_contract, check_layer, check_model
 from nn.io.state import load_state
 from nn.optim.adaptive import Adam
+from tests.vision.classification.helpers import normal, off_the_start
 from tests.vision.published import shared
 from vision.backbones import BasicBlock
 
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def off_the_start(layer):
-    """Scales and biases that are not 1 and 0, so that a gradient without them is wrong."""
-    rng = np.random.default_rng(4)
-    for name, parameter in layer.parameters().items():
-        if parameter.value.ndim == 1:
-            parameter.value[...] = (name.endswith("weight")) + 0.2 * rng.standard_normal(parameter.value.shape)
-    return layer
 
 
 # The model -----------------------------------------------------------------------------------------------------------

@@ -6,24 +6,12 @@ import pytest
 import nn
 import vision
 from nn.gradcheck import check_contract, check_model
+from tests.vision.classification.helpers import normal, off_the_kinks
 from vision.backbones import vgg_plan
 from vision.classification import VGGNetwork
 
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
 SMALL = {"width": 4, "hidden": 7}
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def off_the_kinks(layer):
-    """Biases that are not 0, so that no ReLU is at its kink."""
-    rng = np.random.default_rng(4)
-    for name, parameter in layer.parameters().items():
-        if name.endswith("bias"):
-            parameter.value[...] = 0.1 * rng.standard_normal(parameter.value.shape)
-    return layer
 
 
 def tiny(**options):
