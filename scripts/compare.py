@@ -1,4 +1,4 @@
-"""Train the systems of a task, each by its recipe and all on the same data, and print a table of their results.
+"""Train the systems of a task, each by its recipe and all on the same data; print a table, and draw their curves.
 
 example, all systems of segmentation that learn generated scenes; writes the table to runs/systems/table.md:
   python -m scripts.compare --run-dir runs/systems
@@ -6,6 +6,10 @@ example, all systems of segmentation that learn generated scenes; writes the tab
 example, chosen ones, with options, on photographs, three times each; everything after -- goes to scripts.train:
   python -m scripts.compare unet_small segnet_basic_small:decoder=bilinear --run-dir runs/camvid --seeds 0 1 2 \\
       -- --data camvid --root camvid --epochs 30
+
+example, the depth of networks with and without shortcuts, in one table and one picture, curves.png:
+  python -m scripts.compare plain20_cifar plain20_cifar:n=9 resnet20_cifar resnet20_cifar:n=9 --task classification \\
+      --run-dir runs/depth -- --data class_folders --root cifar10 --val-split test --epochs 12 --lr 0.1
 
 Every system has its own folder in --run-dir. Give the same command again after an interruption: finished runs are only
 read, an unfinished run continues, bit for bit. A table of several seeds shows means, and the standard deviation of the
@@ -30,12 +34,14 @@ from scripts import train
 from scripts.command_line import Parser, command, count_or_none, program
 from scripts.data import DEFAULTS, open_data
 from scripts.imports import add_import, import_files
+from scripts.pictures import draw_curves
 from scripts.run_folder import CONFIG
 from scripts.train_arguments import parse
 from vision.task import TASKS, shown, task_of
+from vision.training.log import LOG
 from vision.training.saving import LAST, find_checkpoint, load_model
 
-RESULT, TABLE = "result.json", "table.md"
+RESULT, TABLE, CURVES = "result.json", "table.md", "curves.png"
 COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else
 STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
 
@@ -79,6 +85,10 @@ def main(arguments: list[str]) -> int | None:
     print(f"\n{text}\n\nThe table: {args.run_dir / TABLE}")
     with replacing(args.run_dir / TABLE) as file:
         file.write(text.encode() + b"\n")
+    folders = {system.text: system.folder(args.run_dir, args.seeds[0]) for system in systems}
+    begun = {name: folder for name, folder in folders.items() if (folder / LOG).exists()}
+    if begun:
+        draw_curves(begun, TASKS[args.task].metric, args.run_dir / CURVES)
     if failed:
         print(f"failed: {'; '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -197,6 +207,9 @@ def measure(folder: Path, split: str) -> dict:
     data = open_data(vision.MODELS[model.name].task, Namespace(**arguments), split, model.classes)
     batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
     metrics = task.evaluate(model, data)
+    if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
+        training = open_data("classification", Namespace(**arguments), arguments["train_split"], model.classes)
+        metrics["training_accuracy"] = task.evaluate(model, training)["accuracy"]
     metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {
         "parameters": sum(parameter.value.size for parameter in model.parameters().values()),

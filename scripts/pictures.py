@@ -55,6 +55,27 @@ def draw_curve(folder: Path, metric: str):
         FigureCanvasAgg(figure).print_png(file)
 
 
+def draw_curves(folders: dict[str, Path], metric: str, path: Path):
+    """Write the curves of several runs, {name: folder}: the sum of the losses over each epoch, and the metric."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, folder in folders.items():
+        losses, evaluations = by_epoch(read_log(folder), metric)
+        epochs = sorted({epoch for means in losses.values() for epoch in means})
+        left.plot(epochs, [sum(means.get(e, 0.0) for means in losses.values()) for e in epochs], label=name)
+        right.plot(list(evaluations), list(evaluations.values()), marker=".", label=name)
+    left.set(xlabel="epoch", ylabel="training loss, mean over the epoch")
+    right.set(xlabel="epoch", ylabel=metric)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.legend(fontsize="small")
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
 def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict[int, float]]:
     """({loss: {epoch: mean}}, {epoch: metric}) from the records of a log.
 

@@ -5,6 +5,7 @@ from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.summary import multiply_adds
@@ -117,3 +118,16 @@ def test_a_damaged_result_is_named(tmp_path, error_of, text):
     (tmp_path / "unet_small_seed0/result.json").write_text(text)
     error = error_of(compare.main, "unet_small", "--run-dir", tmp_path, *PASSED)
     assert "unet_small_seed0/result.json: damaged (" in error and "remove it, and the run is measured again" in error
+
+
+def test_classifiers_have_both_errors_and_curves(tmp_path, capsys):
+    """Depth with and without shortcuts: training accuracy beside that of the test split, and one picture of all."""
+    systems = ("plain20_cifar:n=1,width=2", "resnet20_cifar:n=1,width=2")
+    steps = ("--epochs", 1, "--batch-size", 8, "--pictures", 0, "--shift", 1)
+    assert compare.main([*systems, "--task", "classification", "--run-dir", tmp_path, "--", *SCENES, *steps]) == 0
+    header, _, *rows = (tmp_path / "table.md").read_text().splitlines()
+    columns = [name.strip() for name in header.strip("|").split("|")]
+    assert columns == ["system", "parameters", "multiply adds", "minutes", "accuracy", "training accuracy"]
+    assert [row.split("|")[1].strip() for row in rows] == [*systems]
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > picture.height
