@@ -77,6 +77,10 @@ class Model(Layer):
         """The predictions for a batch as the network sees it."""
         raise NotImplementedError(f"{type(self).__name__} has no predict")
 
+    def dense(self, images) -> dict[str, np.ndarray]:
+        """What convolutions make of images (N, 3, H, W), by name: what scripts.export writes to an ONNX file."""
+        return {"logits": self(images)}
+
     def stages(self) -> tuple[Stage, ...]:
         """The stages of training, in order."""
         return (Stage(),)

@@ -144,6 +144,12 @@ class FasterRCNN(Detector):
         image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, (own, _, _) in enumerate(region_samples)])
         return Sampled(anchor_labels, anchor_deltas, rois, image_index, roi_labels, roi_deltas)
 
+    def dense(self, images) -> dict[str, np.ndarray]:
+        """The features, and for each anchor the RPN's scores (N, A, 2) and deltas (N, A, 4)."""
+        features = self.backbone(images)
+        scores, deltas = self.rpn(features)
+        return {"features": features, "rpn_scores": scores, "rpn_deltas": deltas}
+
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
