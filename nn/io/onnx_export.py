@@ -71,7 +71,7 @@ def _intercepted(graph: Graph, names: Mapping[int, str]) -> Iterator[None]:
                 y, _ = y_and_cache(layer, forward(layer, *map(value_of, inputs), **values))
             finally:
                 config.plain = plain
-            arrays = [x for x in inputs if isinstance(x, Traced)]
+            arrays = [x for x in inputs if isinstance(x, (Traced, np.ndarray))]
             emitted = emit(graph, layer, y, *arrays)
             graph.layer = ""
             return forward(layer, *inputs, **options) if emitted is None else (emitted, None)

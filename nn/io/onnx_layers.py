@@ -15,6 +15,7 @@ from nn.layers.avg_pool import AvgPool2d
 from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from nn.layers.conv import Conv2d
 from nn.layers.conv_transpose import ConvTranspose2d
+from nn.layers.grid_sample import GridSample
 from nn.layers.linear import Linear
 from nn.layers.local_norm import LocalResponseNorm
 from nn.layers.max_pool import MaxPool2d
@@ -141,6 +142,12 @@ def upsample(graph: Graph, layer: Upsample2d, y, x):
         modes = {"mode": "linear"}
         where = {"coordinate_transformation_mode": "align_corners" if layer.align_corners else "half_pixel"}
     return graph.one("Resize", [x, None, None, sizes], y, **modes, **where)
+
+
+@emits(GridSample)
+def grid_sample(graph: Graph, layer: GridSample, y, x, grid):
+    where = {"padding_mode": layer.padding_mode, "align_corners": int(layer.align_corners)}
+    return graph.one("GridSample", [x, grid], y, mode=layer.mode, **where)
 
 
 @emits(ReLU)

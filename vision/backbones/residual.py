@@ -53,15 +53,14 @@ class PaddedShortcut(Layer):
     def forward(self, x, training=True):
         check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
         kept = x[:, :, :: self.stride, :: self.stride]
-        y = array_module(x).zeros((len(x), self.out_channels, *kept.shape[2:]), x.dtype)
-        y[:, self.filled] = kept
-        return y, x.shape
+        channels = self.filled.start, self.out_channels - self.filled.stop  # of zeros, before and after
+        return array_module(x).pad(kept, ((0, 0), channels, (0, 0), (0, 0))), x.shape
 
     def backward(self, dy, cache):
         n, _, h, w = cache
         check_shape(self, dy=(dy, (n, self.out_channels, -(-h // self.stride), -(-w // self.stride))))
         dx = array_module(dy).zeros(cache, dy.dtype)  # y does not depend on the pixels left out
-        dx[:, :, :: self.stride, :: self.stride] = dy[:, self.filled]  # y[:, filled] = x[:, :, ::s, ::s]
+        dx[:, :, :: self.stride, :: self.stride] = dy[:, self.filled]  # y = pad(x[:, :, ::s, ::s])
         return dx
 
 

@@ -179,6 +179,12 @@ class SSD(Detector):
         negative = hard_negatives(background, labels > 0, o.negative_ratio)
         return Sampled(xp.where((labels > 0) | negative, labels, -1), deltas)
 
+    def dense(self, images) -> dict[str, np.ndarray]:
+        """For each default box its logits (N, A, 1 + classes) and deltas (N, A, 4)."""
+        maps, _ = self.forward_maps(images, training=False)
+        (logits, deltas), _ = self.forward_heads(maps, training=False)
+        return {"logits": logits, "deltas": deltas}
+
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W), of whose boxes those inside image_sizes [(h, w), ...] remain."""
         maps, _ = self.forward_maps(images, training=False)

@@ -53,6 +53,17 @@ class Unpooled(Layer):
         return self.unpool.forward(y, indices, x.shape[2:])[0], None
 
 
+class Turned(Layer):
+    """x sampled at a grid that depends on x."""
+
+    def __init__(self, **options):
+        self.sample = nn.GridSample(**options)
+
+    def forward(self, x, training=True):
+        grid = np.tanh(x[:, :2, 1:, 2:]).transpose(0, 2, 3, 1) * 1.3
+        return self.sample.forward(x, grid)[0], None
+
+
 LAYERS = {
     "conv": lambda: nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
     "conv, groups": lambda: nn.Conv2d(3, 6, 3, groups=3, bias=False),
@@ -89,6 +100,9 @@ LAYERS = {
     "dropout": nn.Dropout,
     "residual": lambda: nn.Residual(nn.Conv2d(3, 3, 1)),
     "concatenated": lambda: nn.Concat(nn.Conv2d(3, 2, 1), nn.ReLU()),
+    "grid sample": Turned,
+    "grid sample, border, corners": lambda: Turned(padding_mode="border", align_corners=True),
+    "grid sample, nearest, reflection": lambda: Turned(mode="nearest", padding_mode="reflection"),
     "array code": Arrays,
 }  # fmt: skip
 
