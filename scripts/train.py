@@ -96,7 +96,8 @@ def build_model(args: Namespace, task: Task, train_data) -> Model:
     if task.derive and (counted := task.derive(model, train_data)):
         model = build(**dict(args.set) | counted)
     if model.needs_weights and not (args.pretrained or args.weights or args.resume):
-        raise ValueError(f"{args.model}: its CNN is frozen and would stay random; give --set encoder_weights=FILE")
+        way = "--set encoder_weights=FILE" if hasattr(model.options, "encoder_weights") else "--pretrained FILE"
+        raise ValueError(f"{args.model}: what is frozen of it would stay random; give {way}")
     if not args.resume:
         load_start(args, model)
     freeze(model, args.freeze)

@@ -3,13 +3,13 @@
 import numpy as np
 
 from nn.dispatch import array_module, functions
+from nn.layers.activation import sigmoid
 from nn.layers.recurrent import (
     RecurrentCache,
     _Cell,
     _Stack,
     over_time,
     over_time_backward,
-    sigmoid,
 )
 
 

@@ -23,11 +23,6 @@ class Weights(NamedTuple):
     bias_hh: Parameter
 
 
-def sigmoid(a):
-    """1 / (1 + exp(-a)) in the form of the fast versions and kernels, which cannot overflow and needs no selection."""
-    return 0.5 * array_module(a).tanh(0.5 * a) + 0.5
-
-
 def over_time(step, x, state, w, lengths, reverse, *options):
     """A cell's step for one time step after the other: (y, final states, what the backward needs).
 

@@ -117,7 +117,7 @@ def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_pa
         (["--flip-vertical", "2"], "argument --flip-vertical: must be a number from 0 to 1, got 2"),
         (["--milestone", "0.5"], "unrecognized arguments: --milestone"),  # no abbreviations
         (["--set", "hidden"], "argument --set: must look like NAME=VALUE, got 'hidden'"),
-        (["--data", "cifar10"], "--data must be one of shapes, voc, coco, yolo for this model, got 'cifar10'"),
+        (["--data", "cifar10"], "--data must be one of shapes, voc, coco, yolo, pets for this model, got 'cifar10'"),
         (["--data", "voc"], "--data voc needs --root DIR"),
         (["--root", "pictures"], "--root pictures does not go with --data shapes"),
         (["--train-split", "trainval"], "--data shapes has the splits train, val, test; there is no 'trainval'"),
@@ -135,6 +135,13 @@ def test_bad_arguments_are_named(arguments, message, tmp_path, error_of):
 def test_an_option_that_the_model_does_not_have(tmp_path, error_of):
     error = error_of(train.main, "--model", "faster_rcnn_small", "--run-dir", tmp_path / "run", "--set", "widht=8")
     assert "there is no option 'widht'" in error
+
+
+def test_frozen_stages_that_would_stay_random(tmp_path, error_of):
+    options = ("--set", "frozen=pool2", "hidden=8", "rpn_channels=8")
+    data = ("--shapes-train", "2", "--shapes-val", "1", "--run-dir", str(tmp_path / "run"))
+    message = error_of(train.main, "--model", "faster_rcnn_vgg16", *options, *data)
+    assert message == "error: faster_rcnn_vgg16: what is frozen of it would stay random; give --pretrained FILE"
 
 
 def test_a_folder_that_holds_a_run_is_not_written_to(trained, error_of):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nn import Dropout, Linear, ReLU, Sequential, smooth_l1, softmax_cross_entropy
+from nn import Dropout, Linear, ReLU, Sequential, smooth_l1, softmax, softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.layer import Layer
 from vision.boxes.boxes import clip, decode
@@ -73,8 +73,7 @@ class RegionHead(Layer):
         """boxes, labels, scores of one image: above the score threshold, after non-maximum suppression by class."""
         (logits, deltas), o = outputs, self.options
         xp = array_module(logits)
-        e = xp.exp(logits - logits.max(axis=1, keepdims=True))
-        scores = (e / e.sum(axis=1, keepdims=True))[:, 1:].ravel()  # (R * classes,)
+        scores = softmax(logits, axis=1)[:, 1:].ravel()  # (R * classes,)
         scaled = xp.stack([deltas[..., i] * std for i, std in enumerate(o.delta_std)], axis=-1)
         boxes = clip(decode(scaled, rois[:, None]), image_size).reshape(-1, 4)  # (R * classes, 4)
         labels = xp.arange(len(boxes)) % self.classes + 1

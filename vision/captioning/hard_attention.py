@@ -12,8 +12,8 @@ import numpy as np
 from nn import LogSoftmax
 from nn.dispatch import array_module
 from nn.random import uniform
-from vision.captioning.captioner import spread
 from vision.captioning.show_attend_tell import PAPER, RECIPE, TINY, AttentionOptions, Cache, ShowAttendTell, parts
+from vision.copies import spread
 from vision.registry import Tiny, register
 from vision.sequence import sequence_cross_entropy
 from vision.sequence.padding import real_steps

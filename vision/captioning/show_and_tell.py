@@ -17,10 +17,9 @@ from vision.captioning.captioner import (
     Captioner,
     CaptionerOptions,
     PhotoOptions,
-    gather,
-    spread,
 )
 from vision.captioning.encoder import ImageVector
+from vision.copies import gather, spread
 from vision.registry import Tiny, register
 from vision.sequence import sequence_cross_entropy
 

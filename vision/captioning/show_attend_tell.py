@@ -20,9 +20,8 @@ from vision.captioning.captioner import (
     Captioner,
     CaptionerOptions,
     PhotoOptions,
-    gather,
-    spread,
 )
+from vision.copies import gather, spread
 from vision.registry import Tiny, register
 from vision.sequence import sequence_cross_entropy
 from vision.sequence.padding import real_steps

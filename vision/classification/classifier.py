@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import Sequential
+from nn import Sequential, softmax
 from nn.containers import backward_chain
-from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import Backbone
 from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
@@ -143,6 +142,4 @@ class Classifier(ImageClassifier):
 
     def predict(self, images) -> np.ndarray:
         """(N, classes): the probability of each class."""
-        logits = self(images)
-        e = array_module(logits).exp(logits - logits.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        return softmax(self(images), axis=1)

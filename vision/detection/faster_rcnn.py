@@ -181,9 +181,11 @@ class VGG16Options(Options):
 def faster_rcnn_vgg16(classes, options: VGG16Options, rng) -> FasterRCNN:
     """The paper's detector."""
     backbone = vgg16(rng=rng)
+    model = FasterRCNN(classes, backbone, options, rng=rng)
     if options.frozen is not None:
         backbone.freeze(options.frozen)
-    return FasterRCNN(classes, backbone, options, rng=rng)
+        model.needs_weights = True
+    return model
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nn.gpu.device import device_of, to_device
 from nn.layer import Layer, positive
 from nn.losses.classification import softmax_cross_entropy
 from vision.backbones import SmallCNN
-from vision.captioning.captioner import gather, spread
+from vision.copies import gather, spread
 from vision.model import Model
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, open_photograph
