@@ -6,6 +6,7 @@ FORWARDS: by the name of our layer, functions of its Mirror and the inputs; FUNC
 import torch
 from torch.nn import functional
 
+from nn.layers.same_pad import same_padding
 from scripts.benchmarks.layers import NMS_IOU
 
 
@@ -79,6 +80,34 @@ def squeeze_excitation(m, x):
     return x * torch.sigmoid(m.fc2(functional.relu(m.fc1(x.mean(dim=(2, 3), keepdim=True)), inplace=True)))
 
 
+def mbconv(m, x):
+    y, conv = x, m._depthwise_conv
+    if hasattr(m, "_expand_conv"):
+        y = functional.silu(m._bn0(m._expand_conv(y)), inplace=True)
+    if conv.stride[0] > 1:
+        y = same_pad(y, conv.kernel_size, conv.stride)
+    y = functional.silu(m._bn1(conv(y)), inplace=True)
+    squeezed = functional.silu(m._se_reduce(y.mean(dim=(2, 3), keepdim=True)), inplace=True)
+    y = m._bn2(m._project_conv(y * torch.sigmoid(m._se_expand(squeezed))))
+    return x + y if x.shape == y.shape else y
+
+
+def same_pad(x, kernel, stride):
+    rows, columns = map(same_padding, x.shape[2:], kernel, stride)
+    return functional.pad(x, (*columns, *rows))
+
+
+def dense_block(m, x):
+    for layer in m.children():
+        new = layer.conv1(functional.relu(layer.norm1(x), inplace=True))
+        x = torch.cat([x, new], dim=1)
+    return x
+
+
+def transition(m, x):
+    return m.pool(m.conv(functional.relu(m.norm(x), inplace=True)))
+
+
 def nms(boxes, scores, threshold: float = NMS_IOU, limit: int | None = None):
     """Greedy suppression: a box is kept unless a better kept one overlaps it too much.
 
@@ -110,6 +139,8 @@ def softmax_cross_entropy(logits, labels):
 
 FORWARDS = {
     "RoIPool": roi_pool, "RoIAlign": roi_align, "DeformConv2d": deform_conv, "AdditiveAttention": additive_attention,
-    "BasicBlock": basic_block, "SqueezeExcitation": squeeze_excitation,
+    "BasicBlock": basic_block, "SqueezeExcitation": squeeze_excitation, "MBConv": mbconv,
+    "DenseBlock": dense_block, "Transition": transition,
+    "SamePad2d": lambda m, x: same_pad(x, m.layer.kernel_size, m.layer.stride),
 }  # fmt: skip
 FUNCTIONS = {"best_boxes": nms, "softmax_cross_entropy": softmax_cross_entropy}

@@ -35,6 +35,17 @@ def alexnet(m, x):
     return m.classifier(m.avgpool(m.features(x)).flatten(1))
 
 
+def densenet40(m, x):
+    return m.classifier(m.features(x).mean(dim=(2, 3)))
+
+
+def efficientnet_b0(m, x):
+    x = functional.silu(m._bn0(m._conv_stem(m._pad(x))), inplace=True)
+    for block in m._blocks:
+        x = block(x)
+    return m._fc(functional.silu(m._bn1(m._conv_head(x)), inplace=True).mean(dim=(2, 3)))
+
+
 def unet(m, x):
     maps = []
     for block in m.contract:
@@ -67,5 +78,8 @@ def language_model(m, x):
     return m.head(m.rnn(m.embedding(x))[0]).flatten(0, 1)
 
 
-NETWORKS = (vgg16, resnet20, se_resnet20, alexnet, unet, full_resolution, segnet_basic, language_model)
+NETWORKS = (
+    vgg16, resnet20, se_resnet20, alexnet, densenet40, efficientnet_b0, unet, full_resolution, segnet_basic,
+    language_model,
+)  # fmt: skip
 LOSSES = {network.__name__: of_classes(network) for network in NETWORKS} | {"faster_rcnn": torch_detector.loss}

@@ -71,6 +71,8 @@ def work(case: Case, ours, device: str = "cpu"):
         module = counterpart(ours.layer)
     module.load_state_dict(to_tensors(converted(ours.layer, ours.state()), device), assign=True)
     if case.step:
+        for name, parameter in ours.layer.parameters().items():  # what we hold, PyTorch holds, too
+            module.get_parameter(name).requires_grad_(parameter.trainable)
         return TorchStepWork(module, LOSSES[case.name.removeprefix("step_")], inputs)
     return TorchLayerWork(module, dict(module.named_parameters()), inputs, ours)
 

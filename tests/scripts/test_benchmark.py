@@ -76,7 +76,7 @@ def test_all_cases_exist():
         conv1x1_64_56_256 conv7x7_stride2 conv3x3_depthwise conv_transpose2x2 conv_transpose4x4 conv3x3_dilated max_pool
         max_unpool batch_norm roi_pool roi_align upsample_bilinear deform_conv lstm gru additive_attention
         softmax_cross_entropy nms_6000 nms_12000 step_vgg16 step_resnet20 step_se_resnet20
-        step_alexnet step_faster_rcnn step_unet
+        step_alexnet step_densenet40 step_efficientnet_b0 step_faster_rcnn step_unet
         step_full_resolution step_segnet_basic step_language_model""".split()
     for name in wanted:
         assert choose([name])

@@ -32,6 +32,7 @@ class Options(ClassifierOptions):
     width: float = 1.0  # further factor of all channels
     depth: float = 1.0  # further factor of the blocks of each stage
     drop_connect: float = 0.2  # share of samples whose last block is dropped in training, rising to it from 0
+    dropout: float | None = None  # share of features dropped before the last layer; none: the variant's, 0.2 to 0.5
     momentum: float = 0.01  # weight of a batch in the running statistics
     short_side: int | None = None  # pixels of a side of the square; none: the variant's, 224 to 600
     crop: float = 0.875  # share of the shorter side that the centre crop keeps
@@ -82,6 +83,7 @@ def efficientnet_lite0(classes, options: LiteOptions, rng: np.random.Generator) 
 
 def _classifier(classes, options, lite, rng):
     width, depth, _, dropout = options.scaling
+    dropout = dropout if options.dropout is None else options.dropout
     backbone = EfficientNet(
         width * options.width, depth * options.depth, options.drop_connect, options.momentum, lite, rng=rng
     )
