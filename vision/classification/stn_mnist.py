@@ -25,7 +25,7 @@ KERNEL = 5
 class Options(ClassifierOptions):
     """Images are squares of short_side = max_side pixels, in 0 .. 1, so that black is 0."""
 
-    transform: Literal["none", "affine", "attention", "projective", "tps"] = "affine"  # kind of transformation
+    transform: Literal["off", "affine", "attention", "projective", "tps"] = "affine"  # kind of transformation
     localisation: Literal["cnn", "fcn"] = "cnn"  # network that chooses the transformation
     at: Literal["input", "between", "both"] = "input"  # where: before the first convolution, before the second, both
     classifier: Literal["cnn", "fcn"] = "cnn"  # two convolutions, or two fully connected layers of 4 width units
@@ -50,18 +50,18 @@ class TransformedCNN(Backbone):
         positive("stn_mnist", width=o.width, frame=o.frame)
         self.transformer = None
         layers = {"grey": Grey(side)}
-        if o.transform != "none" and o.at != "between":
+        if o.transform != "off" and o.at != "between":
             self._add(layers, "transformer1", 1, side, o.frame, o, rng)
             side = o.frame
         stages = {"input": FeatureMap(len(layers), 1, 1)}
         for i, channels in enumerate((1, o.width) if o.classifier == "cnn" else ()):
-            if i and o.transform != "none" and o.at != "input":
+            if i and o.transform != "off" and o.at != "input":
                 self._add(layers, "transformer2", channels, side, side, o, rng)
             conv = Conv2d(channels, o.width, KERNEL, rng=rng)
             layers |= {f"conv{i + 1}": conv, f"relu{i + 1}": ReLU(), f"pool{i + 1}": MaxPool2d(2)}
             side = (side - KERNEL + 1) // 2
             stages[f"conv{i + 1}"] = FeatureMap(len(layers), o.width, 2 ** (i + 1))
-        if o.transform != "none" and self.transformer is None:
+        if o.transform != "off" and self.transformer is None:
             raise ValueError("stn_mnist: at='between' goes with classifier='cnn'")
         self.side = side
         super().__init__(layers, stages)
@@ -95,7 +95,7 @@ TINY = {"width": 3, "short_side": 32, "max_side": 32, "transform": "tps", "frame
     figures="every gradient of all four transformations checked",
 )  # fmt: skip
 class TransformerClassifier(Classifier):
-    """A classifier behind spatial transformers, or (transform="none") without."""
+    """A classifier behind spatial transformers, or (transform="off") without."""
 
     def __init__(self, classes, options: Options, rng: np.random.Generator):
         backbone = TransformedCNN(options, rng=rng)
@@ -114,7 +114,7 @@ class TransformerClassifier(Classifier):
         """
         photograph = open_photograph(photograph)
         found = super().classify(photograph)
-        if self.options.transform == "none":
+        if self.options.transform == "off":
             return found
         image = self.preprocess.batch([self.preprocess.scaled(photograph)])
         (grid,) = on_its_device(self, self.network.backbone.frames, image)

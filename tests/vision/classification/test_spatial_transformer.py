@@ -7,6 +7,7 @@ import vision
 from nn import GridSample
 from nn.gradcheck import check_contract, check_layer, check_model
 from scripts.gradcheck import check_tiny_model
+from scripts.train_arguments import model_option
 from vision.classification.draw_frames import draw_frame
 from vision.classification.spatial_transformer import TRANSFORMS, AttentionGrid, SpatialTransformer, outline
 from vision.classification.task import draw_classified
@@ -78,7 +79,7 @@ def test_where_transformers_stand():
         for at in ("input", "between", "both")
     }
     assert names == {"input": ["transformer1"], "between": ["transformer2"], "both": ["transformer1", "transformer2"]}
-    backbone = build(transform="none").network.backbone
+    backbone = build(transform="off").network.backbone
     assert backbone.names == ("input", "conv1", "conv2") and backbone.transformer is None
     fully = build(classifier="fcn").network
     assert fully.backbone.names == ("input",) and fully.head_names == ("flatten", "fc1", "fc1_relu", "fc2", "fc2_relu",
@@ -90,7 +91,7 @@ def test_sizes_with_equal_parameters():
     """The pairs of docs/classification.md, on 42x42 pixels: within 3 % of each other."""
     counts = [
         parameters(vision.build("stn_mnist", tuple("0123456789"), **options))
-        for options in ({"transform": "none", "width": 37}, {}, {"transform": "tps"})
+        for options in ({"transform": "off", "width": 37}, {}, {"transform": "tps"})
     ]
     assert max(counts) / min(counts) < 1.03
 
@@ -106,7 +107,7 @@ def test_the_outline_of_the_identity_is_the_image_and_it_is_drawn():
     drawn = draw_classified(image, found, CLASSES, {"label": 2})
     assert drawn.shape[1] == 360 and drawn.shape[0] > 360
     assert (draw_frame(image, frame) != image.repeat(6, 0).repeat(6, 1)).any(axis=2).mean() < 0.1
-    assert "frame" not in build(transform="none").classify(image)
+    assert "frame" not in build(transform="off").classify(image)
 
 
 def test_an_outline_goes_round():
@@ -131,3 +132,9 @@ def test_an_outline_goes_round():
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_every_transformation_can_be_typed():
+    """none would be no value at all on a command line."""
+    for transform in ("off", *TRANSFORMS):
+        assert build(**dict([model_option(f"transform={transform}")])).options.transform == transform
