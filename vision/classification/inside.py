@@ -49,7 +49,7 @@ def class_activation(network: ClassificationNetwork, images, labels) -> np.ndarr
     logits, cache = network.head.forward(features, training=False)
     xp = array_module(logits)
     dlogits = xp.zeros_like(logits)
-    dlogits[xp.arange(len(logits)), labels] = 1
+    dlogits[xp.arange(len(logits)), xp.asarray(labels)] = 1
     weights = network.head.backward(dlogits, cache).mean(axis=(2, 3), keepdims=True)
     network.head.zero_grad()
     return xp.maximum((weights * features).sum(axis=1), 0)

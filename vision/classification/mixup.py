@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn import softmax_cross_entropy
+from nn.dispatch import array_module
 
 
 class Mix(NamedTuple):
@@ -24,7 +25,10 @@ def draw_mix(n: int, alpha: float, rng: np.random.Generator) -> Mix | None:
 
 def mixed(images, mix: Mix | None):
     """The images (N, ...) mixed with their partners."""
-    return images if mix is None else mix.weight * images + (1 - mix.weight) * images[mix.partner]
+    if mix is None:
+        return images
+    partner = array_module(images).asarray(mix.partner)
+    return mix.weight * images + (1 - mix.weight) * images[partner]
 
 
 def mixed_cross_entropy(logits, labels, mix: Mix | None, smoothing: float = 0.0):
@@ -32,5 +36,6 @@ def mixed_cross_entropy(logits, labels, mix: Mix | None, smoothing: float = 0.0)
     value, dlogits = softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
     if mix is None:
         return value, dlogits
-    other, dother = softmax_cross_entropy(logits, labels[mix.partner], label_smoothing=smoothing)
+    partner = array_module(labels).asarray(mix.partner)
+    other, dother = softmax_cross_entropy(logits, labels[partner], label_smoothing=smoothing)
     return mix.weight * value + (1 - mix.weight) * other, mix.weight * dlogits + (1 - mix.weight) * dother

@@ -7,8 +7,10 @@ import nn
 import vision
 from nn.gradcheck import check_contract, check_model
 from tests.vision.classification.helpers import normal, off_the_kinks
+from tests.vision.published import shared
 from vision.backbones import vgg_plan
 from vision.classification import VGGNetwork
+from vision.training.saving import load_pretrained
 
 CLASSES = ("cat", "dog", "cow", "hen", "ant")
 SMALL = {"width": 4, "hidden": 7}
@@ -128,3 +130,12 @@ def test_the_small_one():
     lines = nn.summary(model, (1, 3, 32, 32)).splitlines()
     found = {line.split("  ")[0]: line[line.index("(") : line.index(")") + 1] for line in lines if "(" in line}
     assert found["pool"] == "(1, 128, 4, 4)" and found["classifier.6"] == "(1, 5)"
+
+
+def test_published_convolutions_give_the_published_activations():
+    model = vision.build("vgg16", CLASSES, hidden=2)
+    assert len(load_pretrained(shared("weights", "vgg16", "vgg16_features.npz"), model)) == 26
+    images = np.linspace(-2, 2, 3 * 64 * 64).astype(np.float32).reshape(1, 3, 64, 64)
+    y = model.network.backbone.up_to("conv5")(images)
+    assert y.shape == (1, 512, 4, 4)
+    assert y.mean() == pytest.approx(0.063753, abs=1e-6) and y.max() == pytest.approx(7.2829, abs=1e-3)
