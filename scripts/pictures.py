@@ -45,7 +45,8 @@ def draw_curve(folder: Path, metric: str):
     for name, means in losses.items():
         upper.plot(list(means), list(means.values()), marker=".", label=name)
     upper.set(ylabel="loss, mean over the epoch", ylim=(0, None), title=str(folder))
-    upper.legend()
+    if losses:  # a fit has none
+        upper.legend()
     lower.plot(list(evaluations), list(evaluations.values()), marker="o", color="black")
     lower.set(xlabel="epoch", ylabel=metric, ylim=(0, max([1.0, *evaluations.values()])))
     lower.xaxis.get_major_locator().set_params(integer=True)
