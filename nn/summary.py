@@ -55,28 +55,46 @@ def _is_plain(value):
 
 
 def summary(model: Layer, input_shape: tuple[int, ...]) -> str:
-    """One line a layer, in the order of their first call: name, kind, output shape, parameters, multiply-adds.
+    """One line a layer, in the order of the calls: name, kind, output shape, field, stride, offset, parameters,
+    multiply-adds.
 
     input_shape is that of one input with its batch, such as (1, 3, 240, 320). The model is run once on zeros, its
     `predict` where it has one. A layer called several times counts its multiply-adds each time. The table has only
     layers that hold parameters or do arithmetic of their own, not those that merely contain others.
+
+    Of images (N, C, H, W), field, stride and offset say what a cell of the output sees: so many pixels of the image,
+    so many to the next cell's, and where the first cell has its centre (0: that of the first pixel); rows x columns
+    where they differ; "all" is the whole image. See nn.receptive_field.
     """
-    calls = _record_calls(model, np.zeros(input_shape, np.float32))
-    rows = [("layer", "kind", "output shape", "parameters", "multiply-adds")]
-    seen, total_macs = set(), 0
-    for name, layer, shape, macs in calls:
+    from nn.receptive_field import receptive_fields  # here: it imports this module
+
+    calls, fields = _record_calls(model, np.zeros(input_shape, np.float32)), receptive_fields(model, input_shape)
+    rows = [("layer", "kind", "output shape", "field", "stride", "offset", "parameters", "multiply-adds")]
+    seen, total_macs, counts = set(), 0, {}
+    for name, layer, y, macs in calls:
         own = {id(p): p.value.size for p in layer.parameters().values() if id(p) not in seen}
         seen.update(own)
         total_macs += macs
-        rows.append((name or "(itself)", type(layer).__name__, str(shape), f"{sum(own.values()):,}", f"{macs:,}"))
+        counts[name] = counts.get(name, -1) + 1
+        field = _field_cells(fields.get((name, counts[name])))
+        sizes = f"{sum(own.values()):,}", f"{macs:,}"
+        rows.append((name or "(itself)", type(layer).__name__, str(y.shape), *field, *sizes))
     every = {id(p): p.value.size for p in model.parameters().values()}
-    rows.append(("total", "", "", f"{sum(every.values()):,}", f"{total_macs:,}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    rows.append(("total", *[""] * 5, f"{sum(every.values()):,}", f"{total_macs:,}"))
+    widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         "  ".join(f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths))) for row in rows
     ]
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _field_cells(field):
+    """The three cells of a receptive field: "-" where it is not known."""
+    if field is None or isinstance(field, str):
+        return field or "-", "-", "-"
+    pairs = [(float(axis.size), float(axis.stride), axis.offset) for axis in field]
+    return ["x".join(f"{value:g}" for value in dict.fromkeys(pair)) for pair in zip(*pairs)]
 
 
 def multiply_adds(model: Layer, input_shape: tuple[int, ...]) -> int:
@@ -85,8 +103,8 @@ def multiply_adds(model: Layer, input_shape: tuple[int, ...]) -> int:
 
 
 @contextmanager
-def recorded(model: Layer) -> Iterator[list[tuple[str, Layer, tuple[int, ...], int]]]:
-    """A list that gets (name, layer, output shape, multiply-adds) of each call of a layer in the block.
+def recorded(model: Layer) -> Iterator[list[tuple[str, Layer, np.ndarray, int]]]:
+    """A list that gets (name, layer, output, multiply-adds) of each call of a layer in the block.
 
     Of layers without children, and of those that count what they do themselves.
     """
@@ -97,8 +115,9 @@ def recorded(model: Layer) -> Iterator[list[tuple[str, Layer, tuple[int, ...], i
     def recording(name, layer, forward):
         def call(*args, **kwargs):
             y, cache = y_and_cache(layer, forward(*args, **kwargs))
-            shape = (y[0] if isinstance(y, tuple) else y).shape
-            calls.append((name, layer, shape, layer.multiply_adds(shape) if hasattr(layer, "multiply_adds") else 0))
+            first = y[0] if isinstance(y, tuple) else y
+            macs = layer.multiply_adds(first.shape) if hasattr(layer, "multiply_adds") else 0
+            calls.append((name, layer, first, macs))
             return y, cache
 
         return call

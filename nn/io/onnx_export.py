@@ -28,17 +28,8 @@ def export_onnx(
 
     Raises ValueError naming the layer where something has no counterpart among ONNX's operators.
     """
-    graph = Graph({id(array): name for name, array in model.state_dict().items()})
     images = np.asarray(images, np.float32)
-    compute, plain = compute or (lambda x: {"y": model(x)}), config.plain
-    config.plain = True  # the textbook's array code can be written down
-    try:
-        with _intercepted(graph, {id(layer): name for name, layer in model.layers()}):
-            results = compute(Traced(graph, "images", images))
-    except (NotExportable, TypeError, AttributeError, NotImplementedError) as error:
-        raise ValueError(f"{type(model).__name__} has no ONNX form: {_where(error, model)} {error}") from error
-    finally:
-        config.plain = plain
+    graph, results = trace(model, images, compute or (lambda x: {"y": model(x)}))
     for name, result in results.items():
         if not isinstance(result, Traced):
             raise ValueError(f"{type(model).__name__} has no ONNX form: {name} does not depend on the images")
@@ -54,6 +45,19 @@ def export_onnx(
         metadata,
     )
     return {name: result.value for name, result in results.items()}
+
+
+def trace(model: Layer, images: np.ndarray, compute: Callable[..., Mapping]) -> tuple[Graph, Mapping]:
+    """(graph, results) of compute(images). Raises ValueError as export_onnx."""
+    graph, plain = Graph({id(array): name for name, array in model.state_dict().items()}), config.plain
+    config.plain = True  # the textbook's array code can be written down
+    try:
+        with _intercepted(graph, {id(layer): name for name, layer in model.layers()}):
+            return graph, compute(Traced(graph, "images", images))
+    except (NotExportable, TypeError, AttributeError, NotImplementedError) as error:
+        raise ValueError(f"{type(model).__name__} has no ONNX form: {_where(error, model)} {error}") from error
+    finally:
+        config.plain = plain
 
 
 @contextmanager
