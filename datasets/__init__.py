@@ -44,6 +44,7 @@ from .palette import read_label_picture, voc_palette, write_label_picture
 from .pet_breeds import PetBreeds
 from .pet_heads import PetHeads
 from .pictures import image_size, read_image
+from .pose_crops import PoseCrops
 from .rle import decode as decode_rle
 from .rle import encode as encode_rle
 from .rle import polygon_mask
@@ -89,6 +90,7 @@ __all__ = [
     "PetBreeds",
     "PetHeads",
     "Pets",
+    "PoseCrops",
     "Reversal",
     "Shapes",
     "ShapesQuestions",

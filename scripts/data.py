@@ -148,7 +148,8 @@ def _check_objects(model, dataset):
 
 def _transform(model, dataset, arguments):
     """training_transform, and colours by the components of the training images."""
-    transform = training_transform(model.preprocess, arguments)
+    order = getattr(dataset, "horizontal_order", None) or None
+    transform = training_transform(model.preprocess, arguments, order)
     if not arguments.colour_pca:
         return transform
     some = np.linspace(0, len(dataset) - 1, min(len(dataset), COLOURS)).astype(int)
@@ -156,8 +157,10 @@ def _transform(model, dataset, arguments):
     return compose(transform, partial(colour_pca, components=components, std=arguments.colour_pca))
 
 
-def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable[[dict, object], dict]:
-    """Resizing as `preprocess` says, and the augmentation of the arguments."""
+def training_transform(
+    preprocess: Preprocess, arguments: Namespace, order: Sequence[int] | None = None
+) -> Callable[[dict, object], dict]:
+    """Resizing as `preprocess` says, and the augmentation of the arguments. order: of key points that are mirrored."""
     (low, high), x = arguments.zoom, arguments.jitter
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
@@ -181,7 +184,7 @@ def training_transform(preprocess: Preprocess, arguments: Namespace) -> Callable
         steps.append(partial(random_shift, pixels=arguments.shift))
     if arguments.crop:
         steps.append(partial(random_crop, size=arguments.crop))
-    steps.append(partial(horizontal_flip, probability=arguments.flip_horizontal))
+    steps.append(partial(horizontal_flip, probability=arguments.flip_horizontal, keypoint_order=order))
     steps.append(partial(vertical_flip, probability=arguments.flip_vertical))
     if x:
         steps.append(partial(colour_jitter, brightness=x, contrast=x, saturation=x))

@@ -192,11 +192,22 @@ def check_tiny_model(name: str, tiny: Tiny, complex_step: bool, device: str = "c
     how = {"tolerance": EXACT_DEEP if complex_step else DEEP, "complex_step": complex_step, "device": device}
     batch, errors = tiny_batch(model, data, tiny.scenes), []
     trainable = {key: parameter for key, parameter in model.parameters().items() if parameter.trainable}
-    for (loss, backward), trains in pairs_of(model).items():
+    for (loss, backward), trains in begun_pairs(model):
         for key, parameter in trainable.items():
             parameter.trainable = key.startswith(trains)
         errors += check_model(model, batch, loss=loss, backward=backward, **how).values()
     return max(errors)
+
+
+def begun_pairs(model: Model) -> Iterable[tuple[tuple[str, str], tuple[str, ...]]]:
+    """The items of pairs_of, each when the stages up to its first one have begun: the model is then in this stage."""
+    pairs = pairs_of(model)
+    for stage in model.stages():
+        if stage.begin:
+            getattr(model, stage.begin)()
+        pair = stage.loss, stage.backward
+        if not stage.fit and pair in pairs:
+            yield pair, pairs.pop(pair)
 
 
 def pairs_of(model: Model) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -1,6 +1,16 @@
 """Models made of nn layers. Importing `vision` registers all of them: see vision.MODELS, vision.build, vision.load."""
 
-from vision import captioning, classification, detection, instances, proposals, segmentation, sequence, vqa
+from vision import (
+    captioning,
+    classification,
+    detection,
+    instances,
+    localization,
+    proposals,
+    segmentation,
+    sequence,
+    vqa,
+)
 from vision.model import Model, Stage, load
 from vision.options import ImageOptions
 from vision.preprocess import Preprocess
@@ -22,6 +32,7 @@ __all__ = [
     "detection",
     "instances",
     "load",
+    "localization",
     "proposals",
     "register",
     "segmentation",

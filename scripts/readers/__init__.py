@@ -13,6 +13,8 @@ from scripts.readers import (
     detection,
     instances,
     language,
+    localization,
+    pose,
     segmentation,
     translation,
     vqa,
@@ -37,7 +39,9 @@ def _collected(*rooms) -> dict[str, dict[str, Reader]]:
     }
 
 
-READERS = _collected(captioning, classification, detection, instances, language, segmentation, translation, vqa)
+READERS = _collected(
+    captioning, classification, detection, instances, language, localization, pose, segmentation, translation, vqa
+)
 
 
 def readers_of(task: str) -> dict[str, Reader]:

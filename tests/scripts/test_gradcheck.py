@@ -8,7 +8,7 @@ import scripts.gradcheck
 import vision
 from nn.cases import LAYERS, LOSSES, LayerCase, LossCase
 from nn.layer import Layer
-from scripts.gradcheck import choose, main, off_the_kinks, pairs_of, tiny_batch, tiny_data
+from scripts.gradcheck import begun_pairs, choose, main, off_the_kinks, tiny_batch, tiny_data
 from vision.options import complete
 
 X = np.array([[0.5, -1.5, 2.0], [1.0, 0.25, -0.75]])
@@ -191,7 +191,7 @@ def test_the_tiny_version_leaves_no_gradient_0(name):
     data = tiny_data(name, entry.tiny)
     model = off_the_kinks(vision.build(name, data.classes, np.random.default_rng(3), **entry.tiny.options))
     batch = tiny_batch(model, data, entry.tiny.scenes)
-    for (loss, backward), trains in pairs_of(model).items():
+    for (loss, backward), trains in begun_pairs(model):
         model.zero_grad()
         for draw in range(3):  # as check_model draws
             getattr(model, backward)(getattr(model, loss)(batch, np.random.default_rng(draw))[1])

@@ -10,6 +10,7 @@ from vision.backbones.densenet import DenseNet
 from vision.backbones.efficientnet import EfficientNet
 from vision.backbones.googlenet import GoogLeNet
 from vision.backbones.perceptual import perceptual_distance
+from vision.backbones.remembered import Remembered
 from vision.backbones.residual import BasicBlock, Bottleneck, PaddedShortcut, Style
 from vision.backbones.resnet import ResNet
 from vision.backbones.small_cnn import SmallCNN
@@ -27,6 +28,7 @@ __all__ = [
     "FeatureMap",
     "GoogLeNet",
     "PaddedShortcut",
+    "Remembered",
     "ResNet",
     "SmallCNN",
     "SqueezeNet",

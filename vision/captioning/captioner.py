@@ -8,7 +8,8 @@ import numpy as np
 
 from nn import LogSoftmax
 from nn.gpu.device import device_of, to_device
-from vision.captioning.encoder import Encoder, Remembered
+from vision.backbones import Remembered
+from vision.captioning.encoder import Encoder
 from vision.model import Model
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, open_photograph

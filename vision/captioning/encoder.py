@@ -1,11 +1,8 @@
 """The CNN of captioning: a feature map of an image, or one vector made of it."""
 
-from hashlib import blake2b
-
 import numpy as np
 
 from nn import BatchNorm2d, Dropout, GlobalAvgPool2d, Linear, ReLU, Sequential, SpatialPyramidPool
-from nn.gpu.device import device_of, to_device
 from nn.io.state import read_state
 from nn.layer import Layer
 from vision.backbones import SmallCNN, SqueezeNet
@@ -130,27 +127,3 @@ class ImageVector(Layer):
     def backward(self, dy, cache):
         c_pool, c_linear, c_relu = cache
         return self.pool.backward(self.linear.backward(self.relu.backward(dy, c_relu), c_linear), c_pool)
-
-
-class Remembered:
-    """The features (N, D, h, w) of images by a frozen encoder; those of the last `most` different images are kept.
-
-    For data that are read again and again without random changes. Images are compared by a hash of all their bytes.
-    Images and features are on the CPU, the encoder on any device.
-    """
-
-    def __init__(self, encoder: Encoder, most: int = 2000):
-        self.encoder, self.most, self.known = encoder, most, {}
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return np.concatenate([self.of(image) for image in images])
-
-    def of(self, image):
-        """The features (1, D, h, w) of one image (3, H, W)."""
-        key = image.shape, blake2b(image.tobytes(), digest_size=16).digest()
-        if key not in self.known:
-            if len(self.known) >= self.most:
-                self.known.pop(next(iter(self.known)), None)  # the oldest
-            features, _ = self.encoder.see(to_device(image[None], device_of(self.encoder)))
-            self.known[key] = to_device(features, "cpu")
-        return self.known[key]

@@ -8,9 +8,8 @@ import pytest
 
 from nn.gradcheck import check_layer
 from nn.io.state import read_state, save_state
-from vision.backbones import SqueezeNet
+from vision.backbones import Remembered, SqueezeNet
 from vision.captioning import Encoder, ImageVector
-from vision.captioning.encoder import Remembered
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 WEIGHTS = DATA / "weights" / "squeezenet1_0_imagenet.npz"

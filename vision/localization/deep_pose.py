@@ -1,0 +1,274 @@
+"""DeepPose: the pose of a person as a regression, refined by a cascade of networks that look closer.
+
+The first network sees the whole person and gives all J points, normalised by the image (eq. 1). Each later network sees
+a crop around the last estimate of one point, of the size sigma * diam(pose), and gives by how much that point is off,
+normalised by the crop (eq. 6). It is trained on simulated estimates: the true point, displaced by a Gaussian with the
+mean and variance of the errors that the stage before makes on the training pictures (sec. 3.2.2). These are measured in
+a round of their own between two stages of training. A crop of point i uses outputs i of the 2 J of its network.
+
+Differences to the paper: SqueezeNet in place of AlexNet; diam(pose), there the length of the torso, is the largest
+distance of two points of the pose, as shoulders and hips are not always labelled; each network starts from published
+convolutions.
+
+Reference: Toshev and Szegedy 2014, DeepPose: human pose estimation via deep neural networks, arXiv:1312.4659.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from nn import l2
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
+from nn.layer import Layer, check_shape, positive
+from vision.localization.poser import Poser
+from vision.localization.trunk import Trunk, hidden_layers, last_layer
+from vision.localization.windows import Windows, cut
+from vision.model import Stage
+from vision.options import ImageOptions
+from vision.registry import Tiny, register
+from vision.task import on_its_device
+
+SPREAD = 0.2  # normalised points are divided by this, to have a variance of about 1
+TOGETHER = 128  # crops in one forward pass
+
+
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """On the published SqueezeNet, for people in crops of 3 to 4."""
+
+    backbone: Literal["small_cnn", "squeezenet", "alexnet"] = "squeezenet"  # the CNN of each stage
+    width: int = 16  # of the CNN: its channels are multiples of it
+    frozen: str | None = None  # last stage of the CNN that is not trained, such as fire8; none: all are trained
+    cascade: int = 3  # S: the first network, and S - 1 that refine
+    sigma: float = 0.6  # side of a crop, in units of the diameter of the pose
+    crop: int = 80  # pixels of both sides of a crop as its network sees it
+    crops: int = 4  # points of each person, drawn at random, whose crops a step of a later stage learns from
+    channels: int = 64  # of the 1x1 convolution before the fully connected layers
+    hidden: int = 512  # units of the fully connected layers
+    height: int = 192  # pixels of the image of the first stage
+    breadth: int = 144  # pixels of its width
+    short_side: int = 144  # not used: pictures are scaled to height x breadth
+    mean: float | tuple[float, float, float] = (123, 117, 104)  # subtracted from each channel, in units of 0..255
+    std: float | tuple[float, float, float] = (1, 1, 1)  # then each channel is divided by this
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """From random weights, for the four extreme points of a generated object."""
+
+    backbone: Literal["small_cnn", "squeezenet", "alexnet"] = "small_cnn"  # the CNN of each stage
+    width: int = 12  # of the CNN: its channels are multiples of it
+    sigma: float = 0.8  # side of a crop, in units of the diameter of the pose
+    crop: int = 32  # pixels of both sides of a crop as its network sees it
+    hidden: int = 128  # units of the fully connected layers
+    height: int = 64  # pixels of the image of the first stage
+    breadth: int = 64  # pixels of its width
+    std: float | tuple[float, float, float] = (64, 64, 64)  # then each channel is divided by this
+
+
+class Regressor(Layer):
+    """images (N, 3, H, W) of one size to (N, J, 2): a CNN, fully connected layers, and 2 J outputs (sec. 3.1)."""
+
+    def __init__(self, points: int, size: tuple[int, int], options: Options, *, rng: np.random.Generator):
+        o, self.points = options, points
+        self.trunk = Trunk(o.backbone, o.width, o.frozen, rng=rng)
+        shape = self.trunk.out_channels, self.trunk.map_size(*size), o.channels, o.hidden
+        self.fc, self.score = hidden_layers(*shape, rng=rng), last_layer(o.hidden, 2 * points, rng=rng)
+
+    def forward(self, x, training=True):
+        y, c_trunk = self.trunk.forward(x, training)
+        hidden, c_fc = self.fc.forward(y, training)
+        points, c_score = self.score.forward(hidden, training)
+        return points.reshape(len(x), self.points, 2), (c_trunk, c_fc, c_score)
+
+    def backward(self, dy, cache):
+        c_trunk, c_fc, c_score = cache
+        dhidden = self.score.backward(dy.reshape(len(dy), 2 * self.points), c_score)
+        return self.trunk.backward(self.fc.backward(dhidden, c_fc), c_trunk)
+
+
+class Simulated(NamedTuple):
+    """M crops of a later stage: which image and point each is of (M,), its centre (M, 2) and side (M,), in pixels."""
+
+    image: np.ndarray
+    point: np.ndarray
+    centre: np.ndarray
+    side: np.ndarray
+
+
+class Cache(NamedTuple):
+    """From a loss to its backward. `sampled` are constants: a gradient check reuses them."""
+
+    network: Any
+    dpoints: np.ndarray
+    sampled: Any = None
+
+
+class DeepPose(Poser):
+    """The cascade.
+
+    Buffers: errors_mean and errors_std (S - 1, J, 2), of the errors of each stage but the last, as fractions of the
+    diameter of the pose; current: the stage that is trained, and the last one that predictions go through.
+    """
+
+    buffers = ("errors_mean", "errors_std", "current")
+
+    def __init__(self, classes, options: Options, rng: np.random.Generator):
+        o, points = options, len(classes)
+        positive(self, cascade=o.cascade, crops=o.crops, crop=o.crop)
+        if not o.sigma > 0:
+            raise ValueError(f"DeepPose: sigma must be above 0, got {o.sigma}")
+        super().__init__(classes, o, o.preprocess(resize="fixed", fixed=(o.height, o.breadth)))
+        sizes = [(o.height, o.breadth)] + (o.cascade - 1) * [(o.crop, o.crop)]
+        self.networks = [Regressor(points, size, o, rng=rng) for size in sizes]
+        self.errors_mean = np.zeros((o.cascade - 1, points, 2), np.float32)
+        self.errors_std = np.full((o.cascade - 1, points, 2), 0.1, np.float32)
+        self.current, self.smallest_batch = np.zeros((), np.int64), 2
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The first network; then for each later one a round that measures the errors before it, and its training."""
+        stages = [Stage("person", trains=("networks.0.",))]
+        for s in range(1, self.options.cascade):
+            stages.append(Stage(f"errors of stage {s}", begin="advance", fit="measure"))
+            parts = {"trains": (f"networks.{s}.",), "loss": "refine_loss", "backward": "refine_backward"}
+            stages.append(Stage(f"refinement {s}", LATER, **parts))
+        return tuple(stages)
+
+    def advance(self):
+        """The next network is trained from now on."""
+        self.current[...] += 1
+
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Published weights of the CNN for each network, and one's own of this model."""
+        own, names = self.state_dict(), [f"networks.{s}.trunk.backbone." for s in range(len(self.networks))]
+        kept = {name: array for name, array in arrays.items() if name in own}
+        return kept | {prefix + name: array for prefix in names for name, array in arrays.items()}
+
+    def loss(self, batch, rng, sampled=None):
+        """({pose}, cache): L2 of the first network over the points that are seen (eq. 4)."""
+        (images, points, seen), xp = batch, array_module(batch[0])
+        predicted, c_network = self.networks[0].forward(images)
+        size = xp.asarray(images.shape[:1:-1], points.dtype)  # (W, H)
+        target = (points / size - 0.5) / SPREAD
+        pose, dpredicted = l2(predicted, target, weights=seen[..., None], normaliser=max(int(seen.sum()), 1))
+        return {"pose": pose}, Cache(c_network, dpredicted)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of the loss to the first network's parameters."""
+        return self.networks[0].backward(cache.dpoints, cache.network)
+
+    def refine_loss(self, batch, rng, sampled: Simulated | None = None):
+        """({offset}, cache): L2 of the current network over its crops, each of which has one point (eq. 8)."""
+        images, points, seen = batch
+        sampled = sampled or to_device(self.simulate(*to_device((points, seen), "cpu"), rng), device_of(images))
+        xp, own = array_module(images), sampled.point
+        predicted, c_network = self.networks[int(self.current)].forward(self.cut(images, sampled))
+        target, counted = xp.zeros(predicted.shape, points.dtype), xp.zeros((*predicted.shape[:2], 1), bool)
+        m = xp.arange(len(own))
+        target[m, own] = (points[sampled.image, own] - sampled.centre) / sampled.side[:, None] / SPREAD
+        counted[m, own] = True
+        offset, dpredicted = l2(predicted, target, weights=counted, normaliser=len(m))
+        return {"offset": offset}, Cache(c_network, dpredicted, sampled)
+
+    def refine_backward(self, cache: Cache):
+        """Add the gradients of refine_loss to the current network's parameters."""
+        return self.networks[int(self.current)].backward(cache.dpoints, cache.network)
+
+    def simulate(self, points, seen, rng) -> Simulated:
+        """Estimates of the stage before as they might be, of some points of each image that are seen (sec. 3.2.2).
+
+        On the CPU, as the points (N, J, 2) and seen (N, J) are.
+        """
+        chosen = [rng.permutation(np.flatnonzero(row))[: self.options.crops] for row in seen]
+        image, point = np.repeat(np.arange(len(points)), [*map(len, chosen)]), np.concatenate(chosen)
+        if len(image) < 2:
+            raise ValueError("DeepPose: a batch must have at least 2 points that are seen")
+        mean, std = (
+            each[int(self.current) - 1, point] for each in to_device((self.errors_mean, self.errors_std), "cpu")
+        )
+        size = diameter(points, seen)[image]
+        error = mean + std * rng.standard_normal(mean.shape)
+        centre = points[image, point] + size[:, None] * error
+        return Simulated(image, point, centre.astype(points.dtype), self.options.sigma * size)
+
+    def measure(self, loader, rng, start: int):
+        """One round: mean and standard deviation of the errors of the stages before the current one, for simulate."""
+        if start:
+            return
+        errors, counted = [], []
+        for images, points, seen in loader.epoch(0):
+            found = on_its_device(self, self.estimates, images, int(self.current))[:, -1]
+            errors.append((found - points) / diameter(points, seen)[:, None, None])
+            counted.append(seen[..., None])
+        errors, counted, s = np.concatenate(errors), np.concatenate(counted), int(self.current) - 1
+        count = np.maximum(counted.sum(axis=0), 1)
+        mean = (errors * counted).sum(axis=0) / count
+        std = np.sqrt(((errors - mean) ** 2 * counted).sum(axis=0) / count)
+        self.errors_mean[s], self.errors_std[s] = to_device((mean, std), device_of(self.errors_mean))
+        yield {"error_mean": abs(mean).mean(), "error_std": std.mean()}
+
+    def estimates(self, images, stages: int):
+        """(N, stages, J, 2): the points after each of the first stages, in the images' pixels."""
+        xp = array_module(images)
+        found = self.networks[0](images) * SPREAD + 0.5
+        found = [found * xp.asarray(images.shape[:1:-1], found.dtype)]
+        for network in self.networks[1:stages]:
+            found.append(self._refined(network, images, found[-1]))
+        return xp.stack(found, axis=1)
+
+    def _refined(self, network, images, points):
+        """points (N, J, 2), each moved by what the network sees in the crop around it (eq. 6)."""
+        xp, (n, j, _) = array_module(points), points.shape
+        side = self.options.sigma * diameter(points)  # (N,)
+        image, point = xp.divmod(xp.arange(n * j), j)
+        crops = Simulated(image, point, points.reshape(n * j, 2), side[image])
+        offsets = []
+        for first in range(0, n * j, TOGETHER):
+            part = Simulated(*(each[first : first + TOGETHER] for each in crops))
+            rows = xp.arange(len(part.image))
+            offsets.append(network(self.cut(images, part))[rows, part.point] * part.side[:, None] * SPREAD)
+        return points + xp.concatenate(offsets).reshape(n, j, 2)
+
+    def cut(self, images, crops: Simulated):
+        """(M, 3, crop, crop): the squares around the points."""
+        return cut(images, Windows(crops.image, crops.centre, crops.side), self.options.crop)
+
+    def predict(self, images):
+        """(N, S, J, 2): the points after each stage that is trained, in the images' pixels."""
+        check_shape(self, images=(images, ("N", 3, self.options.height, self.options.breadth)))
+        return self.estimates(images, int(self.current) + 1)
+
+
+def diameter(points, seen=None):
+    """(N,): the largest distance between two points (N, J, 2) of a pose, of those that are seen; at least a pixel."""
+    xp = array_module(points)
+    distance = xp.sqrt(((points[:, :, None] - points[:, None]) ** 2).sum(axis=-1))  # (N, J, J)
+    if seen is not None:
+        distance = distance * (seen[:, :, None] & seen[:, None])
+    return xp.maximum(distance.max(axis=(1, 2)), 1)
+
+
+LATER = {"epochs": 8}
+RECIPE = {
+    "data": "pose_crops", "epochs": 12, "batch_size": 16, "optimiser": "adam", "lr": 0.001,
+    "lr_scale": {f"networks.{s}.trunk": 0.1 for s in range(3)}, "weight_decay": 0.001, "schedule": "cosine",
+    "warm_up": 30, "zoom": [0.85, 1.2],
+}  # fmt: skip
+SMALL = RECIPE | {"data": "shapes", "shapes_size": [64, 64], "lr_scale": {}, "lr": 0.002, "zoom": [1.0, 1.0]}
+ABOUT = {"system": "DeepPose", "paper": "Toshev and Szegedy 2014, arXiv:1312.4659"}
+TINY = Tiny(
+    {
+        "backbone": "small_cnn", "width": 1, "height": 32, "breadth": 32, "crop": 32, "crops": 2, "channels": 2,
+        "hidden": 3, "cascade": 2,
+    }, scenes=3, size=(32, 32),
+)  # fmt: skip
+
+register(
+    "deep_pose", "pose", RECIPE, options=Options, tiny=TINY, **ABOUT,
+    figures="people of COCO, validation: PCK@0.2 of the longer side 0.811, 0.828, 0.833 by stage, of the shorter 0.462, "
+    "0.538, 0.555",
+)(DeepPose)  # fmt: skip
+register("deep_pose_small", "pose", SMALL, options=SmallOptions, tiny=TINY, **ABOUT)(DeepPose)

@@ -1,0 +1,323 @@
+"""OverFeat: one network that classifies, localizes and detects by looking at all windows of an image at several scales.
+
+Training, on random windows around the objects: the classifier first; then, its convolutions held, the box regressor,
+one box for each class (sec. 4). Inference: dense evaluation at six scales; at each scale, for the classes with the
+highest scores there, the boxes that the regressor predicts at all windows; all of them are merged greedily, and the
+scores of their windows add up. For detection there is a background class, trained on random windows that hold no object
+(sec. 5), and every merged box is an answer.
+
+Differences to the paper: boxes of windows whose class is less probable than `floor` are not merged, since each merge
+looks at all pairs; two fully connected layers in the classifier, one in the regressor; scales are factors of the image
+as `preprocess` makes it.
+
+Reference: Sermanet et al. 2014, OverFeat: integrated recognition, localization and detection using convolutional
+networks, arXiv:1312.6229.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from nn import Upsample2d, l2, one_hot, softmax, softmax_cross_entropy
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
+from vision.boxes.boxes import clip
+from vision.detection.detector import Detector
+from vision.localization.class_and_box import BOX_MEAN, BOX_STD
+from vision.localization.localizer import Localizer
+from vision.localization.overfeat_merge import greedy_merge
+from vision.localization.overfeat_net import FEATURES, OverFeatNet
+from vision.localization.windows import Windows, around, beside, corners, cut
+from vision.model import Model, Stage
+from vision.options import ImageOptions
+from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from vision.registry import Tiny, register
+
+MEAN, STD = np.array(BOX_MEAN, np.float32), np.float32(BOX_STD)  # of the sides of a box as fractions of its window
+TOGETHER = 2  # classes at each scale whose boxes are merged
+
+
+@dataclass(frozen=True)
+class Options(ImageOptions):
+    """On the published AlexNet without its paddings, windows of 243 pixels."""
+
+    features: Literal["small", "alexnet"] = "alexnet"  # the convolutions
+    width: int = 64  # channels of the first convolution
+    frozen: str | None = "conv5"  # last stage of the convolutions that is not trained; none: all are trained
+    cells: int = 2  # side of the map behind the last pooling, which the fully connected layers see
+    hidden: int = 256  # units of the fully connected layers
+    way: Literal["two_step", "joint"] = "two_step"  # first the classifier, then the regressor; or both losses summed
+    windows: int = 4  # random windows of each object in a training step
+    shares: tuple[float, float] = (0.35, 0.95)  # longer side of an object, as a share of its window's
+    empty: float = 0.3  # largest share of an object in a window of the background
+    scales: tuple[float, ...] = (1.0, 1.15, 1.3, 1.5, 1.7, 2.0)  # at which images are looked at
+    floor: float = 0.5  # probability of a class below which a window has no box
+    per_scale: int = 60  # boxes of a class at one scale at most, those of the surest windows
+    match: float = 0.5  # boxes are merged while their match is below this
+    objects: int = 1  # K, the number of objects in each picture (localization)
+    short_side: int = 243  # pixels of the shorter side
+    max_side: int = 486  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = IMAGENET_MEAN  # subtracted from each channel, in units of 0..255
+    std: float | tuple[float, float, float] = IMAGENET_STD  # then each channel is divided by this
+
+
+@dataclass(frozen=True)
+class SmallOptions(Options):
+    """From random weights, windows of 60 pixels, for generated scenes on a CPU."""
+
+    features: Literal["small", "alexnet"] = "small"  # the convolutions
+    width: int = 12  # channels of the first convolution
+    frozen: str | None = None  # last stage of the convolutions that is not trained; none: all are trained
+    cells: int = 3  # side of the map behind the last pooling, which the fully connected layers see
+    hidden: int = 128  # units of the fully connected layers
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)  # at which images are looked at
+    short_side: int = 96  # pixels of the shorter side
+    max_side: int = 160  # pixels of the longer side at most
+    mean: float | tuple[float, float, float] = (123, 117, 104)  # subtracted from each channel, in units of 0..255
+    std: float | tuple[float, float, float] = (64, 64, 64)  # then each channel is divided by this
+
+
+class Objects(NamedTuple):
+    """What is in one image, on the CPU: boxes (K, 4) in pixels, labels (K,) from 0, image_size (h, w) unpadded."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    image_size: tuple[int, int]
+
+
+class Sampled(NamedTuple):
+    """M windows; labels (M,), -1 for the background; target (M, 4): the box, normalised in its window."""
+
+    windows: Windows
+    labels: np.ndarray
+    target: np.ndarray
+
+
+class Cache(NamedTuple):
+    """From a loss to its backward. `sampled` are constants: a gradient check reuses them."""
+
+    network: Any
+    doutputs: Any
+    sampled: Sampled
+
+
+class Candidates(NamedTuple):
+    """Boxes (B, 4) before merging, in the image's pixels, labels (B,) from 0, scores (B,): probabilities."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+class OverFeat(Model):
+    """What localization and detection share: losses on windows, and candidates from all windows of an image.
+
+    background: whether there is a class for windows without object, before the others.
+    """
+
+    background = False
+
+    def make_network(self, rng: np.random.Generator):
+        """The network of the options, which are checked here."""
+        o = self.options
+        if not o.scales or min(o.scales) <= 0 or not 0 < o.shares[0] <= o.shares[1]:
+            raise ValueError(f"OverFeat: scales and shares must be above 0, got {o.scales} and {o.shares}")
+        features, count = FEATURES[o.features](o.width, rng=rng), len(self.classes)
+        if o.frozen:
+            features.freeze(o.frozen)
+        self.network = OverFeatNet(features, self.background + count, count, o.cells, o.hidden, rng=rng)
+        self.smallest_batch, self.needs_weights = 2, features.frozen == len(features.names)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The classifier, then the regressor; or one stage for both. `--epochs` holds for each."""
+        if self.options.way == "joint":
+            return super().stages()
+        both = "network.features", "network.classifier"
+        return (
+            Stage("classifier", trains=both, loss="class_loss", backward="class_backward"),
+            Stage("boxes", trains=("network.regressor",), loss="box_loss", backward="box_backward"),
+        )
+
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Published weights of the convolutions, and one's own of this model."""
+        own = self.state_dict()
+        return {name if name in own else f"network.features.{name}": array for name, array in arrays.items()}
+
+    def loss(self, batch, rng, sampled: Sampled | None = None):
+        """({cls, box}, cache): both losses, on random windows."""
+        images, objects = self.objects_of(batch)
+        sampled = sampled or to_device(self.sample(objects, rng), device_of(images))
+        (logits, deltas), c_network = self.network.forward(cut(images, sampled.windows, self.network.window))
+        cls, dlogits = softmax_cross_entropy(logits, sampled.labels + self.background)
+        box, ddeltas = self.box_error(deltas, sampled)
+        return {"cls": cls, "box": box}, Cache(c_network, (dlogits, ddeltas), sampled)
+
+    def backward(self, cache: Cache):
+        """Add the gradients of both losses to all parameters."""
+        return self.network.backward(cache.doutputs, cache.network)
+
+    def class_loss(self, batch, rng, sampled: Sampled | None = None):
+        """({cls}, cache): the classifier alone."""
+        (images, objects), net = self.objects_of(batch), self.network
+        sampled = sampled or to_device(self.sample(objects, rng), device_of(images))
+        y, c_features = net.features.forward(cut(images, sampled.windows, net.window))
+        y, c_pool = net.pool.forward(y)
+        logits, c_classifier = net.classifier.forward(y)  # (M, classes, 1, 1)
+        cls, dlogits = softmax_cross_entropy(logits[:, :, 0, 0], sampled.labels + self.background)
+        return {"cls": cls}, Cache((c_features, c_pool, c_classifier), dlogits[:, :, None, None], sampled)
+
+    def class_backward(self, cache: Cache):
+        """Add the gradients of the class loss to the convolutions and the classifier."""
+        (c_features, c_pool, c_classifier), net = cache.network, self.network
+        dy = net.classifier.backward(cache.doutputs, c_classifier)
+        return net.features.backward(net.pool.backward(dy, c_pool), c_features)
+
+    def box_loss(self, batch, rng, sampled: Sampled | None = None):
+        """({box}, cache): the regressor alone, on convolutions that are done."""
+        (images, objects), net = self.objects_of(batch), self.network
+        sampled = sampled or to_device(self.sample(objects, rng), device_of(images))
+        y = net.pool(net.features(cut(images, sampled.windows, net.window)))
+        deltas, c_regressor = net.regressor.forward(y)  # (M, 4 boxes, 1, 1)
+        box, ddeltas = self.box_error(deltas.reshape(len(deltas), net.boxes, 4), sampled)
+        return {"box": box}, Cache(c_regressor, ddeltas.reshape(deltas.shape), sampled)
+
+    def box_backward(self, cache: Cache):
+        """Add the gradients of the box loss to the regressor."""
+        self.network.regressor.backward(cache.doutputs, cache.network)
+
+    def box_error(self, deltas, sampled: Sampled):
+        """L2 over the four sides of the box of the true class (sec. 4.2), and its gradient; none for background."""
+        own = one_hot(sampled.labels, self.network.boxes)[..., None]  # (M, boxes, 1), all False for -1
+        target = array_module(deltas).broadcast_to(sampled.target[:, None], deltas.shape)
+        return l2(deltas, target, weights=own, normaliser=len(deltas))
+
+    def objects_of(self, batch) -> tuple[np.ndarray, list[Objects]]:
+        """The images of a batch of the task, and what is in each."""
+        raise NotImplementedError(f"{type(self).__name__} has no objects_of")
+
+    def sample(self, objects: list[Objects], rng: np.random.Generator) -> Sampled:
+        """Random windows: some around each object, and with a background class as many without any."""
+        o, parts = self.options, []
+        for i, (boxes, labels, image_size) in enumerate(objects):
+            index = np.repeat(np.arange(len(boxes)), o.windows)
+            parts.append((i, *around(boxes[index], o.shares, rng), labels[index], boxes[index]))
+            if self.background:
+                sides = self.network.window / max(o.scales), min(image_size) / min(1, *o.scales)
+                empty = beside(boxes, image_size, (min(sides), max(sides)), max(len(index), 1), o.empty, rng)
+                parts.append((i, *empty, np.full(len(empty[1]), -1), np.zeros((len(empty[1]), 4))))
+        image = np.concatenate([np.full(len(part[2]), part[0]) for part in parts])
+        if len(image) < 2:
+            raise ValueError("OverFeat: a batch must have objects: at least 2 windows are learned from")
+        centre, side, labels, boxes = (np.concatenate(each) for each in list(zip(*parts))[1:])
+        windows = Windows(image, centre, side)
+        fractions = (boxes - np.tile(corners(windows)[:, :2], 2)) / side[:, None]
+        return Sampled(windows, labels.astype(np.int64), (fractions - MEAN) / STD)
+
+    def candidates(self, image: np.ndarray) -> Candidates:
+        """The boxes of one image (3, H, W) at all scales, before they are merged (sec. 4.3, a and b)."""
+        o, net, found = self.options, self.network, []
+        for factor in o.scales:
+            size = [max(int(side * factor + 0.5), net.window) for side in image.shape[1:]]
+            scaled = Upsample2d(tuple(size), mode="bilinear", align_corners=False)(image[None])
+            logits, deltas = to_device(tuple(net.dense(scaled)), "cpu")
+            p = softmax(logits, axis=1)[0, int(self.background) :]  # (classes, R, C)
+            back = np.array([image.shape[2] / size[1], image.shape[1] / size[0]] * 2, np.float32)
+            corner = net.stride * np.stack(np.indices(p.shape[1:])[::-1], axis=-1).reshape(-1, 2)  # (R * C, 2) x, y
+            p = p.reshape(len(p), -1)
+            for label in np.argsort(-p.max(axis=1), kind="stable")[:TOGETHER]:
+                best = np.argsort(-p[label], kind="stable")[: o.per_scale]
+                best = best[p[label, best] >= min(o.floor, p.max())]
+                own = deltas[0, 4 * label : 4 * label + 4].reshape(4, -1).T[best]  # (B, 4)
+                boxes = (own * STD + MEAN) * net.window + np.tile(corner[best], 2)
+                found.append((boxes * back, np.full(len(best), label), p[label, best]))
+        boxes, labels, scores = (np.concatenate(each) for each in zip(*found))
+        return Candidates(clip(boxes.astype(np.float32), image.shape[1:]), labels, scores)
+
+    def merged(self, found: Candidates) -> Candidates:
+        """The candidates of each class merged, all classes together, best first; scores are sums over windows."""
+        parts = []
+        for label in np.unique(found.labels):
+            own = found.labels == label
+            merged = greedy_merge(found.boxes[own], found.scores[own], self.options.match)
+            parts.append((merged.boxes.astype(np.float32), np.full(len(merged.boxes), label), merged.scores))
+        if not parts:
+            return found
+        boxes, labels, scores = (np.concatenate(each) for each in zip(*parts))
+        order = np.argsort(-scores, kind="stable")
+        return Candidates(boxes[order], labels[order], scores[order])
+
+
+class OverFeatLocalizer(OverFeat, Localizer):
+    """K objects in each picture: the K merged boxes with the largest sums of scores, from left to right."""
+
+    def __init__(self, classes, options: Options, rng: np.random.Generator):
+        super().__init__(classes, options, options.preprocess())
+        self.make_network(rng)
+
+    def objects_of(self, batch):
+        """Those of the labels that are not -1."""
+        images, size = batch[0], batch[0].shape[2:]
+        labels, boxes = to_device(batch[1:], "cpu")
+        return images, [Objects(b[row >= 0], row[row >= 0], size) for row, b in zip(labels, boxes)]
+
+    def predict(self, images) -> list[dict]:
+        """boxes (K, 4), labels (K,) and scores (K,) for each image; a score is the share of all scores in its box."""
+        found = []
+        for image in images:
+            merged = self.merged(self.candidates(image))
+            first = Candidates(*(each[: self.options.objects] for each in merged))
+            order = np.argsort(first.boxes[:, 0::2].sum(axis=1), kind="stable")
+            boxes, labels, scores = (each[order] for each in first)
+            share = scores / max(merged.scores.sum(), 1e-12)
+            found.append({"boxes": boxes, "labels": labels + 1, "scores": share})
+        return found
+
+
+class OverFeatDetector(OverFeat, Detector):
+    """Any number of objects: all merged boxes; the score of a box is s / (1 + s), s the sum over its windows."""
+
+    background = True
+
+    def __init__(self, classes, options: Options, rng: np.random.Generator):
+        super().__init__(classes, options, options.preprocess())
+        self.make_network(rng)
+
+    def objects_of(self, batch):
+        """Those of the targets of a detector."""
+        images, targets = batch[0], to_device(batch[1], "cpu")
+        return images, [Objects(t["boxes"], t["labels"] - 1, t["image_size"]) for t in targets]
+
+    def predict(self, images, image_sizes=None) -> list[dict]:
+        """boxes (D, 4), labels (D,) and scores (D,) for each image, best first."""
+        found = []
+        for image, (h, w) in zip(images, image_sizes or len(images) * [images.shape[2:]]):
+            merged = self.merged(self.candidates(image[:, :h, :w]))
+            scores = merged.scores / (1 + merged.scores)
+            found.append({"boxes": merged.boxes, "labels": merged.labels + 1, "scores": scores})
+        return found
+
+
+PHOTOGRAPHS = {
+    "data": "pets", "epochs": 20, "batch_size": 16, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.001,
+    "schedule": "cosine", "warm_up": 30,
+}  # fmt: skip
+SMALL = {
+    "epochs": 6, "batch_size": 16, "optimiser": "adam", "lr": 0.002, "weight_decay": 0.001, "schedule": "cosine",
+    "warm_up": 30,
+}  # fmt: skip
+ABOUT = {"system": "OverFeat", "paper": "Sermanet et al. 2014, arXiv:1312.6229"}
+TINY = {"features": "small", "frozen": None, "width": 1, "cells": 1, "hidden": 3, "windows": 2}
+
+
+def _tiny(**options):
+    return Tiny(TINY | options, scenes=2, size=(48, 48))
+
+
+register(
+    "overfeat", "localization", PHOTOGRAPHS, options=Options, tiny=_tiny(way="joint"), **ABOUT,
+    figures="dense evaluation equals windows one by one within 1e-5; heads of pets, validation: 37 % localized",
+)(OverFeatLocalizer)  # fmt: skip
+register("overfeat_small", "localization", SMALL, options=SmallOptions, tiny=_tiny(), **ABOUT)(OverFeatLocalizer)
+register("overfeat_detector_small", "detection", SMALL, options=SmallOptions, tiny=_tiny(), **ABOUT)(OverFeatDetector)

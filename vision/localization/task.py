@@ -1,0 +1,76 @@
+"""Localization as a task: batches, the share of right classes and boxes, tables, JSON, pictures."""
+
+import time
+
+import numpy as np
+
+from vision.boxes.boxes import iou
+from vision.detection.task import describe_detections, draw_prediction, select_detections
+from vision.localization.localizer import Localizer, chosen
+from vision.task import TASKS, Task, known, predicted, shown
+
+TOGETHER = 32  # images in one forward pass of an evaluation
+COLUMNS = ("accuracy", "mean_IoU", "IoU50", "localized")  # of each class, and of all
+
+
+def localization_batch(model: Localizer, samples: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(images (N, 3, H, W) or features of a frozen backbone, labels (N, K), boxes (N, K, 4)): see Localizer."""
+    images = model.preprocess.batch([sample["image"] for sample in samples])
+    truth = [chosen(sample["boxes"], sample["labels"], model.options.objects) for sample in samples]
+    labels, boxes = map(np.stack, zip(*truth))
+    return model.features(images) if model.features else images, labels, boxes
+
+
+def locate(model: Localizer, sample: dict) -> dict:
+    """boxes (K, 4), labels, scores and names of the objects in the sample's own image."""
+    return model.locate(sample["image"])
+
+
+def evaluate_localizer(model: Localizer, dataset, failed: list[str] | None = None) -> dict:
+    """Over all objects and over those of each class: accuracy, the share whose class is right; mean_IoU of the boxes;
+    IoU50, the share of boxes with IoU >= 0.5; localized, the share with both. And the speed with reading."""
+    started, rows, images = time.monotonic(), [], 0
+
+    def locate_all(samples):
+        return model.locate_all([sample["image"] for sample in samples])
+
+    for sample, found in predicted(dataset, locate_all, together=TOGETHER, failed=failed):
+        images += 1
+        labels, boxes = chosen(sample["boxes"], sample["labels"], model.options.objects)
+        for label, box, its_label, its_box in zip(labels, boxes, found["labels"], found["boxes"]):
+            overlap = iou(box[None].astype(float), its_box[None].astype(float))[0, 0]
+            if label >= 0:  # an object that is there
+                rows.append((label, its_label == label + 1, overlap))
+    seconds = time.monotonic() - started
+    truth, right, overlap = (np.array(column) for column in zip(*rows)) if rows else 3 * (np.zeros(0),)
+    per_class = {name: _figures(right[truth == k], overlap[truth == k]) for k, name in enumerate(dataset.classes)}
+    speed = {"images": images, "images_per_second": round(images / seconds, 2)}
+    return _figures(right, overlap) | {"classes": per_class} | speed
+
+
+def _figures(right, overlap):
+    """The COLUMNS of objects with these IoUs, and their number."""
+    right, good = right.astype(bool), overlap >= 0.5
+    means = (known(each.mean() if len(each) else np.nan) for each in (right, overlap, good, right & good))
+    return {"objects": len(right)} | dict(zip(COLUMNS, means))
+
+
+def localization_table(metrics: dict) -> str:
+    """The metrics of evaluate_localizer, a line per class and one for all."""
+    width = max(len("class"), *map(len, metrics["classes"]))
+    rows = [f"{'class':{width}}  objects" + "".join(f"{name:>11}" for name in COLUMNS)]
+    for name, row in [*metrics["classes"].items(), ("all", metrics)]:
+        rows.append(f"{name:{width}}  {row['objects']:7d}" + "".join(f"{shown(row[key]):>11}" for key in COLUMNS))
+    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+
+
+TASKS["localization"] = Task(
+    metric="localized",
+    collate=localization_batch,
+    predict=locate,
+    evaluate=evaluate_localizer,
+    table=localization_table,
+    describe=describe_detections,
+    select=select_detections,
+    draw=draw_prediction,
+)
