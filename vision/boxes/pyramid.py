@@ -107,9 +107,7 @@ class PyramidRPN(Layer):
         o, xp = self.options, array_module(scores)
         pre, post = (o.train_pre_nms, o.train_post_nms) if training else (o.test_pre_nms, o.test_post_nms)
         sides = np.array(o.anchor_scales)
-        level = (area(anchors)[:, None] > xp.asarray(sides[1:] * sides[:-1])).sum(
-            axis=1
-        )  # an anchor's area is its scale^2
+        level = (area(anchors)[:, None] > xp.asarray(sides[1:] * sides[:-1])).sum(axis=1)  # an area is scale^2
         best = [own[xp.argsort(-scores[own], kind="stable")[:pre]] for own in self._of_levels(level)]
         best = xp.concatenate(best)
         boxes = clip(decode(deltas[best], anchors[best]), image_size)

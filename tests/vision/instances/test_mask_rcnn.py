@@ -37,10 +37,12 @@ def test_only_the_mask_of_the_true_class_is_trained():
 
 
 def test_masks_are_those_of_the_class_that_the_box_branch_chose():
-    head = MaskHead(4, 3, Options(mask_channels=6), rng=np.random.default_rng(0))
-    y = head(np.random.default_rng(1).normal(size=(2, 4, 14, 14)).astype(np.float32))
+    head = MaskHead(4, 3, Options(mask_channels=6), rng=np.random.default_rng(0)).astype(np.float64)
+    y = head(np.random.default_rng(1).normal(size=(2, 4, 14, 14)))
     assert y.shape == (2, 3, 28, 28)
     np.testing.assert_allclose(mask_grids(y, np.array([3, 1])), 1 / (1 + np.exp(-np.stack([y[0, 2], y[1, 0]]))))
+    sure = np.array([-1000, 0, 1000], np.float32).reshape(1, 1, 1, 3)  # nothing overflows
+    assert mask_grids(sure, np.array([1])).tolist() == [[[0, 0.5, 1]]]
 
 
 def test_sampled_masks_belong_to_the_objects_of_their_regions():
