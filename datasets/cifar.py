@@ -14,7 +14,7 @@ import numpy as np
 
 from .files import missing
 from .listing import Listed
-from .pictures import read_image
+from .pictures import image_size, read_image
 from .text import read_json
 
 BATCHES = {"train": ("cifar10_batch_0", "cifar10_batch_1"), "test": ("cifar10_batch_50",)}
@@ -68,10 +68,10 @@ def _read_labels(path, batches):
 
 def _read_batch(path, count):
     """(count, 32, 32, 3) uint8."""
-    pixels = read_image(path)
-    if pixels.shape != (count, SIDE * SIDE, 3):
+    height, width = image_size(path)
+    if (height, width) != (count, SIDE * SIDE):
         raise ValueError(
             f"{path}: must be {SIDE * SIDE} pixels wide and {count} high, one row for each label of labels.json; "
-            f"is {pixels.shape[1]} wide and {pixels.shape[0]} high"
+            f"is {width} wide and {height} high"
         )
-    return pixels.reshape(count, SIDE, SIDE, 3)
+    return read_image(path).reshape(count, SIDE, SIDE, 3)

@@ -89,7 +89,8 @@ class COCODetection(ObjectImages):
         if not same or not any(annotation.get("keypoints") for annotation in annotations):
             return 0
         self.keypoint_names = tuple(described[0]["keypoints"])
-        lines = [finite(line, 2) for line in described[0].get("skeleton") or ()]
+        skeleton = described[0].get("skeleton")
+        lines = [finite(line, 2) for line in (skeleton if isinstance(skeleton, list) else ())]
         self.skeleton = tuple((int(a) - 1, int(b) - 1) for a, b in filter(None, lines))  # 1-based in the file
         self.horizontal_order = mirrored(self.keypoint_names)
         return len(self.keypoint_names)

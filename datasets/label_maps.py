@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .files import composed
-from .palette import read_label_picture
+from .palette import read_values
+from .pictures import BAND
 from .text import lines_of, read_text
 
 IGNORED = ("ignore", "void", "unlabelled")
+NONE = 1 << 15  # its negative stands for a value in no class
 
 
 class LabelMap(NamedTuple):
@@ -37,13 +39,35 @@ class LabelMap(NamedTuple):
 
     def read(self, path: str | PathLike) -> np.ndarray:
         """The labels (H, W) int64 of a label picture. ValueError naming the values that are in no class."""
-        values = read_label_picture(path, self.colours)
-        known = np.array(sorted(self.labels))
-        index = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        strange = values[known[index] != values]
+        return self.look_up(path).astype(np.int64)
+
+    def look_up(self, path: str | PathLike) -> np.ndarray:
+        """The same in a small dtype: a table has the label of each value."""
+        values = read_values(path, self.colours)
+        labels, find = np.empty(values.shape, np.int16 if len(self.classes) < NONE else np.int32), self._table(values)
+        height = max(1, BAND // values.shape[1])
+        for top in range(0, len(values), height):
+            labels[top : top + height] = find(values[top : top + height])
+        strange = values[labels == -NONE]
         if strange.size:
             raise ValueError(f"{path}: {self._strange(strange)}")
-        return np.array([self.labels[value] for value in known.tolist()])[index]
+        return labels
+
+    def _table(self, values):
+        """The function from values to labels, -NONE for those in no class."""
+        known = np.array(sorted(self.labels))
+        labels = np.array([self.labels[value] for value in known.tolist()])
+        if values.dtype.itemsize <= 2:
+            table = np.full(1 << 8 * values.dtype.itemsize, -NONE)
+            fits = known < len(table)
+            table[known[fits]] = labels[fits]
+            return table.__getitem__
+
+        def find(band):
+            index = np.minimum(np.searchsorted(known, band), len(known) - 1)
+            return np.where(known[index] == band, labels[index], -NONE)
+
+        return find
 
     def _strange(self, values):
         """What is wrong with the values, the most frequent named, and what to do."""

@@ -11,8 +11,8 @@ from .label_maps import LabelMap, numbered
 from .listing import Listed
 from .lists import Line, find_all, not_held
 from .objects import alike
-from .palette import read_label_picture
-from .pictures import Header, none_left, notes_on, pictures, read_header, read_image, turned_hint, unless_left_out
+from .palette import read_label_picture, read_values
+from .pictures import BAND, Header, none_left, notes_on, pictures, read_header, read_image, turned_hint, unless_left_out
 from .progress import reading
 
 
@@ -68,7 +68,11 @@ class LabelledImages:
 
     def read_labels(self, path: Path) -> np.ndarray:
         """The labels (H, W) int64 in a label picture."""
-        return self.label_map.read(path)
+        return self.small_labels(path).astype(np.int64)
+
+    def small_labels(self, path: Path) -> np.ndarray:
+        """The same in a small dtype."""
+        return self.label_map.look_up(path)
 
     def label_maps(self) -> Iterator[np.ndarray]:
         """The labels of each photograph in turn, the photograph itself unread."""
@@ -80,7 +84,7 @@ class LabelledImages:
         None for a pair that is left out as one of the two is damaged.
         """
         header = unless_left_out(read_header, pair.image)
-        labels = unless_left_out(self.read_labels, pair.labels)
+        labels = unless_left_out(self.small_labels, pair.labels)
         if header is None or labels is None:
             return None
         if labels.shape != (header.height, header.width):
@@ -89,7 +93,11 @@ class LabelledImages:
                 f"{header.width}x{header.height}; a photograph and its label picture must have one size"
                 f"{turned_hint(header, labels.shape)}"
             )
-        return pair, header, np.bincount(labels[labels >= 0], minlength=len(self.classes))
+        return (
+            pair,
+            header,
+            sum(_counted(row, len(self.classes)) for row in np.array_split(labels, 1 + labels.size // BAND)),
+        )
 
 
 class LabelledObjects(LabelledImages):
@@ -103,8 +111,13 @@ class LabelledObjects(LabelledImages):
     def __getitem__(self, index: int) -> dict:
         return super().__getitem__(index) | {"instances": read_label_picture(self.pairs[index].labels)}
 
-    def read_labels(self, path: Path) -> np.ndarray:
-        return (read_label_picture(path) > 0).astype(np.int64)
+    def small_labels(self, path: Path) -> np.ndarray:
+        return (read_values(path) > 0).view(np.int8)
+
+
+def _counted(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The pixels of each class."""
+    return np.bincount(labels.ravel() + 1, minlength=classes + 1)[1:]
 
 
 def pair_up(images: Path, labels: Path, lines: Sequence[Line] | None = None) -> list[Pair]:

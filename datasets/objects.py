@@ -13,7 +13,7 @@ from .files import composed, shorten
 from .listing import Listed
 from .pictures import Header, none_left, notes_on, read_header, read_image, turned_hint, unless_left_out
 from .progress import reading
-from .rle import draw_masks
+from .rle import draw_masks, reaches_far
 
 FEW = 5  # lines about single boxes that need no line that sums them up
 
@@ -137,6 +137,11 @@ class ObjectImages:
                 shown = thing.shown or f"({', '.join(f'{value:g}' for value in thing.box)})"
                 self._lines.append(f"{record.source}: {thing.name} {shown} {problem}")
             if box is not None:
+                if reaches_far(thing.shape, size):
+                    self._lines.append(
+                        f"{record.source}: the polygon of {thing.name} reaches far outside: its box is taken"
+                    )
+                    thing = thing._replace(shape=None)
                 boxes.append(box)
                 kept.append(thing)
         arrays = {

@@ -5,9 +5,11 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
-from .pictures import opened
+from .pictures import bands, opened
 
 IGNORE = 255  # VOC's value of pixels that do not count
+MAX_PIXELS = 36_000_000  # of label pictures: a label is int64, so that more would take half a gigabyte
+GREY = ("1", "L", "P", "I", "I;16", "I;16B")  # Pillow's modes whose pixels are values
 
 
 def voc_palette(count: int = 256) -> np.ndarray:
@@ -28,28 +30,52 @@ def read_label_picture(path: str | PathLike, colours: bool = False) -> np.ndarra
     """The values in a label picture, (H, W) int64: indices of a palette, or greys of 1 to 16 bits.
 
     colours: 65536 red + 256 green + blue instead, whatever the file holds. A grey picture that was saved as RGB is
-    grey. Raises ValueError with the path for a damaged file, for kinds of file that do not keep values (JPEG, colours
-    of 16 bits, floating point), and for colours where values are wanted.
+    grey. Raises ValueError with the path for a damaged file, more than MAX_PIXELS, kinds of file that do not keep
+    values (JPEG, colours of 16 bits, floating point), and for colours where values are wanted.
     """
-    with opened(path) as image:
+    return read_values(path, colours).astype(np.int64)
+
+
+def read_values(path: str | PathLike, colours: bool = False) -> np.ndarray:
+    """The same in the dtype that the file has them in: 8 or 16 bits, or 32 for colours."""
+    with opened(path, MAX_PIXELS) as image:
         kind, mode = image.format, image.mode
-        plain = mode in ("1", "L", "P", "I", "I;16", "I;16B") and not colours
-        pixels = np.array(image if plain or mode == "F" else image.convert("RGB"))
-    bits = _bits_of_png(path) if kind == "PNG" else 8
-    if kind in ("JPEG", "MPO"):
-        raise ValueError(f"{path}: a JPEG does not keep the values of pixels; save label pictures as PNG")
-    if mode == "F":
-        raise ValueError(f"{path}: holds floating-point pixels, labels are integers; save as 8-bit PNG")
-    if bits == 16 and pixels.ndim == 3:
-        raise ValueError(f"{path}: holds 16 bits a channel, of which only half would be read; save as 8-bit PNG")
-    pixels = pixels.astype(np.int64)
-    if pixels.ndim == 2:
-        return pixels // {2: 85, 4: 17}[bits] if mode == "L" and bits in (2, 4) else pixels  # Pillow scales to 0..255
-    if not colours and (pixels == pixels[..., :1]).all():
-        return pixels[..., 0]
-    if not colours:
+        bits = _bits_of_png(path) if kind == "PNG" else 8
+        plain = mode in GREY and not colours
+        fault = _keeps_no_values(kind, mode, bits, plain)
+        values = None if fault else np.asarray(image) if plain else _packed(image)
+    if fault:
+        raise ValueError(f"{path}: {fault}")
+    if plain:
+        values = (values != 0).view(np.uint8) if mode == "1" else values
+        scale = {2: 85, 4: 17}.get(bits, 1) if mode == "L" else 1  # Pillow scales them to 0..255
+        return values // values.dtype.type(scale) if scale > 1 else values
+    if colours:
+        return values
+    if any((row % 0x010101).any() for row in values):
         raise ValueError(f"{path}: holds colours, but the classes have values: write their colours into the class list")
-    return pixels @ np.array([65536, 256, 1])
+    return values.astype(np.uint8)  # the lowest 8 bits
+
+
+def _keeps_no_values(kind, mode, bits, plain) -> str:
+    """Why the pixels of such a file are no labels, "" where they are."""
+    if kind in ("JPEG", "MPO"):
+        return "a JPEG does not keep the values of pixels; save label pictures as PNG"
+    if mode == "F":
+        return "holds floating-point pixels, labels are integers; save as 8-bit PNG"
+    if bits == 16 and not plain:
+        return "holds 16 bits a channel, of which only half would be read; save as 8-bit PNG"
+    return ""
+
+
+def _packed(image: Image.Image) -> np.ndarray:
+    """65536 red + 256 green + blue of each pixel, (H, W) int32."""
+    w, h = image.size
+    packed = np.empty((h, w), np.int32)
+    for rows, band in bands(image):
+        r, g, b = np.moveaxis(np.asarray(band.convert("RGB"), np.int32), -1, 0)
+        packed[rows] = r << 16 | g << 8 | b
+    return packed
 
 
 def _bits_of_png(path):

@@ -12,15 +12,26 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from .files import PICTURES, files_below, is_there, missing
 
 MIN_SIDE = 8  # a smaller picture holds nothing to learn from: surely a damaged or a wrong file
-MAX_PIXELS = 120_000_000  # a few kilobytes can hold more than the memory; the largest cameras make about 100 million
+MAX_PIXELS = 64_000_000  # a few kilobytes can hold more than the memory; a decoded pixel takes 7 bytes here
+BAND = 1 << 20  # pixels that are converted together
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of every file that was written completely
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright, 3 upside down, 5 to 8 lay the picture on its side
 TWELVE_BITS = 4096
+AS_STORED = {  # by the EXIF orientation: a view of the upright picture (H, W, 3) that has the pixels as they are stored
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x[:, ::-1].swapaxes(0, 1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x[::-1].swapaxes(0, 1),
+}
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
 
@@ -69,9 +80,13 @@ def read_image(path: str | PathLike) -> np.ndarray:
     MAX_PIXELS.
     """
     with opened(path) as image:
-        if _orientation(image) > 1:
-            image = ImageOps.exif_transpose(image)
-        return np.array(_to_rgb(image))  # a copy: Pillow's own buffer is read-only
+        image.load()  # newer Pillows turn a TIFF here, and its orientation is 1 from then on
+        orientation, (w, h) = _orientation(image), image.size
+        pixels = np.empty((h, w, 3) if orientation < 5 else (w, h, 3), np.uint8)
+        stored = AS_STORED[orientation](pixels)
+        for rows, band in bands(image):
+            stored[rows] = _to_rgb(band)
+    return pixels
 
 
 def image_size(path: str | PathLike) -> tuple[int, int]:
@@ -86,11 +101,11 @@ def read_header(path: str | PathLike) -> Header:
     before training starts. Files of 16 bits are decoded, too. Raises ValueError as `read_image` does.
     """
     with opened(path) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         orientation = _orientation(image)
         if END_MARKS.get(image.format, b"") not in _tail(path):
             image.load()
-        dim = image.mode.startswith("I") and 255 < int(np.asarray(image).max()) < TWELVE_BITS
+        dim = image.mode.startswith("I") and 255 < int(image.getextrema()[1]) < TWELVE_BITS
     if orientation >= 5:
         height, width = width, height
     return Header(height, width, orientation > 1, dim)
@@ -107,6 +122,7 @@ def leaving_out(failed: list[str]) -> Iterator[None]:
         yield
     finally:
         _LEFT_OUT.pop()
+        failed.sort()  # threads find them in any order
 
 
 def unless_left_out(read: Callable[[Path], T], path: Path) -> T | None:
@@ -123,7 +139,7 @@ def unless_left_out(read: Callable[[Path], T], path: Path) -> T | None:
 
 def none_left(source: str | PathLike, count: int) -> ValueError:
     """The error for a data set all of whose pictures are left out."""
-    first = f"; the first: {_LEFT_OUT[-1][0]}" if _LEFT_OUT and _LEFT_OUT[-1] else ""
+    first = f"; the first: {min(_LEFT_OUT[-1])}" if _LEFT_OUT and _LEFT_OUT[-1] else ""
     return ValueError(f"{source}: none of {count} pictures can be read{first}")
 
 
@@ -152,34 +168,46 @@ def turned_hint(header: Header, stated: tuple[int, int]) -> str:
     return ""
 
 
+def bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """(rows, the part of the image with these rows), from top to bottom: to convert a large image in little memory."""
+    w, h = image.size
+    height = max(1, BAND // w)
+    for top in range(0, h, height):
+        bottom = min(top + height, h)
+        yield slice(top, bottom), image.crop((0, top, w, bottom))
+
+
 @contextmanager
-def opened(path: str | PathLike) -> Iterator[Image.Image]:
-    """The file as an open Pillow image; whatever fails inside the block is a ValueError with the path."""
+def opened(path: str | PathLike, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The file as an open Pillow image; whatever fails inside the block is a ValueError with the path.
+
+    most: pixels that it may have.
+    """
     path = Path(path)
     if not is_there(path):
         raise missing(path, "image file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the image file is empty (0 bytes); copy it again")
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, Image.open(file) as image:  # by its path, Pillow 13 garbles grey turned TIFFs
             width, height = image.size
-            if min(width, height) >= MIN_SIDE and width * height <= MAX_PIXELS:
+            if min(width, height) >= MIN_SIDE and width * height <= most:
                 yield image
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: not an image, or of a kind unknown to Pillow; save it as JPEG or PNG") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = int(re.search(r"\d+", str(error))[0])  # Pillow's own limits: the size is not known here
-        raise _too_large(path, "", pixels) from error
+        raise _too_large(path, "", pixels, most) from error
     except Exception as error:  # Pillow's decoders raise many types on damaged data, SyntaxError among them
         raise ValueError(f"{path}: the image cannot be decoded ({error}); copy or save it again") from error
     if min(width, height) < MIN_SIDE:
         raise ValueError(f"{path}: the image is {width}x{height}, need at least {MIN_SIDE}x{MIN_SIDE}; remove it")
-    if width * height > MAX_PIXELS:
-        raise _too_large(path, f" {width}x{height},", width * height)
+    if width * height > most:
+        raise _too_large(path, f" {width}x{height},", width * height, most)
 
 
-def _too_large(path, size, pixels):
-    limit = f"{MAX_PIXELS / 1e6:.0f} million are read at most"
+def _too_large(path, size, pixels, most):
+    limit = f"{most / 1e6:.0f} million are read at most"
     return ValueError(f"{path}: the image is{size} {pixels / 1e6:.0f} million pixels, {limit}; scale it down")
 
 
@@ -188,6 +216,11 @@ def _orientation(image: Image.Image) -> int:
     has_exif = image.format != "PNG" or "exif" in image.info
     value = image.getexif().get(ORIENTATION, 1) if has_exif else 1
     return value if value in range(1, 9) else 1
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) before EXIF turns the picture. Newer Pillows give the size of a TIFF after it."""
+    return (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

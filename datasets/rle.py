@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .pictures import MAX_PIXELS
+
+FAR = 2  # sides of the image that a polygon may reach beyond it: its boundary is walked step by step
 FINER = 5  # boundaries are followed on a grid so much finer than the pixels
 
 
@@ -101,6 +104,12 @@ def polygon_mask(polygon: Sequence[float], h: int, w: int) -> np.ndarray:
     return (np.cumsum(changes) % 2 == 1).reshape(w, h).T
 
 
+def reaches_far(shape: list | dict | None, size: tuple[int, int]) -> bool:
+    """Whether the polygons of a `segmentation`, if it has some, reach far outside of an image of this size."""
+    polygons = shape if isinstance(shape, list) else ()
+    return any(abs(value) > (1 + FAR) * max(size) for polygon in polygons for value in polygon)
+
+
 def shape_mask(shape: list | dict, h: int, w: int) -> np.ndarray:
     """The mask (H, W) bool of an object's `segmentation`: polygons, of which it is the union, or an RLE."""
     if isinstance(shape, dict):
@@ -126,5 +135,7 @@ def draw_masks(things: Sequence[tuple[list | dict | None, Sequence[float]]], siz
 def _size_of(rle):
     size = rle.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
-        raise ValueError(f"the size of an RLE must be [height, width], got {size!r}")
+        raise ValueError(f"the size of an RLE must be [height, width], got {size!r:.60}")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"an RLE of {size[0] * size[1] / 1e6:.0f} million pixels; {MAX_PIXELS / 1e6:.0f} are read")
     return tuple(size)

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import json
 import os
 import shlex
 import sys
@@ -33,6 +34,13 @@ class Parser(argparse.ArgumentParser):
         options |= {"prog": program(script), "description": head, "epilog": examples, "allow_abbrev": False}
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
+    def check(self, source, values: dict):
+        """ValueError naming `source`, a file, for one of its values that could not have been typed: it is damaged."""
+        for action in self._actions:
+            if action.dest in values and not _could_be_typed(action, values[action.dest]):
+                shown = f"{action.option_strings[-1]} {values[action.dest]!r:.60}"
+                raise ValueError(f"{source}: damaged, as {shown} cannot be; restore it, or start a new run elsewhere")
+
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (--help lists all arguments)\n")
 
@@ -53,6 +61,32 @@ class Group:
     def switch(self, flag: str, help: str):
         """An argument without a value: False, or True where it is given."""
         self.group.add_argument(flag, action="store_true", help=help)
+
+
+def _could_be_typed(action, value) -> bool:
+    """Whether an argument has such values, once they are parsed."""
+    if value is None or action.nargs == 0:  # a switch
+        return isinstance(value, bool) if action.nargs == 0 else action.default is None
+    if (action.nargs is not None) != isinstance(value, list):
+        return False
+    values = value if isinstance(value, list) else [value]
+    if len(values) != action.nargs and isinstance(action.nargs, int):
+        return False
+    try:
+        parsed = [(action.type or str)(_as_typed(each)) for each in values]
+    except (TypeError, ValueError, argparse.ArgumentTypeError):
+        return False
+    return parsed == values and (not action.choices or set(parsed) <= set(action.choices))
+
+
+def _as_typed(value) -> str:
+    """A value as it would be typed; a pair is NAME=VALUE."""
+    if isinstance(value, list):
+        name, inner = value
+        return f"{name}={inner if isinstance(inner, str) else json.dumps(inner)}"
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError("nothing that is typed is of this type")
+    return str(value)
 
 
 def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:

@@ -44,13 +44,14 @@ def main(arguments: list[str]) -> int | None:
     task = task_of(model.name)
     if folder and task.pictures is None:
         raise ValueError(f"--out: there are no pictures of models for {find(model.name).task}; scripts.predict draws")
-    args = as_in_training(args, meta.get("config", {}).get("arguments", DEFAULTS | {"val_split": None}), model.name)
+    args = as_in_training(args, arguments_of(path, meta), model.name)
     failed = []
     with leaving_out(failed):
         data = open_as_known(path, model, args)
     total = len(data) + len(failed)
     metrics = task.evaluate(model.to(device), data, failed=failed)
-    step = f", step {meta['progress']['step']}" if "progress" in meta else ""
+    progress = meta.get("progress")
+    step = f", step {progress['step']}" if isinstance(progress, dict) and "step" in progress else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
     if folder:
@@ -99,6 +100,16 @@ def open_as_known(path: Path, model: Model, args: Namespace):
             "evaluate on data of the same classes, or train anew"
         )
     return data if list(data.classes) == known else open_data(task, args, args.split, known)
+
+
+def arguments_of(path: Path, meta: dict) -> dict:
+    """The arguments of the training that wrote a checkpoint; defaults where it holds a model alone."""
+    config = meta.get("config") or {}
+    arguments = config.get("arguments") or {} if isinstance(config, dict) else None
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{path}: damaged, it does not say how it was trained; take another copy")
+    build_parser().check(path, arguments)
+    return DEFAULTS | {"val_split": None} | arguments
 
 
 def as_in_training(args: Namespace, training: dict, model: str) -> Namespace:

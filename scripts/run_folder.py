@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from nn.io.checkpoint import replacing
-from vision.training.log import LOG
+from vision.training.log import LOG, read_records
 from vision.training.saving import LAST
 
 # Arguments that may be others when a run is resumed: what differs stands in the log.
@@ -45,9 +45,10 @@ def read_config(folder: Path) -> dict:
         raise ValueError(f"{folder}: holds no run to resume (no {CONFIG}); leave out --resume to start one")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(config["arguments"], dict) and isinstance(config["arguments"]["model"], str):
+        arguments = config["arguments"]
+        if isinstance(arguments["model"], str) and set(map(type, arguments.get("typed", ()))) <= {str}:
             return config
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
     raise ValueError(f"{path}: damaged, not the config of a run; restore it, or start a new run elsewhere")
 
@@ -71,8 +72,7 @@ def changed(folder: Path, saved: dict, given: dict) -> dict[str, list]:
 
 def read_log(folder: Path) -> list[dict]:
     """The records of metrics.jsonl."""
-    with open(folder / LOG, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return read_records(folder / LOG)
 
 
 def _typed(value):

@@ -12,7 +12,7 @@ from scripts.command_line import Group, Parser, count, count_or_none, fraction, 
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, default_splits
 from scripts.imports import add_import, import_files
-from scripts.run_folder import changed, read_config
+from scripts.run_folder import CONFIG, changed, read_config
 from vision.options import describe
 from vision.registry import find
 from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
@@ -50,6 +50,9 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
     saved = read_config(Path(known.run_dir))["arguments"] if known.resume and known.run_dir else {}
 
     model = known.model or saved.get("model")
+    if saved and model not in vision.MODELS:
+        hint = "a model of your own needs --import FILE, the file that defines it"
+        raise ValueError(f"{Path(known.run_dir) / CONFIG}: the model {model!r} is not registered; {hint}")
     parser = build_parser(model, help_text)
     args = parser.parse_args(arguments)
     if model is None:
@@ -57,6 +60,7 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
     task, typed = find(model).task, _typed(parser, args, arguments)
     args.typed, args.changes = sorted(vars(typed)), {}
     if saved:
+        parser.check(Path(args.run_dir) / CONFIG, saved)
         changes = changed(Path(args.run_dir), saved, of_the_run(typed))
         args = Namespace(**vars(args) | saved | {name: now for name, (_, now) in changes.items()})
         args.typed, args.changes = sorted({*saved.get("typed", ()), *changes}), changes

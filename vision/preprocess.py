@@ -11,6 +11,10 @@ from PIL import Image, ImageOps
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of red, green and blue, in units of 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
+MAX_PIXELS = 64_000_000  # of a photograph: a few kilobytes can hold more than the memory
+ORIENTATION = 0x0112  # EXIF tag: 1 is upright
+BAND = 1 << 20  # pixels that are converted together
+
 Photograph = str | os.PathLike | Image.Image | np.ndarray
 
 
@@ -111,12 +115,31 @@ def open_photograph(photograph: Photograph) -> np.ndarray:
             raise ValueError(f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: batches go to predict")
         return photograph if photograph.ndim == 3 else np.repeat(photograph[..., None], 3, axis=2)
     if isinstance(photograph, Image.Image):
-        return np.array(_as_rgb(ImageOps.exif_transpose(photograph)))
+        return _as_array(photograph)
     try:
-        with Image.open(photograph) as image:
+        with (
+            open(photograph, "rb") as file,
+            Image.open(file) as image,
+        ):  # by its path, Pillow 13 garbles grey turned TIFFs
             return open_photograph(image)
-    except OSError as error:
+    except Exception as error:  # Pillow's decoders raise many types on damaged data, SyntaxError among them
         raise ValueError(f"{os.fspath(photograph)}: cannot be read as a picture: {error}") from error
+
+
+def _as_array(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8, upright; converted band by band, as a large picture would take its size several times over."""
+    w, h = image.size
+    if w * h > MAX_PIXELS:
+        raise ValueError(
+            f"it has {w * h / 1e6:.0f} million pixels, {MAX_PIXELS / 1e6:.0f} are read at most: scale it down"
+        )
+    turned = image.getexif().get(ORIENTATION, 1) != 1
+    upright, height = ImageOps.exif_transpose(image) if turned else image, max(1, BAND // w)
+    pixels = np.empty((*upright.size[::-1], 3), np.uint8)
+    for top in range(0, len(pixels), height):
+        bottom = min(top + height, len(pixels))
+        pixels[top:bottom] = _as_rgb(upright.crop((0, top, upright.width, bottom)))
+    return pixels
 
 
 def _as_rgb(image):

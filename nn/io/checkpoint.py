@@ -18,7 +18,7 @@ import numpy as np
 from nn.gpu.device import to_device
 
 META = "__meta__"  # the entry that holds the dict: its JSON text as bytes
-MOST_BYTES = 1 << 30  # of the entries of a compressed .npz after unpacking, beyond MOST_RATIO times the file's size
+MOST_BYTES = 1 << 27  # of the entries of a compressed .npz after unpacking, beyond MOST_RATIO times the file's size
 MOST_RATIO = 20  # weights are compressed to half of their size at best; zeros a thousandfold
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` writes to: .NAME.PID.tmp
 

@@ -95,3 +95,11 @@ def test_the_real_images():
     assert train.classes[6] == "frog"
     assert test[0]["image"].shape == (32, 32, 3)
     assert test[0]["image"][0, 0].tolist() == [158, 112, 49]  # of the first test image, a cat
+
+
+def test_a_picture_of_another_size_is_not_decoded(root, monkeypatch):
+    Image.new("RGB", (1024, 13)).save(root / "cifar10_batch_1.png")
+    monkeypatch.setattr("datasets.cifar.read_image", lambda path: pytest.fail("decoded") if "1.p" in str(path) else 0)
+    monkeypatch.setattr("datasets.cifar.BATCHES", {"train": ("cifar10_batch_1",)})
+    with pytest.raises(ValueError, match=r"batch_1\.png: must be 1024 pixels wide .* is 1024 wide and 13 high"):
+        CIFAR10Lossless(root, "train")

@@ -256,3 +256,21 @@ def test_real_masks_against_pycocotools():
             if thing.shape:
                 wanted = reference.decode(reference.merge(reference.frPyObjects(thing.shape, h, w)))
                 np.testing.assert_array_equal(mask, wanted.astype(bool))
+
+
+@pytest.mark.parametrize("skeleton", [7, "nose", {"a": 1}, [[1, 2, 3], "x", None], [[1e400, 2]]])
+def test_a_skeleton_that_is_none_is_left_out(tmp_path, skeleton):
+    categories = [{"id": 3, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": skeleton}]
+    annotations = [box(1, 7, 3, [1, 1, 9, 9], keypoints=[1, 2, 2, 3, 4, 1])]
+    data = read(write(tmp_path, categories=categories, annotations=annotations))
+    assert data.skeleton == () and data.keypoint_names == ("nose", "tail")
+
+
+def test_a_polygon_that_reaches_far_is_not_walked(tmp_path):
+    """Its boundary would have 10^11 steps."""
+    far = [[2.0, 2.0, 1e10, 2.0, 8.0, 9.0]]
+    data = read(write(tmp_path, annotations=[box(1, 7, 3, [2, 2, 6, 7], segmentation=far)]))
+    assert "the polygon of dog reaches far outside: its box is taken" in data.problems[-1]
+    wanted = np.zeros((H, W), bool)
+    wanted[2:9, 2:8] = True
+    np.testing.assert_array_equal(data[0]["masks"], [wanted])

@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -197,3 +198,46 @@ def test_palette_pictures_come_back(tmp_path):
         )
     with pytest.raises(ValueError, match=r"labels must be \(H, W\) in -1 .. 254 .* got \(8, 9\), -1 .. 255"):
         write_label_picture(tmp_path / "a.png", np.where(labels == 20, 255, labels))
+
+
+def test_tables_and_bands_look_up_what_a_dict_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.label_maps.BAND", 50)
+    monkeypatch.setattr("datasets.pictures.BAND", 50)
+    rng = np.random.default_rng(0)
+    for dtype, values in ((np.uint8, [0, 7, 9, 255]), (np.uint16, [0, 7, 300, 65535])):
+        label_map = LabelMap(("a", "b", "c"), dict(zip(values, (1, 0, 2, -1))))
+        picture = rng.choice(values, (20, 30)).astype(dtype)
+        wanted = np.vectorize(label_map.labels.get)(picture)
+        found = label_map.read(saved(tmp_path / "a.png", picture))
+        np.testing.assert_array_equal(found, wanted)
+        assert found.dtype == np.int64
+        picture[-1, -1] = 8
+        with pytest.raises(ValueError, match=r"a\.png: 1 value outside the class list: 8 \(1 pixels\)"):
+            label_map.read(saved(tmp_path / "a.png", picture))
+    colours = np.array([SKY, CAR, VAN, VOID])[rng.integers(0, 4, (20, 30))]
+    wanted = np.vectorize(COLOURS.labels.get)(colours @ [65536, 256, 1])
+    np.testing.assert_array_equal(COLOURS.read(saved(tmp_path / "b.png", colours.astype(np.uint8))), wanted)
+
+
+def test_values_of_a_class_list_beyond_eight_bits_do_no_harm(tmp_path):
+    label_map = LabelMap(("a", "b"), {1: 0, 300: 1})
+    assert (label_map.read(saved(tmp_path / "a.png", np.ones((8, 9), np.uint8))) == 0).all()
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_looking_up_takes_little_more_memory_than_the_labels(tmp_path, monkeypatch, colours):
+    monkeypatch.setattr("datasets.label_maps.BAND", 1 << 12)
+    monkeypatch.setattr("datasets.pictures.BAND", 1 << 12)
+    path = saved(tmp_path / "a.png", np.zeros((800, 600, 3) if colours else (800, 600), np.uint8))
+    label_map = COLOURS if colours else LabelMap(("a",), {0: 0})
+    tracemalloc.start()
+    labels = label_map.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * labels.nbytes
+
+
+def test_label_pictures_have_a_limit_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.palette.MAX_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"a\.png: the image is 11x10, .* are read at most; scale it down"):
+        read_label_picture(saved(tmp_path / "a.png", np.zeros((10, 11), np.uint8)))

@@ -408,3 +408,11 @@ def test_nuclei_themselves():
 def test_pets_themselves():
     data = Pets(DATA / "pets3", "test")
     assert len(data) == 298 and set(np.unique(data[7]["segmentation"])) == {-1, 0, 1}
+
+
+def test_pixels_are_counted_part_by_part(tmp_path, monkeypatch):
+    made = folders(tmp_path, "ab")
+    write(tmp_path, train="a\nb\n")
+    monkeypatch.setattr("datasets.labelled_images.BAND", 20)
+    values = np.concatenate([made["a"], made["b"]])
+    assert LabelledFolders(tmp_path, "train").counts == {"ground": (values == 0).sum(), "cat": (values == 1).sum()}

@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from datasets import image_size, read_image
 from datasets.pictures import notes_on, pictures, read_header, turned_hint
+from vision.preprocess import open_photograph
 
 
 def noise(h=12, w=17, seed=0):
@@ -218,9 +220,25 @@ def test_a_small_file_of_too_many_pixels_is_refused_undecoded(tmp_path, read, si
     )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     with pytest.raises(
-        ValueError, match=rf"a\.png: the image is {words} pixels, 120 million are read at most; scale it"
+        ValueError, match=rf"a\.png: the image is {words} pixels, 64 million are read at most; scale it"
     ):
         read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_turned_tiffs(tmp_path, orientation, compression):
+    """Pillow turns TIFFs by itself, and says their size before or after it."""
+    pixels, exif = np.arange(12 * 17, dtype=np.uint8).reshape(12, 17), Image.Exif()
+    exif[0x0112] = orientation
+    for name, colours in (("a.tif", pixels), ("b.tif", np.repeat(pixels[..., None], 3, axis=2))):
+        Image.fromarray(colours).save(tmp_path / name, exif=exif, compression=compression)
+        turned = np.rot90(pixels, -1) if orientation >= 5 else pixels
+        mirrored = {2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 1), 7: (1, 0), 8: (1, 1)}.get(orientation, (0, 0))
+        wanted = np.flip(turned, [axis for axis in (0, 1) if mirrored[axis]])
+        np.testing.assert_array_equal(read_image(tmp_path / name), np.repeat(wanted[..., None], 3, axis=2))
+        np.testing.assert_array_equal(open_photograph(tmp_path / name)[..., 0], wanted)
+        assert image_size(tmp_path / name) == wanted.shape
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -251,3 +269,30 @@ def test_a_missing_picture_names_what_is_near(tmp_path):
         ValueError, match=r"a\.jpg: there is no such image file; did you mean .*a\.PNG \(with another end"
     ):
         read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "I;16", "CMYK"])
+def test_reading_takes_little_more_memory_than_the_pixels(tmp_path, monkeypatch, mode):
+    """Conversions go band by band, also where EXIF turns the picture."""
+    monkeypatch.setattr("datasets.pictures.BAND", 1 << 12)
+    path, image = tmp_path / "a.tif", Image.fromarray(noise(600, 800))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = image if mode == "I;16" else image.convert(mode)
+    image.save(path, exif=exif)
+    tracemalloc.start()
+    pixels = read_image(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pixels.shape == (800, 600, 3) and pixels.flags.c_contiguous
+    assert peak < 1.5 * pixels.nbytes
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "1"])
+def test_bands_make_no_difference(tmp_path, monkeypatch, mode):
+    Image.fromarray(noise(50, 40)).convert(mode).save(tmp_path / "a.png")
+    whole = read_image(tmp_path / "a.png")
+    monkeypatch.setattr("datasets.pictures.BAND", 100)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), whole)

@@ -36,6 +36,7 @@ def test_a_mask_by_hand():
         ({"size": [2, 3], "counts": [1, 4.0, 1]}, "whole numbers from 0"),
         ({"size": [2, 3]}, "whole numbers from 0, or packed text"),
         ({"size": [2], "counts": [6]}, r"must be \[height, width\], got \[2\]"),
+        ({"size": [10**5, 10**5], "counts": [10**10]}, "an RLE of 10000 million pixels; 64 are read"),
         ({"counts": [6]}, r"must be \[height, width\], got None"),
         ({"size": [2, 3], "counts": "é"}, "a character that does not belong"),
         ({"size": [2, 3], "counts": "o"}, "are cut off"),

@@ -240,6 +240,15 @@ def test_checkpoint_of_a_model_that_is_not_registered(use, trained, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "config", [[1], {"arguments": 7}, {"arguments": {"data": 3}}, {"arguments": {"shapes_size": "x"}}]
+)
+def test_evaluating_a_checkpoint_that_does_not_say_how_it_was_trained(trained, tmp_path, error_of, config):
+    arrays, meta = read_checkpoint(trained / "best.npz")
+    write_checkpoint(tmp_path / "a.npz", arrays, meta | {"config": config})
+    assert "a.npz: damaged, " in error_of(evaluate.main, tmp_path / "a.npz")
+
+
 def test_checkpoint_of_another_version_of_the_model(use, trained, tmp_path):
     arrays, meta = read_checkpoint(trained / "best.npz")
     write_checkpoint(tmp_path / "a.npz", {k: v for k, v in arrays.items() if k != "model/box.bias"}, meta)

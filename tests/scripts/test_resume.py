@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -132,6 +133,37 @@ def test_no_run_to_resume(tmp_path, error_of):
     )
     (tmp_path / "config.json").write_text("{")
     assert "config.json: damaged" in error_of(main, "--resume", "--run-dir", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"lr": "fast"}, "damaged, as --lr 'fast' cannot be; restore it, or start a new run elsewhere"),
+        ({"epochs": 2.5}, "damaged, as --epochs 2.5 cannot be"),
+        ({"epochs": None}, "damaged, as --epochs None cannot be"),
+        ({"optimiser": ["sgd"]}, r"damaged, as --optimiser \['sgd'\] cannot be"),
+        ({"optimiser": "newton"}, "damaged, as --optimiser 'newton' cannot be"),
+        ({"zoom": [1.0]}, r"damaged, as --zoom \[1.0\] cannot be"),
+        ({"zoom": 1.0}, "damaged, as --zoom 1.0 cannot be"),
+        ({"train_split": 1.5}, "damaged, as --train-split 1.5 cannot be"),
+        ({"set": [["hidden"]]}, "damaged, as --set"),
+        ({"set": [5]}, "damaged, as --set"),
+        ({"typed": [["a"]]}, "damaged, not the config of a run"),
+        ({"typed": 7}, "damaged, not the config of a run"),
+        ({"model": "stand_up"}, "the model 'stand_up' is not registered; a model of your own needs --import FILE"),
+    ],
+)
+def test_a_config_that_nobody_could_have_typed_is_named(trained, tmp_path, error_of, change, message):
+    config = json.loads((trained / "config.json").read_text())
+    config["arguments"] |= change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert re.search(rf"config\.json: {message}", error_of(main, "--resume", "--run-dir", tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"arguments": []}', '{"arguments": {}}', "\0"])
+def test_a_config_of_another_kind_is_named(tmp_path, error_of, text):
+    (tmp_path / "config.json").write_text(text)
+    assert "config.json: damaged, not the config of a run" in error_of(main, "--resume", "--run-dir", tmp_path)
 
 
 def test_damaged_checkpoint_of_a_run(trained, tmp_path, error_of):

@@ -97,3 +97,31 @@ def test_what_is_no_photograph_is_named(photograph, message):
 def test_options_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=f"Preprocess: .*{message}"):
         Preprocess(**options)
+
+
+def test_a_photograph_of_too_many_pixels_is_refused_undecoded(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr("vision.preprocess.MAX_PIXELS", 1000)
+    monkeypatch.setattr(Image.Image, "crop", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match=r"a\.png: .*pixels, .* are read at most: scale it down"):
+        open_photograph(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("error", [SyntaxError, Image.DecompressionBombError, IndexError, MemoryError])
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error):
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.png")
+
+    def fail(*_):
+        raise error("broken")
+
+    monkeypatch.setattr(Image.Image, "crop", fail)
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture: broken"):
+        open_photograph(tmp_path / "a.png")
+
+
+def test_a_photograph_is_converted_band_by_band(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole = open_photograph(tmp_path / "a.png")
+    monkeypatch.setattr("vision.preprocess.BAND", 100)
+    np.testing.assert_array_equal(open_photograph(tmp_path / "a.png"), whole)

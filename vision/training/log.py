@@ -21,12 +21,12 @@ class Log:
 
     def __init__(self, folder: Path, length: int):
         self.path, self.epochs = folder / LOG, Epochs()
+        self.path.touch()
+        os.truncate(self.path, min(length, self.path.stat().st_size))
+        for record in read_records(self.path):
+            self.epochs.add(record)
         self.file = open(self.path, "ab", buffering=0)
-        self.file.truncate(min(length, self.file.seek(0, os.SEEK_END)))
         self.length = self.file.seek(0, os.SEEK_END)
-        with open(self.path, encoding="utf-8") as lines:
-            for line in lines:
-                self.epochs.add(json.loads(line))
 
     def write(self, record: dict[str, Any]):
         """Append a record. Where it does not fit on the disk, nothing of it stays, and the OSError names the file."""
@@ -56,6 +56,36 @@ class Log:
 
     def __exit__(self, *error):
         self.file.close()
+
+
+def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The records of a log. ValueError naming the file, and the line that is none."""
+    records = []
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such log; give the folder of a run")
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
+        try:
+            record = json.loads(line) if line else {"changed": {}}
+        except (ValueError, RecursionError):
+            record = None
+        if not _is_record(record):
+            advice = "restore it, or move it away: a run goes on without the lines before"
+            raise ValueError(f"{path}, line {number}: damaged, no record of a run; {advice}")
+        records += [record] if line else []
+    return records
+
+
+def _is_record(record) -> bool:
+    """Whether what a line holds has the entries that the log writes."""
+    if not isinstance(record, dict) or "changed" in record:
+        return isinstance(record, dict)
+    losses, numbers = record.get("losses", {}), ("epoch", *(("gradient_norm",) if "losses" in record else ()))
+    return (
+        all(isinstance(record.get(name), (int, float)) for name in numbers)
+        and isinstance(record.get("stage", ""), str)
+        and all(isinstance(record.get(name, {}), dict) for name in ("losses", "metrics", "fit"))
+        and all(isinstance(value, (int, float)) for value in losses.values())
+    )
 
 
 class Epochs:

@@ -11,6 +11,7 @@ import numpy as np
 from nn.gpu.device import to_device
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from vision.model import Model
+from vision.options import complete
 from vision.training.endings import Diverged
 from vision.training.progress import Progress
 from vision.training.saving import BEST, load_state, prefixed, unprefixed
@@ -61,21 +62,33 @@ class SavedRun(NamedTuple):
 
     @property
     def progress(self) -> Progress:
-        return Progress(**self.meta["progress"])
+        """How far the run is. ValueError for a progress that no run has."""
+        try:
+            progress = complete("progress", Progress, self.meta["progress"])
+            if min(value for value in asdict(progress).values() if type(value) is int) >= 0:
+                return progress
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise ValueError(f"{self.path}: damaged, it does not say how far the run is; take another copy")
 
     def restore(self, run: RunState):
         """Load everything but the progress. Raises ValueError for another model, other data, other parts."""
         load_state(self.path, run.model, self.arrays, self.meta)
         self._check_data(run)
-        for beginning, part in run.parts.items():
-            part.load_state_dict(unprefixed(beginning, self.arrays))
-        for name, generator in run.model.generators().items():
-            generator.bit_generator.state = self.meta["generators"][name]
+        try:
+            for beginning, part in run.parts.items():
+                part.load_state_dict(unprefixed(beginning, self.arrays))
+            for name, generator in run.model.generators().items():
+                generator.bit_generator.state = self.meta["generators"][name]
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}; it was written by a run of another kind") from error
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"{self.path}: damaged, it lacks the state of a generator; take another copy") from error
 
     def _check_data(self, run):
-        was, now = self.meta["steps_per_epoch"], run.steps_per_epoch
+        was, now = self.meta.get("steps_per_epoch"), run.steps_per_epoch
         advice = "restore the data it was started with, or start a new run"
-        if was != now:
+        if was != now or self.progress.batch > now:
             raise ValueError(f"{self.path}: the run had {was} batches in an epoch, now there are {now}; {advice}")
         if self.meta.get("data") != run.data:
             differ = different(self.meta.get("data"), run.data)

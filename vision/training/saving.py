@@ -1,5 +1,6 @@
 """Models in checkpoints: a model built from one, and weights loaded from one."""
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 
 from nn.io.checkpoint import read_checkpoint
 from nn.io.state import read_metadata, read_state
+from nn.random import spawn
 from vision.model import Model
 from vision.options import as_json
 from vision.registry import MODELS, build
@@ -30,9 +32,34 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
     if config["model"] not in MODELS:
         missing = f"checkpoint of the model {config['model']!r}, which is not registered"
         raise ValueError(f"{path}: {missing}; a model of your own needs --import FILE, the file that defines it")
-    model = build(**config)
+    rng = _Bounded(spawn().bit_generator)
+    rng.left = 4 * sum(array.size for array in arrays.values())  # some layers draw more than once
+    try:
+        model = build(**config, rng=rng)
+    except (ValueError, MemoryError, OverflowError, ZeroDivisionError) as error:
+        raise ValueError(f"{path}: {error}") from error
     load_state(path, model, arrays, meta | {"model": model.config})  # new options have their defaults
     return model, meta
+
+
+class _Bounded(np.random.Generator):
+    """Draws the first weights of a model, `left` elements at most: a damaged checkpoint may name sizes beyond all
+    memory, and weights that it does not hold cannot be meant.
+    """
+
+    left: float = math.inf
+
+    def standard_normal(self, size=None, *args, **options):
+        return super().standard_normal(self._counted(size), *args, **options)
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        return super().uniform(low, high, self._counted(size))
+
+    def _counted(self, size):
+        self.left -= math.prod(size if isinstance(size, tuple) else (size or 1,))
+        if self.left < 0:
+            raise ValueError("its options name larger arrays than it holds; take another copy")
+        return size
 
 
 def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
@@ -158,4 +185,9 @@ def _model_config(path, meta):
     config = meta.get("model")
     if not isinstance(config, dict) or not {"model", "classes"} <= config.keys():
         raise ValueError(f"{path}: holds no model; give a checkpoint that scripts.train wrote")
+    name, classes = config["model"], config["classes"]
+    if not isinstance(name, str) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
+        raise ValueError(f"{path}: damaged, it does not say which model and classes it is of; take another copy")
+    if "rng" in config:
+        raise ValueError(f"{path}: damaged, {name} has no option 'rng'; take another copy")
     return config

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vision.training.log import LOG, TABLE, Epochs, Log
+from vision.training.log import LOG, TABLE, Epochs, Log, read_records
 
 
 def steps(epoch, *losses, **more):
@@ -101,3 +101,25 @@ def test_a_line_that_the_disk_takes_in_parts_is_whole(tmp_path):
         log.file = SimpleNamespace(write=lambda data: real.write(data[:5]), close=real.close)
         log.write({"epoch": 1, "step": 1, "seconds": 0})
     assert json.loads((tmp_path / LOG).read_text()) == {"epoch": 1, "step": 1, "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "no json", "[1]", "7", '{"epoch": ', "\xff", "[" * 100_000, '{"step": 3}', '{"epoch": "1", "metrics": {}}',
+        '{"epoch": 1, "losses": [1], "gradient_norm": 1}', '{"epoch": 1, "losses": {"a": "b"}, "gradient_norm": 1}',
+        '{"epoch": 1, "losses": {"a": 1}}', '{"epoch": 1, "metrics": 7}', '{"epoch": 1, "stage": [1]}',
+    ],
+)  # fmt: skip
+def test_a_damaged_log_is_named_with_its_line(tmp_path, line):
+    whole = json.dumps(steps(1, 1.0)[0])
+    (tmp_path / LOG).write_text(f"{whole}\n{line}\n{whole}\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: damaged, no record of a run; restore it"):
+        read_records(tmp_path / LOG)
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: damaged"):
+        Log(tmp_path, 10**9)
+
+
+def test_no_log(tmp_path):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: there is no such log"):
+        read_records(tmp_path / LOG)

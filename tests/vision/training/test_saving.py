@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vision
-from nn import Linear
+from nn import Dropout, Linear
 from nn.io.checkpoint import write_checkpoint
 from vision.model import Model
 from vision.training.saving import load_model, load_state, prefixed, unprefixed
@@ -79,3 +79,40 @@ def test_prefixes():
     assert prefixed("model/", arrays) == {"model/a": 1, "model/model/a": 2}
     assert unprefixed("model/", prefixed("model/", arrays)) == arrays
     assert unprefixed("x/", arrays) == {}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"size": "3"}, "line: size must be a whole number, got '3'"),
+        ({"size": 10**9}, "its options name larger arrays than it holds"),
+        ({"size": 10**30}, ""),
+        ({"width": 1}, "line: there is no option 'width'"),
+        ({"classes": 7}, "damaged, it does not say which model and classes it is of"),
+        ({"classes": ["a", 1]}, "damaged, it does not say which model and classes it is of"),
+        ({"classes": []}, "build: line needs at least one class name"),
+        ({"model": ["line"]}, "damaged, it does not say which model and classes it is of"),
+        ({"rng": 1}, "damaged, line has no option 'rng'"),
+    ],
+)
+def test_a_checkpoint_with_other_options_is_named(tmp_path, change, message):
+    model = saved(tmp_path / "a.npz")
+    arrays = prefixed("model/", model.state_dict())
+    write_checkpoint(tmp_path / "a.npz", arrays, {"model": model.config | change})
+    with pytest.raises(ValueError, match=rf"a\.npz: .*{message}"):
+        load_model(tmp_path / "a.npz")
+
+
+def test_the_layers_of_a_loaded_model_draw_from_streams_of_their_own(tmp_path, monkeypatch):
+    class Two(Line):
+        def __init__(self, classes, options, rng):
+            super().__init__(classes, options, rng)
+            self.first, self.second = (Dropout(0.5, rng=rng.spawn(1)[0]) for _ in range(2))
+
+    monkeypatch.delitem(vision.MODELS, "line")
+    vision.register("line", "regression", {}, options=Options)(Two)
+    saved(tmp_path / "a.npz")
+    loaded, _ = load_model(tmp_path / "a.npz")
+    again, _ = load_model(tmp_path / "a.npz")
+    draws = {layer.rng.random() for model in (loaded, again) for layer in (model.first, model.second)}
+    assert len(draws) == 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nn import Dropout, Linear, Sequential
-from nn.io.checkpoint import read_checkpoint
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.losses.regression import l2
 from vision.model import Model
 from vision.training.progress import RunningMean
@@ -364,3 +364,33 @@ def test_time_spent_waiting_for_data_is_in_the_log_and_for_the_report(tmp_path):
     assert min(waited[1::4]) >= 0.05
     assert np.median([w for i, w in enumerate(waited) if i % 4 != 1]) < 0.04
     assert len(shares) == 3 and all(0.2 < share <= 1 for share in shares)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"progress": 3}, "damaged, it does not say how far the run is"),
+        ({"progress": {"epoch": "1"}}, "damaged, it does not say how far the run is"),
+        ({"progress": {"epoch": -1}}, "damaged, it does not say how far the run is"),
+        ({"progress": {"era": 1}}, "damaged, it does not say how far the run is"),
+        ({"progress": {"batch": 9}}, "the run had 4 batches in an epoch, now there are 4"),
+        ({"generators": {}}, "damaged, it lacks the state of a generator"),
+        ({"generators": {"net.1": 5}}, "damaged, it lacks the state of a generator"),
+        ({"steps_per_epoch": None}, "the run had None batches in an epoch"),
+    ],
+)
+def test_a_damaged_checkpoint_of_a_run_is_named(tmp_path, change, message):
+    trainer(tmp_path).run()
+    arrays, meta = read_checkpoint(tmp_path / LAST)
+    write_checkpoint(tmp_path / LAST, arrays, meta | change)
+    with pytest.raises(ValueError, match=rf"last\.npz: {message}"):
+        trainer(tmp_path).resume()
+
+
+def test_a_checkpoint_without_the_optimisers_state_is_named(tmp_path):
+    trainer(tmp_path).run()
+    arrays, meta = read_checkpoint(tmp_path / LAST)
+    kept = {name: array for name, array in arrays.items() if not name.startswith("optimiser/")}
+    write_checkpoint(tmp_path / LAST, kept, meta)
+    with pytest.raises(ValueError, match=r"last\.npz: SGD: the state does not fit .* by a run of another kind"):
+        trainer(tmp_path).resume()
