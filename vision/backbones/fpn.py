@@ -61,6 +61,13 @@ class PyramidBackbone(Layer):
         c_body, c_fpn = cache
         return self.body.backward_stages(self.fpn.backward(dy, c_fpn), c_body)
 
+    def backward_parameters(self, dy, cache):
+        c_body, c_fpn = cache
+        if self.body.is_trainable():
+            self.body.backward_stages(self.fpn.backward(dy, c_fpn), c_body, images=False)
+        else:
+            self.fpn.backward_parameters(dy, c_fpn)
+
 
 def enlarged(x, size: tuple[int, int]):
     """x (N, C, h, w) with every cell repeated twice along both axes, cut to size (H, W)."""

@@ -107,10 +107,10 @@ class GoogLeNetClassifier(Classifier):
         return losses, cache
 
     def backward(self, cache: Cache):
-        """Add the gradients of the total loss to all parameters; returns that of the images."""
+        """Add the gradients of the total loss to all parameters."""
         heads = (self.network.head, *self.auxiliary.values())
         dmaps = [head.backward(dlogits, c) for head, dlogits, c in zip(heads, cache.dlogits, cache.heads)]
-        return self.network.backbone.backward_stages(dmaps, cache.backbone)
+        self.network.backbone.backward_stages(dmaps, cache.backbone, images=False)
 
 
 def auxiliary_head(in_channels: int, classes: int, width: int, rng: np.random.Generator) -> Sequential:

@@ -130,13 +130,13 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         return rpn_losses | head_losses | {"mask": value}, cache
 
     def backward(self, cache: Cache):
-        """Add the gradients of the total loss to all parameters; returns the images', None if stages are frozen."""
+        """Add the gradients of the total loss to all parameters."""
         dshapes = self.mask_head.backward(cache.dmasks, cache.mask_head)
         dfeatures, _, _ = self.mask_align.backward(dshapes, cache.mask_pool)
         dpooled = self.head.backward(cache.dhead, cache.head)
         dfeatures = dfeatures + self.roi_pool.backward(dpooled, cache.pool)[0]  # features fork: gradients add up
         dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn)
-        return self.backbone.backward(dfeatures, cache.backbone)
+        self.backbone.backward_parameters(dfeatures, cache.backbone)
 
     def propose_and_sample(self, rpn_out, feature_size, targets, rng) -> Sampled:
         """Faster R-CNN's samples, and the mask of each region that is an object: that of the box it overlaps most."""

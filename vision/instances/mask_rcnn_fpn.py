@@ -156,14 +156,14 @@ class MaskRCNNFPN(MaskRCNN):
         return rpn_losses | head_losses | {"mask": value}, cache
 
     def backward(self, cache: Cache):
-        """Add the gradients of the total loss to all parameters; returns the images', None if stages are frozen."""
+        """Add the gradients of the total loss to all parameters."""
         dshapes = self.roi_heads.masks_backward(cache.dmasks, cache.mask_head)
         dpooled = self.roi_heads.backward(cache.dhead, cache.head)
         of_masks = self.mask_roi_pool.backward(dshapes, cache.mask_pool)
         of_boxes = self.box_roi_pool.backward(dpooled, cache.pool)
         *finer, dlast = self.rpn.backward(cache.drpn, cache.rpn)  # nothing else is on the coarsest level
         dmaps = [a + b + c for a, b, c in zip(finer, of_boxes, of_masks)]  # maps fork: gradients add up
-        return self.backbone.backward((*dmaps, dlast), cache.backbone)
+        self.backbone.backward_parameters((*dmaps, dlast), cache.backbone)
 
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections of each image, then the masks of their boxes: boxes, labels, scores, mask_grids (D, m, m)."""
