@@ -43,7 +43,8 @@ def default_boxes(shapes: np.ndarray, map_size: tuple[int, int], image_size: tup
     """
     xp, (h, w), (height, width) = array_module(shapes), map_size, image_size
     y, x = ((xp.arange(n) + 0.5).astype(shapes.dtype) * (side / n) for n, side in ((h, height), (w, width)))
-    centres = xp.stack([xp.tile(x, h), xp.repeat(y, w)], axis=1)[:, None]  # (h * w, 1, 2)
+    x, y = xp.broadcast_to(x, (h, w)), xp.broadcast_to(y[:, None], (h, w))
+    centres = xp.stack([x, y], axis=2).reshape(h * w, 1, 2)
     return xp.concatenate([centres - shapes / 2, centres + shapes / 2], axis=2).reshape(-1, 4)
 
 
