@@ -79,9 +79,9 @@ def _is_record(record) -> bool:
     """Whether what a line holds has the entries that the log writes."""
     if not isinstance(record, dict) or "changed" in record:
         return isinstance(record, dict)
-    losses, numbers = record.get("losses", {}), ("epoch", *(("gradient_norm",) if "losses" in record else ()))
+    losses, numbers = record.get("losses", {}), (record.get("epoch"), record.get("gradient_norm", 0.0))
     return (
-        all(isinstance(record.get(name), (int, float)) for name in numbers)
+        all(isinstance(value, (int, float)) for value in numbers)
         and isinstance(record.get("stage", ""), str)
         and all(isinstance(record.get(name, {}), dict) for name in ("losses", "metrics", "fit"))
         and all(isinstance(value, (int, float)) for value in losses.values())
@@ -103,7 +103,7 @@ class Epochs:
         if "losses" in record:
             row["steps"] += 1
             sizes = {f"loss_{name}": value for name, value in record["losses"].items()}
-            for name, value in (sizes | {"gradient_norm": record["gradient_norm"]}).items():
+            for name, value in (sizes | {"gradient_norm": record.get("gradient_norm", 0.0)}).items():
                 before = row.get(name, 0.0)
                 row[name] = before + (value - before) / row["steps"]
         row |= record.get("fit", {})

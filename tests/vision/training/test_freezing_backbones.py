@@ -45,7 +45,7 @@ def test_gradients_above_are_the_same_bits(name, monkeypatch):
     if not (found := list(backbones(model))):
         pytest.skip("no backbone")
     freeze(model, first_stages(model))
-    assert all(b.frozen >= HELD for b in found)
+    assert all(b.frozen >= min(HELD, len(b.names)) for b in found)
     entered, backward, walked, forward = [], Conv2d.backward, [], Backbone.forward_stages
     monkeypatch.setattr(Conv2d, "backward", lambda self, *a: entered.append(self) or backward(self, *a))
     alone = Conv2d.backward_parameters  # of the lowest trainable one
