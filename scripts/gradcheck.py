@@ -211,12 +211,15 @@ def begun_pairs(model: Model) -> Iterable[tuple[tuple[str, str], tuple[str, ...]
 
 
 def pairs_of(model: Model) -> dict[tuple[str, str], tuple[str, ...]]:
-    """{(loss, backward): beginnings of the parameters' names that it trains} over all stages of training."""
+    """{(loss, backward): beginnings of the parameters' names that it trains} over all stages of training.
+
+    Of a model whose stages are all fits: its loss and backward, the problem that they solve.
+    """
     pairs = {}
     for stage in model.stages():
         if not stage.fit:
             pairs[stage.loss, stage.backward] = pairs.get((stage.loss, stage.backward), ()) + tuple(stage.trains)
-    return pairs
+    return pairs or {("loss", "backward"): ("",)}
 
 
 def tiny_data(name: str, tiny: Tiny):
