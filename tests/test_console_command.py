@@ -65,7 +65,7 @@ def test_a_mistake_is_one_line_that_names_the_nearest(capsys):
         "handwritten-vision: error: there is no command 'trian': did you mean train? (--help lists all)\n"
     )
     assert handwritten_vision.main(["x"]) == 2
-    assert "choose from benchmark, compare," in capsys.readouterr().err
+    assert "choose from batch-norm-story, benchmark, compare," in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         handwritten_vision.main(["train", "--model", "unet_smal"])
     err = capsys.readouterr().err

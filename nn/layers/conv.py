@@ -108,7 +108,7 @@ class Conv2d(Layer):
         return ops.conv2d(x, weight, g, g.output_size(self, *x.shape[2:]), bias), x
 
     def backward(self, dy, cache):
-        self.backward_parameters(dy, cache)
+        Conv2d.backward_parameters(self, dy, cache)  # not a subclass's, whose cache may be another
         x, weight = cache, self.weight.value
         return functions(__name__, dy, x, weight).conv2d_input_gradient(dy, weight, self.geometry, x.shape[2:])
 

@@ -38,6 +38,10 @@ class SameConv2d(Conv2d):
         cache, shape = cache
         return super().backward(uncut_to(dy, shape), cache)
 
+    def backward_parameters(self, dy, cache):
+        cache, shape = cache
+        super().backward_parameters(uncut_to(dy, shape), cache)
+
 
 class Cache(NamedTuple):
     """Of one application: the caches of the layers that make its input (None for the first), of net and of enlarge."""

@@ -19,8 +19,8 @@ def tiny(**options):
 def test_every_map_has_the_size_of_the_image():
     net = FullResolution(4, width=3, depth=5, kernel_size=5, rng=np.random.default_rng(0))
     calls = _record_calls(net, np.zeros((1, 3, 9, 14), np.float32))
-    assert {shape[2:] for _, _, shape, _ in calls} == {(9, 14)}
-    assert [shape[1] for _, layer, shape, _ in calls if isinstance(layer, Conv2d)] == [3, 3, 3, 3, 3, 4]
+    assert {y.shape[2:] for _, _, y, _ in calls} == {(9, 14)}
+    assert [y.shape[1] for _, layer, y, _ in calls if isinstance(layer, Conv2d)] == [3, 3, 3, 3, 3, 4]
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])

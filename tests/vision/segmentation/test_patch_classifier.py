@@ -27,7 +27,7 @@ def test_the_published_net():
     net = PatchNetwork(2, rng=np.random.default_rng(0))
     assert net.patch == 95
     calls = _record_calls(net.layers_of_window, np.zeros((1, 3, 95, 95), np.float32))
-    sides = [shape[2] for name, layer, shape, _ in calls if type(layer).__name__ != "ReLU"]
+    sides = [y.shape[2] for name, layer, y, _ in calls if type(layer).__name__ != "ReLU"]
     assert sides == [92, 46, 42, 21, 18, 9, 6, 3, 1, 1]
     by_hand = 48 * (16 * 3 + 1) + 48 * (25 * 48 + 1) + 2 * 48 * (16 * 48 + 1) + 200 * (9 * 48 + 1) + 2 * 201
     assert count(net) == by_hand == 220_826
