@@ -74,13 +74,15 @@ class SSD(Detector):
     (sec. 3.1), as its features are much larger than those of later maps. extras: the layers from the backbone's last
     stage to the next map, from there to the next, and so on, as many as options.ratios has maps; channels: of the map
     of each. With k default boxes in a cell, a map's class_heads gives k (1 + classes) channels, its box_heads 4 k.
+
+    Variants give another norm and size of heads, and their own default_shapes, class_loss, background_loss and scores.
     """
 
     constants = ("shapes",)
 
     def __init__(
         self, classes, backbone: Backbone, taps: Sequence[str], extras: Sequence[Layer], channels: Sequence[int],
-        options: Options, *, rng: np.random.Generator,
+        options: Options, *, norm: Layer | None = None, head_size: int = 3, rng: np.random.Generator,
     ):  # fmt: skip
         super().__init__(classes, options, options.preprocess())
         channels = [*(backbone.channels[tap] for tap in taps), *channels]
@@ -89,15 +91,19 @@ class SSD(Detector):
             wanted = f"{len(taps)} to {len(channels)} maps: sizes must have one more element than ratios"
             raise ValueError(f"SSD: it has {wanted}, got {len(options.sizes)} sizes and {maps} ratios")
         self.backbone, self.taps = backbone, tuple(taps)
-        self.norm, self.extras = L2Norm(channels[0]), tuple(extras[: maps - len(taps)])
-        side = options.short_side
-        self.shapes = tuple(
-            default_shapes(small * side, large * side, ratios)
-            for small, large, ratios in zip(options.sizes, options.sizes[1:], options.ratios)
-        )
+        self.norm = L2Norm(channels[0]) if norm is None else norm
+        self.extras = tuple(extras[: maps - len(taps)])
+        self.shapes = self.default_shapes()
         counts, outputs = [len(shapes) for shapes in self.shapes], 1 + len(self.classes)
-        self.class_heads = tuple(Conv2d(c, k * outputs, 3, padding=1, rng=rng) for c, k in zip(channels, counts))
-        self.box_heads = tuple(Conv2d(c, k * 4, 3, padding=1, rng=rng) for c, k in zip(channels, counts))
+        head = {"kernel_size": head_size, "padding": head_size // 2, "rng": rng}
+        self.class_heads = tuple(Conv2d(c, k * outputs, **head) for c, k in zip(channels, counts))
+        self.box_heads = tuple(Conv2d(c, k * 4, **head) for c, k in zip(channels, counts))
+
+    def default_shapes(self) -> tuple[np.ndarray, ...]:
+        """For each map (k, 2): width and height of the default boxes of a cell, in pixels."""
+        side, o = self.options.short_side, self.options
+        pairs = zip(o.sizes, o.sizes[1:], o.ratios)
+        return tuple(default_shapes(small * side, large * side, ratios) for small, large, ratios in pairs)
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls, box}, cache): eq. 1, L = (L_conf + alpha L_loc) / N, N the default boxes of objects in the batch."""
@@ -108,10 +114,10 @@ class SSD(Detector):
             sampled = self.match(logits, self.defaults(maps, images.shape[2:]), targets)
         positive = sampled.labels > 0
         n = max(int(positive.sum()), 1)  # "If N = 0, we set the loss to 0": nothing counts then
-        cls, dlogits = softmax_cross_entropy(logits.swapaxes(1, 2), sampled.labels, normaliser=n)
+        cls, dlogits = self.class_loss(logits, sampled.labels, n)
         weights = positive[..., None] * self.options.alpha
         box, ddeltas = smooth_l1(deltas, sampled.deltas, weights=weights, normaliser=n)
-        return {"cls": cls, "box": box}, Cache(c_maps, c_heads, (dlogits.swapaxes(1, 2), ddeltas), sampled)
+        return {"cls": cls, "box": box}, Cache(c_maps, c_heads, (dlogits, ddeltas), sampled)
 
     def backward(self, cache: Cache):
         """Add the gradients of the loss to all parameters; returns that of the images, None if stages are frozen."""
@@ -175,8 +181,7 @@ class SSD(Detector):
             match_default_boxes(defaults, t["boxes"], t["labels"], len(self.classes), o.matching_iou) for t in targets
         ]
         labels, deltas = (xp.stack(parts) for parts in zip(*matched))
-        background = -log_softmax(logits, axis=2)[..., 0].real  # the loss of each box as background
-        negative = hard_negatives(background, labels > 0, o.negative_ratio)
+        negative = hard_negatives(self.background_loss(logits).real, labels > 0, o.negative_ratio)
         return Sampled(xp.where((labels > 0) | negative, labels, -1), deltas)
 
     def dense(self, images) -> dict[str, np.ndarray]:
@@ -185,11 +190,24 @@ class SSD(Detector):
         (logits, deltas), _ = self.forward_heads(maps, training=False)
         return {"logits": logits, "deltas": deltas}
 
+    def class_loss(self, logits, labels, n: int):
+        """Value and gradient of L_conf / N, eq. 3: softmax cross-entropy where labels (N, A) are not -1."""
+        value, dlogits = softmax_cross_entropy(logits.swapaxes(1, 2), labels, normaliser=n)
+        return value, dlogits.swapaxes(1, 2)
+
+    def background_loss(self, logits) -> np.ndarray:
+        """(N, A): the loss of each default box as background, by which hard negatives are chosen."""
+        return -log_softmax(logits, axis=2)[..., 0]
+
+    def scores(self, logits) -> np.ndarray:
+        """(N, A, classes): probabilities, without background."""
+        return softmax(logits, axis=2)[..., 1:]
+
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W), of whose boxes those inside image_sizes [(h, w), ...] remain."""
         maps, _ = self.forward_maps(images, training=False)
         (logits, deltas), _ = self.forward_heads(maps, training=False)
-        xp, o, scores = array_module(logits), self.options, softmax(logits, axis=2)[..., 1:]
+        xp, o, scores = array_module(logits), self.options, self.scores(logits)
         boxes = decode(deltas * xp.asarray(CENTRE_SIZE_STD, deltas.dtype), self.defaults(maps, images.shape[2:]))
         found = []
         for own, score, size in zip(boxes, scores, image_sizes or [images.shape[2:]] * len(images)):
