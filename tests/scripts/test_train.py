@@ -14,6 +14,7 @@ import vision
 from nn.io.checkpoint import read_checkpoint
 from scripts.train import main
 from scripts.train_arguments import model_option
+from vision.training.recipe import with_defaults
 from vision.training.saving import load_model
 
 
@@ -69,7 +70,7 @@ def test_every_registered_model_has_a_task_and_shows_its_recipe(capsys):
     for name in vision.MODELS:
         with pytest.raises(SystemExit):
             main(["--model", name, "--help"])
-        assert f"(default: {vision.MODELS[name].recipe['lr']})" in capsys.readouterr().out
+        assert f"(default: {with_defaults(vision.MODELS[name].recipe)['lr']})" in capsys.readouterr().out
 
 
 def test_arguments_reach_model_loader_and_optimiser(small, tmp_path):
