@@ -23,12 +23,12 @@ def try_smallest(model: Model, task: Task, train_data, val_data, arguments: Name
     """
     if task.input != "image":
         return
-    changes, tried = Namespace(**vars(arguments) | {"zoom": [arguments.zoom[0]] * 2}), None
+    tried = None
     for data, attempt in ((train_data, _loss), (val_data, _prediction)):
         for index, picture in smallest(model, listing(data) or ()):
             tried = tried or copy.deepcopy(model)
             try:
-                attempt(tried, task, data[index], changes)
+                attempt(tried, task, data[index], arguments)
             except ValueError as error:
                 raise ValueError(_explained(error, model, picture)) from error
 
@@ -45,7 +45,7 @@ def smallest(model: Model, pictures: Iterable[Listed]) -> list[tuple[int, Listed
 
 
 def _loss(model, task, sample, arguments):
-    """The first loss that is trained, of a batch of this sample alone, as small as augmentation makes it."""
+    """The first loss that is trained, of a batch of this sample alone, augmented."""
     stage = next((stage for stage in model.stages() if not stage.fit), None)
     if stage is not None:
         sample = training_transform(model.preprocess, arguments)(sample, np.random.default_rng(0))

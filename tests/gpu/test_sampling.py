@@ -100,6 +100,14 @@ def test_points_that_are_not_finite_give_nan_only_there(device):
         np.testing.assert_array_equal(np.isfinite(y[0, :, 0]), [[True, False, name.count("border") > 0, True]] * 2)
 
 
+def test_more_cells_than_an_int_counts_are_refused(device):
+    """Maps of one row have a border as large as themselves. Without channels they take no memory."""
+    points = sampler_cuda.Points(*device.empty((2, 1, 3), np.float32))
+    message = "sampler: the number of cells of maps .* with their borders is 2200000002, beyond an int of 32 bits"
+    with pytest.raises(ValueError, match=message):
+        sampler_cuda.map_gradient(device.empty((1, 0, 3), np.float32), (1, 0, 1, 1_100_000_000), points)
+
+
 @pytest.mark.parametrize("slices", [1, 2, 5, 9])
 def test_sums_over_channels_in_slices(slices, device, monkeypatch):
     monkeypatch.setattr(sampler_cuda, "THREADS", slices * 2 * 60)

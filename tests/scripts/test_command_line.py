@@ -1,9 +1,22 @@
 import argparse
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
-from scripts.command_line import Group, Parser, command, count, fraction, not_negative, number, positive
+from scripts.command_line import (
+    Group,
+    Parser,
+    command,
+    count,
+    fraction,
+    not_negative,
+    number,
+    positive,
+    started_as,
+    typed_command,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +77,10 @@ def test_status_and_messages(capsys):
         main(["mendable", "--debug"])
     with pytest.raises(KeyError):
         main(["what"])
+
+
+def test_hints_can_be_pasted_into_a_shell(monkeypatch):
+    typed = typed_command("scripts.train", "--run-dir", Path("my runs/it's"), "--lr", 0.1)
+    assert shlex.split(typed) == ["python", "-m", "scripts.train", "--run-dir", "my runs/it's", "--lr", "0.1"]
+    monkeypatch.setitem(started_as, "console", True)
+    assert typed_command("scripts.train", "--run-dir", "a b") == "handwritten-vision train --run-dir 'a b'"
