@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 PER_OBJECT = ("boxes", "labels", "kinds", "colours", "difficult", "crowd", "area", "masks", "keypoints")  # (K, ...)
+BOXES = {"boxes", "proposals"}  # (K, 4): of the objects; and those that may hold some, of any number
 PIXEL_LABELS = {"masks", "segmentation", "instances"}  # last two axes: (H, W)
 TEXTS = {"caption", "questions"}  # lists of str, which may say where things are
 UNKNOWN = -1  # label of pixels that no image covers: not counted
@@ -202,10 +203,13 @@ def _window(sample: dict, x0: int, y0: int, h: int, w: int, min_area_left: float
     if "keypoints" in new:
         x, y = new["keypoints"][..., 0], new["keypoints"][..., 1]
         new["keypoints"][(x < 0) | (y < 0) | (x > w) | (y > h)] = 0
-    if "boxes" not in new:
+    whole = new.get("boxes")
+    for key in BOXES & new.keys():
+        new[key] = np.clip(new[key], 0, np.array([w, h, w, h], dtype=new[key].dtype))
+    if "proposals" in new:
+        new["proposals"] = new["proposals"][_area(new["proposals"]) > 0]
+    if whole is None:
         return new
-    whole = new["boxes"]
-    new["boxes"] = np.clip(whole, 0, np.array([w, h, w, h], dtype=whole.dtype))
     left, area = _area(new["boxes"]), _area(whole)
     if "area" in new:  # of an object what share of its box is left
         new["area"] = new["area"] * (left / np.where(area > 0, area, 1))
@@ -213,12 +217,12 @@ def _window(sample: dict, x0: int, y0: int, h: int, w: int, min_area_left: float
 
 
 def _move(sample: dict, scale: Sequence[float], shift: Sequence[float]) -> dict:
-    """A copy whose boxes and keypoints are at (x, y) * scale + shift; a negative scale mirrors."""
+    """A copy whose boxes, proposals and keypoints are at (x, y) * scale + shift; a negative scale mirrors."""
     new = dict(sample)
-    if "boxes" in sample:
-        boxes = sample["boxes"]
+    for key in BOXES & sample.keys():
+        boxes = sample[key]
         corners = boxes.reshape(-1, 2, 2) * np.array(scale, dtype=boxes.dtype) + np.array(shift, dtype=boxes.dtype)
-        new["boxes"] = np.sort(corners, axis=1).reshape(-1, 4)  # mirrored, the old right side is the new left one
+        new[key] = np.sort(corners, axis=1).reshape(-1, 4)  # mirrored, the old right side is the new left one
     if "area" in sample:
         new["area"] = sample["area"] * abs(scale[0] * scale[1])
     if "keypoints" in sample:

@@ -32,10 +32,10 @@ from nn.io.checkpoint import read_checkpoint, replacing
 from nn.summary import multiply_adds
 from scripts import train
 from scripts.command_line import Parser, command, count_or_none, program
-from scripts.data import DEFAULTS, open_data
+from scripts.data import DEFAULTS, open_data, with_proposals
 from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
-from scripts.run_folder import CONFIG
+from scripts.run_folder import CONFIG, PROPOSALS
 from scripts.train_arguments import parse
 from vision.task import TASKS, shown, task_of
 from vision.training.log import LOG
@@ -206,7 +206,7 @@ def measure(folder: Path, split: str) -> dict:
     task = task_of(model.name)
     data = open_data(vision.MODELS[model.name].task, Namespace(**arguments), split, model.classes)
     batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
-    metrics = task.evaluate(model, data)
+    metrics = task.evaluate(model, with_proposals(model, data, folder / PROPOSALS))
     if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
         training = open_data("classification", Namespace(**arguments), arguments["train_split"], model.classes)
         metrics["training_accuracy"] = task.evaluate(model, training)["accuracy"]

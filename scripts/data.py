@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from scripts.command_line import Group, Parser, count, count_or_none, fraction, 
 from scripts.readers import READERS, readers_of
 from scripts.readers.segmentation import BACKGROUND
 from vision import Model, Preprocess, Task
+from vision.proposals import WithProposals, build_proposer
+from vision.proposals.method import named
 from vision.registry import find
 from vision.segmentation.objects import components
 
@@ -109,6 +112,14 @@ def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str
     if len(problems) > 5:
         print(f"note: and {len(problems) - 5} more like these", file=sys.stderr)
     return dataset
+
+
+def with_proposals(model: Model, dataset, folder: Path):
+    """The data set with the proposals of each image, kept in files in the folder, for a detector that wants them."""
+    if not getattr(model, "proposals", None):
+        return dataset
+    name, options = named(model.proposals)
+    return WithProposals(dataset, build_proposer(name, folder, **options))
 
 
 def default_splits(task: str, data: str) -> tuple[str | None, str | None]:

@@ -22,9 +22,10 @@ from datasets.pictures import leaving_out
 from datasets.voc import NoObjectError
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, list_failed, make_sure_of
-from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
+from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data, with_proposals
 from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
+from scripts.run_folder import PROPOSALS
 from scripts.train_arguments import model_option
 from vision import Model
 from vision.registry import find
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int | None:
     make_sure_of(args.device)
     import_files(args.imports)
     path, out, folder, device = find_checkpoint(args.checkpoint), args.json, args.out, args.device
+    proposals = args.proposals
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
     model, meta = load_model(path, **dict(args.set))
@@ -49,6 +51,7 @@ def main(arguments: list[str]) -> int | None:
     with leaving_out(failed):
         data = open_as_known(path, model, args)
     total = len(data) + len(failed)
+    data = with_proposals(model, data, proposals or path.parent / PROPOSALS)
     metrics = task.evaluate(model.to(device), data, failed=failed)
     progress = meta.get("progress")
     step = f", step {progress['step']}" if isinstance(progress, dict) and "step" in progress else ""
@@ -70,6 +73,8 @@ def build_parser() -> Parser:
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
     group = add_data_arguments(parser, {}, "default: the validation data of the run")
     group.add("--split", str, "NAME", "split to evaluate on")
+    text = "folder that keeps the proposals of the images, for detectors that want some (default: in the run's)"
+    parser.add_argument("--proposals", metavar="DIR", type=Path, help=text)
     text = "options of the model that differ from training and do not change its weights (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the metrics to this file")

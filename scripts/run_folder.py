@@ -5,6 +5,7 @@ metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm
                 of resuming with other arguments what changed
 metrics.csv     the same by epoch: means of the losses, metrics
 last.npz        the newest checkpoint, to resume from      best.npz    the model with the best evaluation
+proposals/      boxes from elsewhere, for detectors that want them, unless --proposals names another folder
 curve.png       losses and headline metric over epochs     pictures/   predictions on validation data
 """
 
@@ -17,7 +18,7 @@ from vision.training.saving import LAST
 
 # Arguments that may be others when a run is resumed: what differs stands in the log.
 CHANGEABLE = ("epochs", "lr", "root", "patience")
-CONFIG, CURVE, PICTURES = "config.json", "curve.png", "pictures"
+CONFIG, CURVE, PICTURES, PROPOSALS = "config.json", "curve.png", "pictures", "proposals"
 
 
 def refuse_to_overwrite(folder: Path):

@@ -35,13 +35,14 @@ import vision
 from datasets.listing import fingerprint
 from nn.io.checkpoint import remove_temporaries
 from scripts.command_line import command, make_sure_of, typed_command
-from scripts.data import open_data, training_loader
-from scripts.run_folder import PICTURES, refuse_to_overwrite, write_config
+from scripts.data import open_data, training_loader, with_proposals
+from scripts.run_folder import PICTURES, PROPOSALS, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
 from scripts.train_report import ending, introduction, report
 from scripts.weights import load_start
 from vision import Model
+from vision.proposals import WithProposals
 from vision.registry import find
 from vision.task import Task, task_of
 from vision.training import Diverged, Stopped, Trainer
@@ -73,6 +74,7 @@ def train(args: Namespace, folder: Path) -> int:
     val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
     check_batches(args, model, len(train_data))
+    train_data, val_data = (proposed(model, data, args) for data in (train_data, val_data))
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
     trainer = build_trainer(args, task, model, train_data, val_data, config)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint starts again
@@ -102,6 +104,14 @@ def build_model(args: Namespace, task: Task, train_data) -> Model:
         load_start(args, model)
     freeze(model, args.freeze)
     return model
+
+
+def proposed(model: Model, data, args: Namespace):
+    """The data with proposals, for a detector that wants them; all are computed now, so that errors come now."""
+    data = with_proposals(model, data, args.proposals or Path(args.run_dir) / PROPOSALS)
+    if isinstance(data, WithProposals):
+        print(f"proposals: {model.proposals}, {data.compute():.0f} on average for {len(data)} images", flush=True)
+    return data
 
 
 def check_batches(args: Namespace, model: Model, samples: int):

@@ -19,14 +19,14 @@ from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 
 RUN = {
     "seed": 0, "evaluate_every": 1, "patience": 0, "checkpoint_every": 100, "pictures": 6, "workers": 1,
-    "device": "cpu", "set": [], "freeze": [],
+    "device": "cpu", "set": [], "freeze": [], "proposals": None,
 }  # fmt: skip
 
 # Arguments of a session, not of the run: they may differ when it is resumed, and do not change its results (the device
 # changes rounding).
 SESSION = {
     "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports",
-    "models", "changes",
+    "models", "changes", "proposals",
 }  # fmt: skip
 
 # Arguments of vision.build that are no options, and the words of --set for values that are neither number nor text.
@@ -142,6 +142,8 @@ def _add_run_arguments(parser, defaults):
     group.add("--patience", count_or_none, "N", text)
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")
     group.add("--pictures", count_or_none, "N", "validation samples to show at each evaluation")
+    text = "folder that keeps the proposals of the images, for detectors that want some (default: in --run-dir)"
+    group.add("--proposals", folder_name, "DIR", text)
     group.add("--time-limit", positive, "MINUTES", "save and stop after this time (default: none)")
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")

@@ -153,6 +153,17 @@ def test_flipped_fields_agree_exactly(flip, order):
         np.testing.assert_array_equal([left[:, 0], right[:, 0]], [x1 + 0.5, x2 - 0.5])
 
 
+def test_proposals_are_carried_along_like_boxes():
+    boxes = np.array([[10, 20, 40, 50], [0, 0, 200, 100], [150, 60, 190, 90]], np.float32)
+    sample = {"image": np.zeros((100, 200, 3), np.uint8), "boxes": boxes[:1], "proposals": boxes}
+    for transform in (horizontal_flip, vertical_flip, partial(resize, short_side=30, max_side=100), random_scale):
+        for seed in range(3):
+            new = transform(sample, rng(seed))
+            np.testing.assert_array_equal(new["proposals"][: len(new["boxes"])], new["boxes"])
+    new = random_crop(sample, rng(1), size=(100, 60))  # those outside are dropped, the others clipped
+    assert len(new["proposals"]) < 3 and (new["proposals"][:, ::2] <= 60).all()
+
+
 def test_horizontal_flip_worked_example():
     sample = {
         "image": np.arange(24, dtype=np.uint8).reshape(2, 4, 3),

@@ -1,6 +1,7 @@
 """The base class of all detectors: from a photograph to boxes in its pixels."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from vision.backbones import Backbone
 from vision.boxes.boxes import clip
 from vision.model import Model
 from vision.preprocess import Photograph, open_photograph
+from vision.proposals.method import Proposer, build_proposer, named
 from vision.task import on_its_device
 
 
@@ -18,7 +20,19 @@ class Detector(Model):
     boxes (K, 4) in its pixels, labels (K,) in 1 .. classes and image_size (h, w) without padding.
     predict(images, image_sizes=None): one dict per image with boxes (D, 4) float32, labels (D,) and scores (D,), best
     first, on the device of the images. image_sizes: [(h, w), ...] where images are padded.
+
+    A detector that classifies boxes from elsewhere sets self.proposals, a method of vision.proposals with its options:
+    "selective_search_fast count=500". Then each target has proposals (K, 4) in the image's pixels, best first, and
+    predict(images, image_sizes, proposals) gets a list of them.
     """
+
+    proposals: str | None = None
+
+    @cached_property
+    def proposer(self) -> Proposer:
+        """The method that proposes boxes."""
+        name, options = named(self.proposals)
+        return build_proposer(name, **options)
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Those of the backbone's own, published network are its weights: features.0.weight and so on."""
@@ -26,16 +40,20 @@ class Detector(Model):
             return dict(arrays)
         return {f"backbone.{name}": array for name, array in backbone.pretrained_names(arrays).items()} | dict(arrays)
 
-    def detect(self, photograph: Photograph) -> dict:
+    def detect(self, photograph: Photograph, proposals: np.ndarray | None = None) -> dict:
         """boxes (D, 4) in the photograph's pixels, labels (D,), scores (D,) and names [D], best first.
 
-        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else.
+        photograph: a path, a PIL image, or (H, W, 3) uint8. proposals (K, 4) in its pixels, for a detector that wants
+        them; none: it has them computed. Raises ValueError for anything else.
         """
         image = open_photograph(photograph)
         (h, w), scaled = image.shape[:2], self.preprocess.scaled(image)
-        sizes = [scaled.shape[:2]]
-        found = on_its_device(self, self.predict, self.preprocess.batch([scaled]), sizes)[0]
         sx, sy = scaled.shape[1] / w, scaled.shape[0] / h
-        boxes = clip(found["boxes"] / np.array([sx, sy, sx, sy], found["boxes"].dtype), (h, w))
+        scale, inputs = np.array([sx, sy, sx, sy], np.float32), [self.preprocess.batch([scaled]), [scaled.shape[:2]]]
+        if self.proposals:
+            boxes = self.proposer(image)[0] if proposals is None else proposals
+            inputs.append([boxes * scale])
+        found = on_its_device(self, self.predict, *inputs)[0]
+        boxes = clip(found["boxes"] / scale.astype(found["boxes"].dtype), (h, w))
         names = [self.classes[label - 1] for label in found["labels"]]
         return {"boxes": boxes, "labels": found["labels"], "scores": found["scores"], "names": names}

@@ -18,18 +18,20 @@ def detector_batch(model: Detector, samples: list[dict]) -> tuple[np.ndarray, li
     """images (N, 3, H, W) float32, preprocessed, and a dict of targets for each.
 
     Targets: boxes (K, 4), labels (K,), difficult (K,), id (where the sample has them), in pixels of the padded image;
-    image_size (h, w) without the padding.
+    image_size (h, w) without the padding; proposals (P, 4) for a model that wants them: see vision.proposals.attach.
     """
     images, targets = model.preprocess.batch([sample["image"] for sample in samples]), []
     for sample in samples:
         target = {key: sample[key] for key in ("boxes", "labels", "difficult", "id") if key in sample}
+        if model.proposals:
+            target["proposals"] = sample["proposals"] if "proposals" in sample else model.proposer(sample["image"])[0]
         targets.append(target | {"image_size": sample["image"].shape[:2]})
     return images, targets
 
 
 def detect(model: Detector, sample: dict) -> dict:
     """Boxes (K, 4), labels, scores and names that the model finds, in the pixels of the sample's own image."""
-    return model.detect(sample["image"])
+    return model.detect(sample["image"], sample.get("proposals"))
 
 
 def evaluate_detector(model: Detector, dataset, failed: list[str] | None = None) -> dict:

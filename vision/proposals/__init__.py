@@ -1,6 +1,7 @@
 """Proposals: boxes that may hold an object of any class, before a classifier looks at them."""
 
-from vision.proposals import baselines, edge_boxes, rpn_objectness, selective_search
+from vision.proposals import baselines, edge_boxes, files, rpn_objectness, selective_search
+from vision.proposals.attach import WithProposals
 from vision.proposals.cache import CachedProposer
 from vision.proposals.method import METHODS, Method, ProposalOptions, Proposer, build_proposer, method
 
@@ -10,9 +11,11 @@ __all__ = [
     "Method",
     "ProposalOptions",
     "Proposer",
+    "WithProposals",
     "baselines",
     "build_proposer",
     "edge_boxes",
+    "files",
     "method",
     "rpn_objectness",
     "selective_search",

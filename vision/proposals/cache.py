@@ -36,7 +36,7 @@ class CachedProposer:
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_picture(self.method.name, image)
         path = self.folder / f"{picture_digest(image)}.npz"
-        if (kept := _read(path)) is not None:
+        if (kept := read_proposals(path)) is not None:
             return kept
         boxes, scores = self.proposer(image)
         write_checkpoint(path, {"boxes": boxes, "scores": scores}, {"size": list(image.shape[:2])})
@@ -59,7 +59,7 @@ def picture_digest(image: np.ndarray) -> str:
     return digest.hexdigest()[:24]
 
 
-def _read(path):
+def read_proposals(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray] | None:
     """(boxes, scores) of a file; None where it is missing or damaged, since it can be computed again."""
     try:
         arrays, _ = read_checkpoint(path)

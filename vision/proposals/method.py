@@ -6,6 +6,7 @@
 A method is one function proposals(image, options), with the decorator `method` above it.
 """
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from vision.options import complete
 
@@ -24,6 +26,7 @@ class ProposalOptions:
 
     count: int = 2000  # boxes at most
     seed: int = 0  # of what is drawn at random: each image begins a new stream
+    width: int | None = None  # pixels that images are scaled to before, as R-CNN does (sec. 4.2: 500); none: not
 
 
 class Method(NamedTuple):
@@ -60,6 +63,24 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """(name, options) of a method and its options in words, such as "rpn run=runs/mine count=300".
+
+    A value is JSON or, where it is not, a word. Raises ValueError for what is no NAME=VALUE.
+    """
+    name, *rest = text.split()
+    options = {}
+    for each in rest:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise ValueError(f"proposals must be METHOD NAME=VALUE ..., got {text!r}")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return name, options
+
+
 class Proposer:
     """A method with its options. proposer(image (H, W, 3) uint8) -> boxes (K, 4) float32, scores (K,) float32.
 
@@ -72,7 +93,10 @@ class Proposer:
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_picture(self.method.name, image)
-        boxes, scores = self.function(image)
+        scaled = scaled_to_width(image, self.options.width or image.shape[1])
+        boxes, scores = self.function(scaled)
+        if scaled is not image:
+            boxes = boxes * (np.array(image.shape[1::-1] * 2) / np.array(scaled.shape[1::-1] * 2))
         best = np.argsort(-scores, kind="stable")[: self.options.count]
         return boxes[best].astype(np.float32), scores[best].astype(np.float32)
 
@@ -87,10 +111,10 @@ def build_proposer(name: str, cache: str | os.PathLike | None = None, **options)
     for package in found.needs:
         require(name, package)
     options = complete(name, found.options, options)
-    if options.count < 1 or options.seed < 0:
-        raise ValueError(f"{name}: need count >= 1 and seed >= 0, got {options.count} and {options.seed}")
+    if options.count < 1 or options.seed < 0 or (options.width or 1) < 1:
+        raise ValueError(f"{name}: need count >= 1, seed >= 0 and width >= 1, got {options}")
     proposer = Proposer(found, options)
-    if cache is None:
+    if cache is None or name == "files":  # these are files already
         return proposer
     from vision.proposals.cache import CachedProposer  # here, since it imports this file
 
@@ -105,6 +129,13 @@ def require(owner: str, package: str):
     except ImportError:
         install = names.get(package, package)
         raise ValueError(f"{owner} needs {install}, which is not installed: pip install {install}") from None
+
+
+def scaled_to_width(image: np.ndarray, width: int) -> np.ndarray:
+    """(h, width, 3) uint8 of an image (H, W, 3), antialiased."""
+    h, w = image.shape[:2]
+    size = width, max(1, int(h * width / w + 0.5))
+    return image if w == width else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def check_picture(owner: str, image: np.ndarray):

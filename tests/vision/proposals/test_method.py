@@ -107,3 +107,14 @@ def test_bad_names_options_and_images(corners):
             proposer(image)
     with pytest.raises(ValueError, match="corners: image has no pixels"):
         proposer(PICTURE[:0])
+
+
+def test_an_image_is_scaled_to_a_width_before(monkeypatch):
+    seen = []
+
+    def make(options):
+        return lambda image: (seen.append(image.shape) or np.array([[5.0, 4, 25, 20]]), np.ones(1))
+
+    monkeypatch.setitem(METHODS, "seen", Method("seen", make, ProposalOptions, (), ""))
+    boxes, _ = build_proposer("seen", width=25)(PICTURE)
+    assert seen == [(20, 25, 3)] and boxes.tolist() == [[10, 8, 50, 40]]
