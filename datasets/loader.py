@@ -3,12 +3,13 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
 
 from .listing import name_of
+from .samplers import Drawn, Sampler
 
 
 class Loader:
@@ -23,6 +24,9 @@ class Loader:
     transform: (sample, rng) -> sample
     workers: threads that decode, transform and collate; 0 does it in the caller's thread
     drop_last: leave out the last batch of an epoch where it is smaller than batch_size
+    sampler: draws the batches of epoch e from default_rng([seed, e]) where samples come in pairs or classes, instead of
+        batch_size, shuffle and drop_last: see datasets.samplers. A sample may come several times in an epoch, so the
+        one at position p of all batches is transformed with default_rng([seed, e, p + 1])
     ahead: batches that may wait, prepared or in preparation
     """
 
@@ -37,6 +41,7 @@ class Loader:
         seed: int = 0,
         workers: int = 1,
         drop_last: bool = False,
+        sampler: Sampler | None = None,
         ahead: int = 2,
     ):
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0)):
@@ -46,11 +51,14 @@ class Loader:
             raise ValueError(f"Loader: ahead must be at least 1, got {ahead}; workers=0 does without threads")
         self.dataset, self.batch_size, self.collate, self.transform = dataset, batch_size, collate, transform
         self.shuffle, self.seed, self.workers, self.drop_last, self.ahead = shuffle, seed, workers, drop_last, ahead
+        self.sampler = sampler
         if len(self) == 0:
             raise ValueError(f"Loader: {len(dataset)} samples make no batch of {batch_size}; is the data set empty?")
 
     def __len__(self) -> int:
         """Batches in an epoch."""
+        if self.sampler is not None:
+            return len(self.sampler)
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
@@ -62,39 +70,43 @@ class Loader:
         """
         if number < 0 or not 0 <= start <= len(self):
             raise ValueError(f"Loader: need epoch >= 0 and start in 0..{len(self)}, got {number} and {start}")
-        order = self._order(number)
-        chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self))]
+        chunks = self._chunks(number)[start:]
         return self._on_threads(number, chunks) if self.workers else (self._batch(number, chunk) for chunk in chunks)
 
     def names(self, number: int, batch: int) -> list[str]:
         """The files or ids of the samples in a batch of an epoch, for messages: see listing.name_of."""
-        indices = self._order(number)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return [name_of(self.dataset, index) for index in map(int, indices)]
+        return [name_of(self.dataset, drawn.index) for drawn, _ in self._chunks(number)[batch]]
 
-    def _order(self, number: int) -> np.ndarray:
-        """The indices of all samples as an epoch has them."""
+    def _chunks(self, number: int) -> list[list[tuple[Drawn, int]]]:
+        """The batches of an epoch: of each sample what is drawn, and the number of its random stream."""
+        rng = np.random.default_rng([self.seed, number])
+        if self.sampler is not None:
+            stream = count()
+            return [[(drawn, next(stream)) for drawn in batch] for batch in self.sampler.epoch(rng)]
         order = np.arange(len(self.dataset))
         if self.shuffle:
-            np.random.default_rng([self.seed, number]).shuffle(order)
-        return order
+            rng.shuffle(order)
+        drawn = [(Drawn(index), index) for index in order.tolist()]
+        return [drawn[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
 
-    def _batch(self, number: int, indices: np.ndarray) -> Any:
-        samples = [self._sample(number, index) for index in map(int, indices)]
+    def _batch(self, number: int, chunk: list[tuple[Drawn, int]]) -> Any:
+        samples = [self._sample(number, *each) for each in chunk]
         try:
             return self.collate(samples)
         except ValueError as error:
-            raise ValueError(f"{', '.join(name_of(self.dataset, int(index)) for index in indices)}: {error}") from error
+            names = ", ".join(name_of(self.dataset, drawn.index) for drawn, _ in chunk)
+            raise ValueError(f"{names}: {error}") from error
 
-    def _sample(self, number: int, index: int) -> dict:
-        sample = self.dataset[index]  # a data set's own errors name the file
+    def _sample(self, number: int, drawn: Drawn, stream: int) -> dict:
+        sample = self.dataset[drawn.index] | drawn.fields  # a data set's own errors name the file
         if self.transform is None:
             return sample
         try:  # + 1, as [seed, e, 0] is the same seed as [seed, e] to NumPy
-            return self.transform(sample, np.random.default_rng([self.seed, number, index + 1]))
+            return self.transform(sample, np.random.default_rng([self.seed, number, stream + 1]))
         except ValueError as error:
-            raise ValueError(f"{name_of(self.dataset, index)}: {error}") from error
+            raise ValueError(f"{name_of(self.dataset, drawn.index)}: {error}") from error
 
-    def _on_threads(self, number: int, chunks: list[np.ndarray]) -> Iterator[Any]:
+    def _on_threads(self, number: int, chunks: list[list[tuple[Drawn, int]]]) -> Iterator[Any]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
         try:
             rest = iter(chunks)

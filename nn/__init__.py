@@ -47,6 +47,7 @@ from nn.layers.softmax import LogSoftmax, Softmax, log_softmax, softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation
 from nn.layers.upsample import Upsample2d
 from nn.layers.warp_grids import ProjectiveGrid, ThinPlateGrid
+from nn.layers.weighted_l1 import WeightedL1
 from nn.losses.classification import (
     binary_cross_entropy_with_logits,
     hinge,
@@ -71,7 +72,7 @@ __all__ = [  # noqa: RUF022  (by subject)
     # layers of layers
     "Concat", "Residual", "Sequential",
     # convolution
-    "Conv2d", "ConvTranspose2d", "DeformConv2d", "Flatten", "Linear", "SamePad2d",
+    "Conv2d", "ConvTranspose2d", "DeformConv2d", "Flatten", "Linear", "SamePad2d", "WeightedL1",
     # pooling and upsampling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "MaxPool2d", "MaxUnpool2d",
     "SpatialPyramidPool", "Upsample2d",

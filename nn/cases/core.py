@@ -1,4 +1,4 @@
-"""Cases of Linear, Conv2d, SamePad2d, MaxPool2d, RoIPool and the containers."""
+"""Cases of Linear, WeightedL1, Conv2d, SamePad2d, MaxPool2d, RoIPool and the containers."""
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from nn.layers.linear import Linear
 from nn.layers.max_pool import MaxPool2d
 from nn.layers.roi_pool import RoIPool
 from nn.layers.same_pad import SamePad2d
+from nn.layers.weighted_l1 import WeightedL1
 
 RNG = np.random.default_rng(40)
 
@@ -75,6 +76,11 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "bias": LayerCase(lambda: Linear(5, 4), (normal(3, 5),), (normal(2, 5),)),
         "no bias": LayerCase(lambda: Linear(5, 4, bias=False), (normal(3, 5),), (normal(6, 5),)),
         "batch of 1": LayerCase(lambda: Linear(2, 6), (normal(1, 2),), (normal(3, 2),)),
+    },
+    WeightedL1: {
+        "bias": LayerCase(lambda: WeightedL1(5), (normal(3, 5), normal(3, 5)), (normal(2, 5), normal(2, 5))),
+        "no bias": LayerCase(lambda: WeightedL1(4, bias=False), (normal(6, 4), normal(6, 4)), (normal(1, 4),) * 2),
+        "batch of 1": LayerCase(lambda: WeightedL1(7), (normal(1, 7), normal(1, 7)), (normal(3, 7), normal(3, 7))),
     },
     Conv2d: {
         "3x3": conv(2, 3, 5, 6, 4, 3),
