@@ -149,6 +149,21 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
     )
 
 
+def validation_loader(model: Model, task: Task, dataset, arguments: Namespace) -> Loader:
+    """Batches for model.loss of unseen data: images are resized as the model's `preprocess` says, and nothing else."""
+    pictures = task.input == "image"
+    batch_size = min(arguments.batch_size, max(1, len(dataset) - 1))  # a text has a target less than characters
+    return Loader(
+        task.in_order(model, dataset, batch_size) if task.in_order else dataset,
+        batch_size,
+        partial(task.collate, model),
+        transform=compose(drop_difficult, partial(resize_to, size=model.preprocess.size)) if pictures else None,
+        shuffle=not task.in_order,
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+
+
 def _check_objects(model, dataset):
     """ValueError for --crop-objects where pixels have no labels, or the first class is not the background."""
     if find(model.name).task != "segmentation":

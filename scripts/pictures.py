@@ -35,15 +35,18 @@ def save_drawn(drawn: np.ndarray | str, folder: Path, name: str) -> str:
 
 
 def draw_curve(folder: Path, metric: str):
-    """Write curve.png: the mean of each loss over each epoch, and below it the metric of each evaluation."""
+    """Write curve.png: the mean of each loss over each epoch, that on unseen data dashed, and below the metric."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
     from matplotlib.figure import Figure
 
-    losses, evaluations = by_epoch(read_log(folder), metric)
+    losses, unseen, evaluations = by_epoch(read_log(folder), metric)
     figure = Figure(figsize=(8, 8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     for name, means in losses.items():
-        upper.plot(list(means), list(means.values()), marker=".", label=name)
+        (line,) = upper.plot(list(means), list(means.values()), marker=".", label=name)
+        if dashed := unseen.get(name):
+            label, colour = f"{name}, validation", line.get_color()
+            upper.plot(list(dashed), list(dashed.values()), marker=".", linestyle="--", color=colour, label=label)
     upper.set(ylabel="loss, mean over the epoch", ylim=(0, None), title=str(folder))
     if losses:  # a fit has none
         upper.legend()
@@ -64,7 +67,7 @@ def draw_curves(folders: dict[str, Path], metric: str, path: Path):
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, folder in folders.items():
-        losses, evaluations = by_epoch(read_log(folder), metric)
+        losses, _, evaluations = by_epoch(read_log(folder), metric)
         epochs = sorted({epoch for means in losses.values() for epoch in means})
         left.plot(epochs, [sum(means.get(e, 0.0) for means in losses.values()) for e in epochs], label=name)
         right.plot(list(evaluations), list(evaluations.values()), marker=".", label=name)
@@ -77,20 +80,24 @@ def draw_curves(folders: dict[str, Path], metric: str, path: Path):
         FigureCanvasAgg(figure).print_png(file)
 
 
-def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict[int, float]]:
-    """({loss: {epoch: mean}}, {epoch: metric}) from the records of a log.
+def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict, dict[int, float]]:
+    """({loss: {epoch: mean}}, the same of unseen data, {epoch: metric}) from the records of a log.
 
     Where training has several stages, each of which counts its epochs from 1, the stages follow one another, and a
     loss is called by its stage: "proposals: cls".
     """
-    values, evaluations, after, stage, last = {}, {}, 0, None, 0
+    values, unseen, evaluations, after, stage, last = {}, {}, {}, 0, None, 0
     for record in (record for record in records if "epoch" in record):
         if record.get("stage") != stage:  # the next stage begins behind the epochs of those before
             after, stage = last, record.get("stage")
-        epoch = last = after + record["epoch"]
+        epoch, before = after + record["epoch"], "" if stage is None else f"{stage}: "
+        last = epoch
         for name, value in record.get("losses", {}).items():
-            name = name if stage is None else f"{stage}: {name}"
-            values.setdefault(name, {}).setdefault(epoch, []).append(value)
+            values.setdefault(before + name, {}).setdefault(epoch, []).append(value)
+        for name, value in record.get("validation", {}).items():
+            if value is not None:
+                unseen.setdefault(before + name, {})[epoch] = value
         if record.get("metrics", {}).get(metric) is not None:
             evaluations[epoch] = record["metrics"][metric]
-    return {name: {e: sum(v) / len(v) for e, v in epochs.items()} for name, epochs in values.items()}, evaluations
+    means = {name: {e: sum(v) / len(v) for e, v in epochs.items()} for name, epochs in values.items()}
+    return means, unseen, evaluations

@@ -1,8 +1,10 @@
 """The folder of a training run.
 
 config.json     arguments, model and versions: everything needed to repeat the run
-metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm, waited; of each evaluation metrics;
-                of resuming with other arguments what changed
+metrics.jsonl   one JSON object per line: of each step lr, losses, gradient_norm, waited; of each epoch validation (the
+                losses on unseen data), speed (samples a second), memory (the most bytes so far); of each evaluation
+                metrics; of resuming with other arguments what changed
+events.out...   the same for TensorBoard, where its package is installed
 metrics.csv     the same by epoch: means of the losses, metrics
 last.npz        the newest checkpoint, to resume from      best.npz    the model with the best evaluation
 proposals/      boxes from elsewhere, for detectors that want them, unless --proposals names another folder
@@ -17,7 +19,7 @@ from vision.training.log import LOG, read_records
 from vision.training.saving import LAST
 
 # Arguments that may be others when a run is resumed: what differs stands in the log.
-CHANGEABLE = ("epochs", "lr", "root", "patience")
+CHANGEABLE = ("epochs", "lr", "root", "patience", "val_batches")
 CONFIG, CURVE, PICTURES, PROPOSALS = "config.json", "curve.png", "pictures", "proposals"
 
 

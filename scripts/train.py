@@ -35,7 +35,7 @@ import vision
 from datasets.listing import fingerprint
 from nn.io.checkpoint import remove_temporaries
 from scripts.command_line import command, make_sure_of, typed_command
-from scripts.data import open_data, training_loader, with_proposals
+from scripts.data import open_data, training_loader, validation_loader, with_proposals
 from scripts.run_folder import PICTURES, PROPOSALS, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
@@ -51,6 +51,7 @@ from vision.training.lock import locked
 from vision.training.parameters import freeze
 from vision.training.recipe import DEFAULTS as RECIPE
 from vision.training.saving import LAST
+from vision.training.validation import ValidationLoss
 
 
 @command
@@ -128,6 +129,10 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
     def loader(recipe):  # per stage: its recipe may change the augmentation
         return training_loader(model, task, train_data, Namespace(**vars(args) | recipe))
 
+    def validation(recipe):
+        loader = validation_loader(model, task, val_data, Namespace(**vars(args) | recipe))
+        return ValidationLoss(loader, args.val_batches, args.seed)
+
     return Trainer(
         model,
         loader,
@@ -135,6 +140,7 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
         args.run_dir,
         fixed=tuple(args.typed),
         seed=args.seed,
+        validation=validation if args.val_batches else None,
         evaluate=partial(task.evaluate, dataset=val_data),
         metric=task.metric,
         evaluate_every=args.evaluate_every,
@@ -145,7 +151,7 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
         device=args.device,
         config=config,
         data={"training": fingerprint(train_data), "validation": fingerprint(val_data)},
-        unit=task.unit,
+        unit=task.unit if not task.in_order else "chunks",
     )
 
 

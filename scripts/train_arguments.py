@@ -18,8 +18,8 @@ from vision.registry import find
 from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 
 RUN = {
-    "seed": 0, "evaluate_every": 1, "patience": 0, "checkpoint_every": 100, "pictures": 6, "workers": 1,
-    "device": "cpu", "set": [], "freeze": [], "proposals": None,
+    "seed": 0, "evaluate_every": 1, "val_batches": 8, "patience": 0, "checkpoint_every": 100, "pictures": 6,
+    "workers": 1, "device": "cpu", "set": [], "freeze": [], "proposals": None,
 }  # fmt: skip
 
 # Arguments of a session, not of the run: they may differ when it is resumed, and do not change its results (the device
@@ -138,6 +138,10 @@ def _add_run_arguments(parser, defaults):
     group.add("--run-dir", folder_name, "DIR", "folder for all results (needed)", required=True)
     group.switch("--resume", "continue the run in --run-dir; no other argument needed")
     group.add("--evaluate-every", count_or_none, "N", "epochs between evaluations; the last epoch always has one")
+    text = (
+        "validation batches whose losses are computed after each epoch, always the same, without augmentation; 0: none"
+    )
+    group.add("--val-batches", count_or_none, "N", text)
     text = "stop when so many evaluations in a row were no better than the best; 0: never"
     group.add("--patience", count_or_none, "N", text)
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")

@@ -58,8 +58,7 @@ def class_counts(split: str, data, unit: str) -> str:
 def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
     """After each epoch: a line with the losses; after an evaluation also its table, the curve and the pictures."""
     epoch = trainer.progress.epoch + 1
-    time = f"{trainer.seconds() / 60:.1f} minutes, {trainer.waiting.share:.1%} of the epoch waiting for data"
-    line = f"epoch {epoch}/{trainer.epochs}: {trainer.running}; {time}"
+    line = f"epoch {epoch}/{trainer.epochs}: {'; '.join(filter(None, (str(trainer.running), *costs(trainer))))}"
     trainer.bar.write(f"{line}\n{task.table(metrics)}" if metrics else line)
     sys.stdout.flush()
     if metrics:
@@ -68,6 +67,17 @@ def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pict
         (trainer.folder / PICTURES).mkdir(exist_ok=True)
         sheet = contact_sheet(trainer.model, task, val_data, pictures)
         save_drawn(sheet, trainer.folder / PICTURES, f"epoch_{epoch:04d}")
+
+
+def costs(trainer: Trainer) -> list[str]:
+    """The losses on unseen data, and what the epoch has cost: time, speed, waiting and memory."""
+    found, speed, memory = (trainer.summary.get(name) for name in ("validation", "speed", "memory"))
+    unseen = ", ".join(f"{name} {shown(value)}" for name, value in (found or {}).items())
+    cost = [f"{trainer.seconds() / 60:.1f} minutes"]
+    cost += [f"{speed:.3g} {trainer.unit}/s"] if speed else []
+    cost += [f"{trainer.waiting.share:.1%} of the epoch waiting for data"]
+    cost += [f"{memory / 2**20:.0f} MiB"] if memory else []
+    return [f"validation {unseen}" if unseen else "", ", ".join(cost)]
 
 
 def ending(trainer: Trainer, task: Task) -> str:

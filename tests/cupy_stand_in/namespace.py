@@ -60,3 +60,4 @@ cupy.cuda = SimpleNamespace(
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(getDeviceCount=lambda: 1),
 )
+cupy.get_default_memory_pool = lambda: SimpleNamespace(total_bytes=lambda: 2**20)

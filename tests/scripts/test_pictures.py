@@ -14,6 +14,7 @@ from vision.detection import Detector
 RECORDS = [
     {"epoch": 1, "step": 1, "losses": {"a": 1.0, "b": 0.5}},
     {"epoch": 1, "step": 2, "losses": {"a": 3.0, "b": 0.5}},
+    {"epoch": 1, "step": 2, "validation": {"a": 2.5, "b": None}, "speed": 9.0},
     {"epoch": 1, "step": 2, "metrics": {"AP50": 0.25}},
     {"epoch": 2, "step": 3, "losses": {"a": 1.0, "b": 0.5}},
     {"epoch": 2, "step": 3, "metrics": {"AP50": None}},
@@ -21,17 +22,19 @@ RECORDS = [
 
 
 def test_means_of_epochs():
-    losses, metric = by_epoch(RECORDS, "AP50")
+    losses, unseen, metric = by_epoch(RECORDS, "AP50")
+    assert unseen == {"a": {1: 2.5}}  # b was not finite
     assert losses == {"a": {1: 2.0, 2: 1.0}, "b": {1: 0.5, 2: 0.5}}
     assert metric == {1: 0.25}  # not defined in epoch 2: no point in the curve
 
 
 def test_stages_follow_one_another():
     stages = [{"stage": stage, **record} for stage in ("first", "second") for record in RECORDS]
-    losses, metric = by_epoch([*stages, {"changed": {"lr": [1, 2]}}, {"stage": "third", **RECORDS[0]}], "AP50")
+    losses, unseen, metric = by_epoch([*stages, {"changed": {"lr": [1, 2]}}, {"stage": "third", **RECORDS[0]}], "AP50")
     assert losses["first: a"] == {1: 2.0, 2: 1.0} and losses["second: a"] == {3: 2.0, 4: 1.0}
     assert losses["third: b"] == {5: 0.5} and len(losses) == 6
     assert metric == {1: 0.25, 3: 0.25}
+    assert unseen == {"first: a": {1: 2.5}, "second: a": {3: 2.5}}
 
 
 def test_curve_of_a_log(tmp_path):

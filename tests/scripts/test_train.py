@@ -26,7 +26,7 @@ def test_values_of_options():
 
 
 def test_content_of_the_run_folder(trained):
-    names = {path.name for path in trained.iterdir()}
+    names = {path.name for path in trained.iterdir() if not path.name.startswith("events.out")}  # of TensorBoard
     assert names == {"config.json", "metrics.jsonl", "metrics.csv", "curve.png", "pictures", "last.npz", "best.npz"}
     assert {path.name for path in (trained / "pictures").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
     for picture in (trained / "curve.png", trained / "pictures/epoch_0001.png"):
@@ -40,6 +40,9 @@ def test_content_of_the_run_folder(trained):
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records if "losses" in r] == list(range(1, 13))  # 22 scenes, 4 per step, twice
     assert [r["epoch"] for r in records if "metrics" in r] == [1, 2]
+    epochs = [r for r in records if "validation" in r]
+    assert [(r["step"], set(r["validation"])) for r in epochs] == [(6, {"box", "label"}), (12, {"box", "label"})]
+    assert all(r["speed"] > 0 and r["memory"] > 2**20 for r in epochs)
     assert set(records[-1]["metrics"]) == {"AP50", "AP50_11point", "classes", "coco", "images", "images_per_second"}
 
 
@@ -48,7 +51,10 @@ def test_output_of_a_run(small, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "classes circle, square, triangle" in out
     assert "22 images to train on (train), 3 to evaluate on (val)" in out
-    assert "epoch 2/2: box " in out
+    line = (
+        r"epoch 2/2: box [\d.]+, label [\d.]+; validation box [\d.]+, label [\d.]+; [\d.]+ minutes, [\d.e+]+ images/s, "
+    )
+    assert re.search(line + r"[\d.]+% of the epoch waiting for data, \d+ MiB\n", out)
     assert "AP50 (11-point)" in out
     assert f"python -m scripts.evaluate {tmp_path / 'run'}" in out
 
@@ -88,6 +94,13 @@ def test_results_depend_on_the_seed_and_not_on_workers(small, tmp_path):
     a, b, c = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in "abc")
     assert all(a[name].tobytes() == b[name].tobytes() for name in a)
     assert not np.array_equal(a["model/box.weight"], c["model/box.weight"])
+
+
+def test_validation_losses_change_nothing_else_and_can_be_left_out(small, trained, tmp_path):
+    assert main([*small, "--val-batches", 0, "--run-dir", tmp_path]) == 0
+    assert "validation" not in (tmp_path / "metrics.jsonl").read_text()
+    a, b = (read_checkpoint(folder / "last.npz")[0] for folder in (tmp_path, trained))
+    assert all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
 def test_weights_of_another_run_are_the_start(small, trained, tmp_path):

@@ -38,7 +38,7 @@ def with_advice(error: Exception, advice: str) -> Exception:
 
 class Undo:
     """`with undo():` buffers and generators of the model are as before if the block raises: a step that fails leaves no
-    trace in them."""
+    trace in them. `with undo(always=True):` they are as before in any case."""
 
     def __init__(self, model: Layer):
         self.generators = list(model.generators().values())
@@ -50,14 +50,15 @@ class Undo:
         ]
 
     @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
+    def __call__(self, always: bool = False) -> Iterator[None]:
         states = [generator.bit_generator.state for generator in self.generators]
         arrays = [getattr(layer, name).copy() for layer, name in self.buffers]
+        undone = True
         try:
             yield
-        except BaseException:
-            for (layer, name), array in zip(self.buffers, arrays):
+            undone = always
+        finally:
+            for (layer, name), array in zip(self.buffers, arrays) if undone else ():
                 setattr(layer, name, array)
-            for generator, state in zip(self.generators, states):
+            for generator, state in zip(self.generators, states) if undone else ():
                 generator.bit_generator.state = state
-            raise

@@ -9,29 +9,40 @@ from pathlib import Path
 from typing import Any
 
 from vision.model import Model, Stage
+from vision.training.bar import Bar
 from vision.training.endings import Diverged, Stopped
+from vision.training.events import Events
 from vision.training.log import Log
-from vision.training.progress import Progress
+from vision.training.progress import Progress, Waiting, peak_memory
 from vision.training.run_state import RunState
 from vision.training.saving import BEST, LAST
 from vision.training.update import Update
+from vision.training.validation import ValidationLoss
 
 
 class KeptRun:
     """What vision.training.Trainer trains, and keeps in a folder.
 
     progress: where the run stands. saved_step: step of last.npz, None before the first one. whole: whether weights,
-    progress and log are those of one step, so that they may be saved. log: open while the run goes on.
+    progress and log are those of one step, so that they may be saved. log, events: open while the run goes on.
     """
 
     log: Log
+    events: Events
     loader: Any
     update: Update | None
+    validate: ValidationLoss | None
+    waiting: Waiting
+    epochs: int
+    batch_size: int
     total_steps: int
+    device: str
+    unit: str
 
     def __init__(self, model: Model, folder: str | os.PathLike, config: Mapping, data: Any):
         self.model, self.folder, self.config, self.data = model, Path(folder), config, data
         self.stages, self.progress, self.started = model.stages(), Progress(), time.monotonic()
+        self.summary: dict[str, Any] = {}
         self.saved_step, self.whole, self.changes = None, True, {}
 
     @property
@@ -65,12 +76,23 @@ class KeptRun:
         position = {"epoch": p.epoch + 1, "step": p.step, "seconds": round(self.seconds(), 3)}
         position |= {"stage": self.stage.name} if len(self.stages) > 1 else {}
         self.log.write(position | record)
+        self.events.write(position | record, p.stage_step if "fit" in record else p.step)
 
     def log_changes(self):
         """What a run was resumed with that is another than before stands in the log, and stays there."""
         if self.changes:
             self.write_log(changed=self.changes)
             self.save()
+
+    def summarise(self):
+        """Log the validation's losses, samples trained on a second, and the memory in bytes."""
+        losses = self.validate(self.model, self.stage, self.device) if self.validate else {}
+        done = 0 if self.stage.fit else self.waiting.batches * self.batch_size
+        done = min(done, len(getattr(self.loader, "dataset", range(done))))  # the last batch may be smaller
+        speed = round(done / self.waiting.elapsed, 2) if done else None
+        values = {"validation": losses, "speed": speed, "memory": peak_memory(self.device)}
+        self.summary = {name: value for name, value in values.items() if value}
+        self.write_log(**self.summary)
 
     def seconds(self) -> float:
         """Seconds spent on the run, over all sessions."""
@@ -118,3 +140,13 @@ class KeptRun:
         stage = f" of stage {self.stage.name}" if len(self.stages) > 1 else ""
         where = f"at step {self.progress.stage_step} of {self.total_steps}{stage}, saved up to step {self.saved_step}"
         return Stopped(f"{why} {where}", signal)
+
+    def title(self) -> str:
+        """What stands before the bar."""
+        stage = f"{self.stage.name}, " if len(self.stages) > 1 else ""
+        return f"{stage}epoch {self.progress.epoch + 1}/{self.epochs}"
+
+    def progress_bar(self) -> Bar:
+        """Samples done in the whole stage, with their speed and the time left; no bar without a terminal."""
+        done, total = self.progress.stage_step * self.batch_size, self.total_steps * self.batch_size
+        return Bar(initial=done, total=total, unit=f" {self.unit}")

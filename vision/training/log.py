@@ -83,7 +83,7 @@ def _is_record(record) -> bool:
     return (
         all(isinstance(value, (int, float)) for value in numbers)
         and isinstance(record.get("stage", ""), str)
-        and all(isinstance(record.get(name, {}), dict) for name in ("losses", "metrics", "fit"))
+        and all(isinstance(record.get(name, {}), dict) for name in ("losses", "validation", "metrics", "fit"))
         and all(isinstance(value, (int, float)) for value in losses.values())
     )
 
@@ -106,7 +106,10 @@ class Epochs:
             for name, value in (sizes | {"gradient_norm": record.get("gradient_norm", 0.0)}).items():
                 before = row.get(name, 0.0)
                 row[name] = before + (value - before) / row["steps"]
-        row |= record.get("fit", {})
+        row |= record.get("fit", {}) | {
+            f"validation_{name}": value for name, value in record.get("validation", {}).items()
+        }
+        row |= {name: record[name] for name in ("speed", "memory") if name in record}
         row |= {name: value for name, value in record.get("metrics", {}).items() if isinstance(value, (int, float))}
 
     def as_csv(self) -> str:

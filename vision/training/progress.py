@@ -1,9 +1,12 @@
-"""What is tracked while a model trains: progress, means of the losses, the time spent waiting for data."""
+"""What is tracked while a model trains: progress, means of the losses, speed, waiting for data, memory."""
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from nn.gpu.device import import_cupy
 
 
 @dataclass
@@ -48,13 +51,14 @@ class Waiting:
     """The time that a loop waits for its batches: `for batch in waiting.over(batches)`.
 
     last: seconds of waiting for the current batch; share: the fraction of the loop's time, up to the last request or
-    to its end, that was spent waiting.
+    to its end, that was spent waiting. batches: so many were asked for and done; elapsed: in so many seconds.
     """
 
     END = object()
 
     def __init__(self):
         self.last = self.total = self.elapsed = 0.0
+        self.batches = 0
 
     def over(self, batches: Iterable) -> Iterator[Any]:
         """The same batches."""
@@ -68,7 +72,21 @@ class Waiting:
             if batch is self.END:
                 return
             yield batch
+            self.batches += 1
 
     @property
     def share(self) -> float:
         return self.total / self.elapsed if self.elapsed else 0.0
+
+
+def peak_memory(device: str) -> int | None:
+    """The most bytes of memory that this process has held so far, or those of the GPU that CuPy holds. None where the
+    system does not say."""
+    if device == "gpu":
+        return import_cupy().get_default_memory_pool().total_bytes()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -22,8 +22,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from vision.model import Model
-from vision.training.bar import Bar
 from vision.training.endings import Diverged, Stopped, with_advice
+from vision.training.events import Events
 from vision.training.interruption import interrupts_wait, memory_explained, overflow_unwarned
 from vision.training.kept_run import KeptRun
 from vision.training.lock import locked
@@ -33,6 +33,7 @@ from vision.training.recipe import with_defaults
 from vision.training.run_state import read_run
 from vision.training.saving import BEST, LAST
 from vision.training.update import Update, step_generator
+from vision.training.validation import ValidationLoss
 
 __all__ = ["BEST", "LAST", "LOG", "Diverged", "Stopped", "Trainer", "step_generator"]
 
@@ -40,19 +41,22 @@ __all__ = ["BEST", "LAST", "LOG", "Diverged", "Stopped", "Trainer", "step_genera
 class Trainer(KeptRun):
     """Trains `model` by `recipe`, stage after stage, and keeps the run in `folder`.
 
-    last.npz is the newest checkpoint, best.npz the best model, metrics.jsonl the log and metrics.csv its epochs. While
-    `run` goes on, no other process may train in the folder.
+    last.npz is the newest checkpoint, best.npz the best model, metrics.jsonl the log and metrics.csv its epochs; where
+    TensorBoard is installed there are event files. While `run` goes on, no other process may train in the folder.
 
     loader: the batches: has __len__ (those of an epoch) and epoch(number, start), as datasets.Loader; or a function of
         a stage's complete recipe that makes them, where stages use other data or batch sizes. If it has
         names(number, batch), errors of a batch begin with the names of its samples.
     recipe: see vision.training.recipe. A stage's own recipe overrides it, except for the names in `fixed`: those that
         a user gave by hand.
+    validation: a function of a stage's complete recipe that makes a ValidationLoss, whose losses are logged after each
+        epoch; of a fit there are none.
     evaluate: model -> dict of metrics, called after every `evaluate_every` epochs (0: none) and after the last one;
         best.npz holds the model with the highest metrics[metric].
     patience: a stage ends after so many evaluations in a row without a better metric; 0: never.
     after_epoch: called with (trainer, metrics or None where it was not evaluated), to report and to draw;
-        trainer.running has the losses, trainer.waiting the share of the epoch spent waiting for the loader.
+        trainer.running has the losses, trainer.summary those of validation, speed and memory, trainer.waiting the
+        share of the epoch spent waiting for the loader.
     checkpoint_every: steps between checkpoints; there is also one at the end of each epoch, and before an error.
     time_limit: seconds of this session after which `run` saves and raises Stopped.
     device: "cpu" or "gpu". The model is copied there once, each batch when it is used; only losses are copied back.
@@ -71,6 +75,7 @@ class Trainer(KeptRun):
         *,
         fixed: tuple[str, ...] = (),
         seed: int = 0,
+        validation: Callable[[dict], ValidationLoss] | None = None,
         evaluate: Callable[[Model], dict] | None = None,
         metric: str | None = None,
         evaluate_every: int = 1,
@@ -85,7 +90,7 @@ class Trainer(KeptRun):
     ):
         super().__init__(model.to(device), folder, config or {}, data)
         self.loader_of, self.common, self.fixed = loader, with_defaults(recipe), fixed
-        self.seed, self.device, self.unit = seed, device, unit
+        self.seed, self.device, self.unit, self.validation = seed, device, unit, validation
         self.evaluate, self.metric, self.evaluate_every, self.patience = evaluate, metric, evaluate_every, patience
         self.after_epoch, self.checkpoint_every, self.time_limit = after_epoch, checkpoint_every, time_limit
         self.trainable = {name: p.trainable for name, p in model.parameters().items()}
@@ -110,6 +115,7 @@ class Trainer(KeptRun):
             parameter.trainable = self.trainable[name] and name.startswith(stage.trains)
         device, seed = self.device, self.seed
         self.update = None if stage.fit else Update(self.model, stage, self.recipe, self.total_steps, device, seed)
+        self.validate = self.validation(self.recipe) if self.validation and not stage.fit else None
 
     def run(self) -> Progress:
         """Train to the end of the last stage. Raises Stopped (Ctrl-C, time limit; saved) or Diverged.
@@ -120,7 +126,12 @@ class Trainer(KeptRun):
         self.started = time.monotonic() - self.progress.seconds
         self.deadline = time.monotonic() + self.time_limit
         try:
-            with locked(self.folder), Log(self.folder, self.progress.log_bytes) as self.log, overflow_unwarned():
+            with (
+                locked(self.folder),
+                Log(self.folder, self.progress.log_bytes) as self.log,
+                Events(self.folder, self.progress.step) as self.events,
+                overflow_unwarned(),
+            ):
                 self.log_changes()
                 while self.progress.stage < len(self.stages):
                     self.run_stage()
@@ -140,7 +151,7 @@ class Trainer(KeptRun):
         if not p.begun and stage.begin:
             getattr(self.model, stage.begin)()
         p.begun = True
-        with self._bar() as self.bar:
+        with self.progress_bar() as self.bar:
             if self.saved_step is None:
                 self.save()
             if stage.fit and not p.epoch:
@@ -158,7 +169,7 @@ class Trainer(KeptRun):
         """A stage that is a fit: each round is logged and saved."""
         p = self.progress
         rounds = getattr(self.model, self.stage.fit)(self.loader, step_generator(self.seed, p.step), p.stage_step)
-        self.bar.set_description(self._title())
+        self.bar.set_description(self.title())
         while True:
             with interrupts_wait() as interrupts, memory_explained(self.model):
                 if (figures := next(rounds, None)) is None:
@@ -174,7 +185,7 @@ class Trainer(KeptRun):
         """The remaining steps of the current epoch."""
         p = self.progress
         self.running, self.waiting, late = RunningMean(), Waiting(), False
-        self.bar.set_description(self._title())
+        self.bar.set_description(self.title())
         with interrupts_wait() as interrupts, self.saved_on_error():
             for batch in self.waiting.over(self.loader.epoch(p.epoch, start=p.batch)):
                 self.running.update(self.step(batch))
@@ -203,12 +214,14 @@ class Trainer(KeptRun):
         return losses
 
     def finish_epoch(self):
-        """Evaluate if it is due, keep the best model, and count the epoch, or the whole fit, as done."""
-        p, metrics = self.progress, None
-        if self.evaluate and self._evaluation_is_due():
+        """Validate, evaluate if it is due, keep the best model, and count the epoch, or the whole fit, as done."""
+        p, metrics, due = self.progress, None, self.evaluate and self._evaluation_is_due()
+        if due or self.validate:
             self.save()  # an evaluation can take long: a resumed run continues here
-            average = self.update and self.update.average
-            with average.swapped() if average else nullcontext():
+        average = self.update and self.update.average
+        with average.swapped() if average else nullcontext():
+            self.summarise()
+            if due:
                 metrics = self.evaluate(self.model)
                 self.write_log(metrics=metrics)
                 self.keep_best(metrics.get(self.metric))
@@ -235,12 +248,3 @@ class Trainer(KeptRun):
             self.prepare_stage()
         run.restore(self.state)
         self.saved_step = self.progress.step
-
-    def _title(self):
-        stage = f"{self.stage.name}, " if len(self.stages) > 1 else ""
-        return f"{stage}epoch {self.progress.epoch + 1}/{self.epochs}"
-
-    def _bar(self):
-        """Samples done in the whole stage, with their speed and the time left; no bar without a terminal."""
-        done, total = self.progress.stage_step * self.batch_size, self.total_steps * self.batch_size
-        return Bar(initial=done, total=total, unit=f" {self.unit}")
