@@ -46,8 +46,8 @@ class VGG(Backbone):
     Layers are named features.0, features.1, ... as in torchvision, so that weights of its vgg16 and vgg16_bn fit.
 
     pool_size: 2, or 3 with padding 1. Odd sizes round down, or up with ceil_mode. output_stride: from this stride on,
-    poolings have stride 1, and behind each of them convolutions take their inputs twice as far apart (dilation): the
-    same weights give a denser map.
+    poolings are 3x3 with stride 1 and padding 1, and behind each of them convolutions take their inputs twice as far
+    apart (dilation): the same weights give a denser map.
 
     Reference: Simonyan and Zisserman 2015, table 1 (configuration D is VGG-16); Chen et al. 2015, arXiv:1412.7062,
     sec. 3.1, for output_stride.
@@ -63,7 +63,8 @@ class VGG(Backbone):
         for step in plan:
             if step == POOL:
                 dense = stride == output_stride
-                layers.append(MaxPool2d(pool_size, 1 if dense else 2, (pool_size - 1) // 2, ceil_mode=ceil_mode))
+                size = 3 if dense else pool_size
+                layers.append(MaxPool2d(size, 1 if dense else 2, (size - 1) // 2, ceil_mode=ceil_mode))
                 stride, dilation = (stride, 2 * dilation) if dense else (2 * stride, dilation)
                 stages[f"pool{level}"] = FeatureMap(len(layers), channels, stride)
                 level += 1
@@ -99,9 +100,11 @@ class VGG(Backbone):
         return renamed
 
 
-def vgg16(*, rng: np.random.Generator) -> VGG:
-    """VGG-16 up to conv5_3, without the last pooling: 512 channels, stride 16, 14,714,688 parameters."""
-    return VGG(vgg16_plan()[:-1], rng=rng)
+def vgg16(*, stride: int = 16, rng: np.random.Generator) -> VGG:
+    """VGG-16 up to conv5_3, without the last pooling: 512 channels, 14,714,688 parameters. stride: 16, or 8 by dilation."""
+    if stride not in (8, 16):
+        raise ValueError(f"vgg16: stride must be 8 or 16, got {stride}")
+    return VGG(vgg16_plan()[:-1], output_stride=stride, rng=rng)
 
 
 def small_vgg(*, width: int = 12, stride: int = 4, rng: np.random.Generator) -> VGG:

@@ -167,6 +167,7 @@ class FasterRCNN(Detector):
 class VGG16Options(Options):
     """The paper's detector."""
 
+    stride: int = 16  # pixels between cells: 16, or 8 for small photographs, conv5 being dilated as in DeepLab
     frozen: str | None = None  # stage of VGG-16 up to which nothing is trained; the paper's fine-tuning: pool2
 
 
@@ -180,7 +181,7 @@ class VGG16Options(Options):
 )  # fmt: skip
 def faster_rcnn_vgg16(classes, options: VGG16Options, rng) -> FasterRCNN:
     """The paper's detector."""
-    backbone = vgg16(rng=rng)
+    backbone = vgg16(stride=options.stride, rng=rng)
     model = FasterRCNN(classes, backbone, options, rng=rng)
     if options.frozen is not None:
         backbone.freeze(options.frozen)
