@@ -89,9 +89,9 @@ class PyramidRPN(Layer):
         box, ddeltas = smooth_l1(predicted, deltas, self.options.rpn_beta, weights, normaliser=counted)
         return {"rpn_cls": cls, "rpn_box": box}, (dscores, ddeltas)
 
-    def anchors(self, sizes: Sequence[tuple[int, int]]) -> np.ndarray:
-        """(A, 4): the anchors of the maps of these sizes, in pixels of the image."""
-        grids = [grid_anchors(*level) for level in zip(self.bases, sizes, self.strides)]
+    def anchors(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        """(A, 4): the anchors of the cells of all maps, in pixels of the image."""
+        grids = [grid_anchors(base, x.shape[2:], stride) for base, x, stride in zip(self.bases, maps, self.strides)]
         return array_module(*grids).concatenate(grids)
 
     def match(self, anchors, target: dict, rng: np.random.Generator):
@@ -140,9 +140,9 @@ class PyramidAlign(Layer):
         return xp.concatenate(parts)[order], (chosen, caches)
 
     def backward(self, dy, cache):
-        """The gradients of the maps; the levels that nothing is pooled from have zeros."""
+        """The gradients of the maps, zeros for levels that nothing is pooled from; none for rois and image_index."""
         chosen, caches = cache
-        return tuple(align.backward(dy[own], c)[0] for align, own, c in zip(self.aligns, chosen, caches))
+        return tuple(align.backward(dy[own], c)[0] for align, own, c in zip(self.aligns, chosen, caches)), None, None
 
     def level(self, rois) -> np.ndarray:
         """The index of the level (R,) of each region: how many of the sizes where a next level begins it reaches."""

@@ -1,5 +1,8 @@
 """Heads of region detectors: from pooled regions to class scores and boxes, with loss and detections."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from nn import Dropout, Linear, ReLU, Sequential, smooth_l1, softmax, softmax_cross_entropy
@@ -9,6 +12,18 @@ from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
 from vision.boxes.rpn import gaussian
+
+
+class Regions(NamedTuple):
+    """The regions of a batch that a head is trained on: constants, no gradient goes through them.
+
+    rois (R, 4) in pixels, image_index (R,) in the batch, labels (R,), 0 for background, and deltas (R, 4).
+    """
+
+    rois: np.ndarray
+    image_index: np.ndarray
+    labels: np.ndarray
+    deltas: np.ndarray
 
 
 class RegionHead(Layer):
@@ -41,11 +56,17 @@ class RegionHead(Layer):
         return (logits, deltas.reshape(len(x), self.classes, 4)), (x.shape, c_hidden, c_logits, c_deltas)
 
     def backward(self, dy, cache):
-        dlogits, ddeltas = dy
         x_shape, c_hidden, c_logits, c_deltas = cache
+        return self.classifier.backward(self._dhidden(dy, c_logits, c_deltas), c_hidden).reshape(x_shape)
+
+    def backward_parameters(self, dy, cache):
+        _, c_hidden, c_logits, c_deltas = cache
+        self.classifier.backward_parameters(self._dhidden(dy, c_logits, c_deltas), c_hidden)
+
+    def _dhidden(self, dy, c_logits, c_deltas):
+        dlogits, ddeltas = dy
         dhidden = self.cls_score.backward(dlogits, c_logits)
-        dhidden = dhidden + self.bbox_pred.backward(ddeltas.reshape(len(dlogits), 4 * self.classes), c_deltas)
-        return self.classifier.backward(dhidden, c_hidden).reshape(x_shape)
+        return dhidden + self.bbox_pred.backward(ddeltas.reshape(len(dlogits), 4 * self.classes), c_deltas)
 
     def loss(self, outputs, labels, deltas):
         """Eq. 1: classification + regression of the true class's box, both over the sampled regions.
@@ -68,6 +89,16 @@ class RegionHead(Layer):
             foreground_fraction=o.foreground_fraction, foreground_iou=o.foreground_iou,
             background_iou=o.background_iou, delta_std=o.delta_std,
         )  # fmt: skip
+
+    def sample_batch(
+        self, proposals: Sequence[np.ndarray], targets: Sequence[dict], rng: np.random.Generator
+    ) -> Regions:
+        """The sampled regions of all images, from the proposals (M, 4) of each."""
+        samples = [self.sample(own, target, rng) for own, target in zip(proposals, targets, strict=True)]
+        rois, labels, deltas = zip(*samples)
+        xp = array_module(*rois)
+        image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, own in enumerate(rois)])
+        return Regions(xp.concatenate(rois), image_index, xp.concatenate(labels), xp.concatenate(deltas))
 
     def detections(self, outputs, rois, image_size: tuple[int, int]) -> dict:
         """boxes, labels, scores of one image: above the score threshold, after non-maximum suppression by class."""

@@ -48,11 +48,18 @@ class RPN(Layer):
         return outputs, (c_conv, c_relu, c_scores, c_deltas)
 
     def backward(self, dy, cache):
+        return self.conv.backward(self._dconv(dy, cache), cache[0])
+
+    def backward_parameters(self, dy, cache):
+        self.conv.backward_parameters(self._dconv(dy, cache), cache[0])
+
+    def _dconv(self, dy, cache):
+        """The gradient of the 3x3 convolution's output."""
         dscores, ddeltas = dy
-        c_conv, c_relu, c_scores, c_deltas = cache
+        _, c_relu, c_scores, c_deltas = cache
         dhidden = self.cls_logits.backward(self._by_channel(dscores, c_scores.shape), c_scores)
         dhidden = dhidden + self.bbox_pred.backward(self._by_channel(ddeltas, c_deltas.shape), c_deltas)
-        return self.conv.backward(self.relu.backward(dhidden, c_relu), c_conv)
+        return self.relu.backward(dhidden, c_relu)
 
     def loss(self, outputs, labels, deltas):
         """Eq. 1: classification over N_cls sampled anchors + lambda * regression over N_reg anchor locations.
@@ -65,9 +72,9 @@ class RPN(Layer):
         box, ddeltas = smooth_l1(predicted, deltas, o.rpn_beta, positive * o.rpn_lambda, normaliser=locations)
         return {"rpn_cls": cls, "rpn_box": box}, (dscores.reshape(scores.shape), ddeltas)
 
-    def anchors(self, feature_size: tuple[int, int]) -> np.ndarray:
-        """(A, 4): the anchors of all cells of a feature map, in pixels of the image."""
-        return grid_anchors(self.base_anchors, feature_size, self.stride)
+    def anchors(self, features: np.ndarray) -> np.ndarray:
+        """(A, 4): the anchors of all cells of features (N, C, H, W), in pixels of the image."""
+        return grid_anchors(self.base_anchors, features.shape[2:], self.stride)
 
     def match(self, anchors, target: dict, rng: np.random.Generator):
         """labels (A,) and deltas (A, 4) for a random sample of one image's anchors: see anchor_targets."""

@@ -117,7 +117,7 @@ class FasterRCNN(Detector):
         features, c_backbone = self.backbone.forward(images)
         rpn_out, c_rpn = self.rpn.forward(features)
         if sampled is None:
-            sampled = self.propose_and_sample(rpn_out, features.shape[2:], targets, rng)
+            sampled = self.propose_and_sample(rpn_out, self.rpn.anchors(features), targets, rng)
         pooled, c_pool = self.roi_pool.forward(features, sampled.rois, sampled.image_index)
         head_out, c_head = self.head.forward(pooled)
         rpn_losses, drpn = self.rpn.loss(rpn_out, sampled.anchor_labels, sampled.anchor_deltas)
@@ -131,18 +131,23 @@ class FasterRCNN(Detector):
         dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn)  # features fork: gradients add up
         self.backbone.backward_parameters(dfeatures, cache.backbone)  # nobody wants the gradient of the images
 
-    def propose_and_sample(self, rpn_out, feature_size, targets, rng) -> Sampled:
+    def propose_and_sample(self, rpn_out, anchors, targets, rng) -> Sampled:
         """Targets of the anchors, and the regions that the head is trained on, sampled from the RPN's proposals."""
-        anchors, anchor_samples, region_samples = self.rpn.anchors(feature_size), [], []
-        for scores, deltas, target in zip(*rpn_out, targets):
-            proposals = self.rpn.propose(scores, deltas, anchors, target["image_size"], training=True)
-            anchor_samples.append(self.rpn.match(anchors, target, rng))
-            region_samples.append(self.head.sample(proposals, target, rng))
-        xp = array_module(anchors)
-        anchor_labels, anchor_deltas = (xp.stack(parts) for parts in zip(*anchor_samples))
-        rois, roi_labels, roi_deltas = (xp.concatenate(parts) for parts in zip(*region_samples))
-        image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, (own, _, _) in enumerate(region_samples)])
-        return Sampled(anchor_labels, anchor_deltas, rois, image_index, roi_labels, roi_deltas)
+        anchor_targets = self.sample_anchors(anchors, targets, rng)
+        proposals = self.propose(rpn_out, anchors, [target["image_size"] for target in targets], training=True)
+        return Sampled(*anchor_targets, *self.head.sample_batch(proposals, targets, rng))
+
+    def propose(self, rpn_out, anchors, image_sizes, training: bool) -> list[np.ndarray]:
+        """The proposals (M, 4) of each image."""
+        return [
+            self.rpn.propose(scores, deltas, anchors, size, training)
+            for scores, deltas, size in zip(*rpn_out, image_sizes)
+        ]
+
+    def sample_anchors(self, anchors, targets, rng) -> tuple[np.ndarray, np.ndarray]:
+        """labels (N, A) and deltas (N, A, 4) for a random sample of each image's anchors."""
+        labels, deltas = zip(*(self.rpn.match(anchors, target, rng) for target in targets))
+        return array_module(anchors).stack(labels), array_module(anchors).stack(deltas)
 
     def dense(self, images) -> dict[str, np.ndarray]:
         """The features, and for each anchor the RPN's scores (N, A, 2) and deltas (N, A, 4)."""
@@ -153,14 +158,14 @@ class FasterRCNN(Detector):
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
-        xp, features = array_module(images), self.backbone(images)
-        rpn_out, anchors = self.rpn(features), self.rpn.anchors(features.shape[2:])
-        sizes, detections = image_sizes or [images.shape[2:]] * len(images), []
-        for n, (scores, deltas, size) in enumerate(zip(*rpn_out, sizes)):
-            rois = self.rpn.propose(scores, deltas, anchors, size, training=False)
-            pooled = self.roi_pool(features, rois, xp.full(len(rois), n, np.int64))
-            detections.append(self.head.detections(self.head(pooled), rois, size))
-        return detections
+        features, sizes = self.backbone(images), image_sizes or [images.shape[2:]] * len(images)
+        proposals = self.propose(self.rpn(features), self.rpn.anchors(features), sizes, training=False)
+        return [self.detections(features, rois, n, size) for n, (rois, size) in enumerate(zip(proposals, sizes))]
+
+    def detections(self, features, rois, n: int, image_size: tuple[int, int]) -> dict:
+        """What is in the regions rois (M, 4) of image n of the batch."""
+        pooled = self.roi_pool(features, rois, array_module(rois).full(len(rois), n, np.int64))
+        return self.head.detections(self.head(pooled), rois, image_size)
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,12 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         features, c_backbone = self.backbone.forward(images)
         rpn_out, c_rpn = self.rpn.forward(features)
-        sampled = sampled or self.propose_and_sample(rpn_out, features.shape[2:], targets, rng)
+        sampled = sampled or self.propose_and_sample(rpn_out, self.rpn.anchors(features), targets, rng)
         regions, fg = sampled.regions, sampled.foreground
         pooled, c_pool = self.roi_pool.forward(features, regions.rois, regions.image_index)
         head_out, c_head = self.head.forward(pooled)
         shapes, c_mask_pool = self.mask_align.forward(features, regions.rois[fg], regions.image_index[fg])
-        mask_out, c_mask = self.mask_head.forward(shapes)
+        mask_out, c_mask = self.masks(shapes)
         rpn_losses, drpn = self.rpn.loss(rpn_out, regions.anchor_labels, regions.anchor_deltas)
         head_losses, dhead = self.head.loss(head_out, regions.roi_labels, regions.roi_deltas)
         value, dmasks = mask_loss(mask_out, regions.roi_labels[fg], sampled.masks)
@@ -138,9 +138,13 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn)
         self.backbone.backward_parameters(dfeatures, cache.backbone)
 
-    def propose_and_sample(self, rpn_out, feature_size, targets, rng) -> Sampled:
+    def masks(self, x, training=True):
+        """(mask logits, cache) of pooled regions."""
+        return self.mask_head.forward(x, training)
+
+    def propose_and_sample(self, rpn_out, anchors, targets, rng) -> Sampled:
         """Faster R-CNN's samples, and the mask of each region that is an object: that of the box it overlaps most."""
-        regions = super().propose_and_sample(rpn_out, feature_size, targets, rng)
+        regions = super().propose_and_sample(rpn_out, anchors, targets, rng)
         xp = array_module(regions.rois)
         fg, size, masks = xp.flatnonzero(regions.roi_labels), 2 * self.options.mask_pooled, []
         for n, target in enumerate(targets):
@@ -151,19 +155,12 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         none = xp.zeros((0, size, size), regions.rois.dtype)
         return Sampled(regions, fg, xp.concatenate([none, *masks]))
 
-    def predict(self, images, image_sizes=None) -> list[dict]:
-        """Detections of each image, then the masks of their boxes: boxes, labels, scores, mask_grids (D, m, m)."""
-        check_shape(self, images=(images, ("N", 3, "H", "W")))
-        xp, features = array_module(images), self.backbone(images)
-        rpn_out, anchors = self.rpn(features), self.rpn.anchors(features.shape[2:])
-        sizes, found = image_sizes or [images.shape[2:]] * len(images), []
-        for n, (scores, deltas, size) in enumerate(zip(*rpn_out, sizes)):
-            rois = self.rpn.propose(scores, deltas, anchors, size, training=False)
-            pooled = self.roi_pool(features, rois, xp.full(len(rois), n, np.int64))
-            boxes = self.head.detections(self.head(pooled), rois, size)
-            shapes = self.mask_align(features, boxes["boxes"], xp.full(len(boxes["boxes"]), n, np.int64))
-            found.append(boxes | {"mask_grids": mask_grids(self.mask_head(shapes), boxes["labels"])})
-        return found
+    def detections(self, features, rois, n: int, image_size: tuple[int, int]) -> dict:
+        """Detections in the regions, then the masks of their boxes: boxes, labels, scores, mask_grids (D, m, m)."""
+        found, xp = super().detections(features, rois, n, image_size), array_module(rois)
+        shapes = self.mask_align(features, found["boxes"], xp.full(len(found["boxes"]), n, np.int64))
+        logits, _ = self.masks(shapes, training=False)
+        return found | {"mask_grids": mask_grids(logits, found["labels"])}
 
 
 @register(

@@ -47,7 +47,7 @@ class RPNProposer:
         scaled = self.model.preprocess.scaled(image)
         features = self.model.backbone(self.model.preprocess.batch([scaled]))
         (scores,), (deltas,) = self.model.rpn(features)
-        o, anchors = self.options, self.model.rpn.anchors(features.shape[2:])
+        o, anchors = self.options, self.model.rpn.anchors(features)
         boxes, objectness = propose(
             scores[:, 1] - scores[:, 0], deltas, anchors, scaled.shape[:2],
             pre_nms=o.pre_nms, post_nms=o.count, nms_iou=o.nms_iou, min_size=o.min_size,

@@ -5,7 +5,7 @@ import pytest
 
 from vision.boxes.anchors import base_anchors, grid_anchors
 from vision.boxes.boxes import encode, iou
-from vision.boxes.matching import sample_rois
+from vision.boxes.matching import anchor_targets, sample_rois
 from vision.boxes.rpn import propose
 
 IMAGE = (60, 90)
@@ -80,6 +80,19 @@ def scene(rng, n=400):
 
 def rows(boxes):
     return {tuple(box) for box in boxes.tolist()}
+
+
+@pytest.mark.parametrize("objects, positive", [(1, 5), (40, 128)])
+def test_256_anchors_are_128_and_128_or_more_negative_ones_where_positive_ones_lack(objects, positive):
+    """Sec. 3.1.3: where an image has fewer than 128 positive ones, negative ones fill up the 256."""
+    rows = 100 * np.arange(40, dtype=np.float32)
+    gt = np.stack([0 * rows + 100, rows, 0 * rows + 150, rows + 50], axis=1)[:objects]
+    shifts = np.array([0, 1, 2, 3, 4], np.float32)  # five anchors on each object
+    on_objects = (gt[:, None] + shifts[:, None] * [1, 0, 1, 0]).reshape(-1, 4)
+    off = np.stack([0 * rows + 400, rows, 0 * rows + 450, rows + 50], axis=1).repeat(10, axis=0)
+    anchors = np.concatenate([on_objects, off]).astype(np.float32)
+    labels, _ = anchor_targets(anchors, gt, (4000, 600), np.random.default_rng(0))
+    assert (labels == 1).sum() == positive and (labels == 0).sum() == 256 - positive
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -36,12 +36,16 @@ def test_each_region_is_pooled_from_its_level_alone():
         single = RoIAlign(3, 1 / STRIDES[level[k]], 2)(maps[level[k]], rois[k : k + 1], index[k : k + 1])
         np.testing.assert_array_equal(y[k], single[0])
     dy = rng.standard_normal(y.shape)
-    dmaps = align.backward(dy, cache)
+    dmaps, *_ = align.backward(dy, cache)
     for i, x in enumerate(maps):  # y is linear in the maps: <dy, y> = sum of <dx, x>
         assert dmaps[i].shape == x.shape
     assert sum((d * x).sum() for d, x in zip(dmaps, maps)) == pytest.approx((dy * y).sum())
     none, cache = align.forward(maps, rois[:0], index[:0])
-    assert none.shape == (0, 4, 3, 3) and not any(d.any() for d in align.backward(none, cache))
+    assert none.shape == (0, 4, 3, 3) and not any(d.any() for d in align.backward(none, cache)[0])
+
+
+def pyramid():
+    return [np.zeros((1, 3, side, side), np.float32) for side in (24, 12, 6)]
 
 
 def test_gradients_of_the_head():
@@ -51,15 +55,14 @@ def test_gradients_of_the_head():
 
 def test_a_score_belongs_to_the_anchor_at_its_place():
     """Put one large score into one channel of one level: the best proposal is that anchor."""
-    net, sizes = rpn(), [(24, 24), (12, 12), (6, 6)]
-    anchors = net.anchors(sizes)
+    net, maps = rpn(), pyramid()
+    anchors = net.anchors(maps)
     assert len(anchors) == 3 * (24 * 24 + 12 * 12 + 6 * 6)
     for layer in (net.head.cls_logits, net.head.bbox_pred):
         layer.weight.value[...] = 0
     net.head.conv[0][0].weight.value[...] = 0
     net.head.conv[0][0].weight.value[0, 0, 1, 1] = 1
     net.head.cls_logits.weight.value[2, 0] = 1  # ratio 2: twice as high as wide
-    maps = [np.zeros((1, 3, *size), np.float32) for size in sizes]
     maps[1][0, 0, 7, 4] = 9
     scores, deltas = net(tuple(maps))
     best = net.propose(scores[0], deltas[0], anchors, (96, 96), training=False)[0]
@@ -68,8 +71,8 @@ def test_a_score_belongs_to_the_anchor_at_its_place():
 
 
 def test_proposals_of_two_levels_do_not_suppress_each_other():
-    net, sizes = rpn(anchor_ratios=(1.0,), proposal_nms_iou=0.1, test_pre_nms=1), [(24, 24), (12, 12), (6, 6)]
-    anchors = net.anchors(sizes)
+    net = rpn(anchor_ratios=(1.0,), proposal_nms_iou=0.1, test_pre_nms=1)
+    anchors = net.anchors(pyramid())
     scores = np.random.default_rng(0).random(len(anchors)).astype(np.float32)
     boxes = net.propose(scores, np.zeros((len(anchors), 4), np.float32), anchors, (96, 96), training=False)
     assert len(boxes) == 3  # one of each level, whatever they overlap

@@ -256,6 +256,53 @@ def test_paper_numbers():
     assert (o.short_side, o.max_side, o.rpn_lambda, o.train_post_nms, o.test_post_nms) == (600, 1000, 10, 2000, 300)
 
 
+def test_9_anchors_have_54_outputs_at_each_position():
+    """Sec. 3.1: 2k scores and 4k coordinates by 1x1 convolutions, k = 3 scales x 3 ratios: 6k = 54."""
+    rpn = RPN(16, 16, Options(rpn_channels=16), rng=np.random.default_rng(0))
+    (scores, deltas), _ = rpn.forward(np.zeros((1, 16, 38, 63), np.float32))  # an image of 600 x 1000 pixels
+    assert (scores.size + deltas.size) / (38 * 63) == 54
+
+
+def test_both_normalisers_and_lambda_give_both_terms_about_the_same_weight():
+    """Eq. 1 by hand: N_cls = 256 anchors, N_reg = 2,400 positions, lambda = 10.
+
+    Scores of 0 cost log 2 each: 256 log 2 / 256. A positive anchor whose four deltas are off by 3 costs
+    4 (3 - 0.5) = 10; 24 of them: 10 x 24 x 10 / 2,400 = 1. So the weights of an anchor are 1/256 and 10/2,400 = 1/240.
+    """
+    rpn = RPN(16, 16, Options(rpn_channels=16), rng=np.random.default_rng(0))
+    count = 2400 * 9
+    labels, deltas = np.full((1, count), -1), np.zeros((1, count, 4))
+    labels[0, :24], labels[0, 24:256], deltas[0, :24] = 1, 0, 3
+    outputs = np.zeros((1, count, 2)), np.zeros((1, count, 4))
+    losses, (dscores, ddeltas) = rpn.loss(outputs, labels, deltas)
+    assert losses["rpn_cls"] == pytest.approx(np.log(2), rel=1e-12)
+    assert losses["rpn_box"] == pytest.approx(1.0, rel=1e-12)
+    np.testing.assert_allclose(dscores[0, :24], [[0.5 / 256, -0.5 / 256]] * 24)
+    np.testing.assert_allclose(ddeltas[0, :24], -10 / 2400)
+    assert not dscores[0, 256:].any() and not ddeltas[0, 24:].any()
+
+
+def test_coordinates_are_divided_by_16():
+    """A region from 32 to 159 pixels is cells 2 to 10 of conv5_3: 32 / 16 = 2, 159 / 16 = 9.94, rounded 10."""
+    pool = vision.build("faster_rcnn_vgg16", ["a"], hidden=8, rpn_channels=8, pooled_size=1).roi_pool
+    features = np.arange(20 * 20, dtype=np.float32).reshape(1, 1, 20, 20)
+    pooled = pool(features, np.array([[32, 32, 159, 159]], np.float32), np.zeros(1, np.int64))
+    assert pooled.item() == features[0, 0, 10, 10]
+
+
+def test_vgg16_with_stride_8_has_the_same_weights_on_a_denser_map():
+    coarse, dense = (
+        vision.build("faster_rcnn_vgg16", ["a"], np.random.default_rng(0), hidden=8, rpn_channels=8, stride=stride)
+        for stride in (16, 8)
+    )
+    images = np.zeros((1, 3, 48, 64), np.float32)
+    assert coarse.backbone(images).shape[2:] == (3, 4) and dense.backbone(images).shape[2:] == (6, 8)
+    shapes = [{n: a.shape for n, a in model.backbone.state_dict().items()} for model in (coarse, dense)]
+    assert shapes[0] == shapes[1] and dense.roi_pool.spatial_scale == 1 / 8
+    with pytest.raises(ValueError, match="vgg16: stride must be 8 or 16, got 4"):
+        vision.build("faster_rcnn_vgg16", ["a"], hidden=8, stride=4)
+
+
 def test_config_rebuilds_the_model():
     model = tiny(nms_iou=0.4)
     again = vision.build(**model.config)

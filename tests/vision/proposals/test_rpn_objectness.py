@@ -29,7 +29,7 @@ def test_boxes_are_the_models_own_in_pixels_of_the_photograph(detector):
     images = model.preprocess.batch([model.preprocess.scaled(PICTURE)])
     features = model.backbone(images)
     (s,), (d,) = model.rpn(features)
-    anchors = model.rpn.anchors(features.shape[2:])
+    anchors = model.rpn.anchors(features)
     own = model.rpn.propose(s, d, anchors, (40, 60), training=False)[: len(boxes)]
     np.testing.assert_allclose(boxes[: len(own)], 2 * own, rtol=0, atol=1e-4)
     assert (np.diff(scores) <= 0).all() and len(boxes) <= 50

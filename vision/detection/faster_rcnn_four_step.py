@@ -1,0 +1,166 @@
+"""Faster R-CNN by four-step alternating training: two networks that come to share their convolutions.
+
+    1  rpn             the RPN, with convolutions of its own                    moves rpn_backbone, rpn
+    2  detector        the detector on its proposals, with convolutions of its own    backbone, head
+    3  rpn_again       the RPN on the detector's convolutions, which are fixed        rpn
+    4  detector_again  the detector's own layers on the new proposals                 head
+
+Both networks begin with the same published weights, where there are some. From step 3 on the convolutions of step 2
+are shared and only infer: neither their weights nor the statistics of a batch normalisation move.
+
+Reference: Ren et al. 2015, arXiv:1506.01497 (v3), sec. 3.2. As its text says, step 3 fine-tunes the RPN's own layers; the
+authors' code draws them anew.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vision.backbones import Backbone, small_vgg
+from vision.boxes.region_heads import Regions
+from vision.detection.faster_rcnn import FasterRCNN, Options, SmallOptions
+from vision.model import Stage
+from vision.registry import Tiny, register
+
+
+class RPNCache(NamedTuple):
+    """From the loss of step 1 or 3 to its backward. sampled: labels (N, A) and deltas (N, A, 4) of the anchors."""
+
+    backbone: Any  # None where the convolutions are fixed
+    rpn: Any
+    drpn: tuple
+    sampled: tuple[np.ndarray, np.ndarray]
+
+
+class DetectorCache(NamedTuple):
+    """From the loss of step 2 or 4 to its backward."""
+
+    backbone: Any  # None where the convolutions are fixed
+    pool: Any
+    head: Any
+    dhead: tuple
+    sampled: Regions
+
+
+class FourStepFasterRCNN(FasterRCNN):
+    """Faster R-CNN with a second backbone, of the RPN in steps 1 and 2. `shared` is 1 from step 3 on."""
+
+    buffers = ("shared",)
+
+    def __init__(self, classes, backbone: Backbone, rpn_backbone: Backbone, options: Options, *, rng):
+        super().__init__(classes, backbone, options, rng=rng)
+        self.rpn_backbone, self.shared = rpn_backbone, np.zeros((), np.int64)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The four steps; `--epochs` holds for each."""
+        own = "rpn_backbone.", "rpn."
+        return (
+            Stage("rpn", trains=own, loss="rpn_loss", backward="rpn_backward"),
+            Stage("detector", trains=("backbone.", "head."), loss="detector_loss", backward="detector_backward"),
+            Stage("rpn_again", trains=("rpn.",), loss="rpn_again_loss", backward="rpn_again_backward", begin="share"),
+            Stage("detector_again", trains=("head.",), loss="detector_again_loss", backward="detector_again_backward"),
+        )
+
+    def share(self):
+        """From now on the RPN, too, is on the detector's convolutions."""
+        self.shared[...] = 1
+
+    # step 1
+
+    def rpn_loss(self, batch, rng: np.random.Generator, sampled=None):
+        """({rpn_cls, rpn_box}, cache)."""
+        features, c_backbone = self.rpn_backbone.forward(batch[0])
+        losses, cache = self.rpn_error(features, batch[1], rng, sampled)
+        return losses, cache._replace(backbone=c_backbone)
+
+    def rpn_backward(self, cache: RPNCache):
+        """Add the gradients of the RPN's losses to its own layers and its convolutions."""
+        self.rpn_backbone.backward_parameters(self.rpn.backward(cache.drpn, cache.rpn), cache.backbone)
+
+    # step 2
+
+    def detector_loss(self, batch, rng: np.random.Generator, sampled: Regions | None = None):
+        """({cls, box}, cache). The RPN of step 1 only infers."""
+        images, targets = batch
+        sampled = sampled or self.sample_regions(self.rpn_backbone(images), targets, rng)
+        features, c_backbone = self.backbone.forward(images)
+        losses, cache = self.detector_error(features, sampled)
+        return losses, cache._replace(backbone=c_backbone)
+
+    def detector_backward(self, cache: DetectorCache):
+        """Add the gradients of the detector's losses to its own layers and its convolutions."""
+        dpooled = self.head.backward(cache.dhead, cache.head)
+        dfeatures, _, _ = self.roi_pool.backward(dpooled, cache.pool)
+        self.backbone.backward_parameters(dfeatures, cache.backbone)
+
+    # step 3
+
+    def rpn_again_loss(self, batch, rng: np.random.Generator, sampled=None):
+        """({rpn_cls, rpn_box}, cache). The shared convolutions only infer, so backward ends above them."""
+        return self.rpn_error(self.backbone(batch[0]), batch[1], rng, sampled)
+
+    def rpn_again_backward(self, cache: RPNCache):
+        """Add the gradients of the RPN's losses to its own layers."""
+        self.rpn.backward_parameters(cache.drpn, cache.rpn)
+
+    # step 4
+
+    def detector_again_loss(self, batch, rng: np.random.Generator, sampled: Regions | None = None):
+        """({cls, box}, cache). The shared convolutions and the RPN only infer."""
+        images, targets = batch
+        features = self.backbone(images)
+        return self.detector_error(features, sampled or self.sample_regions(features, targets, rng))
+
+    def detector_again_backward(self, cache: DetectorCache):
+        """Add the gradients of the detector's losses to its own layers."""
+        self.head.backward_parameters(cache.dhead, cache.head)
+
+    # of all steps
+
+    def rpn_error(self, features, targets, rng, sampled):
+        """The RPN's losses on features (N, C, H, W), and a cache without that of the backbone."""
+        rpn_out, c_rpn = self.rpn.forward(features)
+        sampled = sampled or self.sample_anchors(self.rpn.anchors(features), targets, rng)
+        losses, drpn = self.rpn.loss(rpn_out, *sampled)
+        return losses, RPNCache(None, c_rpn, drpn, sampled)
+
+    def detector_error(self, features, sampled: Regions):
+        """The detector's losses on features (N, C, H, W), and a cache without that of the backbone."""
+        pooled, c_pool = self.roi_pool.forward(features, sampled.rois, sampled.image_index)
+        head_out, c_head = self.head.forward(pooled)
+        losses, dhead = self.head.loss(head_out, sampled.labels, sampled.deltas)
+        return losses, DetectorCache(None, c_pool, c_head, dhead, sampled)
+
+    def sample_regions(self, features, targets, rng) -> Regions:
+        """Regions sampled from what the RPN proposes on these features."""
+        sizes = [target["image_size"] for target in targets]
+        proposals = self.propose(self.rpn(features), self.rpn.anchors(features), sizes, training=True)
+        return self.head.sample_batch(proposals, targets, rng)
+
+    def predict(self, images, image_sizes=None) -> list[dict]:
+        """As Faster R-CNN's; before step 3 the RPN is on its own convolutions."""
+        features, sizes = self.backbone(images), image_sizes or [images.shape[2:]] * len(images)
+        of_rpn = features if self.shared else self.rpn_backbone(images)
+        proposals = self.propose(self.rpn(of_rpn), self.rpn.anchors(of_rpn), sizes, training=False)
+        return [self.detections(features, rois, n, size) for n, (rois, size) in enumerate(zip(proposals, sizes))]
+
+    def pretrained_names(self, arrays):
+        """Published weights of the convolutions are those of both backbones."""
+        named = super().pretrained_names(arrays)
+        return {f"rpn_{name}": array for name, array in named.items() if name.startswith("backbone.")} | named
+
+
+@register(
+    "faster_rcnn_four_step", "detection", {"epochs": 15, "batch_size": 2, "lr": 0.01},
+    options=SmallOptions, tiny=Tiny({
+        "width": 2, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32,
+        "roi_samples": 16, "min_size": 2,
+    }),
+    system="Faster R-CNN", paper="Ren et al. 2015, arXiv:1506.01497",
+)  # fmt: skip
+def faster_rcnn_four_step(classes, options: SmallOptions, rng) -> FourStepFasterRCNN:
+    """On narrow VGGs, as faster_rcnn_small."""
+    options = replace(options, rpn_channels=options.rpn_channels or 8 * options.width)
+    backbones = (small_vgg(width=options.width, stride=options.stride, rng=rng) for _ in range(2))
+    return FourStepFasterRCNN(classes, *backbones, options, rng=rng)
