@@ -101,7 +101,10 @@ class VGG(Backbone):
 
 
 def vgg16(*, stride: int = 16, rng: np.random.Generator) -> VGG:
-    """VGG-16 up to conv5_3, without the last pooling: 512 channels, 14,714,688 parameters. stride: 16, or 8 by dilation."""
+    """VGG-16 up to conv5_3, without the last pooling: 512 channels, 14,714,688 parameters.
+
+    stride: 16, or 8, where conv5 is dilated.
+    """
     if stride not in (8, 16):
         raise ValueError(f"vgg16: stride must be 8 or 16, got {stride}")
     return VGG(vgg16_plan()[:-1], output_stride=stride, rng=rng)

@@ -8,8 +8,8 @@
 Both networks begin with the same published weights, where there are some. From step 3 on the convolutions of step 2
 are shared and only infer: neither their weights nor the statistics of a batch normalisation move.
 
-Reference: Ren et al. 2015, arXiv:1506.01497 (v3), sec. 3.2. As its text says, step 3 fine-tunes the RPN's own layers; the
-authors' code draws them anew.
+Reference: Ren et al. 2015, arXiv:1506.01497 (v3), sec. 3.2. Step 3 fine-tunes the RPN's own layers, as the text says;
+the authors' code draws them anew.
 """
 
 from dataclasses import replace
