@@ -39,10 +39,10 @@ def smooth_l1(prediction, target, beta=1.0):
 
 def choose(o, anchors, scores, deltas, targets, rng):
     """What FasterRCNN.propose_and_sample decides: labels and deltas of anchors, regions and their labels."""
-    of_anchors = [anchor_targets(o, anchors, target["boxes"], target["image_size"], rng) for target in targets]
-    of_regions = []
+    of_anchors, of_regions = [], []
     for score, delta, target in zip(scores, deltas, targets):
         proposals = propose(o, score[:, 1] - score[:, 0], delta, anchors, target["image_size"])
+        of_anchors.append(anchor_targets(o, anchors, target["boxes"], target["image_size"], rng))
         of_regions.append(sample(o, proposals, target["boxes"], target["labels"], rng))
     rois, labels, roi_deltas = (torch.cat(parts) for parts in zip(*of_regions))
     counts = torch.tensor([len(part[0]) for part in of_regions], device=rois.device)

@@ -90,15 +90,9 @@ class RegionHead(Layer):
             background_iou=o.background_iou, delta_std=o.delta_std,
         )  # fmt: skip
 
-    def sample_batch(
-        self, proposals: Sequence[np.ndarray], targets: Sequence[dict], rng: np.random.Generator
-    ) -> Regions:
+    def sample_batch(self, proposals: Sequence[np.ndarray], targets: Sequence[dict], rng) -> Regions:
         """The sampled regions of all images, from the proposals (M, 4) of each."""
-        samples = [self.sample(own, target, rng) for own, target in zip(proposals, targets, strict=True)]
-        rois, labels, deltas = zip(*samples)
-        xp = array_module(*rois)
-        image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, own in enumerate(rois)])
-        return Regions(xp.concatenate(rois), image_index, xp.concatenate(labels), xp.concatenate(deltas))
+        return joined([self.sample(own, target, rng) for own, target in zip(proposals, targets, strict=True)])
 
     def detections(self, outputs, rois, image_size: tuple[int, int]) -> dict:
         """boxes, labels, scores of one image: above the score threshold, after non-maximum suppression by class."""
@@ -110,3 +104,11 @@ class RegionHead(Layer):
         labels = xp.arange(len(boxes)) % self.classes + 1
         keep = nms_among(scores >= o.score_threshold, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
         return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
+
+
+def joined(samples: Sequence[tuple]) -> Regions:
+    """Regions of a batch from the rois (R, 4), labels (R,) and deltas (R, 4) of each image."""
+    rois, labels, deltas = zip(*samples)
+    xp = array_module(*rois)
+    image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, own in enumerate(rois)])
+    return Regions(xp.concatenate(rois), image_index, xp.concatenate(labels), xp.concatenate(deltas))

@@ -15,6 +15,7 @@ from nn.dispatch import array_module
 from nn.layer import check_shape
 from vision.backbones import Backbone, small_vgg, vgg16
 from vision.boxes import RPN, RegionHead
+from vision.boxes.region_heads import joined
 from vision.detection.detector import Detector
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
@@ -133,21 +134,12 @@ class FasterRCNN(Detector):
 
     def propose_and_sample(self, rpn_out, anchors, targets, rng) -> Sampled:
         """Targets of the anchors, and the regions that the head is trained on, sampled from the RPN's proposals."""
-        anchor_targets = self.sample_anchors(anchors, targets, rng)
-        proposals = self.propose(rpn_out, anchors, [target["image_size"] for target in targets], training=True)
-        return Sampled(*anchor_targets, *self.head.sample_batch(proposals, targets, rng))
-
-    def propose(self, rpn_out, anchors, image_sizes, training: bool) -> list[np.ndarray]:
-        """The proposals (M, 4) of each image."""
-        return [
-            self.rpn.propose(scores, deltas, anchors, size, training)
-            for scores, deltas, size in zip(*rpn_out, image_sizes)
-        ]
-
-    def sample_anchors(self, anchors, targets, rng) -> tuple[np.ndarray, np.ndarray]:
-        """labels (N, A) and deltas (N, A, 4) for a random sample of each image's anchors."""
-        labels, deltas = zip(*(self.rpn.match(anchors, target, rng) for target in targets))
-        return array_module(anchors).stack(labels), array_module(anchors).stack(deltas)
+        samples = []
+        for scores, deltas, target in zip(*rpn_out, targets):
+            proposals = self.rpn.propose(scores, deltas, anchors, target["image_size"], training=True)
+            samples.append((self.rpn.match(anchors, target, rng), self.head.sample(proposals, target, rng)))
+        of_anchors, of_regions = zip(*samples)
+        return Sampled(*stacked(of_anchors), *joined(of_regions))
 
     def dense(self, images) -> dict[str, np.ndarray]:
         """The features, and for each anchor the RPN's scores (N, A, 2) and deltas (N, A, 4)."""
@@ -159,13 +151,26 @@ class FasterRCNN(Detector):
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         features, sizes = self.backbone(images), image_sizes or [images.shape[2:]] * len(images)
-        proposals = self.propose(self.rpn(features), self.rpn.anchors(features), sizes, training=False)
-        return [self.detections(features, rois, n, size) for n, (rois, size) in enumerate(zip(proposals, sizes))]
+        return self.detections_by(self.rpn(features), features, sizes)
+
+    def detections_by(self, rpn_out, features, image_sizes) -> list[dict]:
+        """Detections in each image of a batch, in the regions that the RPN's outputs propose."""
+        anchors, found = self.rpn.anchors(features), []
+        for n, (scores, deltas, size) in enumerate(zip(*rpn_out, image_sizes)):
+            rois = self.rpn.propose(scores, deltas, anchors, size, training=False)
+            found.append(self.detections(features, rois, n, size))
+        return found
 
     def detections(self, features, rois, n: int, image_size: tuple[int, int]) -> dict:
         """What is in the regions rois (M, 4) of image n of the batch."""
         pooled = self.roi_pool(features, rois, array_module(rois).full(len(rois), n, np.int64))
         return self.head.detections(self.head(pooled), rois, image_size)
+
+
+def stacked(samples) -> tuple[np.ndarray, np.ndarray]:
+    """labels (N, A) and deltas (N, A, 4) from those of each image's anchors."""
+    labels, deltas = zip(*samples)
+    return array_module(*labels).stack(labels), array_module(*deltas).stack(deltas)
 
 
 @dataclass(frozen=True)

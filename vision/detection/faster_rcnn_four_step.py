@@ -19,7 +19,7 @@ import numpy as np
 
 from vision.backbones import Backbone, small_vgg
 from vision.boxes.region_heads import Regions
-from vision.detection.faster_rcnn import FasterRCNN, Options, SmallOptions
+from vision.detection.faster_rcnn import FasterRCNN, Options, SmallOptions, stacked
 from vision.model import Stage
 from vision.registry import Tiny, register
 
@@ -121,7 +121,9 @@ class FourStepFasterRCNN(FasterRCNN):
     def rpn_error(self, features, targets, rng, sampled):
         """The RPN's losses on features (N, C, H, W), and a cache without that of the backbone."""
         rpn_out, c_rpn = self.rpn.forward(features)
-        sampled = sampled or self.sample_anchors(self.rpn.anchors(features), targets, rng)
+        if sampled is None:
+            anchors = self.rpn.anchors(features)
+            sampled = stacked([self.rpn.match(anchors, target, rng) for target in targets])
         losses, drpn = self.rpn.loss(rpn_out, *sampled)
         return losses, RPNCache(None, c_rpn, drpn, sampled)
 
@@ -134,16 +136,16 @@ class FourStepFasterRCNN(FasterRCNN):
 
     def sample_regions(self, features, targets, rng) -> Regions:
         """Regions sampled from what the RPN proposes on these features."""
-        sizes = [target["image_size"] for target in targets]
-        proposals = self.propose(self.rpn(features), self.rpn.anchors(features), sizes, training=True)
+        anchors, proposals = self.rpn.anchors(features), []
+        for scores, deltas, target in zip(*self.rpn(features), targets):
+            proposals.append(self.rpn.propose(scores, deltas, anchors, target["image_size"], training=True))
         return self.head.sample_batch(proposals, targets, rng)
 
     def predict(self, images, image_sizes=None) -> list[dict]:
         """As Faster R-CNN's; before step 3 the RPN is on its own convolutions."""
         features, sizes = self.backbone(images), image_sizes or [images.shape[2:]] * len(images)
-        of_rpn = features if self.shared else self.rpn_backbone(images)
-        proposals = self.propose(self.rpn(of_rpn), self.rpn.anchors(of_rpn), sizes, training=False)
-        return [self.detections(features, rois, n, size) for n, (rois, size) in enumerate(zip(proposals, sizes))]
+        rpn_out = self.rpn(features if self.shared else self.rpn_backbone(images))
+        return self.detections_by(rpn_out, features, sizes)
 
     def pretrained_names(self, arrays):
         """Published weights of the convolutions are those of both backbones."""
