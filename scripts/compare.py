@@ -37,6 +37,7 @@ from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
 from scripts.run_folder import CONFIG, PROPOSALS
 from scripts.train_arguments import parse
+from vision.classification.pictures import Some
 from vision.task import TASKS, shown, task_of
 from vision.training.log import LOG
 from vision.training.saving import LAST, find_checkpoint, load_model
@@ -44,6 +45,7 @@ from vision.training.saving import LAST, find_checkpoint, load_model
 RESULT, TABLE, CURVES = "result.json", "table.md", "curves.png"
 COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else
 STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
+TRAINING_IMAGES = 10_000  # for the accuracy in training, at most
 
 
 class System(NamedTuple):
@@ -209,7 +211,7 @@ def measure(folder: Path, split: str) -> dict:
     metrics = task.evaluate(model, with_proposals(model, data, folder / PROPOSALS))
     if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
         training = open_data("classification", Namespace(**arguments), arguments["train_split"], model.classes)
-        metrics["training_accuracy"] = task.evaluate(model, training)["accuracy"]
+        metrics["training_accuracy"] = task.evaluate(model, Some(training, TRAINING_IMAGES))["accuracy"]
     metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {
         "parameters": sum(parameter.value.size for parameter in model.parameters().values()),
