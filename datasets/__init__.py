@@ -33,6 +33,7 @@ from .class_folders import ClassFolders
 from .coco import COCODetection, open_coco
 from .coco_file import read_coco
 from .elastic import elastic_deformation
+from .few import FewOfEach
 from .label_maps import LabelMap, read_label_map
 from .labelled_images import LabelledImages, LabelledObjects
 from .loader import Loader, detection_batch
@@ -79,6 +80,7 @@ __all__ = [
     "ClassFolders",
     "Dates",
     "DistortedMNIST",
+    "FewOfEach",
     "Flickr8kCaptions",
     "LabelMap",
     "LabelledFolders",

@@ -28,9 +28,9 @@ class ClassFolders:
     and all are "trainval"; seed chooses which. classes: names in the order of their labels (default: all in the folder
     of the split, sorted); pictures of others are left out.
 
-    Of each file the header is read here, about 0.1 ms. `counts` has the number of pictures of each class; `problems`
-    says which classes have none, and what else looks wrong. Raises ValueError for a missing folder or split, no
-    picture, a class that is not there in any split, and a picture that is damaged.
+    Of each file the header is read here, about 0.1 ms. `labels` are those of all pictures, `counts` has the number of
+    pictures of each class; `problems` says which classes have none, and what else looks wrong. Raises ValueError for a
+    missing folder or split, no picture, a class that is not there in any split, and a picture that is damaged.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class ClassFolders:
                 f"{folder}: holds no picture of the split {split!r} and the classes {shorten(self.classes)}"
             )
         self._read_headers(folder)
+        self.labels = [label for *_, label in self.items]
         counts = Counter(label for _, _, label in self.items)
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
         empty = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))

@@ -100,6 +100,7 @@ class DistortedMNIST:
             raise ValueError(f"DistortedMNIST: copies must be at least 1, got {copies}")
         self.digits, self.classes, self.kind, self.seed, self.copies = digits, digits.classes, kind, seed, copies
         self.size = LARGE if kind in ("RTS", "P") else SIDE
+        self.labels = np.tile(digits.labels, copies)
 
     def __len__(self) -> int:
         return self.copies * len(self.digits)

@@ -32,7 +32,7 @@ from nn.io.checkpoint import read_checkpoint, replacing
 from nn.summary import multiply_adds
 from scripts import train
 from scripts.command_line import Parser, command, count_or_none, program
-from scripts.data import DEFAULTS, open_data, with_proposals
+from scripts.data import DEFAULTS, open_data, open_training_data, with_proposals
 from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
 from scripts.run_folder import CONFIG, PROPOSALS
@@ -210,7 +210,7 @@ def measure(folder: Path, split: str) -> dict:
     batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
     metrics = task.evaluate(model, with_proposals(model, data, folder / PROPOSALS))
     if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
-        training = open_data("classification", Namespace(**arguments), arguments["train_split"], model.classes)
+        training = open_training_data("classification", Namespace(**arguments), model.classes)
         metrics["training_accuracy"] = task.evaluate(model, Some(training, TRAINING_IMAGES))["accuracy"]
     metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import (
+    FewOfEach,
     Loader,
     colour_components,
     colour_jitter,
@@ -44,6 +45,7 @@ DEFAULTS = {  # for entries that a model's recipe does not have
     "shapes_train": 1000,
     "shapes_val": 200,
     "shapes_size": [120, 160],
+    "images_per_class": None,
     "flip_horizontal": 0.5,
     "flip_vertical": 0.0,
     "zoom": [1.0, 1.0],
@@ -81,6 +83,8 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
 def add_augmentation_arguments(parser: Parser, defaults: dict):
     """Random changes to training images."""
     group = Group(parser, "augmentation (of training images)", defaults)
+    text = "train on so many images of each class, drawn by the seed (classification; default: on all)"
+    group.add("--images-per-class", count, "N", text)
     group.add("--flip-horizontal", fraction, "P", "probability of mirroring left and right")
     group.add("--flip-vertical", fraction, "P", "probability of mirroring top and bottom")
     group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
@@ -120,6 +124,14 @@ def with_proposals(model: Model, dataset, folder: Path):
         return dataset
     name, options = named(model.proposals)
     return WithProposals(dataset, build_proposer(name, folder, **options))
+
+
+def open_training_data(task: str, arguments: Namespace, classes: Sequence[str] | None = None):
+    """The data set of the training split; with --images-per-class so many of each class, drawn by --seed."""
+    dataset, few = open_data(task, arguments, arguments.train_split, classes), vars(arguments).get("images_per_class")
+    if few and task != "classification":
+        raise ValueError("--images-per-class is for models of the task classification, which know an image's class")
+    return FewOfEach(dataset, few, arguments.seed) if few else dataset
 
 
 def default_splits(task: str, data: str) -> tuple[str | None, str | None]:

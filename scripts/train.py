@@ -35,7 +35,7 @@ import vision
 from datasets.listing import fingerprint
 from nn.io.checkpoint import remove_temporaries
 from scripts.command_line import command, make_sure_of, typed_command
-from scripts.data import open_data, training_loader, validation_loader, with_proposals
+from scripts.data import open_data, open_training_data, training_loader, validation_loader, with_proposals
 from scripts.run_folder import PICTURES, PROPOSALS, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int | None:
 def train(args: Namespace, folder: Path) -> int:
     """The run of the arguments, in its locked folder; exit status."""
     task = task_of(args.model)
-    train_data = open_data(find(args.model).task, args, args.train_split, args.classes)
+    train_data = open_training_data(find(args.model).task, args, args.classes)
     val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
     check_batches(args, model, len(train_data))

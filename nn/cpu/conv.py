@@ -1,13 +1,13 @@
-"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of three algorithms is the fastest.
+"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of four algorithms is the fastest.
 
-nn/cpu/conv_depthwise.py is for groups of one channel, nn/cpu/winograd.py for 3x3 kernels over many channels, and
-nn/cpu/conv_tiled.py for everything else.
+nn/cpu/conv_depthwise.py is for groups of one channel, nn/cpu/conv_depthwise_small.py for those of small planes,
+nn/cpu/winograd.py for 3x3 kernels over many channels, and nn/cpu/conv_tiled.py for everything else.
 """
 
 import numpy as np
 
 from nn.config import config
-from nn.cpu import conv_depthwise, conv_tiled, winograd
+from nn.cpu import conv_depthwise, conv_depthwise_small, conv_tiled, winograd
 from nn.cpu.chunks import in_slices
 from nn.layers.windows import Geometry
 
@@ -17,8 +17,10 @@ def takes(*arrays, **options) -> bool:
     return True
 
 
-def _fastest(dtype, weight_shape, g: Geometry, out_size):
+def _fastest(dtype, weight_shape, g: Geometry, images, in_size, out_size):
     """The module that computes such a convolution fastest. dtype: of the result."""
+    if conv_depthwise_small.takes(weight_shape, g, in_size, images):
+        return conv_depthwise_small
     if conv_depthwise.takes(weight_shape, g):
         return conv_depthwise
     return winograd if config.winograd and winograd.takes(dtype, weight_shape, g, out_size) else conv_tiled
@@ -26,19 +28,19 @@ def _fastest(dtype, weight_shape, g: Geometry, out_size):
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
     """y (N, O, oh, ow), as in nn/layers/conv.py."""
-    ops = _fastest(np.result_type(x, weight), weight.shape, g, out_size)
+    ops = _fastest(np.result_type(x, weight), weight.shape, g, len(x), x.shape[2:], out_size)
     return ops.conv2d(x, weight, g, out_size, bias)
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
-    ops = _fastest(np.result_type(dy, weight), weight.shape, g, dy.shape[2:])
+    ops = _fastest(np.result_type(dy, weight), weight.shape, g, len(dy), in_size, dy.shape[2:])
     return ops.conv2d_input_gradient(dy, weight, g, in_size, bias)
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py."""
-    ops = _fastest(np.result_type(dy, x), weight_shape, g, dy.shape[2:])
+    ops = _fastest(np.result_type(dy, x), weight_shape, g, len(x), x.shape[2:], dy.shape[2:])
     return ops.conv2d_weight_gradient(dy, x, weight_shape, g)
 
 

@@ -57,7 +57,7 @@ def geometry(**options):
     ],
 )
 def test_winograd_is_chosen_where_it_wins(channels, g, size, dtype, wanted, monkeypatch):
-    case = np.dtype(dtype), (channels[1], channels[0] // g.groups, *g.kernel), g, size
+    case = np.dtype(dtype), (channels[1], channels[0] // g.groups, *g.kernel), g, 4, size, size
     assert cpu_conv._fastest(*case) is (winograd if wanted else conv_tiled)
     monkeypatch.setattr(nn.config, "winograd", False)
     assert cpu_conv._fastest(*case) is conv_tiled
@@ -68,7 +68,7 @@ def test_winograd_is_chosen_where_it_wins(channels, g, size, dtype, wanted, monk
     [((4, 1, 3, 3), {"groups": 4, "stride": (2, 2)}), ((8, 1, 3, 3), {"groups": 4}), ((1, 1, 3, 3), {})],
 )
 def test_what_is_not_depthwise(shape, g):
-    assert cpu_conv._fastest(np.dtype(np.float64), shape, Geometry((3, 3), **g), (7, 7)) is conv_tiled
+    assert cpu_conv._fastest(np.dtype(np.float64), shape, Geometry((3, 3), **g), 1, (15, 15), (7, 7)) is conv_tiled
 
 
 @pytest.mark.parametrize("shape", [(7, 3, 4, 5), (1, 2, 3, 3), (0, 3, 4, 5)])
