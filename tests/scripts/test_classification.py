@@ -67,6 +67,18 @@ def test_shapes_from_training_to_predictions(tmp_path, capsys):
         assert picture.height > 4 * 48
 
 
+def test_training_on_a_few_images_of_each_class(cifar, tmp_path, capsys, error_of):
+    data = ("--data", "cifar10", "--root", cifar, "--epochs", 1, "--batch-size", 4, "--run-dir", tmp_path / "run")
+    assert train.main([*MODEL, *data, "--images-per-class", 3]) == 0
+    assert "6 images to train on (train), 12 to evaluate on (test)" in capsys.readouterr().out
+    assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0
+    assert "there are 12 training images of 'night', 13 of each" in error_of(
+        train.main, *MODEL, *data[:-1], tmp_path / "more", "--images-per-class", 13
+    )
+    wrong = ("--model", "unet_small", *SCENES, "--run-dir", tmp_path / "pixels", "--images-per-class", 1)
+    assert "--images-per-class is for models of the task classification" in error_of(train.main, *wrong)
+
+
 def test_cifar_is_learned(cifar, tmp_path, capsys):
     data = ("--data", "cifar10", "--root", cifar)
     steps = ("--epochs", 8, "--lr", 0.1, "--momentum", 0.5, "--run-dir", tmp_path / "run")
