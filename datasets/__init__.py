@@ -25,7 +25,7 @@ Text files are read in text.py, folders and near matches of missing files in fil
 lists in lists.py: all readers share their rules.
 """
 
-from .augmentation import colour_components, colour_pca, random_resized_crop, random_shift
+from .augmentation import colour_components, colour_pca, exposure_jitter, random_resized_crop, random_shift
 from .camvid import CAMVID_CLASSES, CamVid
 from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
 from .cifar import CIFAR10Lossless
@@ -109,6 +109,7 @@ __all__ = [
     "drop_difficult",
     "elastic_deformation",
     "encode_rle",
+    "exposure_jitter",
     "find_classes",
     "horizontal_flip",
     "image_size",

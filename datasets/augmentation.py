@@ -6,6 +6,7 @@ Functions (sample, rng, **options) -> new sample, as in datasets.transforms; the
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from datasets.transforms import FILL, _scale_to, _window
 
@@ -71,3 +72,17 @@ def colour_pca(sample: dict, rng: np.random.Generator, *, components: np.ndarray
     """
     change = 255 * components @ (std * rng.standard_normal(3))
     return {**sample, "image": np.clip(np.floor(sample["image"] + change + 0.5), 0, 255).astype(np.uint8)}
+
+
+def exposure_jitter(sample: dict, rng: np.random.Generator, *, factor: float = 1.5) -> dict:
+    """Value and saturation (of HSV) each times or divided by a random number from 1 to `factor`, clipped.
+
+    Raises ValueError for a factor below 1. Reference: Redmon et al. 2016, YOLO, arXiv:1506.02640, sec. 2.2; up and down
+    alike as in darknet.
+    """
+    if not factor >= 1:
+        raise ValueError(f"exposure_jitter: factor must be at least 1, got {factor}")
+    saturation, value = rng.uniform(1, factor, 2) ** rng.choice([-1, 1], 2)
+    hsv = np.array(Image.fromarray(sample["image"]).convert("HSV")) * np.array([1, saturation, value])
+    hsv = np.clip(np.floor(hsv + 0.5), 0, 255).astype(np.uint8)
+    return {**sample, "image": np.array(Image.fromarray(hsv, "HSV").convert("RGB"))}

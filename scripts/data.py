@@ -17,6 +17,7 @@ from datasets import (
     compose,
     drop_difficult,
     elastic_deformation,
+    exposure_jitter,
     horizontal_flip,
     random_crop,
     random_resized_crop,
@@ -58,6 +59,7 @@ DEFAULTS = {  # for entries that a model's recipe does not have
     "patches": 0.0,
     "jitter": 0.2,
     "colour_pca": 0.0,
+    "exposure": 1.0,
 }
 
 
@@ -102,6 +104,8 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--jitter", fraction, "X", "largest relative change of brightness, contrast and saturation")
     text = "colours change along the principal components of the training images' by this deviation; 0: not"
     group.add("--colour-pca", not_negative, "X", text)
+    text = "saturation and value of the colours times or divided by up to this, as in YOLO; 1: not"
+    group.add("--exposure", number(1), "FACTOR", text)
 
 
 def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str] | None = None):
@@ -226,4 +230,6 @@ def training_transform(
     steps.append(partial(vertical_flip, probability=arguments.flip_vertical))
     if x:
         steps.append(partial(colour_jitter, brightness=x, contrast=x, saturation=x))
+    if arguments.exposure > 1:
+        steps.append(partial(exposure_jitter, factor=arguments.exposure))
     return compose(*steps)

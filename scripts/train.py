@@ -39,7 +39,7 @@ from scripts.data import open_data, open_training_data, training_loader, validat
 from scripts.run_folder import PICTURES, PROPOSALS, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
-from scripts.train_report import ending, introduction, report
+from scripts.train_report import ending, introduction, report, untrained_objects
 from scripts.weights import load_start
 from vision import Model
 from vision.proposals import WithProposals
@@ -85,6 +85,8 @@ def train(args: Namespace, folder: Path) -> int:
     if args.changes or not (args.resume and (folder / LAST).exists()):
         write_config(folder, config)
     print(introduction(trainer, train_data, val_data, args))
+    if warning := untrained_objects(model, train_data):
+        print(warning)
     return run(trainer, task)
 
 

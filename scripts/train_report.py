@@ -4,9 +4,14 @@ import sys
 import textwrap
 from argparse import Namespace
 
+import numpy as np
+
+from datasets import drop_difficult, resize_to
 from scripts.command_line import typed_command
 from scripts.pictures import contact_sheet, draw_curve, save_drawn
 from scripts.run_folder import CURVE, PICTURES
+from vision import Model
+from vision.detection import Detector
 from vision.registry import find
 from vision.task import Task, shown, task_of
 from vision.training import Trainer
@@ -16,6 +21,7 @@ COUNTED = {
     "instances": "objects",
     "segmentation": "pixels",
 }  # by a data set's counts; other tasks count images
+COUNTED_IMAGES = 500  # training images whose objects are matched before the run, at most
 WIDTH = 120  # characters of a line
 
 
@@ -53,6 +59,16 @@ def class_counts(split: str, data, unit: str) -> str:
         return ""
     each = [f"{name} {100 * n / total:.1f} %" if unit == "pixels" else f"{name} {n}" for name, n in counts.items()]
     return textwrap.fill(f"{unit} in {split}: {', '.join(each)}", WIDTH, subsequent_indent="  ", break_long_words=False)
+
+
+def untrained_objects(model: Model, data) -> str:
+    """A line about objects of COUNTED_IMAGES images at most that a detector does not learn; "" where it learns all."""
+    if not isinstance(model, Detector):
+        return ""
+    some = np.linspace(0, len(data) - 1, min(len(data), COUNTED_IMAGES)).astype(int).tolist()
+    samples = [drop_difficult(resize_to(data[index], size=model.preprocess.size)) for index in some]
+    reason, total = model.untrained([s["boxes"] for s in samples]), sum(len(s["boxes"]) for s in samples)
+    return f"note: of {total} objects in {len(some)} training images {reason}" if reason else ""
 
 
 def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):

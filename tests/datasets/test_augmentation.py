@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from datasets import Shapes, colour_components, colour_pca, random_crop, random_resized_crop, random_shift
+from datasets import (
+    Shapes,
+    colour_components,
+    colour_pca,
+    exposure_jitter,
+    random_crop,
+    random_resized_crop,
+    random_shift,
+)
 
 SCENES = Shapes(6, size=(60, 81), seed=3)
 
@@ -97,3 +106,32 @@ def test_one_change_for_all_pixels():
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_exposure_jitter_worked_examples():
+    """Of a colour HSV (h, 100, 100) saturation and value become 150 or 67; grey stays grey; a factor of 1 is nothing."""
+    sample = {"image": np.array(Image.fromarray(np.full((1, 1, 3), (30, 100, 100), np.uint8), "HSV").convert("RGB"))}
+    seen = set()
+    for seed in range(40):
+        changed = exposure_jitter(sample, Fixed(seed, 1.5), factor=1.5)["image"]
+        seen.add(tuple(np.array(Image.fromarray(changed).convert("HSV"))[0, 0, 1:].tolist()))
+    assert len(seen) == 4
+    for saturation, value in seen:
+        assert min(abs(value - 150), abs(value - 67)) <= 1 and min(abs(saturation - 150), abs(saturation - 67)) <= 3
+    grey = {"image": np.full((2, 2, 3), 60, np.uint8)}
+    bright = [exposure_jitter(grey, rng(i), factor=2)["image"] for i in range(20)]
+    assert all((image == image[0, 0, 0]).all() for image in bright)
+    assert {30 <= image[0, 0, 0] <= 120 for image in bright} == {True}
+    np.testing.assert_array_equal(exposure_jitter(grey, rng(), factor=1)["image"], grey["image"])
+    with pytest.raises(ValueError, match="factor must be at least 1, got 0.5"):
+        exposure_jitter(grey, rng(), factor=0.5)
+
+
+class Fixed:
+    """A generator that draws `factor` itself, and the directions at random."""
+
+    def __init__(self, seed, factor):
+        self.factor, self.choice = factor, rng(seed).choice
+
+    def uniform(self, low, high, size):
+        return np.full(size, self.factor)

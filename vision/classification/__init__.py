@@ -1,6 +1,6 @@
 """Image classification: one label for a whole image."""
 
-from vision.classification import alexnet, resnet, se_resnet, task
+from vision.classification import alexnet, darknet, resnet, se_resnet, task
 from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions, ImageClassifier
 from vision.classification.deformable_resnet import DeformableResNet
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
@@ -33,6 +33,7 @@ __all__ = [
     "TransformedCNN",
     "VGGNetwork",
     "alexnet",
+    "darknet",
     "densenet40_cifar",
     "densenet121",
     "densenet_bc100_cifar",

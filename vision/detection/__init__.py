@@ -1,12 +1,22 @@
 """Object detection: the detectors, average precision, and the task."""
 
-from vision.detection import faster_rcnn_four_step, faster_rcnn_fpn, hog_svm, ssd_mobilenet, ssd_networks, task
+from vision.detection import (
+    faster_rcnn_four_step,
+    faster_rcnn_fpn,
+    hog_svm,
+    ssd_mobilenet,
+    ssd_networks,
+    task,
+    yolo_networks,
+)
 from vision.detection.detector import Detector
 from vision.detection.faster_rcnn import FasterRCNN
 from vision.detection.ssd import SSD
+from vision.detection.yolo import YOLO
 
 __all__ = [
     "SSD",
+    "YOLO",
     "Detector",
     "FasterRCNN",
     "faster_rcnn_four_step",
@@ -15,4 +25,5 @@ __all__ = [
     "ssd_mobilenet",
     "ssd_networks",
     "task",
+    "yolo_networks",
 ]

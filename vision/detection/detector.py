@@ -1,12 +1,14 @@
 """The base class of all detectors: from a photograph to boxes in its pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
+from nn.dispatch import array_module
 from vision.backbones import Backbone
 from vision.boxes.boxes import clip
+from vision.boxes.nms import nms_among
 from vision.model import Model
 from vision.preprocess import Photograph, open_photograph
 from vision.proposals.method import Proposer, build_proposer, named
@@ -40,6 +42,13 @@ class Detector(Model):
             return dict(arrays)
         return {f"backbone.{name}": array for name, array in backbone.pretrained_names(arrays).items()} | dict(arrays)
 
+    def untrained(self, objects: Sequence[np.ndarray]) -> str:
+        """How many objects have no part in the loss, and why; "" for none. objects: of each image boxes (K, 4).
+
+        Boxes are in pixels of the network's input.
+        """
+        return ""
+
     def detect(self, photograph: Photograph, proposals: np.ndarray | None = None) -> dict:
         """boxes (D, 4) in the photograph's pixels, labels (D,), scores (D,) and names [D], best first.
 
@@ -57,3 +66,16 @@ class Detector(Model):
         boxes = clip(found["boxes"] / scale.astype(found["boxes"].dtype), (h, w))
         names = [self.classes[label - 1] for label in found["labels"]]
         return {"boxes": boxes, "labels": found["labels"], "scores": found["scores"], "names": names}
+
+
+def best_of_each_class(boxes, scores, image_size: tuple[int, int], options) -> dict:
+    """The detections of boxes (A, 4) with a score for each class (A, C): sure ones, after NMS within each class.
+
+    options: its score_threshold, nms_iou and detections_per_image. Boxes are clipped to the image (h, w).
+    """
+    xp, classes = array_module(scores), scores.shape[1]
+    each, score = xp.repeat(clip(boxes, image_size), classes, axis=0), scores.ravel()  # (A * C, ...)
+    label = xp.arange(len(score)) % classes + 1
+    sure, most = score >= options.score_threshold, options.detections_per_image
+    keep = nms_among(sure, each, score, options.nms_iou, label, max_keep=most)
+    return {"boxes": each[keep], "labels": label[keep], "scores": score[keep]}

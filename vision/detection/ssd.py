@@ -15,16 +15,16 @@ from nn import Conv2d, L2Norm, log_softmax, smooth_l1, softmax, softmax_cross_en
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones.backbone import Backbone
-from vision.boxes.boxes import clip, decode
+from vision.boxes.boxes import decode
 from vision.boxes.default_boxes import (
     CENTRE_SIZE_STD,
     default_boxes,
     default_shapes,
     hard_negatives,
     match_default_boxes,
+    unmatched,
 )
-from vision.boxes.nms import nms_among
-from vision.detection.detector import Detector
+from vision.detection.detector import Detector, best_of_each_class
 from vision.options import ImageOptions
 from vision.preprocess import Preprocess
 
@@ -142,9 +142,7 @@ class SSD(Detector):
         c_backbone, c_norm, caches = cache
         dtaps, dextras, dx = dmaps[: len(self.taps)], dmaps[len(self.taps) :], 0
         for layers, c_layers, dmap in zip(reversed(self.extras), reversed(caches), reversed(dextras)):
-            dx = layers.backward(
-                dmap + dx, c_layers
-            )  # a map goes to its heads and to the next layers: gradients add up
+            dx = layers.backward(dmap + dx, c_layers)  # a map goes to its heads and the next layers: gradients add up
         dtaps[0] = self.norm.backward(dtaps[0], c_norm)
         return self.backbone.backward_stages((*dtaps, dx), c_backbone)
 
@@ -173,6 +171,13 @@ class SSD(Detector):
         """(A, 4): the default boxes of all maps in pixels of the image."""
         made = [default_boxes(shapes, x.shape[2:], image_size) for shapes, x in zip(self.shapes, maps)]
         return array_module(made[0]).concatenate(made)
+
+    def untrained(self, objects: Sequence[np.ndarray]) -> str:
+        side = self.options.short_side
+        maps, _ = self.forward_maps(np.zeros((1, 3, side, side), np.float32), training=False)
+        defaults = self.defaults(maps, (side, side))
+        lost = sum(unmatched(defaults, boxes) for boxes in objects)
+        return f"{lost} overlap no default box that is free, and are not learnt" if lost else ""
 
     def match(self, logits, defaults, targets) -> Sampled:
         """Targets of the default boxes of all images, and the negatives that count."""
@@ -209,13 +214,8 @@ class SSD(Detector):
         (logits, deltas), _ = self.forward_heads(maps, training=False)
         xp, o, scores = array_module(logits), self.options, self.scores(logits)
         boxes = decode(deltas * xp.asarray(CENTRE_SIZE_STD, deltas.dtype), self.defaults(maps, images.shape[2:]))
-        found = []
-        for own, score, size in zip(boxes, scores, image_sizes or [images.shape[2:]] * len(images)):
-            each, score = xp.repeat(clip(own, size), len(self.classes), axis=0), score.ravel()  # (A * classes, ...)
-            label = xp.arange(len(score)) % len(self.classes) + 1
-            keep = nms_among(score >= o.score_threshold, each, score, o.nms_iou, label, max_keep=o.detections_per_image)
-            found.append({"boxes": each[keep], "labels": label[keep], "scores": score[keep]})
-        return found
+        sizes = image_sizes or [images.shape[2:]] * len(images)
+        return [best_of_each_class(*each, o) for each in zip(boxes, scores, sizes)]
 
 
 def by_box(y, values):
