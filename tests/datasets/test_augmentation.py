@@ -109,7 +109,7 @@ def test_mistakes_are_named(make, message):
 
 
 def test_exposure_jitter_worked_examples():
-    """Of a colour HSV (h, 100, 100) saturation and value become 150 or 67; grey stays grey; a factor of 1 is nothing."""
+    """Of a colour HSV (h, 100, 100) saturation and value become 150 or 67; grey stays grey; a factor of 1 is none."""
     sample = {"image": np.array(Image.fromarray(np.full((1, 1, 3), (30, 100, 100), np.uint8), "HSV").convert("RGB"))}
     seen = set()
     for seed in range(40):

@@ -129,6 +129,13 @@ def test_dropped_boxes_are_reported(on_voc, voc, capsys):
     assert notes.startswith("note: ")
 
 
+def test_objects_that_a_detector_does_not_learn_are_counted(tmp_path, capsys):
+    tiny = ["--set", "width=2", "short_side=64", "grid=2", "--shapes-train", 3, "--shapes-val", 1, "--epochs", 1]
+    assert main(["--model", "yolo_small", *tiny, "--pictures", 0, "--run-dir", tmp_path / "run"]) == 0
+    note = r"note: of \d+ objects in 3 training images \d+ have their centre in a cell of 2x2 that another one takes"
+    assert re.search(note, capsys.readouterr().out)
+
+
 def test_time_limit_saves_and_says_how_to_continue(small, tmp_path, capsys):
     assert main([*small, "--run-dir", tmp_path, "--time-limit", 1e-9]) == 0
     captured = capsys.readouterr()

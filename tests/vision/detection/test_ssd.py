@@ -91,6 +91,14 @@ def test_a_picture_without_objects_has_no_loss():
     assert not any(p.grad.any() for p in model.parameters().values())
 
 
+def test_objects_without_a_default_box_are_counted():
+    """Of four objects about one point only as many have a box as there are boxes there that overlap them."""
+    model = small(ratios=[[2], [2]], sizes=[0.2, 0.4, 0.6])
+    inside, outside = np.array([[8, 8, 24, 24]], np.float32), np.array([[-90, -90, -80, -80]], np.float32)
+    assert model.untrained([inside, inside]) == ""
+    assert model.untrained([inside, np.concatenate([outside, inside])]).startswith("1 overlap no default box")
+
+
 def test_overfits_two_images():
     model = small(width=8)
     batch = scenes(model=model)
