@@ -11,9 +11,9 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from .classes import alike, checked_classes, chosen
 from .files import PICTURES, composed, files_below, is_hidden, missing, shorten
 from .listing import Listed
-from .objects import alike, checked_classes
 from .pictures import none_left, notes_on, read_header, read_image, unless_left_out, without_ending
 from .progress import reading
 from .splits import ALIASES, canonical, names_of_split, random_fifth
@@ -26,7 +26,7 @@ class ClassFolders:
     Where root has a folder for the split (or for "val" one called valid or validation) its folders are the classes.
     Where root has only train, or no splits at all, a fifth of the pictures of each class is "val", the rest is "train",
     and all are "trainval"; seed chooses which. classes: names in the order of their labels (default: all in the folder
-    of the split, sorted); pictures of others are left out.
+    of the split, sorted); pictures of others are left out. absent: some classes, those of a model, may have no folder.
 
     Of each file the header is read here, about 0.1 ms. `labels` are those of all pictures, `counts` has the number of
     pictures of each class; `problems` says which classes have none, and what else looks wrong. Raises ValueError for a
@@ -34,7 +34,13 @@ class ClassFolders:
     """
 
     def __init__(
-        self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None, *, seed: int = 0
+        self,
+        root: str | PathLike,
+        split: str = "train",
+        classes: Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        absent: bool = False,
     ):
         self.root, self.split = Path(root), split
         if not self.root.is_dir():
@@ -47,8 +53,11 @@ class ClassFolders:
         loose = found.pop(None, [])
         if not found:
             raise ValueError(f"{folder}: holds no folder with pictures; give each class a folder")
-        self.classes = checked_classes(self, sorted(found) if classes is None else [composed(name) for name in classes])
-        self._refuse_unknown(folder, {*found, *(composed(path.name) for other in others for path in other.iterdir())})
+        known = {*found, *(composed(path.name) for other in others for path in other.iterdir())}
+        classes = (
+            sorted(found) if classes is None else chosen(folder, "folder of the class", sorted(known), classes, absent)
+        )
+        self.classes = checked_classes(self, classes)
         self.items = []  # (id, path, label)
         for label, name in enumerate(self.classes):
             files = found.get(name, [])
@@ -85,12 +94,6 @@ class ClassFolders:
         self.items = [item for item in self.items if item[1] in self.headers]
         if not self.items:
             raise none_left(folder, len(paths))
-
-    def _refuse_unknown(self, folder, known):
-        if lost := [name for name in self.classes if name not in known]:
-            near = next((name for name in sorted(known) if name.casefold() == lost[0].casefold()), None)
-            hint = f"did you mean {near!r}?" if near else f"folders there: {shorten(sorted(known))}"
-            raise ValueError(f"{folder}: has no folder of the class {lost[0]!r}; {hint}")
 
     def _notes(self, found, loose, drawn, empty) -> list[str]:
         notes = [f"holds all splits; {len(self)} pictures, drawn by a seed, are {self.split}"] if drawn else []

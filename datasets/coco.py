@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from .classes import chosen
 from .coco_file import (
     COCOFile,
     by_image,
@@ -25,7 +26,7 @@ from .coco_file import (
     stated_size,
     thing_of,
 )
-from .files import Folder, composed, meant, missing, shorten
+from .files import Folder, meant, missing, shorten
 from .json_checks import finite
 from .objects import Annotated, ObjectImages
 from .splits import every_fifth, names_of_split
@@ -41,10 +42,11 @@ class COCODetection(ObjectImages):
 
     annotations: the file, or what read_coco made of it. classes: names of categories, in the order of their labels
     (default: all, by category id); objects of others are left out, their images stay. masks: False reads none. part:
-    "train" or "val" for four fifths or a fifth of the images, where one file holds all.
+    "train" or "val" for four fifths or a fifth of the images, where one file holds all. absent: some classes, those of
+    another split or of a model, may have no category here.
 
-    `category_ids` has the id of each class and `image_ids` those of the images, as results files name them;
-    `keypoint_names`, `skeleton` and `horizontal_order` (for horizontal_flip) describe the key points.
+    `category_ids` has the ids of the classes that are here, and `image_ids` those of the images, as results files name
+    them; `keypoint_names`, `skeleton` and `horizontal_order` (for horizontal_flip) describe the key points.
 
     Raises ValueError as ObjectImages does, and for a file that is not JSON of this form, an id that comes twice or is
     not there, and a class that no category has.
@@ -58,16 +60,17 @@ class COCODetection(ObjectImages):
         *,
         masks: bool = True,
         part: str | None = None,
+        absent: bool = False,
     ):
         file = annotations if isinstance(annotations, COCOFile) else read_coco(annotations)
         folder, names = Folder(images), category_names(file)
-        classes = _chosen(file.path, names, classes)
+        classes = chosen(file.path, "category", list(names.values()), classes, absent)
         self.category_ids = tuple(id for name in classes for id in names if names[id] == name)
         listed = every_fifth(sorted(file.images, key=lambda v: v["file_name"]), part) if part else file.images
         self.image_ids = [image["id"] for image in listed]
         annotated = by_image(file, names, classes)
-        chosen = [annotation for id in self.image_ids for annotation in annotated[id]]
-        joints = self._read_joints([c for c in file.categories if names[c["id"]] in classes], chosen)
+        wanted = [annotation for id in self.image_ids for annotation in annotated[id]]
+        joints = self._read_joints([c for c in file.categories if names[c["id"]] in classes], wanted)
         paths = find_pictures(file.path, folder, listed)
 
         def record(image):
@@ -75,11 +78,11 @@ class COCODetection(ObjectImages):
             things = [thing_of(file.path, a, names[a["category_id"]], joints, size) for a in annotated[id]]
             return Annotated(str(id), paths[id], f"{file.path}, image {id}", things, size)
 
-        extras = ["crowd", "area", *(["masks"] if masks and any(a.get("segmentation") for a in chosen) else [])]
+        extras = ["crowd", "area", *(["masks"] if masks and any(a.get("segmentation") for a in wanted) else [])]
         super().__init__(file.path, map(record, listed), classes, extras, joints, total=len(listed))
         kept = {item.id for item in self.items}
         self.image_ids = [id for id in self.image_ids if str(id) in kept]
-        self.problems = self._notes(chosen, part) + self.problems
+        self.problems = self._notes(wanted, part) + self.problems
 
     def _read_joints(self, categories: list[dict], annotations: list[dict]) -> int:
         """J, and the names of the key points, if all categories that have any have the same; else 0."""
@@ -115,14 +118,20 @@ class COCODetection(ObjectImages):
 
 
 def open_coco(
-    root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None, *, masks: bool = True
+    root: str | PathLike,
+    split: str = "train",
+    classes: Sequence[str] | None = None,
+    *,
+    masks: bool = True,
+    absent: bool = False,
 ) -> COCODetection:
     """The data set of a split in a folder that has any of the usual layouts.
 
     Annotations: annotations/instances_SPLIT.json (COCO), instances_SPLIT.json, annotations/SPLIT.json, SPLIT.json,
     annotations/person_keypoints_SPLIT.json, SPLIT/_annotations.coco.json (Roboflow); or for all splits together
     instances.json, annotations.json, annotations/instances_default.json (CVAT), result.json (Label Studio), of which
-    every fifth image is "val" and the others "train". Images: images/SPLIT, SPLIT, images, or beside the annotations.
+    every fifth image is "val", the others "train", and both "all". Images: images/SPLIT, SPLIT, images, or beside the
+    annotations.
 
     Raises ValueError as COCODetection does, and where there is no such file.
     """
@@ -135,7 +144,7 @@ def open_coco(
     folders = [root / "images" / name for name in names] + [root / name for name in names]
     for folder in (*folders, root / "images", path.parent / "images", path.parent, root):
         if folder.is_dir() and _holds(Folder(folder), first):
-            return COCODetection(file, folder, classes, masks=masks, part=part)
+            return COCODetection(file, folder, classes, masks=masks, part=part, absent=absent)
     advice = meant(root / "images" / first, "add the images", root)
     raise ValueError(f"{path}: names the image {first}, which is not there; {advice}")
 
@@ -153,10 +162,12 @@ def _annotations_of(root, split) -> tuple[Path, str | None]:
         "instances.json", "annotations.json", "annotations/instances.json", "annotations/instances_default.json",
         "result.json", "_annotations.coco.json",
     ):  # fmt: skip
-        if (root / file).is_file() and split in ("train", "val"):
-            return root / file, split
+        if (root / file).is_file() and split in ("train", "val", "all"):
+            return root / file, None if split == "all" else split
     there = sorted(path.relative_to(root).as_posix() for depth in ("", "*/") for path in root.glob(f"{depth}*.json"))
     wanted = f"annotations/instances_{split}.json or instances_{split}.json"
+    if split == "all" and len(there) == 1:
+        return root / there[0], None
     raise ValueError(f"{root}: has no {wanted}; JSON files there: {shorten(there) or 'none'}")
 
 
@@ -171,14 +182,3 @@ def _holds(folder: Folder, name: str) -> bool:
         return folder.get(name) is not None
     except ValueError:
         return False
-
-
-def _chosen(path, names, classes) -> list[str]:
-    """The classes given, or all. ValueError for one that no category has."""
-    known = list(names.values())
-    classes = known if classes is None else [composed(name) for name in classes]
-    if unknown := [name for name in classes if name not in known]:
-        near = next((name for name in known if name.casefold() == unknown[0].casefold()), None)
-        hint = f"did you mean {near!r}? " if near else ""
-        raise ValueError(f"{path}: has no category {unknown[0]!r}; {hint}there are {shorten(known)}")
-    return classes

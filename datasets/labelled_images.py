@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .classes import alike
 from .label_maps import LabelMap, numbered
 from .listing import Listed
 from .lists import Line, find_all, not_held
-from .objects import alike
 from .palette import read_label_picture, read_values
 from .pictures import BAND, Header, none_left, notes_on, pictures, read_header, read_image, turned_hint, unless_left_out
 from .progress import reading

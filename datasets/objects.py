@@ -1,6 +1,5 @@
 """Photographs with objects: what all readers of boxes share, and the check of all annotations at once."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .classes import alike, checked_classes
 from .files import composed, shorten
 from .listing import Listed
 from .pictures import Header, none_left, notes_on, read_header, read_image, turned_hint, unless_left_out
@@ -219,23 +219,3 @@ def fit(
         return None, "has no area: dropped"
     overhang = max(abs(a - b) for a, b in zip(box, clipped))
     return clipped, f"sticks out of the {width}x{height} image: clipped" if overhang > 1 else ""
-
-
-def checked_classes(owner, classes: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple. ValueError unless they are a list of names, at least one, none twice."""
-    if isinstance(classes, str) or not classes or len(set(classes)) < len(classes):
-        name = type(owner).__name__
-        raise ValueError(f"{name}: classes must be a list of names, at least one, none twice, got {classes!r}")
-    return tuple(classes)
-
-
-def alike(classes: Sequence[str], counts: dict | None = None) -> list[str]:
-    """A line for each two class names that differ in case, white space or separators alone."""
-    seen, lines = {}, []
-    for name in classes:
-        key = re.sub(r"[\s_.\-]+", "", composed(name).casefold())
-        if key in seen and key:
-            first, second = (f"{each!r}{f' ({counts[each]} times)' if counts else ''}" for each in (seen[key], name))
-            lines.append(f"the classes {first} and {second} are written almost alike; are they one?")
-        seen.setdefault(key, name)
-    return lines

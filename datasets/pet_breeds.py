@@ -7,11 +7,11 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from .classes import alike, checked_classes
 from .files import composed
 from .index_file import names_in, read_index
 from .listing import Listed
 from .lists import find_all
-from .objects import alike, checked_classes
 from .pictures import none_left, notes_on, pictures, read_header, read_image, unless_left_out
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import composed, files_below, meant, missing, shorten
+from .classes import chosen
+from .files import files_below, meant, missing, shorten
 from .objects import Annotated, ObjectImages, Thing
 from .pictures import read_header, unless_left_out
 from .progress import reading
@@ -38,7 +39,7 @@ class YOLODetection(ObjectImages):
     root: the folder, or its .yaml file. split: that of data.yaml, or the folder images/SPLIT or SPLIT/images, or the
     list SPLIT.txt; where there are none of them, every fifth picture is "val" and the others "train". classes: names
     in the order of their labels (default: as data.yaml or classes.txt has them); objects of others are left out, their
-    pictures stay.
+    pictures stay. absent: some classes, those of another split or of a model, may have no index here.
 
     Raises ValueError as ObjectImages does, and for a folder, list or names that are missing, a line that is neither
     a box nor a polygon, a class index without a name, and where no picture has a text file.
@@ -51,6 +52,7 @@ class YOLODetection(ObjectImages):
         classes: Sequence[str] | None = None,
         *,
         masks: bool = True,
+        absent: bool = False,
     ):
         self.root, self.split = Path(root), split
         if self.root.suffix.lower() in (".yaml", ".yml") and self.root.is_file():
@@ -59,10 +61,7 @@ class YOLODetection(ObjectImages):
             raise missing(root, "folder", "give the one that holds images and labels")
         else:
             self.config = find_config(self.root)
-        names = list(self.config.names.values())
-        classes = names if classes is None else [composed(name) for name in classes]
-        if unknown := [name for name in classes if name not in names]:
-            raise ValueError(f"{self.config.source}: has no class {unknown[0]!r}, but {shorten(names)}")
+        classes = chosen(self.config.source, "class", list(self.config.names.values()), classes, absent)
         notes, found = pictures_of(self.root, canonical(split), self.config)
         texts = {name.casefold(): path for name, path in files_below(self.root, (".txt",))}
         labels = {name: label_file(name, texts) for name in found}

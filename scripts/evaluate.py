@@ -6,6 +6,9 @@ example, on the validation images of the run:
 example, on the test split of your own pictures, with the metrics in a file:
   python -m scripts.evaluate runs/mine/last.npz --data voc --root my_data --split test --json test.json
 
+example, published weights of a registered network instead of a run, on a COCO file that holds all images:
+  python -m scripts.evaluate --published ssd_mobilenet --weights ssd_mobilenet.npz --data coco --root coco --split all
+
 example, a DeepLab, with the CRF that training did not use:
   python -m scripts.evaluate runs/deeplab --set crf=true
 
@@ -25,6 +28,7 @@ from scripts.command_line import Parser, add_device, command, list_failed, make_
 from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data, with_proposals
 from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
+from scripts.published import add_published_arguments, find_weights, load_published
 from scripts.run_folder import PROPOSALS
 from scripts.train_arguments import model_option
 from vision import Model
@@ -35,19 +39,18 @@ from vision.training.saving import find_checkpoint, load_model
 
 @command
 def main(arguments: list[str]) -> int | None:
-    args = build_parser().parse_args(arguments)
+    args = parse(arguments)
     make_sure_of(args.device)
     import_files(args.imports)
-    path, out, folder, device = find_checkpoint(args.checkpoint), args.json, args.out, args.device
-    proposals = args.proposals
+    out, folder, device, proposals = args.json, args.out, args.device, args.proposals
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
-    model, meta = load_model(path, **dict(args.set))
+    path, model, meta = open_model(args)
     task = task_of(model.name)
     if folder and task.pictures is None:
         raise ValueError(f"--out: there are no pictures of models for {find(model.name).task}; scripts.predict draws")
     args = as_in_training(args, arguments_of(path, meta), model.name)
-    failed = []
+    failed: list[str] = []
     with leaving_out(failed):
         data = open_as_known(path, model, args)
     total = len(data) + len(failed)
@@ -67,12 +70,35 @@ def main(arguments: list[str]) -> int | None:
     return list_failed(failed, "evaluated", total)
 
 
+def open_model(args: Namespace) -> tuple[Path, Model, dict]:
+    """(path, model, meta data) of the run or checkpoint, or of --published, whose meta data are empty."""
+    if not args.published:
+        path = find_checkpoint(args.checkpoint)
+        return path, *load_model(path, **dict(args.set))
+    args.weights = find_weights(args.published, args.weights)
+    return args.weights, load_published(args), {}
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """The arguments: a run, or --published with the data to evaluate on."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if bool(args.checkpoint) == bool(args.published):
+        parser.error("give one of RUN_OR_CHECKPOINT and --published NAME")
+    if args.published and not args.data:
+        parser.error(f"--published {args.published} needs --data and --root: what to evaluate on")
+    if not args.published and (args.weights or args.class_names):
+        parser.error("--weights and --class-names go with --published")
+    return args
+
+
 def build_parser() -> Parser:
     parser = Parser("scripts.evaluate", __doc__)
     text = "a checkpoint (.npz), or the folder of a run: its best.npz"
-    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)
+    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, nargs="?", help=text)
+    add_published_arguments(parser)
     group = add_data_arguments(parser, {}, "default: the validation data of the run")
-    group.add("--split", str, "NAME", "split to evaluate on")
+    group.add("--split", str, "NAME", "split to evaluate on; coco: all for all images of the only file")
     text = "folder that keeps the proposals of the images, for detectors that want some (default: in the run's)"
     parser.add_argument("--proposals", metavar="DIR", type=Path, help=text)
     text = "options of the model that differ from training and do not change its weights (default: none)"

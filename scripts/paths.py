@@ -21,7 +21,7 @@ from nn.io.checkpoint import replacing
 from nn.losses.classification import softmax_cross_entropy
 from scripts.command_line import Parser, command, count, count_or_none
 from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
-from scripts.published import load_published
+from scripts.published import add_published_arguments, load_published
 from scripts.train_arguments import model_option
 from vision import load
 from vision.classification.paths import Unrolled, kendall_tau, path_gradient, swapped
@@ -33,7 +33,7 @@ TOGETHER = 100  # images in one forward pass
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
     if not (args.run or args.published):
-        raise ValueError("give a RUN_OR_CHECKPOINT, or --published NAME with --weights FILE")
+        raise ValueError("give a RUN_OR_CHECKPOINT, or --published NAME")
     model = load_published(args) if args.published else load(args.run)
     for name, value in DEFAULTS.items():
         if getattr(args, name, None) is None:
@@ -56,9 +56,7 @@ def main(arguments: list[str]) -> int | None:
 def build_parser() -> Parser:
     parser = Parser("scripts.paths", __doc__)
     parser.add_argument("run", metavar="RUN_OR_CHECKPOINT", type=Path, nargs="?", help="a trained residual network")
-    parser.add_argument("--published", metavar="NAME", help="or a registered network, with --weights")
-    parser.add_argument("--weights", metavar="FILE", type=Path, help="published weights of --published")
-    parser.add_argument("--class-names", metavar="FILE", type=Path, help="names of its classes, a line each")
+    add_published_arguments(parser)
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help="its options")
     text = "a run of a network without shortcuts, for comparison"
     parser.add_argument("--plain", metavar="RUN_OR_CHECKPOINT", type=Path, help=text)

@@ -35,7 +35,7 @@ from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, fraction, list_failed, make_sure_of
 from scripts.imports import add_import, import_files
 from scripts.pictures import save_drawn
-from scripts.published import CLASS_NAMES, load_published
+from scripts.published import add_published_arguments, load_published
 from scripts.result_files import FORMATS, ResultFiles
 from scripts.train_arguments import model_option
 from vision import TASKS, Model, Task
@@ -143,11 +143,7 @@ def build_parser() -> Parser:
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", type=Path, nargs="?", help=text)
     text = "pictures (or texts, for a model of text), or folders of them"
     parser.add_argument("inputs", metavar="FILE_OR_FOLDER", type=Path, nargs="*", help=text)
-    text = "instead of a run: a registered model whose weights are those of --weights"
-    parser.add_argument("--published", metavar="NAME", help=text)
-    parser.add_argument("--weights", metavar="FILE", type=Path, help="published weights, .npz, .safetensors or .pth")
-    text = f"the names of its classes, one a line (default: {' or '.join(CLASS_NAMES)} beside the weights or above)"
-    parser.add_argument("--class-names", metavar="FILE", type=Path, help=text)
+    add_published_arguments(parser)
     text = "folder for the results (needed with a run; with --published default: they are printed)"
     parser.add_argument("--out", metavar="DIR", type=Path, help=text)
     text = "also write what is found as coco_results.json and coco_instances.json, or as Annotations/NAME.xml"

@@ -12,6 +12,7 @@ from scripts.command_line import Group, Parser, count, count_or_none, fraction, 
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, default_splits
 from scripts.imports import add_import, import_files
+from scripts.published import PLACES
 from scripts.run_folder import CONFIG, changed, read_config
 from vision.options import describe
 from vision.registry import find
@@ -105,8 +106,11 @@ def _add_model_arguments(parser, defaults, model):
     add_import(group.group)
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
-    text = "weights of a part, such as a backbone, or run of a coarser net: loaded where name and shape fit"
-    group.add("--pretrained", str, "FILE", text)
+    text = (
+        "weights of a part, such as a backbone, or run of a coarser net: loaded where name and shape fit; or the name "
+    )
+    text += f"of a network with published weights, in --weights or in {' or '.join(PLACES)}"
+    group.add("--pretrained", str, "NAME_OR_FILE", text)
     group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
     text = "parts that are not trained, by the beginnings of their parameters' names, such as backbone (default: none)"
     group.group.add_argument("--freeze", nargs="+", metavar="PREFIX", default=defaults["freeze"], help=text)

@@ -88,12 +88,17 @@ def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pict
 def costs(trainer: Trainer) -> list[str]:
     """The losses on unseen data, and what the epoch has cost: time, speed, waiting and memory."""
     found, speed, memory = (trainer.summary.get(name) for name in ("validation", "speed", "memory"))
-    unseen = ", ".join(f"{name} {shown(value)}" for name, value in (found or {}).items())
+    unseen = ", ".join(f"{name} {_short(value)}" for name, value in (found or {}).items())
     cost = [f"{trainer.seconds() / 60:.1f} minutes"]
     cost += [f"{speed:.3g} {trainer.unit}/s"] if speed else []
     cost += [f"{trainer.waiting.share:.1%} of the epoch waiting for data"]
     cost += [f"{memory / 2**20:.0f} MiB"] if memory else []
     return [f"validation {unseen}" if unseen else "", ", ".join(cost)]
+
+
+def _short(value):
+    """A loss as others are shown, a huge one with an exponent."""
+    return f"{value:.3g}" if value is not None and abs(value) >= 1e5 else shown(value)
 
 
 def ending(trainer: Trainer, task: Task) -> str:

@@ -5,12 +5,19 @@ from argparse import Namespace
 
 from nn.io.checkpoint import read_checkpoint
 from nn.io.state import read_state
+from scripts.published import ENDINGS, find_weights, network_called
 from vision import Model
 from vision.training.saving import KEYS, find_checkpoint, find_pretrained, load_state
 
 
 def load_start(args: Namespace, model: Model):
-    """Load what --pretrained and --weights name, and print what stays random. Raises ValueError naming the file."""
+    """Load what --pretrained and --weights name, and print what stays random. Raises ValueError naming the file.
+
+    With the name of a network in --pretrained, --weights is the file of its published weights.
+    """
+    if args.pretrained and not os.path.exists(args.pretrained) and os.path.splitext(args.pretrained)[1] not in ENDINGS:
+        load_parts(find_weights(network_called(args.pretrained), args.weights), model)
+        return
     if args.pretrained:
         load_parts(find_checkpoint(args.pretrained), model)
     if args.weights:

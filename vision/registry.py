@@ -24,7 +24,8 @@ class Entry(NamedTuple):
     """A registered model: everything that a list of models needs.
 
     make(classes, options, rng) makes it; its options are an instance of the dataclass `options`. system, paper and
-    figures make its row in docs/systems.md: models of one system share a row with all their figures.
+    figures make its row in docs/systems.md: models of one system share a row with all their figures. published: where
+    weights are to be had, an address or a few words; classes: the names of their classes.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Entry(NamedTuple):
     system: str
     paper: str
     figures: str
+    published: str = ""
+    classes: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -61,19 +64,23 @@ def register(
     system: str = "",
     paper: str = "",
     figures: str = "",
+    published: str = "",
+    classes: Sequence[str] = (),
 ):
     """Decorator of a function or class make(classes, options, rng) -> Model: registers it under a name.
 
     recipe: changes to vision.training.recipe.DEFAULTS; also data and augmentation, by the names of scripts.train.
     system: its name in docs/systems.md (default: `name`). paper: authors, year, arXiv number. figures: what was
-    measured, in a few words, on which data; "" where nothing was.
+    measured, in a few words, on which data; "" where nothing was. published: where published weights are to be had.
+    classes: of these weights, in the order of the network's output.
     Raises ValueError if the name is taken.
     """
 
     def enter(make):
         if name in MODELS:
             raise ValueError(f"register: there is a model named {name!r} already, in {MODELS[name].module}")
-        MODELS[name] = Entry(name, task, make, options, recipe, tiny, system or name, paper, figures)
+        about = (system or name, paper, figures, published, tuple(classes))
+        MODELS[name] = Entry(name, task, make, options, recipe, tiny, *about)
         return make
 
     return enter

@@ -6,6 +6,7 @@ from functools import partial
 from datasets import MNIST, CIFAR10Lossless, ClassFolders, DistortedMNIST, PetBreeds, Shapes, TranslatedMNIST
 from datasets.listing import Listed
 from datasets.mnist_distorted import KINDS
+from scripts.readers.given import absent
 from scripts.readers.shapes import SPLITS, open_shapes
 
 CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
@@ -77,7 +78,7 @@ def open_class_folders(arguments, split: str, classes=None) -> ClassFolders:
         raise ValueError(
             "--data class_folders needs --root DIR: the folder that holds train and val, or a folder a class"
         )
-    return ClassFolders(arguments.root, split, classes)
+    return ClassFolders(arguments.root, split, classes, absent=absent(arguments, classes))
 
 
 def open_pets(arguments, split: str, classes=None) -> PetBreeds:

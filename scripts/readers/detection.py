@@ -2,6 +2,7 @@
 
 import datasets
 from datasets import COCODetection, PetHeads, VOCDetection, YOLODetection, find_classes
+from scripts.readers.given import absent
 from scripts.readers.shapes import SPLITS, open_shapes
 
 
@@ -16,14 +17,14 @@ def open_coco(arguments, split: str, classes=None) -> COCODetection:
     """A folder with COCO's JSON files and images, in any of the usual layouts: see datasets.open_coco."""
     if not arguments.root:
         raise ValueError("--data coco needs --root DIR: the folder that holds annotations and images")
-    return datasets.open_coco(arguments.root, split, classes, masks=False)
+    return datasets.open_coco(arguments.root, split, classes, masks=False, absent=absent(arguments, classes))
 
 
 def open_yolo(arguments, split: str, classes=None) -> YOLODetection:
     """A folder in the layout of YOLO: images, labels, and data.yaml or classes.txt."""
     if not arguments.root:
         raise ValueError("--data yolo needs --root DIR: the folder that holds images, labels and data.yaml")
-    return YOLODetection(arguments.root, split, classes, masks=False)
+    return YOLODetection(arguments.root, split, classes, masks=False, absent=absent(arguments, classes))
 
 
 def open_heads(arguments, split: str, classes=None) -> PetHeads:

@@ -8,6 +8,7 @@ import datasets
 from datasets import COCODetection, Nuclei, Pets, YOLODetection, mask_boxes
 from datasets.labelled_images import LabelledImages
 from datasets.listing import Listed
+from scripts.readers.given import absent
 from scripts.readers.shapes import SPLITS, open_shapes
 
 
@@ -40,13 +41,14 @@ class LabelledThings:
 
 def open_coco(arguments, split: str, classes=None) -> COCODetection:
     """A folder with COCO's JSON files and images; ValueError where no object has a segmentation."""
-    data = datasets.open_coco(_root(arguments, "annotations and images"), split, classes)
-    return _with_masks(data, arguments)
+    root = _root(arguments, "annotations and images")
+    return _with_masks(datasets.open_coco(root, split, classes, absent=absent(arguments, classes)), arguments)
 
 
 def open_yolo(arguments, split: str, classes=None) -> YOLODetection:
     """A folder in the layout of YOLO whose objects are polygons."""
-    return _with_masks(YOLODetection(_root(arguments, "images, labels and data.yaml"), split, classes), arguments)
+    root = _root(arguments, "images, labels and data.yaml")
+    return _with_masks(YOLODetection(root, split, classes, absent=absent(arguments, classes)), arguments)
 
 
 def open_nuclei(arguments, split: str, classes=None) -> LabelledThings:

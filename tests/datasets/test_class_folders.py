@@ -65,7 +65,7 @@ def test_classes_pick_and_order(tmp_path):
     assert ClassFolders(tmp_path, "val", ["dog", "cat"]).counts == {"dog": 0, "cat": 1}  # dog is in train
     for wrong, message in (
         (["Cat"], "has no folder of the class 'Cat'; did you mean 'cat'"),
-        (["cow", "cat"], "has no folder of the class 'cow'; folders there: cat, dog, owl"),
+        (["cow", "cat"], "has no folder of the class 'cow'; there are cat, dog, owl"),
         ([], "ClassFolders: classes must be a list of names"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -79,7 +79,7 @@ def test_classes_pick_and_order(tmp_path):
     data = YOLODetection(simple(tmp_path), classes=["dog"])
     np.testing.assert_array_equal(data[0]["labels"], [1])
     np.testing.assert_array_equal(YOLODetection(tmp_path, classes=["dog", "cat"])[0]["labels"], [2, 1])
-    with pytest.raises(ValueError, match=r"data\.yaml: has no class 'cow', but cat, dog"):
+    with pytest.raises(ValueError, match=r"data\.yaml: has no class 'cow'; there are cat, dog"):
         YOLODetection(tmp_path, classes=["cow"])
 
 

@@ -88,6 +88,7 @@ def alexnet_2012(classes, options: Options, rng: np.random.Generator) -> Classif
     "alexnet", "classification", RECIPE, options=OneColumnOptions, tiny=TINY, system="AlexNet, one column",
     paper=ONE_COLUMN, figures="61,100,840 parameters, as published; the published convolutions give the published "
     "activations and perceptual distances; not trained here",
+    published="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
 )  # fmt: skip
 def alexnet(classes, options: OneColumnOptions, rng: np.random.Generator) -> Classifier:
     """The single column, torchvision's alexnet: 61,100,840 parameters for 1000 classes."""

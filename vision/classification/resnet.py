@@ -25,6 +25,10 @@ PARAMETERS = {  # for 1000 classes; torchvision's are the same
     "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160,
     "resnet152": 60_192_808,
 }  # fmt: skip
+FILES = {  # torchvision's, of its first recipe
+    "resnet18": "resnet18-f37072fd.pth", "resnet34": "resnet34-b627a593.pth", "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth", "resnet152": "resnet152-394f9c45.pth",
+}  # fmt: skip
 TINY = Tiny({"width": 2, "blocks": [1, 1, 1, 1]}, scenes=3, size=(64, 80))
 
 
@@ -53,6 +57,7 @@ def _register(name):
         name, "classification", RECIPE, options=Options, tiny=TINY, system="ResNet",
         paper="He et al. 2016, arXiv:1512.03385",
         figures=f"{name.removeprefix('resnet')} layers: {PARAMETERS[name]:,} parameters, as published",
+        published=f"https://download.pytorch.org/models/{FILES[name]}",
     )  # fmt: skip
     def make(classes, options: Options, rng: np.random.Generator) -> Classifier:
         """A ResNet of the depth of its name."""

@@ -79,6 +79,8 @@ class PlainOptions(Options):
     "resnet20_cifar", "classification", RECIPE, options=Options, tiny=Tiny({"n": 1, "width": 2}),
     system="ResNet for CIFAR-10", paper=PAPER,
     figures="915 of 1,000 test images right with the published weights of ResNet-20, 926 with those of ResNet-56",
+    published="https://github.com/akamaster/pytorch_resnet_cifar10, pretrained_models/resnet20-12fca82f.th as .pth",
+    classes="airplane automobile bird cat deer dog frog horse ship truck".split(),
 )  # fmt: skip
 def resnet20_cifar(classes, options: Options, rng: np.random.Generator) -> Classifier:
     """ResNet-20 (n=3) or another depth: 0.27 million parameters, 41 million multiply-adds for an image of 32x32."""

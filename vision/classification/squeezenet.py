@@ -36,6 +36,7 @@ class Options(ClassifierOptions):
     "squeezenet1_0", "classification", RECIPE, options=Options, tiny=Tiny({"width": 2}),
     system="SqueezeNet 1.0", paper="Iandola et al. 2016, arXiv:1602.07360",
     figures="check logits within 1e-3 with the published weights; not trained here",
+    published="https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth",
 )  # fmt: skip
 def squeezenet1_0(classes, options: Options, rng: np.random.Generator) -> Classifier:
     """SqueezeNet 1.0: 1,248,424 parameters for 1000 classes. The logits are the means of the class maps."""

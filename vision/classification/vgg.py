@@ -88,6 +88,7 @@ class SmallOptions(Options):
     "vgg16", "classification", RECIPE, options=Options, tiny=Tiny({"width": 4, "hidden": 6}),
     system="VGG-16", paper=PAPER, figures="138,357,544 parameters, as published; the published convolutions give the "
     "published perceptual distances; not trained here",
+    published="https://download.pytorch.org/models/vgg16-397923af.pth",
 )  # fmt: skip
 def vgg16(classes, options: Options, rng: np.random.Generator) -> Classifier:
     """VGG-16, configuration D: 138,357,544 parameters for 1000 classes."""
@@ -97,6 +98,7 @@ def vgg16(classes, options: Options, rng: np.random.Generator) -> Classifier:
 @register(
     "vgg19", "classification", RECIPE, options=Options, tiny=Tiny({"width": 4, "hidden": 6, "batch_norm": True}),
     system="VGG-19", paper=PAPER, figures="143,667,240 parameters, as published; not trained here",
+    published="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
 )  # fmt: skip
 def vgg19(classes, options: Options, rng: np.random.Generator) -> Classifier:
     """VGG-19, configuration E: 143,667,240 parameters for 1000 classes."""
