@@ -39,5 +39,5 @@ def test_contribution():
 
 
 def test_mistakes(tmp_path, error_of):
-    assert "needs --weights FILE" in error_of(paths.main, "--published", "resnet20_cifar")
+    assert "give them with --weights FILE" in error_of(paths.main, "--published", "resnet20_cifar")
     assert "give a RUN_OR_CHECKPOINT, or --published NAME" in error_of(paths.main)
