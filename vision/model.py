@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ class Stage:
     fit: name of a method that does the stage instead of gradient steps, such as an SVM's solver:
     fit(samples, rng, start) yields a dict of figures after each round. Its state is in the model's parameters and
     buffers, so it can be resumed after each round; start is the number of rounds already done.
+
+    evaluated: False for a stage after which nobody wants an evaluation, as it is slow.
     """
 
     name: str = "train"
@@ -33,6 +36,7 @@ class Stage:
     backward: str = "backward"
     begin: str | None = None
     fit: str | None = None
+    evaluated: bool = True
 
 
 class Model(Layer):
@@ -51,11 +55,13 @@ class Model(Layer):
     smallest_batch: samples that a training batch needs at least (batch normalisation over 1x1 maps needs two).
     needs_weights: a part is frozen and still random: training needs --pretrained.
     name: the registered name by which the model was built.
+    folder: that of the run while it is trained, for what does not fit into memory; else None.
     """
 
     smallest_batch: int = 1
     needs_weights: bool = False
     name: str = ""
+    folder: Path | None = None
 
     def __init__(self, classes: Sequence[str], options: Any, preprocess: Preprocess | None = None):
         self.classes, self.options, self.preprocess = tuple(classes), options, preprocess

@@ -44,6 +44,7 @@ class KeptRun:
         self.stages, self.progress, self.started = model.stages(), Progress(), time.monotonic()
         self.summary: dict[str, Any] = {}
         self.saved_step, self.whole, self.changes = None, True, {}
+        model.folder = self.folder
 
     @property
     def stage(self) -> Stage:

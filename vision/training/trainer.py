@@ -233,6 +233,8 @@ class Trainer(KeptRun):
 
     def _evaluation_is_due(self):
         done = self.progress.epoch + 1
+        if not self.stage.evaluated:
+            return False
         return self.stage.fit or done == self.epochs or (self.evaluate_every > 0 and done % self.evaluate_every == 0)
 
     def resume(self, changes: Mapping[str, Any] | None = None):

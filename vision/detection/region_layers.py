@@ -1,0 +1,74 @@
+"""The convolutions and the fully connected layers of R-CNN and its kin, and what regions are to their data set."""
+
+import numpy as np
+
+from nn import Dropout, Linear, MaxPool2d, ReLU, Sequential
+from nn.layer import Layer
+from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
+from vision.boxes.boxes import iou
+from vision.boxes.rpn import gaussian
+from vision.boxes.sampling import largest
+
+BACKBONES = {  # up to the last convolution; the pooling that follows there
+    "small_vgg": (lambda width, rng: small_vgg(width=width, stride=8, rng=rng), lambda: MaxPool2d(2)),
+    "alexnet": (lambda width, rng: AlexNet(1, rng=rng).up_to("conv5"), lambda: MaxPool2d(3, stride=2)),
+    "vgg16": (lambda width, rng: vgg16(rng=rng), lambda: MaxPool2d(2)),
+}
+
+
+def region_backbone(name: str, width: int, frozen: str | None, rng: np.random.Generator) -> tuple[Backbone, Layer]:
+    """(the backbone up to its last convolution, its last pooling). width: of small_vgg; frozen: its last such stage."""
+    make, pooling = BACKBONES[name]
+    backbone = make(width, rng)
+    if frozen:
+        backbone.freeze(frozen)
+    return backbone, pooling()
+
+
+class RegionLayers(Layer):
+    """pool5 (R, D) to logits (R, 1 + classes), index 0 for background, through fc6 and fc7 of `hidden` units.
+
+    Named like torchvision's classifier.0 and classifier.3 of VGG-16. The last layer's weights are new, Gaussian with
+    standard deviation 0.01.
+    """
+
+    def __init__(self, in_features: int, hidden: int, classes: int, dropout: float, *, rng: np.random.Generator):
+        self.classifier = Sequential(
+            Linear(in_features, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+            Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+        )  # fmt: skip
+        self.cls_score = Linear(hidden, 1 + classes, rng=rng)
+        self.cls_score.weight.value[...] = gaussian((1 + classes, hidden), 0.01, rng)
+        self.widths = {"pool5": in_features, "fc6": hidden, "fc7": hidden}
+
+    def forward(self, x, training=True):
+        hidden, c_hidden = self.classifier.forward(x, training)
+        y, c_score = self.cls_score.forward(hidden, training)
+        return y, (c_hidden, c_score)
+
+    def backward(self, dy, cache):
+        c_hidden, c_score = cache
+        return self.classifier.backward(self.cls_score.backward(dy, c_score), c_hidden)
+
+    def features(self, pool5: np.ndarray) -> dict[str, np.ndarray]:
+        """The layers by name, inferred from pool5 (R, D): fc6 and fc7 after their ReLU, and logits."""
+        fc6 = self.classifier[:3](pool5)
+        fc7 = self.classifier[3:](fc6)
+        return {"pool5": pool5, "fc6": fc6, "fc7": fc7, "logits": self.cls_score(fc7)}
+
+
+def described(regions: np.ndarray, boxes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(K, 11 + classes): the columns of a feature store for regions (K, 4) of an image with objects boxes (G, 4).
+
+    The last G regions are the objects themselves.
+    """
+    table = np.zeros((len(regions), 11 + classes), np.float32)
+    overlap = iou(regions.astype(np.float64), boxes.astype(np.float64))  # (K, G)
+    table[:, :4], table[:, 9] = regions, largest(overlap, axis=1)
+    if len(boxes):
+        best = overlap.argmax(axis=1)
+        table[:, 4:8], table[:, 8] = boxes[best], np.where(table[:, 9] > 0, labels[best], 0)
+        table[len(regions) - len(boxes) :, 10] = labels
+    for k in range(classes):
+        table[:, 11 + k] = largest(overlap[:, labels == k + 1], axis=1)
+    return table

@@ -1,0 +1,272 @@
+"""What R-CNN and SPP-net share once a region has features: a linear SVM for each class, and regression of the box.
+
+    stored features of all regions, objects among them (vision.detection.feature_store)
+    fit_svms    objects of a class against regions below negative_iou, then rounds of hard negatives
+    fit_boxes   ridge regression from the features of regions near an object to its box
+
+Reference: Girshick et al. 2014, R-CNN, arXiv:1311.2524, sec. 2.2 and 2.3, appendices B and C.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from nn import Linear, softmax
+from nn.dispatch import array_module
+from nn.gpu.device import device_of, to_device
+from vision.boxes.boxes import clip, decode, encode
+from vision.boxes.nms import nms_among
+from vision.detection.detector import Detector
+from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, OVERLAPS, TRUTH, FeatureStore
+from vision.detection.linear_svm import fit_svm
+from vision.detection.region_layers import RegionLayers, described
+from vision.detection.ridge import fit_ridge
+from vision.options import ImageOptions
+
+BIAS_SCALE, NORM = 10.0, 20.0  # the bias's own feature, and the mean norm that features are scaled to: the code's
+MARGIN, EVICT = -1.0, -1.2  # negatives above the margin are hard; those below EVICT are easy by now (the code's)
+
+LayerName = Literal["pool5", "fc6", "fc7"]
+
+
+@dataclass(frozen=True)
+class RegionOptions(ImageOptions):
+    """The defaults are R-CNN's."""
+
+    proposals: str = "selective_search_fast width=500"  # method, with its options: see vision.proposals
+    train_regions: int = 2000  # proposals of an image in training, the best ones
+    test_regions: int = 2000  # and in testing
+    backbone: Literal["small_vgg", "alexnet", "vgg16"] = "alexnet"  # the convolutions
+    width: int = 12  # channels of small_vgg's first convolution
+    frozen: str | None = None  # last stage of the backbone that is not trained, such as pool2
+    hidden: int = 4096  # units of fc6 and fc7
+    dropout: float = 0.5  # share of them dropped in fine-tuning
+    samples: int = 128  # regions of a step of fine-tuning
+    foreground_fraction: float = 0.25  # share of objects among them at most: 32 of 128
+    foreground_iou: float = 0.5  # a region is an object from this IoU on
+    features: LayerName = "fc7"  # layer that the SVMs see
+    box_features: LayerName = "pool5"  # layer that box regression sees
+    c: float = 0.001  # of the SVMs: weight of an example's hinge loss
+    negative_iou: float = 0.3  # a region is a negative of a class below this IoU with all its objects
+    negatives: int = 10  # random negatives of a class and image, at first
+    hard: int = 50  # hard negatives of a class, image and round at most
+    rounds: int = 1  # of hard negatives
+    capacity: int = 10000  # negatives of a class at most
+    ridge: float = 1000.0  # penalty of box regression
+    box_iou: float = 0.6  # a region learns the box of the object that it overlaps from this IoU on
+    svm: bool = True  # score by the SVMs, else by the softmax that was fine-tuned
+    box_regression: bool = True  # correct the boxes
+    score_threshold: float | None = None  # lower scores are no detections; none: -1 of an SVM, 0.05 of the softmax
+    nms_iou: float = 0.3  # IoU above which NMS drops a detection
+    detections_per_image: int = 100  # detections kept at most
+
+
+class RegionSVM(Detector):
+    """A detector that scores proposals by SVMs on a CNN's features.
+
+    A subclass has pool5(image, rois) -> (R, D), inferred, calls init_regions, and names in behind_features the parts
+    that stored features depend on. The buffer mined (classes, capacity) holds the rows of the negatives, -1 behind the
+    last; fitted (2,): whether SVMs and box regression are there.
+    """
+
+    buffers = ("mined", "fitted")
+    behind_features: tuple[str, ...] = ("backbone", "head")
+
+    def init_regions(self, in_features: int, rng: np.random.Generator):
+        """The layers behind pool5, of D values."""
+        o, classes = self.options, len(self.classes)
+        if min(o.train_regions, o.test_regions, o.samples, o.capacity) < 1 or min(o.c, o.ridge) <= 0:
+            raise ValueError(f"{type(self).__name__}: need regions, samples, capacity >= 1 and c, ridge > 0, got {o}")
+        self.proposals = o.proposals
+        self.head = RegionLayers(in_features, o.hidden, classes, o.dropout, rng=rng)
+        widths = self.head.widths
+        self.svm = Linear(widths[o.features], classes, rng=rng)
+        self.boxes = Linear(widths[o.box_features], 4 * classes, rng=rng)
+        for layer in (self.svm, self.boxes):
+            layer.weight.value[...] = 0
+        self.mined = np.full((classes, o.capacity), -1, np.int64)
+        self.fitted = np.zeros(2, bool)
+
+    def predict(self, images, image_sizes=None, proposals=None) -> list[dict]:
+        """Detections among the proposals [(K, 4), ...] of images (N, 3, H, W) of sizes [(h, w), ...]."""
+        sizes, found = image_sizes or [images.shape[2:]] * len(images), []
+        for image, size, boxes in zip(images, sizes, proposals, strict=True):
+            rois = clip(boxes[: self.options.test_regions], size)
+            pool5 = self.pool5(image[:, : size[0], : size[1]], rois)
+            found.append(self.detections(self.head.features(pool5), rois, size))
+        return found
+
+    def detections(self, features: dict, rois, image_size: tuple[int, int]) -> dict:
+        """boxes, labels, scores of one image: above the threshold, after non-maximum suppression by class."""
+        o, xp, classes = self.options, array_module(rois), len(self.classes)
+        by_svm, (has_svm, has_boxes) = o.svm, self.fitted.tolist()
+        scores = self.svm(features[o.features]) if by_svm and has_svm else softmax(features["logits"], axis=1)[:, 1:]
+        boxes = xp.repeat(rois[:, None], classes, axis=1).astype(scores.dtype)
+        if o.box_regression and has_boxes:
+            boxes = decode(self.boxes(features[o.box_features]).reshape(len(rois), classes, 4), boxes)
+        boxes, scores = clip(boxes, image_size).reshape(-1, 4), scores.ravel()
+        labels = xp.arange(len(boxes)) % classes + 1
+        least = o.score_threshold
+        if least is None:
+            least = MARGIN if by_svm and has_svm else 0.05
+        keep = nms_among(scores >= least, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
+        return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
+
+    def regions_of(self, target: dict) -> np.ndarray:
+        """(K, 4) float32: the proposals of a training image that are used, and the boxes of its objects behind them."""
+        proposals = clip(target["proposals"][: self.options.train_regions], target["image_size"])
+        solid = (proposals[:, 2:] - proposals[:, :2] >= 1).all(axis=1)
+        return np.concatenate([proposals[solid], target["boxes"]]).astype(np.float32)
+
+    def store(self, loader) -> FeatureStore:
+        """The store of the training data in the folder of the run: opened, or made."""
+        if self.folder is None:
+            raise ValueError(f"{self.name}: features are stored in the folder of a run: train with scripts.train")
+        counts = [len(self.regions_of(target)) for _, targets in loader.epoch(0) for target in targets]
+        if not sum(counts):
+            raise ValueError(f"{self.name}: no image has a proposal or an object: nothing to learn from")
+        layers = {name: self.head.widths[name] for name in sorted(self.stored_layers())}
+        of = {"model": self.name, "weights": self.digest()}
+        return FeatureStore(self.folder / "features", of, counts, layers, len(self.classes))
+
+    def stored_layers(self) -> set[str]:
+        """The layers in the store."""
+        return {self.options.features, self.options.box_features}
+
+    def digest(self) -> str:
+        """A hash of all that stored features depend on: options, and the weights of the parts in `behind_features`."""
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        for name, array in to_device(self.state_dict(), "cpu").items():
+            if name.startswith(self.behind_features):
+                digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def read(self, store: FeatureStore, layer: str, rows) -> np.ndarray:
+        """(n, width) float32: a layer of stored regions, inferred from pool5 where it is not stored itself."""
+        if layer in store.layers:
+            return store.read(layer, rows)
+        pool5 = to_device(store.read("pool5", rows), device_of(self.svm.weight.value))
+        return to_device(self.head.features(pool5)[layer], "cpu")
+
+    def fit_features(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
+        """Compute and store the features of all regions; what is stored already is left. A round a tenth of them."""
+        store = self.store(loader)
+        tqdm.write(f"features: {store}")
+        images = ((image, target) for batch in loader.epoch(0) for image, target in zip(*batch))
+        every, done = -(-len(store.counts) // 10), 0
+        for i, (image, target) in enumerate(tqdm(images, "storing", len(store.counts), disable=None, leave=False)):
+            if not store.is_done(i):
+                self.store_image(store, i, image, target)
+                done += 1
+            if (i + 1) % every == 0 or i + 1 == len(store.counts):
+                store.flush()
+                if done:
+                    yield {"images": i + 1, "regions": int(store.counts[: i + 1].sum()), "GB": store.bytes / 1e9}
+                done = 0
+
+    def store_image(self, store: FeatureStore, i: int, image, target: dict):
+        """Compute and store the regions of image (3, H, W), the i-th."""
+        rois, where = self.regions_of(target), device_of(self.svm.weight.value)
+        h, w = target["image_size"]
+        pool5 = self.pool5(to_device(image[:, :h, :w], where), to_device(rois, where))
+        features = to_device(self.head.features(pool5), "cpu")
+        table = described(rois, target["boxes"], target["labels"], len(self.classes))
+        store.write(i, table, {layer: features[layer] for layer in store.layers})
+
+    def fit_svms(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
+        """SVMs of objects and random negatives; in each later round, what they take for objects comes in."""
+        store, seed, o = self.store(loader), int(rng.integers(2**32)), self.options
+        for k in range(start, 1 + o.rounds):
+            drawn = np.random.default_rng([seed, k])
+            found = hard_negatives(self, store) if k else random_negatives(store, len(self.classes), o, drawn)
+            self.mined[...] = -1
+            for own, rows in zip(self.mined, found):
+                own[: len(rows)] = rows[: o.capacity]
+            figures = self.solve(store, drawn)
+            self.fitted[0] = True
+            yield figures
+
+    def solve(self, store: FeatureStore, rng: np.random.Generator) -> dict:
+        """The SVM of each class, from its objects and its negatives. Features are scaled to a mean norm of 20."""
+        o, figures, factor = self.options, {}, NORM / self.mean_norm(store, self.options.features)
+        for c, (name, mined) in enumerate(zip(self.classes, self.mined)):
+            objects, others = np.flatnonzero(store.regions[:, TRUTH] == c + 1), mined[mined >= 0]
+            if not len(objects) or not len(others):
+                raise ValueError(f"{self.name}: {name} has {len(objects)} objects and {len(others)} regions without it")
+            x = factor * np.concatenate([self.read(store, o.features, rows) for rows in (objects, others)])
+            y = np.repeat([1, -1], [len(objects), len(others)])
+            svm = fit_svm(x, y, o.c, bias_scale=BIAS_SCALE, tolerance=0.01, rng=rng)
+            self.assign(self.svm, slice(c, c + 1), factor * svm.weight, svm.bias)
+            figures |= {f"{name}: negatives": len(others), f"{name}: violation": svm.violation, f"{name}: gap": svm.gap}
+        return figures
+
+    def fit_boxes(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
+        """Ridge regression, for each class, from the features of regions near an object to the object's box.
+
+        Targets are those of `encode`, less their means, over their deviations, as in the code; so is a constant
+        feature of 1 behind the others.
+        """
+        if start:
+            return
+        store, o, figures = self.store(loader), self.options, {}
+        factor = NORM / self.mean_norm(store, o.box_features)
+        for c, name in enumerate(self.classes):
+            regions = store.regions
+            rows = np.flatnonzero((regions[:, LABEL] == c + 1) & (regions[:, IOU] >= o.box_iou))
+            if not len(rows):
+                raise ValueError(f"{self.name}: no region has an IoU of {o.box_iou} with a {name}")
+            t = encode(regions[rows, OBJECT].astype(np.float64), regions[rows, BOX].astype(np.float64))
+            mean, std = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-6)
+            x = factor * self.read(store, o.box_features, rows)
+            w = fit_ridge(np.concatenate([x, np.ones((len(x), 1))], axis=1), (t - mean) / std, o.ridge) * std
+            self.assign(self.boxes, slice(4 * c, 4 * c + 4), factor * w[:-1].T, w[-1] + mean)
+            figures |= {f"{name}: pairs": len(rows)}
+        self.fitted[1] = True
+        yield figures
+
+    def mean_norm(self, store: FeatureStore, layer: str) -> float:
+        """The mean norm of the features of at most 2000 regions, evenly taken."""
+        rows = np.unique(np.linspace(0, store.rows - 1, min(store.rows, 2000)).astype(np.int64))
+        return max(float(np.linalg.norm(self.read(store, layer, rows), axis=1).mean()), 1e-6)
+
+    def assign(self, layer: Linear, rows: slice, weight: np.ndarray, bias):
+        """Set rows of a layer, on its device."""
+        where, dtype = device_of(layer.weight.value), layer.weight.value.dtype
+        layer.weight.value[rows] = to_device(weight.astype(dtype), where)
+        layer.bias.value[rows] = to_device(np.asarray(bias, dtype), where)
+
+
+def is_negative(store: FeatureStore, rows, options: RegionOptions) -> np.ndarray:
+    """(n, classes) bool: whether stored regions overlap all objects of a class by less than negative_iou."""
+    return store.regions[rows, OVERLAPS:] < options.negative_iou
+
+
+def random_negatives(store: FeatureStore, classes: int, options: RegionOptions, rng) -> list[np.ndarray]:
+    """Rows for each class: `negatives` of the negatives of each image."""
+    found = [[] for _ in range(classes)]
+    for i in range(len(store.counts)):
+        rows = store.of_image(i)
+        for own, free in zip(found, is_negative(store, rows, options).T):
+            own.append(rows.start + rng.permutation(np.flatnonzero(free))[: options.negatives])
+    return [rng.permutation(np.concatenate(own)) for own in found]
+
+
+def hard_negatives(model: RegionSVM, store: FeatureStore) -> list[np.ndarray]:
+    """Rows for each class: the hardest negatives of each image, and those known that are not easy by now, each once."""
+    o, weight, bias = model.options, model.svm.weight.value, model.svm.bias.value
+    weight, bias = to_device((weight, bias), "cpu")
+    known = [rows[rows >= 0] for rows in model.mined]
+    found = [[rows[model.read(store, o.features, rows) @ weight[c] + bias[c] > EVICT]] for c, rows in enumerate(known)]
+    for i in range(len(store.counts)):
+        rows = store.of_image(i)
+        scores = model.read(store, o.features, rows) @ weight.T + bias  # (n, classes)
+        scores = np.where(is_negative(store, rows, o), scores, -np.inf)
+        for own, score in zip(found, scores.T):
+            best = np.argsort(-score, kind="stable")[: o.hard]
+            own.append(rows.start + best[score[best] > MARGIN])
+    return [np.fromiter(dict.fromkeys(np.concatenate(own).tolist()), np.int64) for own in found]
