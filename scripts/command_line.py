@@ -11,6 +11,10 @@ from math import inf
 
 from nn.gpu.device import DEVICES, to_device
 
+# Arguments of vision.build that are no options, and the words of --set for values that are neither number nor text.
+NO_OPTIONS = {"model", "classes", "rng"}
+WORDS = {"none": None, "null": None, "true": True, "false": False}
+
 CONSOLE = "handwritten-vision"  # the console command, see handwritten_vision.py
 started_as = {"console": False}  # whether the scripts are started by it
 
@@ -161,3 +165,21 @@ count_or_none = number(0, whole=True)  # 0, 1, 2, ...
 positive = number(0, above=True)
 not_negative = number(0)
 fraction = number(0, 1)
+
+
+def model_option(text):
+    """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists), else as text.
+
+    none, null, true and false, in lower or upper case, are None, None, True and False.
+    """
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(f"must look like NAME=VALUE, got {text!r}")
+    if name in NO_OPTIONS:
+        raise argparse.ArgumentTypeError(f"{name} is no option of a model, got {text!r}")
+    if value.lower() in WORDS:
+        return [name, WORDS[value.lower()]]
+    try:
+        return [name, json.loads(value)]
+    except ValueError:
+        return [name, value]

@@ -28,8 +28,19 @@ from datasets import (
 )
 from datasets.object_crops import object_crop
 from datasets.patches import expand, sample_patch
-from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, number, positive
+from scripts.command_line import (
+    Group,
+    Parser,
+    count,
+    count_or_none,
+    fraction,
+    model_option,
+    not_negative,
+    number,
+    positive,
+)
 from scripts.readers import READERS, readers_of
+from scripts.readers.navigation import mazes_help
 from scripts.readers.segmentation import BACKGROUND
 from vision import Model, Preprocess, Task
 from vision.proposals import WithProposals, build_proposer
@@ -47,6 +58,7 @@ DEFAULTS = {  # for entries that a model's recipe does not have
     "shapes_val": 200,
     "shapes_size": [120, 160],
     "images_per_class": None,
+    "mazes": [],
     "flip_horizontal": 0.5,
     "flip_vertical": 0.0,
     "zoom": [1.0, 1.0],
@@ -71,7 +83,7 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     folders = "voc: with JPEGImages; coco: with JSON files and images; yolo: with images, labels and data.yaml; "
     folders += "class_folders: with one folder per class; folders: with images, labels and classes.txt; camvid: with "
     folders += "train.txt; cifar10: with labels.json; mnist: with its four files; nuclei, pets: with index.csv; "
-    folders += "text: with .txt files"
+    folders += "text: with .txt files; mazes: a map of # and . in a text file"
     text = f"folder of the data set ({folders}, or a file)"
     group.add("--root", str, "DIR", text)
     text = "class names in the order of their labels (default: those that occur in the training split)"
@@ -79,6 +91,7 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     group.add("--shapes-train", count, "N", "scenes to generate for training")
     group.add("--shapes-val", count, "N", "scenes to generate for validation")
     group.add("--shapes-size", number(32, whole=True), ("HEIGHT", "WIDTH"), "size of the scenes", nargs=2)
+    group.add("--mazes", model_option, "NAME=VALUE", f"of mazes to walk in, with defaults: {mazes_help()}", nargs="+")
     return group
 
 
@@ -149,6 +162,8 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
 
     Raises ValueError where the data set holds no object that counts.
     """
+    if task.experience:
+        return task.experience(model, dataset, arguments.batch_size, arguments.seed)
     counts = getattr(dataset, "counts", None)
     if counts is not None and not any(counts.values()):
         raise ValueError("the training split holds no object that counts (see the notes above): nothing to learn from")

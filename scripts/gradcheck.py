@@ -225,7 +225,8 @@ def pairs_of(model: Model) -> dict[tuple[str, str], tuple[str, ...]]:
 def tiny_data(name: str, tiny: Tiny):
     """The generated scenes for the tiny version of a model."""
     arguments = Namespace(root=None, shapes_train=tiny.scenes, shapes_size=tiny.size)
-    return readers_of(find(name).task)["shapes"].open(arguments, "train")
+    readers = readers_of(find(name).task)
+    return readers.get("shapes", next(iter(readers.values()))).open(arguments, "train")
 
 
 def tiny_batch(model: Model, data, n: int) -> tuple:

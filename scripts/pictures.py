@@ -23,8 +23,13 @@ def contact_sheet(model: Model, task: Task, dataset, number: int) -> np.ndarray 
     return RULE.join(pictures) if isinstance(pictures[0], str) else grid(pictures)
 
 
-def save_drawn(drawn: np.ndarray | str, folder: Path, name: str) -> str:
-    """Write a picture as name.png, a text as name.txt; returns the file's name."""
+def save_drawn(drawn: np.ndarray | str | list[np.ndarray], folder: Path, name: str) -> str:
+    """Write a picture as name.png, a text as name.txt, a list of pictures as name.gif; returns the file's name."""
+    if isinstance(drawn, list):
+        first, *rest = map(Image.fromarray, drawn)
+        with replacing(folder / f"{name}.gif") as file:
+            first.save(file, "GIF", save_all=True, append_images=rest, duration=66, loop=0)
+        return f"{name}.gif"
     if isinstance(drawn, str):
         with replacing(folder / f"{name}.txt") as file:
             file.write(drawn.encode() + b"\n")

@@ -1,6 +1,5 @@
 """The arguments of scripts.train; their defaults are the model's recipe or, when resuming, those of the run."""
 
-import json
 import os
 import sys
 from argparse import ArgumentTypeError, Namespace
@@ -8,7 +7,17 @@ from pathlib import Path
 
 import vision
 from nn.gpu.device import DEVICES
-from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, positive, program
+from scripts.command_line import (
+    Group,
+    Parser,
+    count,
+    count_or_none,
+    fraction,
+    model_option,
+    not_negative,
+    positive,
+    program,
+)
 from scripts.data import DEFAULTS as DATA
 from scripts.data import add_augmentation_arguments, add_data_arguments, default_splits
 from scripts.imports import add_import, import_files
@@ -29,10 +38,6 @@ SESSION = {
     "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports",
     "models", "changes", "proposals",
 }  # fmt: skip
-
-# Arguments of vision.build that are no options, and the words of --set for values that are neither number nor text.
-NO_OPTIONS = {"model", "classes", "rng"}
-WORDS = {"none": None, "null": None, "true": True, "false": False}
 
 
 def parse(arguments: list[str], help_text: str) -> Namespace:
@@ -202,24 +207,6 @@ def _shown(value):
     if isinstance(value, tuple):
         return f"[{','.join(map(_shown, value))}]"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
-
-
-def model_option(text):
-    """[name, value] of NAME=VALUE, the value as JSON where it is JSON (numbers, lists), else as text.
-
-    none, null, true and false, in lower or upper case, are None, None, True and False.
-    """
-    name, equals, value = text.partition("=")
-    if not (name.isidentifier() and equals):
-        raise ArgumentTypeError(f"must look like NAME=VALUE, got {text!r}")
-    if name in NO_OPTIONS:
-        raise ArgumentTypeError(f"{name} is no option of a model, got {text!r}")
-    if value.lower() in WORDS:
-        return [name, WORDS[value.lower()]]
-    try:
-        return [name, json.loads(value)]
-    except ValueError:
-        return [name, value]
 
 
 def _typed(parser, args, arguments):

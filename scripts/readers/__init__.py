@@ -14,6 +14,7 @@ from scripts.readers import (
     instances,
     language,
     localization,
+    navigation,
     pose,
     segmentation,
     translation,
@@ -40,7 +41,17 @@ def _collected(*rooms) -> dict[str, dict[str, Reader]]:
 
 
 READERS = _collected(
-    captioning, classification, detection, instances, language, localization, pose, segmentation, translation, vqa
+    captioning,
+    classification,
+    detection,
+    instances,
+    language,
+    localization,
+    navigation,
+    pose,
+    segmentation,
+    translation,
+    vqa,
 )
 
 

@@ -55,6 +55,8 @@ class KeptRun:
     def state(self) -> RunState:
         """What a checkpoint holds."""
         parts = self.update.parts if self.update else {}
+        if hasattr(self.loader, "state_dict"):  # experience that goes on where it ended
+            parts = parts | {"experience/": self.loader}
         return RunState(self.model, parts, self.progress, self.data, len(self.loader), self.config)
 
     def save(self):

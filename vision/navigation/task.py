@@ -1,0 +1,130 @@
+"""Navigation as a task: agents that walk in mazes, measured by the goals they reach."""
+
+import time
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from vision.navigation.agents import Agent
+from vision.navigation.draw import draw_maze, draw_policy, frame
+from vision.navigation.rollouts import Mazes, Rollouts, rollout_batch
+from vision.navigation.world import ACTIONS
+from vision.task import TASKS, Task, known, on_its_device, shown
+
+AGENTS, SEED = 16, 99  # of an evaluation: each walks for one episode
+MINUTE = 900  # steps: 15 a second, as in the paper
+ENOUGH = 3  # a trip is a success within so many times the steps of the shortest path
+
+
+class Walks(NamedTuple):
+    """One episode of N agents: trip and shortest (T, N) as in Observation, reward (T, N), position (T, N, 2)."""
+
+    trip: np.ndarray
+    shortest: np.ndarray
+    reward: np.ndarray
+    position: np.ndarray
+
+
+def walk(model: Agent, mazes: Mazes, agents: int = AGENTS, policy: str = "model", seen=None) -> Walks:
+    """One episode of each agent. policy: "model", or "random" for actions that are all as likely.
+
+    seen: a list that takes the first agent's (view, walls, objects that are there, position) of each step.
+    """
+    player = Rollouts(model, mazes, agents, SEED)
+    rng, kept, world = np.random.default_rng([SEED, 1]), [], player.world
+    for _ in range(mazes.options.episode):
+        if seen is not None:
+            there = world.objects[0][world.present[0]]
+            seen.append((player.seen.image[0], world.walls[0].copy(), there, world.position[0].copy()))
+        logits = player.decide(player.knows()) if policy == "model" else np.zeros((agents, len(ACTIONS)))
+        position = world.position.copy()
+        noise = rng.gumbel(size=logits.shape)
+        player.act((logits + noise).argmax(axis=1))
+        kept.append((player.seen.trip, player.seen.shortest, player.seen.reward, position))
+    return Walks(*(np.stack(each) for each in zip(*kept)))
+
+
+def measure(walks: Walks, episode: int) -> dict:
+    """success, goals and rewards of one episode of each agent.
+
+    success: the share of trips that took at most ENOUGH times the shortest path's steps at top speed. A trip that the
+    end of the episode cut off counts as none where it could still have become one.
+    """
+    successes, begun, first, later = 0, 0, [], []
+    for trips, shortest in zip(walks.trip.T, walks.shortest.T):
+        ends = np.flatnonzero(trips)
+        successes += int((trips[ends] <= ENOUGH * shortest[ends]).sum())
+        cut_off = episode - (ends[-1] + 1 if len(ends) else 0)
+        begun += len(ends) + int(cut_off > ENOUGH * shortest[-1])
+        first += trips[ends[:1]].tolist()
+        later += trips[ends[1:]].tolist()
+    minutes = walks.trip.size / MINUTE
+    return {
+        "success": successes / begun if begun else 0.0,
+        "goals_per_minute": int((walks.trip > 0).sum()) / minutes,
+        "reward": float(walks.reward.sum(axis=0).mean()),
+        "first_trip": known(np.median(first) if first else np.nan),  # steps
+        "later_trips": known(np.median(later) if later else np.nan),
+    }
+
+
+def evaluate_navigation(model: Agent, dataset: Mazes, failed: list[str] | None = None) -> dict:
+    """What AGENTS agents reach in an episode each, beside agents that act at random and shortest paths."""
+    started, episode = time.monotonic(), dataset.options.episode
+    walks = walk(model, dataset)
+    seconds = time.monotonic() - started
+    at_random = measure(walk(model, dataset, policy="random"), episode)
+    return measure(walks, episode) | {
+        "random_success": at_random["success"],
+        "random_goals_per_minute": at_random["goals_per_minute"],
+        "shortest_goals_per_minute": MINUTE / float(walks.shortest.mean()),
+        "frames_per_second": round(walks.trip.size / seconds),
+    }
+
+
+def navigation_table(m: dict) -> str:
+    """The metrics of evaluate_navigation in three lines."""
+    return (
+        f"success {shown(m['success'])} (at random {shown(m['random_success'])}), reward an episode {m['reward']:.1f}\n"
+        f"goals a minute {m['goals_per_minute']:.2f} (at random {m['random_goals_per_minute']:.2f}, "
+        f"by shortest paths {m['shortest_goals_per_minute']:.1f}); {m['frames_per_second']} frames/s\n"
+        f"steps to the goal, median: first time {shown(m['first_trip'])}, later {shown(m['later_trips'])}"
+    )
+
+
+def act(model: Agent, sample: dict) -> np.ndarray:
+    """(8,) the probability of each action for one picture, without memory of any other."""
+    image = model.preprocess.batch([model.preprocess.scaled(sample["image"])])
+    return on_its_device(model, model.predict, image)[0][0]
+
+
+def describe_actions(probabilities: np.ndarray, classes) -> list[dict]:
+    """[{class, score}], the likeliest action first."""
+    return [{"class": classes[i], "score": round(float(probabilities[i]), 4)} for i in np.argsort(-probabilities)]
+
+
+def navigation_pictures(model: Agent, dataset: Mazes, failed=None) -> dict:
+    """{"ways": a maze from above with the first trips of the first agent, "episode": its first 300 steps}."""
+    seen = []
+    walks = walk(model, dataset, seen=seen)
+    ends = [0, *(np.flatnonzero(walks.trip[:, 0])[:4] + 1)]
+    paths = [walks.position[a:b, 0] for a, b in pairwise(ends)] or [walks.position[:, 0]]
+    _, walls, there, _ = seen[0]
+    frames = [frame(view, draw_maze(w, o[0], [np.stack([p, p + 0.15])], o[1:])) for view, w, o, p in seen[:300]]
+    return {"ways": draw_maze(walls, there[0], paths, there[1:]), "episode": frames}
+
+
+TASKS["navigation"] = Task(
+    metric="success",
+    collate=rollout_batch,
+    predict=act,
+    evaluate=evaluate_navigation,
+    table=navigation_table,
+    describe=describe_actions,
+    select=lambda prediction, threshold: prediction,
+    draw=lambda image, prediction, classes, sample=None: draw_policy(image, prediction, classes),
+    unit="steps",
+    pictures=navigation_pictures,
+    experience=Rollouts,
+)
