@@ -76,7 +76,7 @@ def read_maze(text: str, name: str = "maze") -> tuple[np.ndarray, tuple[int, int
         raise ValueError(f"{name}: a map needs 3 rows of at least 3 characters, all as long; its rows have {lengths}")
     cells = np.array([list(row.replace(" ", FREE)) for row in rows])
     if unknown := sorted(set(cells.flat) - {WALL, FREE, GOAL}):
-        raise ValueError(f"{name}: {unknown[0]!r} means nothing in a map; use {WALL}, {FREE} and {GOAL}")
+        raise ValueError(f"{name}: {str(unknown[0])!r} means nothing in a map; use {WALL}, {FREE} and {GOAL}")
     walls, goals = cells == WALL, [tuple(map(int, cell)) for cell in np.argwhere(cells == GOAL)]
     if len(goals) > 1:
         raise ValueError(f"{name}: it has {len(goals)} goals; one {GOAL} at most")

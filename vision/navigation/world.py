@@ -58,6 +58,8 @@ class World:
     agent n's episode e depends on (seed, n, e) alone. Raises ValueError for sizes below 1 and unusable mazes.
     """
 
+    restart = True  # False: an episode that is over goes on until reset
+
     def __init__(self, options: MazeOptions, agents: int, view: Sequence[int] = (30, 40), seed: int = 0, maze=None):
         positive("World", agents=agents, height=view[0], width=view[1])
         self.options, self.seed, self.maze, self.n = options, seed, maze, agents
@@ -98,7 +100,7 @@ class World:
             trip[agent] = self.trip[agent]
             self.begin_trip(agent)
         ended = self.steps >= self.options.episode
-        for agent in np.flatnonzero(ended):
+        for agent in np.flatnonzero(ended & self.restart):
             self.begin_episode(agent)
         return self.observe(reward, ended, loop, trip, shortest)
 
@@ -123,7 +125,7 @@ class World:
         past, away = np.arange(longest) < self.trip[:, None] - 1, self.away[:, :longest]
         loop = (past & away & (apart < CLOSE**2)).any(axis=1)
         away |= past & (apart > AWAY**2)
-        self.place[np.arange(self.n), self.trip - 1] = self.position
+        self.place[np.arange(self.n), (self.trip - 1) % self.options.episode] = self.position
         return loop
 
     def collect_apples(self) -> np.ndarray:
