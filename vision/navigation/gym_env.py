@@ -9,7 +9,7 @@ from vision.navigation.world import ACTIONS, World
 
 
 class MazeEnv(gymnasium.Env):
-    """observation (H, W, 3) uint8, actions 0 .. 7 (see ACTIONS), truncated after options.episode steps, never terminated.
+    """observation (H, W, 3) uint8, actions 0 .. 7 (see ACTIONS); truncated after options.episode steps.
 
     info: depth (H, W) in cells, velocity (3,), and trip, the steps to a goal that was reached just now, or 0.
     render: the maze from above, and the agent.

@@ -18,11 +18,10 @@ def corridor(episode=900, **options):
 
 def test_top_speed_and_the_goal():
     world, seen = corridor(), None
-    for step in range(1, 60):
+    step, speed = 0, 0.0
+    while seen is None or not seen.reward[0]:
+        step, speed = step + 1, world.velocity[0, 0]
         seen = world.step(np.array([0]))
-        if seen.reward[0]:
-            break
-        speed = seen.velocity[0, 0]
     assert seen.reward[0] == 10
     assert speed == pytest.approx(TOP_SPEED)
     assert seen.trip[0] == step

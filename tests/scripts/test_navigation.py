@@ -1,0 +1,61 @@
+"""Agents in mazes through the scripts: trained, resumed, measured, drawn; maps of one's own."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts import evaluate, predict, train
+
+TINY = ["--set", "height=20", "width=24", "channels=2", "features=4", "hidden=3", "rollout=5", "first_hidden=2"]
+RUN = ["--model", "nav_a3c", *TINY, "--batch-size", "2", "--epochs", "2", "--pictures", "1", "--workers", "0"]
+MAZES = ["--mazes", "size=3", "episode=20", "frames=40"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("navigation") / "run"
+    assert train.main([*RUN, *MAZES, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_is_measured_and_drawn(run, tmp_path, capsys):
+    assert evaluate.main([str(run), "--out", str(tmp_path / "drawn"), "--json", str(tmp_path / "m.json")]) == 0
+    assert "goals a minute" in capsys.readouterr().out
+    assert {"success", "random_success", "reward"} <= json.loads((tmp_path / "m.json").read_text()).keys()
+    with Image.open(tmp_path / "drawn" / "episode.gif") as moving, Image.open(tmp_path / "drawn" / "ways.png") as ways:
+        assert moving.n_frames > 1
+        assert ways.size == (120, 120)
+    assert list((run / "pictures").iterdir())
+
+
+def test_actions_for_a_photograph(run, tmp_path):
+    Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(tmp_path / "view.png")
+    assert predict.main([str(run), str(tmp_path / "view.png"), "--out", str(tmp_path / "out")]) == 0
+    (found,) = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert "forward" in json.dumps(found)
+
+
+def test_a_map_of_one_s_own(tmp_path, capsys):
+    maze = tmp_path / "maze.txt"
+    maze.write_text("#####\n#..G#\n#####\n")
+    assert train.main([*RUN, *MAZES, "--root", str(maze), "--run-dir", str(tmp_path / "run")]) == 0
+    maze.write_text("#####\n#.#G#\n#####\n")
+    assert train.main([*RUN, *MAZES, "--root", str(maze), "--run-dir", str(tmp_path / "other")]) != 0
+    assert f"{maze}: the goal cannot be reached from 1 of its 2 free cells" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mazes", "wanted"),
+    [
+        (["size=4"], "size must be odd"),
+        (["sise=5"], "did you mean 'size'?"),
+        (["frames=0"], "frames must be a whole number >= 1"),
+        (["frames=7"], "make no batch of 2 agents x 5"),
+        (["goal=nowhere"], "goal must be"),
+    ],
+)
+def test_bad_mazes(mazes, wanted, tmp_path, capsys):
+    assert train.main([*RUN, "--mazes", *mazes, "--run-dir", str(tmp_path / "run")]) != 0
+    assert wanted in capsys.readouterr().err
