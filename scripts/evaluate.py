@@ -12,6 +12,9 @@ example, published weights of a registered network instead of a run, on a COCO f
 example, a DeepLab, with the CRF that training did not use:
   python -m scripts.evaluate runs/deeplab --set crf=true
 
+example, a detector, with precision-recall curves and its errors by kind: confused, badly placed, background, missed:
+  python -m scripts.evaluate runs/first --out errors
+
 example, a classifier, on ten crops of each picture, with pictures of its errors and of what it looks at:
   python -m scripts.evaluate runs/classes --set short_side=256 test_crops=224 --out errors
 """
@@ -104,7 +107,7 @@ def build_parser() -> Parser:
     text = "options of the model that differ from training and do not change its weights (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the metrics to this file")
-    text = "also write pictures to this folder, where the task has some: those of a classifier's errors"
+    text = "also write pictures to this folder, where the task has some: errors of classifiers and detectors"
     parser.add_argument("--out", metavar="DIR", type=Path, help=text)
     add_import(parser)
     add_device(parser)

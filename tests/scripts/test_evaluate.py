@@ -136,6 +136,13 @@ def test_a_run_folder_means_its_best(trained, capsys):
     assert str(trained / "best.npz") in capsys.readouterr().out
 
 
+def test_pictures_of_curves_and_kinds_of_errors(trained, tmp_path, capsys):
+    assert main([trained, "--out", tmp_path / "pictures"]) == 0
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"precision_recall.png", "errors.png", "kinds_of_errors.txt"}
+    assert "kinds_of_errors.txt are in" in capsys.readouterr().out
+
+
 def test_other_splits_and_sizes(trained, capsys):
     assert main([trained, "--split", "test", "--shapes-val", 2]) == 0
     out = capsys.readouterr().out

@@ -34,18 +34,29 @@ def evaluate_detections(
 
     Raises ValueError for lists of unequal length, labels outside 1..C, scores that are NaN, arrays of wrong shape.
     """
+    curves = precision_recall_curves(detections, ground_truth, classes, iou_threshold, overlap)
+    result = {name: float("nan") if curve is None else voc_ap(*curve, method) for name, curve in curves.items()}
+    known = [ap for ap in result.values() if not np.isnan(ap)]
+    return result | {"mean": float(np.mean(known)) if known else float("nan")}
+
+
+def precision_recall_curves(
+    detections: Sequence[dict],
+    ground_truth: Sequence[dict],
+    classes: int | Sequence[str],
+    iou_threshold: float = 0.5,
+    overlap: Callable[[dict, dict], np.ndarray] | None = None,
+) -> dict[str, tuple[np.ndarray, np.ndarray] | None]:
+    """{class: (recall (D,), precision (D,)) after each detection}, None without objects; see evaluate_detections."""
     names = [str(i + 1) for i in range(classes)] if isinstance(classes, int) else list(classes)
     _check_arguments(detections, ground_truth, len(names), iou_threshold)
     labels, correct, counts = _judge(detections, ground_truth, iou_threshold, overlap or box_iou)
     to_find = _join(ground_truth, "labels", np.int64)[~_join(ground_truth, "difficult", bool)]
-
-    result = {}
+    curves = {}
     for label, name in enumerate(names, start=1):
         objects = np.count_nonzero(to_find == label)
-        ap = voc_ap(*precision_recall(correct[counts & (labels == label)], objects), method)
-        result[name] = ap if objects else float("nan")
-    known = [ap for ap in result.values() if not np.isnan(ap)]
-    return result | {"mean": float(np.mean(known)) if known else float("nan")}
+        curves[name] = precision_recall(correct[counts & (labels == label)], objects) if objects else None
+    return curves
 
 
 def precision_recall(correct: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:

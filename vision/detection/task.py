@@ -9,6 +9,7 @@ from vision.detection.coco_metrics import COCOMetrics
 from vision.detection.detector import Detector
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections
+from vision.detection.pictures import draw_detector
 from vision.task import TASKS, Task, known, predicted, shown
 
 TRUTH = ("boxes", "labels", "difficult", "crowd", "area")  # fields of a sample that evaluation reads
@@ -125,4 +126,5 @@ TASKS["detection"] = Task(
     describe=describe_detections,
     select=select_detections,
     draw=draw_prediction,
+    pictures=draw_detector,
 )

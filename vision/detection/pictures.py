@@ -1,0 +1,72 @@
+"""Pictures of a detector on data: precision-recall curves, its errors by kind."""
+
+import numpy as np
+
+from vision.detection.errors import KINDS, detection_errors, errors_table
+from vision.detection.metrics import precision_recall_curves, voc_ap
+from vision.task import predicted
+
+MOST = 20  # classes drawn, those with the most objects
+COLOURS = ("#2a9d4e", "#a5d6a7", "#f4a321", "#c2418b", "#8d99ae", "#33415c")  # of KINDS
+
+
+def draw_detector(model, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray | str]:
+    """{precision_recall, errors: picture; kinds_of_errors: text}. failed: see vision.task.predicted."""
+    found, truth = [], []
+    for sample, prediction in predicted(dataset, lambda samples: [_detect(model, samples[0])], failed=failed):
+        found.append(prediction)
+        truth.append({key: sample[key] for key in ("boxes", "labels", "difficult", "crowd") if key in sample})
+    counts = detection_errors(found, truth, dataset.classes)
+    return {
+        "precision_recall": draw_curves(precision_recall_curves(found, truth, dataset.classes)),
+        "errors": draw_errors(counts),
+        "kinds_of_errors": errors_table(counts),
+    }
+
+
+def _detect(model, sample):
+    return model.detect(sample["image"], sample.get("proposals"))
+
+
+def draw_curves(curves: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> np.ndarray:
+    """Precision over recall at IoU 0.5 of each class, with its AP."""
+    figure = _figure(7, 6)
+    axes, known = figure.subplots(), {name: curve for name, curve in curves.items() if curve is not None}
+    for name, (recall, precision) in list(known.items())[:MOST]:
+        axes.plot(np.append(0, recall), np.append(1, precision), label=f"{name} {voc_ap(recall, precision):.3f}")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="IoU 0.5; with AP")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="lower left")
+    return _pixels(figure)
+
+
+def draw_errors(counts: dict[str, dict[str, int]]) -> np.ndarray:
+    """Of each class a bar: the kinds of its N best detections, and the objects missed, as shares of its N objects."""
+    rows = sorted((row["objects"], name) for name, row in counts.items() if row["objects"])[-MOST:]
+    names = [name for _, name in rows]
+    figure = _figure(9, 1.6 + 0.45 * len(names))
+    axes, left = figure.subplots(), np.zeros(len(names))
+    for kind, colour in zip(KINDS, COLOURS):
+        share = np.array([counts[name][kind] / counts[name]["objects"] for name in names])
+        axes.barh(names, share, left=left, color=colour, label=kind)
+        left += share
+    axes.set_yticks(range(len(names)), [f"{name} ({n})" for n, name in rows])
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set(xlabel="share of the objects: the best detections of each class, as many as it has objects; and missed")
+    axes.legend(ncols=len(KINDS), loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize="small", frameon=False)
+    return _pixels(figure)
+
+
+def _figure(width, height):
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _pixels(figure) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
