@@ -25,6 +25,7 @@ Text files are read in text.py, folders and near matches of missing files in fil
 lists in lists.py: all readers share their rules.
 """
 
+from .affine import affine_distortion
 from .augmentation import colour_components, colour_pca, exposure_jitter, random_resized_crop, random_shift
 from .camvid import CAMVID_CLASSES, CamVid
 from .captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
@@ -40,6 +41,9 @@ from .loader import Loader, detection_batch
 from .mnist import MNIST
 from .mnist_cluttered import TranslatedMNIST
 from .mnist_distorted import DistortedMNIST
+from .mnist_forms import ShiftedDigits, TurnedDigit
+from .neighbours import across_changes, mutual, pixel_neighbours
+from .omniglot import Omniglot, OmniglotRuns, OneShotTrials
 from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
 from .pet_breeds import PetBreeds
@@ -49,6 +53,7 @@ from .pose_crops import PoseCrops
 from .rle import decode as decode_rle
 from .rle import encode as encode_rle
 from .rle import polygon_mask
+from .samplers import ClassBatches, Drawn, LabelPairs, LabelTriplets, NeighbourPairs, Sampler
 from .segmentation_folders import LabelledFolders, Nuclei, Pets, VOCSegmentation
 from .shapes import Shapes, mask_boxes
 from .shapes_questions import ShapesQuestions
@@ -77,29 +82,42 @@ __all__ = [
     "COCODetection",
     "CamVid",
     "CaptionedImages",
+    "ClassBatches",
     "ClassFolders",
     "Dates",
     "DistortedMNIST",
+    "Drawn",
     "FewOfEach",
     "Flickr8kCaptions",
     "LabelMap",
+    "LabelPairs",
+    "LabelTriplets",
     "LabelledFolders",
     "LabelledImages",
     "LabelledObjects",
     "ListedCaptions",
     "Loader",
+    "NeighbourPairs",
     "Nuclei",
+    "Omniglot",
+    "OmniglotRuns",
+    "OneShotTrials",
     "PetBreeds",
     "PetHeads",
     "Pets",
     "PoseCrops",
     "Reversal",
+    "Sampler",
     "Shapes",
     "ShapesQuestions",
+    "ShiftedDigits",
     "TranslatedMNIST",
+    "TurnedDigit",
     "VOCDetection",
     "VOCSegmentation",
     "YOLODetection",
+    "across_changes",
+    "affine_distortion",
     "colour_components",
     "colour_jitter",
     "colour_pca",
@@ -114,7 +132,9 @@ __all__ = [
     "horizontal_flip",
     "image_size",
     "mask_boxes",
+    "mutual",
     "open_coco",
+    "pixel_neighbours",
     "polygon_mask",
     "random_crop",
     "random_resized_crop",

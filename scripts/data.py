@@ -11,6 +11,7 @@ import numpy as np
 from datasets import (
     FewOfEach,
     Loader,
+    affine_distortion,
     colour_components,
     colour_jitter,
     colour_pca,
@@ -42,6 +43,7 @@ from scripts.command_line import (
 from scripts.readers import READERS, readers_of
 from scripts.readers.navigation import mazes_help
 from scripts.readers.segmentation import BACKGROUND
+from scripts.samplers import sampler_of
 from vision import Model, Preprocess, Task
 from vision.proposals import WithProposals, build_proposer
 from vision.proposals.method import named
@@ -62,6 +64,7 @@ DEFAULTS = {  # for entries that a model's recipe does not have
     "flip_horizontal": 0.5,
     "flip_vertical": 0.0,
     "zoom": [1.0, 1.0],
+    "affine": 0.0,
     "elastic": 0.0,
     "shift": 0,
     "crop": None,
@@ -103,6 +106,8 @@ def add_augmentation_arguments(parser: Parser, defaults: dict):
     group.add("--flip-horizontal", fraction, "P", "probability of mirroring left and right")
     group.add("--flip-vertical", fraction, "P", "probability of mirroring top and bottom")
     group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
+    text = "turn, shear, scale and move images (with a label each), as for Koch's Siamese twins at 1; 0: not"
+    group.add("--affine", not_negative, "X", text)
     text = "deform images (with pixel labels): standard deviation of the displacements, in pixels; 0: none"
     group.add("--elastic", not_negative, "PIXELS", text)
     group.add("--shift", count_or_none, "PIXELS", "move images by up to so many pixels; 0: not")
@@ -175,6 +180,7 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
         partial(task.collate, model),
         transform=_transform(model, dataset, arguments) if task.input == "image" else None,
         shuffle=not task.in_order,
+        sampler=sampler_of(model, dataset, arguments),
         seed=arguments.seed,
         workers=arguments.workers,
     )
@@ -190,6 +196,7 @@ def validation_loader(model: Model, task: Task, dataset, arguments: Namespace) -
         partial(task.collate, model),
         transform=compose(drop_difficult, partial(resize_to, size=model.preprocess.size)) if pictures else None,
         shuffle=not task.in_order,
+        sampler=sampler_of(model, dataset, arguments),
         seed=arguments.seed,
         workers=arguments.workers,
     )
@@ -226,6 +233,9 @@ def training_transform(
         steps.append(partial(expand, largest=arguments.expand))
     if arguments.patches:
         steps.append(partial(sample_patch, probability=arguments.patches))
+    if arguments.affine:  # in the picture's own size; the mean colour, which is 0 to the network, comes in
+        fill = tuple(int(value + 0.5) for value in np.broadcast_to(preprocess.mean, 3))
+        steps.append(partial(affine_distortion, strength=arguments.affine, fill=fill))
     steps.append(partial(resize_to, size=preprocess.size))
     if arguments.crop_objects != "none":  # crop the picture in its own size, then scale the crop
         size = (preprocess.short_side,) * 2

@@ -32,6 +32,7 @@ def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str
     held = sum(parameter.value.size for parameter in parameters if not parameter.trainable)
     task = task_of(args.model)
     known = f"classes {', '.join(train_data.classes)}" if task.closed else f"vocabulary of {len(train_data.classes)}"
+    known = f"{len(train_data.classes)} classes" if trainer.model.sampling else known
     splits = (
         f"{len(train_data)} {task.unit} to train on ({args.train_split}), "
         f"{len(val_data)} to evaluate on ({args.val_split})"

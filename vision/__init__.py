@@ -4,6 +4,7 @@ from vision import (
     captioning,
     classification,
     detection,
+    embedding,
     instances,
     localization,
     navigation,
@@ -16,6 +17,7 @@ from vision.model import Model, Stage, load
 from vision.options import ImageOptions
 from vision.preprocess import Preprocess
 from vision.registry import MODELS, Tiny, build, register
+from vision.sampling import Sampling
 from vision.task import TASKS, Task
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "ImageOptions",
     "Model",
     "Preprocess",
+    "Sampling",
     "Stage",
     "Task",
     "Tiny",
@@ -31,6 +34,7 @@ __all__ = [
     "captioning",
     "classification",
     "detection",
+    "embedding",
     "instances",
     "load",
     "localization",

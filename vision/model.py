@@ -11,6 +11,7 @@ import numpy as np
 from nn.layer import Layer
 from vision.options import as_json
 from vision.preprocess import Preprocess
+from vision.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Model(Layer):
     preprocess: the Preprocess of photographs, or None for models of text.
     smallest_batch: samples that a training batch needs at least (batch normalisation over 1x1 maps needs two).
     needs_weights: a part is frozen and still random: training needs --pretrained.
+    sampling: how batches are drawn where samples belong together, in pairs or classes; None: each on its own.
     name: the registered name by which the model was built.
     folder: that of the run while it is trained, for what does not fit into memory; else None.
     """
 
     smallest_batch: int = 1
     needs_weights: bool = False
+    sampling: Sampling | None = None
     name: str = ""
     folder: Path | None = None
 

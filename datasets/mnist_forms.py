@@ -1,0 +1,105 @@
+"""MNIST digits in several known forms each: shifted, or one digit turned and scaled as a turntable shows a thing.
+
+Both say which samples are similar without any label: see datasets.neighbours.
+
+Reference: Hadsell, Chopra and LeCun 2006, Dimensionality reduction by learning an invariant mapping, sec. 3.3 and 3.4.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nn.layers.bilinear import sample
+
+from .listing import Listed
+from .mnist import SIDE, rgb
+from .mnist_distorted import similar
+from .neighbours import across_changes, pixel_neighbours
+
+CANVAS = 32  # pixels of a side
+SHIFTS = (-6, -3, 0, 3, 6)  # pixels to the right
+ANGLES, SCALES, LIGHTS = 18, 9, (-5, -3, -1, 1, 3, 5)  # views of NORB: azimuths, elevations, lightings
+
+
+class ShiftedDigits:
+    """Each digit at each of `shifts`, on a black 32x32. Sample i * len(shifts) + s is digit i, shifted by shifts[s].
+
+    Sample: image (32, 32, 3) uint8, label int, origin int, the digit; id str. digits (N, 28, 28) uint8, labels (N,).
+    neighbours(k): all forms of a digit and of its k nearest in pixel space, unshifted.
+    """
+
+    def __init__(self, digits: np.ndarray, labels: np.ndarray, classes: Sequence[str], shifts: Sequence[int] = SHIFTS):
+        self.digits, self.classes, self.shifts = digits, tuple(classes), tuple(shifts)
+        self.labels = np.repeat(labels, len(self.shifts))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict:
+        index = range(len(self))[index]
+        origin, s = divmod(index, len(self.shifts))
+        image, before = np.zeros((CANVAS, CANVAS), np.uint8), (CANVAS - SIDE) // 2
+        image[before : before + SIDE, before : before + SIDE] = self.digits[origin]
+        moved, shift = np.zeros_like(image), self.shifts[s]
+        columns = slice(max(shift, 0), CANVAS + min(shift, 0)), slice(max(-shift, 0), CANVAS + min(-shift, 0))
+        moved[:, columns[0]] = image[:, columns[1]]
+        id_ = f"{origin}, shifted {shift:+d}"
+        return {"id": id_, "image": rgb(moved), "label": int(self.labels[index]), "origin": origin}
+
+    def neighbours(self, k: int) -> list[np.ndarray]:
+        """The graph for NeighbourPairs."""
+        return across_changes(pixel_neighbours(self.digits, k), len(self.shifts))
+
+    def listing(self) -> Iterator[Listed]:
+        """The id and size of each image."""
+        n = len(self.shifts)
+        return (Listed(f"{i // n}, shifted {self.shifts[i % n]:+d}", (CANVAS, CANVAS)) for i in range(len(self)))
+
+
+class TurnedDigit:
+    """972 views of one digit, as NORB has of an airplane: 18 angles, 9 sizes, 6 horizontal shifts in place of lights.
+
+    Views are similar whose angles are equal or next to each other (20 degrees), and whose sizes are; the shift makes no
+    difference. The angles close up to a ring, the sizes make a line: together a cylinder. split: two thirds of the
+    views, drawn by `seed`, are "train", the rest is "test".
+
+    Sample: image (32, 32, 3) uint8; label int, the angle's index; size int, its index; id str. digit (28, 28) uint8.
+    """
+
+    def __init__(self, digit: np.ndarray, split: str = "train", seed: int = 0):
+        if split not in ("train", "test"):
+            raise ValueError(f"TurnedDigit: split must be train or test, got {split!r}")
+        views = [(a, s, x) for a in range(ANGLES) for s in range(SCALES) for x in LIGHTS]
+        order, third = np.random.default_rng(seed).permutation(len(views)), len(views) // 3
+        chosen = sorted(order[third:].tolist() if split == "train" else order[:third].tolist())
+        self.digit, self.views = digit.astype(np.float32), np.array([views[i] for i in chosen])
+        self.labels = self.views[:, 0]
+        self.classes = tuple(f"{360 // ANGLES * a} degrees" for a in range(ANGLES))
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> dict:
+        angle, size, shift = self.views[index].tolist()
+        scale = 0.5 + 0.05 * size  # 0.5 to 0.9 of the digit's own size
+        centre = CANVAS / 2 + shift, CANVAS / 2
+        rows, columns = similar(CANVAS, 2 * np.pi * angle / ANGLES, scale, centre)
+        image = sample(self.digit[None], rows.ravel(), columns.ravel()).reshape(rows.shape)
+        view = {"id": self._id(index), "label": angle, "size": size}
+        return view | {"image": rgb(np.floor(image + 0.5).astype(np.uint8))}
+
+    def neighbours(self, k: int) -> list[np.ndarray]:
+        """The graph for NeighbourPairs; k is not used, for the views say what is next to them."""
+        angles, sizes = self.views[:, 0], self.views[:, 1]
+        around = abs(angles[:, None] - angles)
+        near = (np.minimum(around, ANGLES - around) <= 1) & (abs(sizes[:, None] - sizes) <= 1)
+        np.fill_diagonal(near, False)
+        return [np.flatnonzero(row) for row in near]
+
+    def listing(self) -> Iterator[Listed]:
+        """The id and size of each view."""
+        return (Listed(self._id(index), (CANVAS, CANVAS)) for index in range(len(self)))
+
+    def _id(self, index):
+        angle, size, shift = self.views[index].tolist()
+        return f"angle {angle}, size {size}, shifted {shift:+d}"
