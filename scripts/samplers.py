@@ -25,7 +25,7 @@ def sampler_of(model: Model, dataset, arguments: Namespace) -> Sampler | None:
         return NeighbourPairs(neighbours_of(dataset, sampling), size // 2, similar=sampling.similar)
     labels, names = labels_of(dataset), {"names": dataset.classes}
     if sampling.kind == "classes":
-        classes = min(size // sampling.images, len(np.unique(labels)))
+        classes = max(2, min(size // sampling.images, len(np.unique(labels))))
         return ClassBatches(labels, classes, sampling.images, max(1, len(labels) // size), **names)
     if sampling.kind == "triplets":
         return LabelTriplets(labels, size // 3, **names)

@@ -13,7 +13,7 @@ from datasets.omniglot import Omniglot, OmniglotRuns, OneShotTrials
 from datasets.shapes_paint import COLOURS
 from scripts.readers.shapes import SPLITS, open_shapes
 
-HELD = 5000  # the last of MNIST's training images are "val"
+HELD = 12  # one of so many of MNIST's training images, the last 5,000, is "val"
 FEW, FORMED = 3000, 1000  # digits of a class: in the paper's map of 4 and 9; in several forms
 
 
@@ -51,7 +51,8 @@ class Digits:
         self.classes = tuple(classes or MNIST.classes)
         if unknown := [name for name in self.classes if name not in MNIST.classes]:
             raise ValueError(f"--classes: MNIST has the digits {' '.join(MNIST.classes)}, got {unknown[0]!r}")
-        parts = {"train": slice(None, -HELD), "val": slice(-HELD, None)}
+        held = len(data) // HELD
+        parts = {"train": slice(None, -held), "val": slice(-held, None)}
         inside = np.arange(len(data))[parts.get(split, slice(None))]
         wanted = [np.flatnonzero(data.labels[inside] == int(name))[:most] for name in self.classes]
         chosen = inside[np.sort(np.concatenate(wanted))]

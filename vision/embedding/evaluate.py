@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vision.embedding.embedder import TOGETHER, Embedder
+from vision.embedding.gallery import search
 from vision.embedding.metrics import area_under, k_means, nmi, roc
-from vision.embedding.search import search
 from vision.task import predicted
 
 QUERIES = 500  # compared with the gallery at a time

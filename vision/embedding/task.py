@@ -12,8 +12,8 @@ from vision.embedding.evaluate import (
     evaluate_embedder,
     random_pairs,
 )
+from vision.embedding.gallery import search
 from vision.embedding.metrics import area_under, roc
-from vision.embedding.search import search
 from vision.task import TASKS, Task
 
 SHOWN, FOUND = 12, 8  # queries of a sheet, and what is found for each
