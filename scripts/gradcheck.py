@@ -208,6 +208,7 @@ def begun_pairs(model: Model) -> Iterable[tuple[tuple[str, str], tuple[str, ...]
         pair = stage.loss, stage.backward
         if not stage.fit and pair in pairs:
             yield pair, pairs.pop(pair)
+    yield from pairs.items()  # of a model whose stages are all fits
 
 
 def pairs_of(model: Model) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Object detection: the detectors, average precision, and the task."""
 
 from vision.detection import (
+    dpm,
     faster_rcnn_four_step,
     faster_rcnn_fpn,
     hog_svm,
@@ -20,6 +21,7 @@ __all__ = [
     "YOLO",
     "Detector",
     "FasterRCNN",
+    "dpm",
     "faster_rcnn_four_step",
     "faster_rcnn_fpn",
     "hog_svm",

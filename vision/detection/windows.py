@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from vision.boxes.boxes import iou
+
 
 def factors(
     image_size: tuple[int, int], window: tuple[int, int], largest: float = 1.0, interval: int = 4, count: int = 100
@@ -77,3 +79,9 @@ def as_picture(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(h, w, 3) uint8 of an image (3, H, W) in 0 .. 1, without what is padded behind its size (h, w)."""
     pixels = np.floor(np.clip(image[:, : size[0], : size[1]], 0, 1) * 255 + 0.5)
     return pixels.astype(np.uint8).transpose(1, 2, 0)
+
+
+def is_free(boxes: np.ndarray, target: dict, label: int, most: float) -> np.ndarray:
+    """(K,): whether the IoU of boxes (K, 4) with all objects of this label is below `most`."""
+    objects = target["boxes"][target["labels"] == label]
+    return (iou(boxes, objects.astype(boxes.dtype)) < most).all(axis=1)
