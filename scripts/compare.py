@@ -38,6 +38,8 @@ from scripts.pictures import draw_curves
 from scripts.run_folder import CONFIG, PROPOSALS
 from scripts.train_arguments import parse
 from vision.classification.pictures import Some
+from vision.detection import Detector
+from vision.detection.speed import seconds_an_image
 from vision.task import TASKS, shown, task_of
 from vision.training.log import LOG
 from vision.training.saving import LAST, find_checkpoint, load_model
@@ -46,6 +48,7 @@ RESULT, TABLE, CURVES = "result.json", "table.md", "curves.png"
 COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else
 STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
 TRAINING_IMAGES = 10_000  # for the accuracy in training, at most
+TIMED_IMAGES, NAMED_CLASSES = 10, 12  # images that a detector is timed on; classes with a column of their own, at most
 
 
 class System(NamedTuple):
@@ -212,12 +215,27 @@ def measure(folder: Path, split: str) -> dict:
     if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
         training = open_training_data("classification", Namespace(**arguments), model.classes)
         metrics["training_accuracy"] = task.evaluate(model, Some(training, TRAINING_IMAGES))["accuracy"]
+    if isinstance(model, Detector):
+        metrics |= of_a_detector(model, metrics, data)
     metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {
         "parameters": sum(parameter.value.size for parameter in model.parameters().values()),
         "multiply_adds": multiply_adds(model, batch[0].shape),
         "minutes": progress["seconds"] / 60,
         **{name: v for name, v in metrics.items() if isinstance(v, float) and name != "images_per_second"},
+    }
+
+
+def of_a_detector(model: Detector, metrics: dict, data) -> dict[str, float | None]:
+    """COCO's AP, the AP50 of each class, and the median time of ten images with and without their proposals."""
+    times = [seconds_an_image(model, sample["image"], 1) for sample in Some(data, TIMED_IMAGES)]
+    without, whole = (statistics.median(seconds) for seconds in ([t.detector for t in times], [sum(t) for t in times]))
+    named = metrics["classes"].items() if len(metrics["classes"]) <= NAMED_CLASSES else ()
+    return {
+        "COCO_AP": metrics["coco"]["AP"],
+        **{f"AP50_{name}": row["AP50"] for name, row in named},
+        "seconds_an_image": whole,
+        "without_proposals": without,
     }
 
 

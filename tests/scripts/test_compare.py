@@ -131,3 +131,20 @@ def test_classifiers_have_both_errors_and_curves(tmp_path, capsys):
     assert [row.split("|")[1].strip() for row in rows] == [*systems]
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > picture.height
+
+
+def test_detectors_have_coco_ap_the_ap_of_each_class_and_times(tmp_path, capsys):
+    tiny = ["yolo_small:width=2,short_side=64,grid=2", "--task", "detection", "--run-dir", tmp_path / "runs"]
+    data = ["--shapes-train", 2, "--shapes-val", 2, "--shapes-size", 64, 64, "--epochs", 1, "--pictures", 0]
+    assert compare.main([*tiny, "--", *data]) == 0
+    head = capsys.readouterr().out.split("| system")[1].splitlines()[0]
+    for column in (
+        "AP50",
+        "COCO AP",
+        "AP50 circle",
+        "AP50 triangle",
+        "minutes",
+        "seconds an image",
+        "without proposals",
+    ):
+        assert f" {column} " in head
