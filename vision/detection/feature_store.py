@@ -107,3 +107,12 @@ class FeatureStore:
     def of_image(self, image: int) -> slice:
         """The rows of an image."""
         return slice(int(self.starts[image]), int(self.starts[image] + self.counts[image]))
+
+
+def reopened(folder: str | os.PathLike, of: Mapping) -> FeatureStore:
+    """The store that is in a folder. Raises ValueError where there is none, or one of another model."""
+    try:
+        about = json.loads((Path(folder) / "store.json").read_text())
+        return FeatureStore(folder, of, about["counts"], about["layers"], about["classes"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError(f"{folder}: holds no store of features, or a damaged one; start the run anew") from None

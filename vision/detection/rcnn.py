@@ -15,15 +15,12 @@ import numpy as np
 from nn import softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.layer import check_shape
-from vision.boxes.boxes import clip
-from vision.boxes.matching import sample_rois
 from vision.detection.region_layers import region_backbone
-from vision.detection.region_svm import RegionOptions, RegionSVM
+from vision.detection.region_svm import PLAIN, RegionOptions, RegionSVM
 from vision.detection.warp import warp_regions
 from vision.model import Stage
 from vision.registry import Tiny, register
 
-PLAIN = {"flip_horizontal": 0.0, "jitter": 0.0, "zoom": [1.0, 1.0], "batch_size": 1}  # images as they will be tested
 TOGETHER = 100  # regions that go through the CNN at once
 
 
@@ -92,17 +89,10 @@ class RCNN(RegionSVM):
         self.backbone.backward_parameters(dx, cache.backbone)  # nobody wants the gradient of the crops
 
     def sample(self, images, targets, rng) -> Sampled:
-        """Regions of all images of a batch, as many of each."""
+        """The crops of sampled regions."""
         o, xp, crops, labels = self.options, array_module(images), [], []
-        for image, target in zip(images, targets):
-            proposals = clip(target["proposals"][: o.train_regions], target["image_size"])
-            rois, own, _ = sample_rois(
-                proposals, target["boxes"], target["labels"], rng, num_classes=len(self.classes),
-                samples=max(1, o.samples // len(images)), foreground_fraction=o.foreground_fraction,
-                foreground_iou=o.foreground_iou, background_iou=(0.0, o.foreground_iou),
-            )  # fmt: skip
-            h, w = target["image_size"]
-            crops.append(warp_regions(image[:, :h, :w], rois, o.size, o.padding, o.mode))
+        for image, rois, own in self.sampled(images, targets, rng):
+            crops.append(warp_regions(image, rois, o.size, o.padding, o.mode))
             labels.append(own)
         return Sampled(xp.concatenate(crops), xp.concatenate(labels))
 

@@ -50,6 +50,10 @@ class RegionLayers(Layer):
         c_hidden, c_score = cache
         return self.classifier.backward(self.cls_score.backward(dy, c_score), c_hidden)
 
+    def backward_parameters(self, dy, cache):
+        c_hidden, c_score = cache
+        self.classifier.backward_parameters(self.cls_score.backward(dy, c_score), c_hidden)
+
     def features(self, pool5: np.ndarray) -> dict[str, np.ndarray]:
         """The layers by name, inferred from pool5 (R, D): fc6 and fc7 after their ReLU, and logits."""
         fc6 = self.classifier[:3](pool5)

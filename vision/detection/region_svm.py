@@ -20,6 +20,7 @@ from nn import Linear, softmax
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from vision.boxes.boxes import clip, decode, encode
+from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
 from vision.detection.detector import Detector
 from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, OVERLAPS, TRUTH, FeatureStore
@@ -30,6 +31,8 @@ from vision.options import ImageOptions
 
 BIAS_SCALE, NORM = 10.0, 20.0  # the bias's own feature, and the mean norm that features are scaled to: the code's
 MARGIN, EVICT = -1.0, -1.2  # negatives above the margin are hard; those below EVICT are easy by now (the code's)
+
+PLAIN = {"flip_horizontal": 0.0, "jitter": 0.0, "zoom": [1.0, 1.0], "batch_size": 1}  # images as they will be tested
 
 LayerName = Literal["pool5", "fc6", "fc7"]
 
@@ -49,6 +52,7 @@ class RegionOptions(ImageOptions):
     samples: int = 128  # regions of a step of fine-tuning
     foreground_fraction: float = 0.25  # share of objects among them at most: 32 of 128
     foreground_iou: float = 0.5  # a region is an object from this IoU on
+    background_iou: tuple[float, float] = (0.0, 0.5)  # IoU of regions that count as background in fine-tuning
     features: LayerName = "fc7"  # layer that the SVMs see
     box_features: LayerName = "pool5"  # layer that box regression sees
     c: float = 0.001  # of the SVMs: weight of an example's hinge loss
@@ -117,6 +121,19 @@ class RegionSVM(Detector):
         keep = nms_among(scores >= least, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
         return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
 
+    def sampled(self, images, targets, rng) -> Iterator[tuple]:
+        """(image (3, h, w) without padding, rois (R, 4), labels (R,)) of each image of a batch, as many of each."""
+        o = self.options
+        for image, target in zip(images, targets):
+            h, w = target["image_size"]
+            rois, labels, _ = sample_rois(
+                clip(target["proposals"][: o.train_regions], (h, w)), target["boxes"], target["labels"], rng,
+                num_classes=len(self.classes), samples=max(1, o.samples // len(images)),
+                foreground_fraction=o.foreground_fraction, foreground_iou=o.foreground_iou,
+                background_iou=o.background_iou,
+            )  # fmt: skip
+            yield image[:, :h, :w], rois, labels
+
     def regions_of(self, target: dict) -> np.ndarray:
         """(K, 4) float32: the proposals of a training image that are used, and the boxes of its objects behind them."""
         proposals = clip(target["proposals"][: self.options.train_regions], target["image_size"])
@@ -131,20 +148,19 @@ class RegionSVM(Detector):
         if not sum(counts):
             raise ValueError(f"{self.name}: no image has a proposal or an object: nothing to learn from")
         layers = {name: self.head.widths[name] for name in sorted(self.stored_layers())}
-        of = {"model": self.name, "weights": self.digest()}
-        return FeatureStore(self.folder / "features", of, counts, layers, len(self.classes))
+        return FeatureStore(self.folder / "features", self.depends_on(), counts, layers, len(self.classes))
 
     def stored_layers(self) -> set[str]:
         """The layers in the store."""
         return {self.options.features, self.options.box_features}
 
-    def digest(self) -> str:
-        """A hash of all that stored features depend on: options, and the weights of the parts in `behind_features`."""
+    def depends_on(self) -> dict[str, str]:
+        """What stored features depend on: hashes of the options, and of the weights of the parts in behind_features."""
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         for name, array in to_device(self.state_dict(), "cpu").items():
             if name.startswith(self.behind_features):
                 digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:16]
+        return {"model": self.name, "digest": digest.hexdigest()[:16]}
 
     def read(self, store: FeatureStore, layer: str, rows) -> np.ndarray:
         """(n, width) float32: a layer of stored regions, inferred from pool5 where it is not stored itself."""

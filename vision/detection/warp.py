@@ -64,3 +64,11 @@ def interpolation(start: float, end: float, size: int, low: float, high: float) 
     inside = (pixels + 0.5 >= low) & (pixels + 0.5 <= high)
     first = int(pixels[inside][0]) if inside.any() else 0
     return slice(first, first + int(inside.sum())), weights[:, inside]
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (3, H, W) scaled to size (h, w), bilinear and antialiased."""
+    xp, (_, h, w) = array_module(image), image.shape
+    weights = [interpolation(0, old, new, 0, old)[1] for old, new in ((h, size[0]), (w, size[1]))]
+    rows, columns = (xp.asarray(each / each.sum(axis=1, keepdims=True), image.dtype) for each in weights)
+    return rows @ image @ columns.T  # (h, H) (3, H, W) (W, w)
