@@ -2,6 +2,7 @@
 
 from vision.detection import (
     dpm,
+    fast_rcnn,
     faster_rcnn_four_step,
     faster_rcnn_fpn,
     hog_svm,
@@ -23,6 +24,7 @@ __all__ = [
     "Detector",
     "FasterRCNN",
     "dpm",
+    "fast_rcnn",
     "faster_rcnn_four_step",
     "faster_rcnn_fpn",
     "hog_svm",

@@ -6,23 +6,21 @@ joint training (sec. 3.2): proposals are constants, no gradient goes through the
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn import RoIPool
 from nn.dispatch import array_module
 from nn.layer import check_shape
 from vision.backbones import Backbone, small_vgg, vgg16
-from vision.boxes import RPN, RegionHead
+from vision.boxes import RPN
 from vision.boxes.region_heads import joined
-from vision.detection.detector import Detector
-from vision.options import ImageOptions
+from vision.detection.fast_rcnn import RegionDetector, RegionOptions
 from vision.registry import Tiny, register
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(RegionOptions):
     """All hyperparameters. The defaults are the papers', or the authors' code's where the papers give none.
 
     The authors' code, py-faster-rcnn, differs from the papers in two: joint training samples background down to an
@@ -31,8 +29,6 @@ class Options(ImageOptions):
     the image's scale, so that they are pixels of the photograph: for a photograph enlarged 1.6 times, min_size=25.6.
     """
 
-    short_side: int = 600  # pixels of the shorter side (sec. 3.3)
-    max_side: int = 1000  # pixels of the longer side at most
     # anchors (sec. 3.1.1)
     anchor_scales: tuple[float, ...] = (128, 256, 512)  # sides of square anchors in pixels
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height to width
@@ -51,20 +47,6 @@ class Options(ImageOptions):
     test_post_nms: int = 300  # proposals kept in testing
     proposal_nms_iou: float = 0.7  # IoU above which NMS drops a proposal
     min_size: float = 16.0  # shorter and narrower proposals are dropped, in pixels
-    # detection head (Fast R-CNN sec. 2.1, 2.3)
-    pooled_size: int = 7  # cells of a pooled region along each side
-    rounding: Literal["caffe", "split"] = "caffe"  # of RoI pooling: see nn.RoIPool
-    hidden: int = 4096  # units of each of the two hidden layers
-    dropout: float = 0.5  # share of hidden units dropped in training
-    roi_samples: int = 128  # regions that the head is trained on, per image
-    foreground_fraction: float = 0.25  # share of objects among them at most
-    foreground_iou: float = 0.5  # a region is an object from this IoU on
-    background_iou: tuple[float, float] = (0.1, 0.5)  # and background within these
-    delta_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)  # box targets are divided by these
-    # detections (the code's)
-    score_threshold: float = 0.05  # lower scores are no detections
-    nms_iou: float = 0.3  # IoU above which NMS drops a detection
-    detections_per_image: int = 100  # detections kept at most
     # weights
     from_scratch: bool = False  # new layers start from He's weights, not the paper's small Gaussians
 
@@ -96,7 +78,7 @@ class Cache(NamedTuple):
     sampled: Sampled
 
 
-class FasterRCNN(Detector):
+class FasterRCNN(RegionDetector):
     """Backbone, RPN, RoI pooling, detection head.
 
     On a GPU a step synchronises for few values, those that sizes of arrays depend on: for each image the number of
@@ -107,9 +89,7 @@ class FasterRCNN(Detector):
         super().__init__(classes, options, options.preprocess())
         self.backbone = backbone
         self.rpn = RPN(backbone.out_channels, backbone.stride, options, rng=rng)
-        self.roi_pool = RoIPool(options.pooled_size, 1 / backbone.stride, options.rounding)
-        in_features = backbone.out_channels * options.pooled_size**2
-        self.head = RegionHead(in_features, len(self.classes), options, rng=rng)
+        self.add_head(backbone, rng)
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({rpn_cls, rpn_box, cls, box}, cache). `sampled` repeats the choices of an earlier call: see its cache."""
@@ -160,11 +140,6 @@ class FasterRCNN(Detector):
             rois = self.rpn.propose(scores, deltas, anchors, size, training=False)
             found.append(self.detections(features, rois, n, size))
         return found
-
-    def detections(self, features, rois, n: int, image_size: tuple[int, int]) -> dict:
-        """What is in the regions rois (M, 4) of image n of the batch."""
-        pooled = self.roi_pool(features, rois, array_module(rois).full(len(rois), n, np.int64))
-        return self.head.detections(self.head(pooled), rois, image_size)
 
 
 def stacked(samples) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from vision.backbones import Backbone, small_vgg
 from vision.boxes.region_heads import Regions
+from vision.detection import fast_rcnn
 from vision.detection.faster_rcnn import FasterRCNN, Options, SmallOptions, stacked
 from vision.model import Stage
 from vision.registry import Tiny, register
@@ -31,16 +32,6 @@ class RPNCache(NamedTuple):
     rpn: Any
     drpn: tuple
     sampled: tuple[np.ndarray, np.ndarray]
-
-
-class DetectorCache(NamedTuple):
-    """From the loss of step 2 or 4 to its backward."""
-
-    backbone: Any  # None where the convolutions are fixed
-    pool: Any
-    head: Any
-    dhead: tuple
-    sampled: Regions
 
 
 class FourStepFasterRCNN(FasterRCNN):
@@ -85,14 +76,12 @@ class FourStepFasterRCNN(FasterRCNN):
         images, targets = batch
         sampled = sampled or self.sample_regions(self.rpn_backbone(images), targets, rng)
         features, c_backbone = self.backbone.forward(images)
-        losses, cache = self.detector_error(features, sampled)
-        return losses, cache._replace(backbone=c_backbone)
+        losses, c_regions = self.region_loss(features, sampled)
+        return losses, fast_rcnn.Cache(c_backbone, c_regions, sampled)
 
-    def detector_backward(self, cache: DetectorCache):
+    def detector_backward(self, cache: fast_rcnn.Cache):
         """Add the gradients of the detector's losses to its own layers and its convolutions."""
-        dpooled = self.head.backward(cache.dhead, cache.head)
-        dfeatures, _, _ = self.roi_pool.backward(dpooled, cache.pool)
-        self.backbone.backward_parameters(dfeatures, cache.backbone)
+        self.backbone.backward_parameters(self.region_backward(cache.regions), cache.backbone)
 
     # step 3
 
@@ -110,11 +99,13 @@ class FourStepFasterRCNN(FasterRCNN):
         """({cls, box}, cache). The shared convolutions and the RPN only infer."""
         images, targets = batch
         features = self.backbone(images)
-        return self.detector_error(features, sampled or self.sample_regions(features, targets, rng))
+        sampled = sampled or self.sample_regions(features, targets, rng)
+        losses, c_regions = self.region_loss(features, sampled)
+        return losses, fast_rcnn.Cache(None, c_regions, sampled)
 
-    def detector_again_backward(self, cache: DetectorCache):
+    def detector_again_backward(self, cache: fast_rcnn.Cache):
         """Add the gradients of the detector's losses to its own layers."""
-        self.head.backward_parameters(cache.dhead, cache.head)
+        self.head.backward_parameters(cache.regions.dhead, cache.regions.head)
 
     # of all steps
 
@@ -126,13 +117,6 @@ class FourStepFasterRCNN(FasterRCNN):
             sampled = stacked([self.rpn.match(anchors, target, rng) for target in targets])
         losses, drpn = self.rpn.loss(rpn_out, *sampled)
         return losses, RPNCache(None, c_rpn, drpn, sampled)
-
-    def detector_error(self, features, sampled: Regions):
-        """The detector's losses on features (N, C, H, W), and a cache without that of the backbone."""
-        pooled, c_pool = self.roi_pool.forward(features, sampled.rois, sampled.image_index)
-        head_out, c_head = self.head.forward(pooled)
-        losses, dhead = self.head.loss(head_out, sampled.labels, sampled.deltas)
-        return losses, DetectorCache(None, c_pool, c_head, dhead, sampled)
 
     def sample_regions(self, features, targets, rng) -> Regions:
         """Regions sampled from what the RPN proposes on these features."""
