@@ -17,6 +17,7 @@ from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
 from vision.boxes import RegionHead, clip
 from vision.boxes.region_heads import Regions
 from vision.detection.detector import Detector
+from vision.model import Stage
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
@@ -118,12 +119,16 @@ class FastRCNN(RegionDetector):
         self.needs_weights = options.frozen is not None
         self.add_head(self.backbone, rng)
 
+    def stages(self) -> tuple[Stage, ...]:
+        """One. Raises ValueError for a model of truncated layers."""
+        if self.options.svd:
+            raise ValueError("FastRCNN: svd is for testing: train without it, then evaluate with --set svd=[...]")
+        return super().stages()
+
     def loss(self, batch, rng: np.random.Generator, sampled: Regions | None = None):
         """({cls, box}, cache)."""
         images, targets = batch
         check_shape(self, images=(images, ("N", 3, "H", "W")))
-        if self.options.svd:
-            raise ValueError("FastRCNN: svd is for testing: train without it, then evaluate with --set svd=[...]")
         features, c_backbone = self.backbone.forward(images)
         if sampled is None:
             proposals = [self.regions_of(target).astype(images.dtype) for target in targets]

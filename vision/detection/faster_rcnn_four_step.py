@@ -45,13 +45,17 @@ class FourStepFasterRCNN(FasterRCNN):
 
     def stages(self) -> tuple[Stage, ...]:
         """The four steps; `--epochs` holds for each."""
-        own = "rpn_backbone.", "rpn."
-        return (
-            Stage("rpn", trains=own, loss="rpn_loss", backward="rpn_backward"),
-            Stage("detector", trains=("backbone.", "head."), loss="detector_loss", backward="detector_backward"),
-            Stage("rpn_again", trains=("rpn.",), loss="rpn_again_loss", backward="rpn_again_backward", begin="share"),
-            Stage("detector_again", trains=("head.",), loss="detector_again_loss", backward="detector_again_backward"),
-        )
+        parts = {
+            "rpn": ("rpn_backbone.", "rpn."), "detector": ("backbone.", "head."),
+            "rpn_again": ("rpn.",), "detector_again": ("head.",),
+        }  # fmt: skip
+        return tuple(
+            Stage(
+                name, trains=trains, loss=f"{name}_loss", backward=f"{name}_backward",
+                begin="share" if name == "rpn_again" else None, evaluated="detector" in name,
+            )
+            for name, trains in parts.items()
+        )  # fmt: skip
 
     def share(self):
         """From now on the RPN, too, is on the detector's convolutions."""
