@@ -1,13 +1,14 @@
-"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of four algorithms is the fastest.
+"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of five algorithms is the fastest.
 
 nn/cpu/conv_depthwise.py is for groups of one channel, nn/cpu/conv_depthwise_small.py for those of small planes,
-nn/cpu/winograd.py for 3x3 kernels over many channels, and nn/cpu/conv_tiled.py for everything else.
+nn/cpu/conv_pointwise.py for 1x1 kernels on small planes, nn/cpu/winograd.py for 3x3 kernels over many channels, and
+nn/cpu/conv_tiled.py for everything else.
 """
 
 import numpy as np
 
 from nn.config import config
-from nn.cpu import conv_depthwise, conv_depthwise_small, conv_tiled, winograd
+from nn.cpu import conv_depthwise, conv_depthwise_small, conv_pointwise, conv_tiled, winograd
 from nn.cpu.chunks import in_slices
 from nn.layers.windows import Geometry
 
@@ -23,6 +24,8 @@ def _fastest(dtype, weight_shape, g: Geometry, images, in_size, out_size):
         return conv_depthwise_small
     if conv_depthwise.takes(weight_shape, g):
         return conv_depthwise
+    if conv_pointwise.takes(g, images, out_size):
+        return conv_pointwise
     return winograd if config.winograd and winograd.takes(dtype, weight_shape, g, out_size) else conv_tiled
 
 
@@ -40,6 +43,8 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py."""
+    if conv_pointwise.takes(g, len(x), dy.shape[2:], conv_pointwise.GRADIENT_POSITIONS):
+        return conv_pointwise.conv2d_weight_gradient(dy, x, weight_shape, g)
     ops = _fastest(np.result_type(dy, x), weight_shape, g, len(x), x.shape[2:], dy.shape[2:])
     return ops.conv2d_weight_gradient(dy, x, weight_shape, g)
 
