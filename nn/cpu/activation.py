@@ -106,7 +106,11 @@ def silu_backward(dy, x):
     def chunk(dy, x, out):
         s = np.empty_like(x)
         _sigmoid(x, s)
-        np.multiply(dy, s * (1 + x * (1 - s)), out=out)
+        np.subtract(1, s, out=out)
+        out *= x
+        out += 1
+        out *= s
+        out *= dy
 
     return in_chunks(chunk, dy, x)
 
@@ -137,11 +141,12 @@ def softplus_backward(dy, x, beta, threshold):
 
 
 def _sigmoid(x, out):
-    """With e = exp(-|x|) <= 1: 1 / (1 + e) where x > 0, e / (1 + e) elsewhere."""
-    e = np.exp(-np.abs(x))
-    np.maximum(e, x > 0, out=out)  # 1 or e
-    e += 1
-    out /= e
+    """1 / (1 + exp(-x)). Where exp overflows this is 0, as it should be."""
+    np.negative(x, out=out)
+    with np.errstate(over="ignore"):
+        np.exp(out, out=out)
+    out += 1
+    np.reciprocal(out, out=out)
 
 
 def _leaky(x, slope, out):
