@@ -27,6 +27,7 @@ class ClassifierOptions(ImageOptions):
     label_smoothing: float = 0.0  # share of a label's probability that is spread over all classes
     mixup: float = 0.0  # alpha of the Beta distribution by which two images are mixed; 0: none
     test_crops: int = 0  # side of ten crops in testing, whose probabilities are averaged; 0: the whole image
+    test_mirrored: bool = False  # in testing, the mean of the probabilities with those of the mirror image
     test_scales: tuple[int, ...] = ()  # short sides in testing, whose probabilities are averaged; []: short_side alone
 
 
@@ -71,7 +72,8 @@ class ImageClassifier(Model):
         Views of one size make one batch, none is padded.
         """
         o = self.common
-        seen = [views(photograph, self.preprocess, o.test_crops, o.test_scales) for photograph in photographs]
+        how = o.test_crops, o.test_scales, o.test_mirrored
+        seen = [views(photograph, self.preprocess, *how) for photograph in photographs]
         images, found = [image for each in seen for image in each], {}
         for size in dict.fromkeys(image.shape for image in images):
             indices = [i for i, image in enumerate(images) if image.shape == size]

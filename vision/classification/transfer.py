@@ -18,28 +18,28 @@ from typing import Literal
 
 import numpy as np
 
-from nn import BatchNorm1d, BatchNorm2d, Dropout, GlobalAvgPool2d, Linear, device_of, softmax_cross_entropy, to_device
-from vision.classification.classifier import ClassificationNetwork, Classifier
+from nn import BatchNorm1d, BatchNorm2d, Dropout, GlobalAvgPool2d, Linear, device_of, to_device
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
+from vision.classification.softmax_regression import cross_validate, descend, standard
 from vision.model import Stage
-from vision.options import ImageOptions
 from vision.preprocess import Preprocess
 from vision.registry import Tiny, build, register
 from vision.task import on_its_device
 
-TOGETHER = 64  # stored features in a step of the head
+IMAGES = 16  # whose features are computed together
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """Photographs are preprocessed as the network wants it, in another size if short_side says so."""
 
     network: str = "efficientnet_lite0"  # a registered classifier
     network_options: tuple[str, ...] = ()  # its options, NAME=VALUE each
     stage: str | None = None  # of whose map the features are; none: the last that does not depend on the classes
     way: Literal["head", "fine-tune", "scratch"] = "fine-tune"  # what is trained; see above
-    views: int = 4  # augmented versions of each image whose features are stored
+    views: int = 4  # augmented versions of each image whose features are stored; 0: the image as tested, and mirrored
     rounds: int = 60  # passes over the stored features
-    decay: float = 0.001  # weight decay of the last layer on stored features
+    decay: float | None = 0.001  # of the last layer on stored features; none: chosen by cross-validation, for views=0
     slower: float = 0.1  # rate of the old layers in fine-tuning, relative to the last one's
     dropout: float = 0.0  # share of features dropped before the last layer
     short_side: int | None = None  # pixels of the shorter side; none: the network's
@@ -77,6 +77,8 @@ class Transfer(Classifier):
             "pool": GlobalAvgPool2d(), "dropout": Dropout(options.dropout, rng=rng.spawn(1)[0]),
             "last": Linear(backbone.out_channels, len(classes), rng=rng),
         }  # fmt: skip
+        if options.decay is None and options.views:
+            raise ValueError("transfer: decay=none is chosen by cross-validation, which needs views=0")
         super().__init__(ClassificationNetwork(backbone, head), classes, options, self._sized(base.preprocess, options))
         self.needs_weights = options.way != "scratch"
         if options.way != "scratch":
@@ -106,42 +108,53 @@ class Transfer(Classifier):
     def fit_head(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """Train the last layer by gradient descent on stored features; yields the loss and accuracy of each round.
 
-        The features of `views` augmented versions of all images are computed once. Descent sees them centred and
-        scaled, f' = (f - mean) / std, with weight' = weight std and bias' = bias + weight mean: the same logits, and a
-        loss that curves alike in all directions. Its curvature is at most |f'|^2 / 2, so the rate is 2 / mean |f'|^2;
-        it falls in a half cosine.
+        The features are computed once: see vision/classification/softmax_regression.py for the descent.
         """
-        features, labels = to_device(self.stored_features(loader), device_of(self))
-        mean, std = features.mean(axis=0), features.std(axis=0)
-        std = std + 0.1 * std.mean()  # features that hardly vary are not blown up
-        rows, last = (features - mean) / std, self.network.head[2]
-        rate = 2 / float((rows * rows).sum(axis=1).mean())
+        features, labels, images = to_device(self.stored_features(loader), device_of(self))
+        decay, to_rows, last = self.options.decay, standard(features), self.network.head[2]
+        if decay is None:
+            found = cross_validate(features, labels, images, len(self.classes), self.options.rounds)
+            decay = max(found, key=found.get)
+            print(f"accuracy by cross-validation, for each decay: {found}; taken is {decay}")
+        rows = to_rows(features)
         for k in range(start, self.options.rounds):
-            weight, bias = last.weight.value * std, last.bias.value + last.weight.value @ mean
-            order = np.random.default_rng([k, len(labels)]).permutation(len(labels))
-            losses, step = [], rate * (1 + np.cos(np.pi * k / self.options.rounds)) / 2
-            for chosen in (order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)):
-                loss, dlogits = softmax_cross_entropy(rows[chosen] @ weight.T + bias, labels[chosen])
-                weight = weight - step * (dlogits.T @ rows[chosen] + self.options.decay * weight)
-                bias = bias - step * dlogits.sum(axis=0)
-                losses.append(loss)
-            last.weight.value[...] = weight / std
-            last.bias.value[...] = bias - (weight / std) @ mean
+            weight, bias = last.weight.value * to_rows.scale, last.bias.value + last.weight.value @ to_rows.mean
+            weight, bias, loss = descend(weight, bias, rows, labels, k, self.options.rounds, decay)
+            last.weight.value[...] = weight / to_rows.scale
+            last.bias.value[...] = bias - (weight / to_rows.scale) @ to_rows.mean
             right = (last(features).argmax(axis=1) == labels).mean()
-            yield {"cls": float(np.mean(losses)), "accuracy": float(right)}
+            yield {"cls": loss, "accuracy": float(right)}
 
-    def stored_features(self, loader) -> tuple[np.ndarray, np.ndarray]:
-        """(features (M, D), labels (M,)) of all images of a loader, in `views` augmented versions of each."""
+    def stored_features(self, loader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(features (M, D), labels (M,), images (M,)) of all samples of a loader: rows of one image have its number.
+
+        In `views` augmented versions of each, whose images are not told apart; with views=0 as in testing and mirrored.
+        """
         found = []
         for view in range(self.options.views):
             for images, labels in loader.epoch(view):
                 found.append((on_its_device(self, self.features, images), labels))
+        if not self.options.views:
+            found = [self._as_tested(loader.dataset, part) for part in _parts(len(loader.dataset))]
         features, labels = (np.concatenate(arrays) for arrays in zip(*found))
-        return features, labels
+        rows = np.arange(len(labels))
+        return features, labels, rows if self.options.views else rows // 2
+
+    def _as_tested(self, dataset, part):
+        """(features, labels) of some images of a data set, each and its mirror image."""
+        samples = [dataset[index] for index in part]
+        scaled = [self.preprocess.scaled(sample["image"]) for sample in samples]
+        images = self.preprocess.batch([view for image in scaled for view in (image, image[:, ::-1])])
+        return on_its_device(self, self.features, images), np.repeat([sample["label"] for sample in samples], 2)
 
     def features(self, images) -> np.ndarray:
         """(N, D): what the last layer sees of a batch, in inference."""
         return self.network.head[0](self.network.backbone(images))
+
+
+def _parts(count):
+    """The indices 0 .. count - 1, a few at a time."""
+    return [range(start, min(start + IMAGES, count)) for start in range(0, count, IMAGES)]
 
 
 def _value(text):

@@ -25,13 +25,18 @@ def ten_crops(image: np.ndarray, side: int) -> list[np.ndarray]:
     return crops + [crop[:, ::-1] for crop in crops]
 
 
-def views(photograph: np.ndarray, preprocess: Preprocess, crops: int = 0, scales: Sequence[int] = ()):
+def views(
+    photograph: np.ndarray, preprocess: Preprocess, crops: int = 0, scales: Sequence[int] = (), mirrored: bool = False
+) -> list[np.ndarray]:
     """The images (H, W, 3) that are tested of a photograph, scaled as `preprocess` says.
 
     scales: short sides in place of its own; crops: the side of ten crops of each scale, 0 for the whole image.
+    mirrored: also the mirror image of each, which ten crops have anyway.
     """
     sizes = [preprocess.scaled(photograph)] if not scales else []
     for side in scales:
         longest = max(side, round(preprocess.max_side * side / preprocess.short_side))
         sizes.append(replace(preprocess, short_side=side, max_side=longest).scaled(photograph))
-    return [crop for image in sizes for crop in ten_crops(image, crops)] if crops else sizes
+    if crops:
+        return [crop for image in sizes for crop in ten_crops(image, crops)]
+    return sizes + [image[:, ::-1] for image in sizes] if mirrored else sizes

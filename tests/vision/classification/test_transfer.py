@@ -66,6 +66,36 @@ def test_features_are_computed_once_and_the_last_layer_alone_is_trained():
     assert moved == {"last.weight", "last.bias"}
 
 
+class Photographs:
+    """A loader whose data set is 30 photographs of one colour each, darker at the left."""
+
+    classes = CLASSES
+
+    def __init__(self):
+        self.dataset = [self.sample(k) for k in range(30)]
+
+    def sample(self, k):
+        image = np.random.default_rng(k).integers(0, 60, (20, 24, 3), np.uint8)
+        image[:, 12:, k % 3] += 150
+        return {"id": str(k), "image": image, "label": k % 3}
+
+
+def test_features_as_tested_and_a_decay_by_cross_validation(capsys):
+    model, loader = build(views=0, decay=None, rounds=20), Photographs()
+    features, labels, images = model.stored_features(loader)
+    assert labels.tolist() == [k % 3 for k in range(30) for _ in range(2)]
+    assert images.tolist() == [k for k in range(30) for _ in range(2)]
+    image = loader.dataset[4]["image"]
+    for row, seen in ((8, image), (9, image[:, ::-1])):
+        batch = model.preprocess.batch([model.preprocess.scaled(np.ascontiguousarray(seen))])
+        np.testing.assert_allclose(features[row], model.features(batch)[0], rtol=1e-4, atol=1e-5)
+    figures = trained(model, loader)
+    assert figures[-1]["accuracy"] == 1
+    assert "accuracy by cross-validation, for each decay: {0.001: 1.0," in capsys.readouterr().out
+    with pytest.raises(ValueError, match="decay=none is chosen by cross-validation, which needs views=0"):
+        build(decay=None)
+
+
 def test_an_interrupted_fit_goes_on_with_the_same_bits():
     whole, parts = build(rounds=6), build(rounds=6)
     trained(whole)

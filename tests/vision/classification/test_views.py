@@ -31,6 +31,8 @@ def test_views():
     assert [v.shape for v in views(photograph(), preprocess)] == [(20, 25, 3)]
     assert [v.shape for v in views(photograph(), preprocess, scales=(16, 32))] == [(16, 20, 3), (32, 40, 3)]
     assert [v.shape for v in views(photograph(), preprocess, 16, (16, 32))] == 20 * [(16, 16, 3)]
+    image, mirrored = views(photograph(), preprocess, mirrored=True)
+    np.testing.assert_array_equal(mirrored, image[:, ::-1])
 
 
 def test_probabilities_are_means_over_the_views():
