@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import Folder, composed
+from .files import Folder, composed, missing, shorten
 from .json_checks import entries, kind
 from .listing import Listed
 from .lists import read_list, split_line
@@ -114,13 +114,25 @@ class ListedCaptions(CaptionedImages):
     """
 
     def __init__(self, root: str | PathLike, split: str = "train"):
-        path, folder = Path(root) / "captions.json", Folder(Path(root) / "images")
+        path = in_folder(Path(root), "captions.json", "images")
+        folder = Folder(Path(root) / "images")
         listed = entries(path, read_json(path), "the list", id=int, file=str, split=str, captions=list)
         self.split, splits = split, sorted({entry["split"] for entry in listed})
         if split not in splits:
             raise ValueError(f"{path}: has no split {split!r}, but {', '.join(splits) or 'no image at all'}")
         chosen = [entry for entry in listed if entry["split"] == split]
         super().__init__(path, (Captioned(str(e["id"]), folder.find(e["file"]), e["captions"]) for e in chosen))
+
+
+def in_folder(root: Path, name: str, images: str) -> Path:
+    """The file of the captions in the folder of a data set. ValueError that says what there is where it is not."""
+    wanted = f"give the folder that holds {name} and the folder {images}"
+    if not root.is_dir():
+        raise missing(root, "folder", wanted)
+    if not (root / name).is_file():
+        there = [path.relative_to(root).as_posix() for path in [*root.glob("*.json"), *root.glob("*/*.json")]]
+        raise missing(root / name, "file", f"{wanted}; JSON files there: {shorten(sorted(there), 8) or 'none'}")
+    return root / name
 
 
 class Flickr8kCaptions(CaptionedImages):

@@ -19,7 +19,7 @@ ENDINGS = re.compile(
 )  # several at once, as in train.txt.txt
 MOST_SEARCHED = 20_000  # entries that a search for near matches looks at
 MOST_NAMED = 3  # near matches in a message
-ALIKE = 0.85  # share of the letters that a misspelt name has in common with what is there
+ALIKE = 0.8  # share of the letters that a misspelt name has in common with what is there
 
 
 def composed(text: str) -> str:
@@ -121,7 +121,18 @@ def missing(path: str | PathLike, what: str = "file", advice: str = "check the p
     if os.path.exists(path):
         kind = "folder" if os.path.isdir(path) else "file"
         return ValueError(f"{path}: is a {kind}, no {what}; {advice}")
+    path = Path(path)
+    if not path.parent.is_dir():
+        above = next(each for each in reversed(path.parents) if not each.is_dir())
+        advice = f"{advice}; there is no folder {above} either"
+    elif what == "folder" and (beside := sorted(each.name for each in _entries(path.parent) if each.is_dir())):
+        advice = f"{advice}; folders in {path.parent}: {shorten(beside, 8)}"
     return ValueError(f"{path}: there is no such {what}; {meant(path, advice, root)}")
+
+
+def is_empty(folder: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a folder is there, and holds no file with one of the endings."""
+    return folder.is_dir() and next(files_below(folder, suffixes), None) is None
 
 
 def meant(path: str | PathLike, advice: str, root: Path | None = None, picture: bool | None = None) -> str:
@@ -191,7 +202,8 @@ def _key(name: str) -> str:
 def _is_misspelt(name: str, other: str) -> bool:
     """Whether the letters of two names nearly agree, and the digits do: a1 is not meant by a2."""
     same_digits = re.findall(r"\d+", name) == re.findall(r"\d+", other)
-    return same_digits and difflib.SequenceMatcher(None, name, other).ratio() >= ALIKE
+    transposed = len(name) > 3 and sorted(name) == sorted(other)
+    return same_digits and (transposed or difflib.SequenceMatcher(None, name, other).ratio() >= ALIKE)
 
 
 def _entries(folder: Path) -> list[Path]:

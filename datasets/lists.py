@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from .files import PICTURES, is_absolute, is_there, meant, missing, relative_parts, shorten
+from .files import PICTURES, is_absolute, is_empty, is_there, meant, missing, relative_parts, shorten
 from .pictures import without_ending
 from .text import read_lines
 
@@ -112,5 +112,7 @@ def not_held(folder: Path, lost: Sequence[Line], alone: bool = False, remedy: st
     alone: pictures of that name elsewhere are no other folder's half of a pair, so they may be meant.
     """
     (where, name), more = lost[0], f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    advice = meant(folder / name, f"add the picture, or {remedy}", folder.parent if alone else folder, picture=True)
+    empty = "; the folder is empty" if is_empty(folder, PICTURES) else ""
+    advice = f"add the picture, or {remedy}{empty}"
+    advice = meant(folder / name, advice, folder.parent if alone else folder, picture=True)
     return ValueError(f"{folder}: holds no picture {name}{more}, named by {where}; {advice}")

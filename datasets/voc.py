@@ -177,6 +177,8 @@ def _entries(root: Path, split: str) -> list[tuple[str, Path, Path]]:
     annotations = {name[:-4]: path for name, path in files_below(root / "Annotations", (".xml",))}
     entries = []
     for (name,) in find_all(read_list(listed, root), (photographs, found)):
+        if not annotations:
+            raise ValueError(f"{root / 'Annotations'}: holds no .xml file; add one for each photograph")
         if name not in annotations:
             error = missing(root / "Annotations" / f"{name}.xml", "annotation", "add it, or remove the line", root)
             raise ValueError(f"{listed}: names {name!r}, but {error}")

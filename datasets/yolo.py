@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .classes import chosen
-from .files import files_below, meant, missing, shorten
+from .files import files_below, is_empty, meant, missing, shorten
 from .objects import Annotated, ObjectImages, Thing
 from .pictures import read_header, unless_left_out
 from .progress import reading
@@ -152,7 +152,10 @@ class YOLODetection(ObjectImages):
             return
         name = next(iter(found))
         wanted = self.root / label_places(name)[0]
-        advice = meant(wanted, "add the text files", self.root, picture=False)
+        advice = "add the text files"
+        if is_empty(wanted.parent, (".txt",)) or not wanted.parent.is_dir():
+            advice += f"; the folder {wanted.parent} {'is empty' if wanted.parent.is_dir() else 'is not there'}"
+        advice = meant(wanted, advice, self.root, picture=False)
         raise ValueError(f"{self.root}: none of {len(found)} pictures has a text file such as {wanted}; {advice}")
 
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from math import inf
 
 from nn.gpu.device import DEVICES, to_device
@@ -16,6 +17,11 @@ NO_OPTIONS = {"model", "classes", "rng"}
 WORDS = {"none": None, "null": None, "true": True, "false": False}
 
 CONSOLE = "handwritten-vision"  # the console command, see handwritten_vision.py
+ELSEWHERE = {  # what other programs call these arguments
+    "--learning-rate": "--lr", "--gpu": "--device", "--cuda": "--device", "--num-workers": "--workers",
+    "--dataset": "--data", "--data-dir": "--root", "--output": "--out", "--output-dir": "--run-dir",
+    "--conf": "--threshold", "--checkpoint": "--weights",
+}  # fmt: skip
 started_as = {"console": False}  # whether the scripts are started by it
 
 
@@ -44,6 +50,22 @@ class Parser(argparse.ArgumentParser):
             if action.dest in values and not _could_be_typed(action, values[action.dest]):
                 shown = f"{action.option_strings[-1]} {values[action.dest]!r:.60}"
                 raise ValueError(f"{source}: damaged, as {shown} cannot be; restore it, or start a new run elsewhere")
+
+    def parse_args(self, args=None, namespace=None):
+        """As of argparse; an argument that there is not is named with the nearest."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")
+        return parsed
+
+    def _meant(self, unknown):
+        first = unknown[0].partition("=")[0].replace("_", "-")
+        if not first.startswith("-"):
+            return "; a name with spaces needs quotes around it" if len(unknown) > 1 else ""
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        near = [flag for flag in flags if flag == ELSEWHERE.get(first) or (len(first) > 3 and flag.startswith(first))]
+        near = near or get_close_matches(first, flags, 1)
+        return f"; did you mean {' or '.join(near)}?" if near else ""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (--help lists all arguments)\n")

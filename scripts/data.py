@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str
     """The data set that the arguments name, for models of this task; its problems are reported on stderr."""
     readers = readers_of(task)
     if arguments.data not in readers:
-        raise ValueError(f"--data must be one of {', '.join(readers)} for this model, got {arguments.data!r}")
+        wanted = f"--data must be one of {', '.join(readers)} for this model, got {arguments.data!r}"
+        raise ValueError(f"{wanted}{_meant(task, arguments.data)}")
     dataset = readers[arguments.data].open(arguments, split, classes)
     problems = getattr(dataset, "problems", [])
     for problem in problems[:5]:
@@ -138,6 +140,15 @@ def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str
     if len(problems) > 5:
         print(f"note: and {len(problems) - 5} more like these", file=sys.stderr)
     return dataset
+
+
+def _meant(task, name):
+    """The nearest kind of data for a task, or the tasks that have the one of this name, or "" where there is none."""
+    others = [other for other in READERS if name in READERS[other]]
+    near = get_close_matches(name, readers_of(task), 1)
+    if others:
+        return f": that is data for {', '.join(others)}"
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def with_proposals(model: Model, dataset, folder: Path):

@@ -60,6 +60,8 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
         hint = "a model of your own needs --import FILE, the file that defines it"
         raise ValueError(f"{Path(known.run_dir) / CONFIG}: the model {model!r} is not registered; {hint}")
     parser = build_parser(model, help_text)
+    if known.resume and not known.run_dir:
+        parser.error("--resume needs --run-dir DIR, the folder of the run to continue")
     args = parser.parse_args(arguments)
     if model is None:
         parser.error(f"--model is needed: one of {', '.join(vision.MODELS)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import Shapes
-from datasets.captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions
+from datasets.captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions, in_folder
 from datasets.listing import Listed
 from datasets.shapes_language import (
     ARTICLES,
@@ -94,7 +94,8 @@ def open_listed_captions(arguments, split: str, classes=None) -> CaptionedPhotog
 def open_coco_captions(arguments, split: str, classes=None) -> CaptionedPhotographs:
     """--root in COCO's layout: annotations/captions_train2017.json and the folder train2017 for the split train2017."""
     root = _root(arguments)
-    return CaptionedPhotographs(COCOCaptions(root / f"annotations/captions_{split}.json", root / split), classes)
+    annotations = in_folder(root, f"annotations/captions_{split}.json", split)
+    return CaptionedPhotographs(COCOCaptions(annotations, root / split), classes)
 
 
 def open_flickr8k(arguments, split: str, classes=None) -> CaptionedPhotographs:

@@ -165,7 +165,10 @@ ONE = {"id": 9, "file": "9.jpg", "split": "train", "captions": ["A"]}
         (lambda f: Flickr8kCaptions(f, f), "images: is a folder; give a text file"),
         (lambda f: COCOCaptions(f / "no.json", f), r"no\.json: there is no such file"),
         (lambda f: COCOCaptions(f / "no.json", f / "none"), "none: there is no such folder"),
-        (lambda f: ListedCaptions(f), "images.images: there is no such folder"),
+        (
+            lambda f: ListedCaptions(f),
+            r"captions\.json: there is no such file; give the folder that holds captions\.json",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(images, read, message):

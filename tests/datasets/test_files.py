@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from datasets.files import Folder, files_below, files_in, is_hidden, missing, near_matches, relative_parts
+from datasets.files import Folder, files_below, files_in, is_empty, is_hidden, missing, near_matches, relative_parts
 
 NFD = unicodedata.normalize("NFD", "été")
 NFC = unicodedata.normalize("NFC", "été")
@@ -121,3 +121,28 @@ def test_no_near_matches(tmp_path):
     assert str(missing(tmp_path / "a.jpg", "image file", "add it")).endswith(
         "a.jpg: there is no such image file; add it"
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("camvit", "there is no such folder; did you mean {0}/camvid (in another spelling)?"),
+        ("bcdc", "there is no such folder; did you mean {0}/bccd (in another spelling)?"),
+        ("photos", "there is no such folder; give another; folders in {0}: bccd, camvid"),
+        ("no/where/photos", "there is no such folder; give another; there is no folder {0}/no either"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_named_with_its_neighbours(tmp_path, wanted, message):
+    for name in ("camvid", "bccd", ".hidden"):
+        (tmp_path / name).mkdir()
+    error = str(missing(tmp_path / wanted, "folder", "give another"))
+    assert error == f"{tmp_path / wanted}: {message.format(tmp_path)}"
+
+
+def test_empty_folders(tmp_path):
+    assert not is_empty(tmp_path / "none", (".txt",))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/.b.txt").touch()
+    assert is_empty(tmp_path, (".txt",))
+    (tmp_path / "a/c.TXT").touch()
+    assert not is_empty(tmp_path, (".txt",))

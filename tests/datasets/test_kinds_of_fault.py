@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import ClassFolders, YOLODetection, open_coco
+from datasets import ClassFolders, VOCDetection, YOLODetection, open_coco
+from datasets.captions import ListedCaptions
+from datasets.segmentation_folders import LabelledFolders
 
 W, H = 60, 40
 DECOMPOSED = unicodedata.normalize("NFD", "élève 1.JPG")
@@ -176,3 +178,37 @@ def test_folders_of_composed_and_decomposed_names_are_one_class(tmp_path):
         ClassFolders(tmp_path, "train", ["Élève"])
     with pytest.raises(ValueError, match="has no folder of the split 'test', but train, val"):
         ClassFolders(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("made", "opened", "message"),
+    [
+        (["images/a.jpg", "labels/"], "folders", "labels: holds no picture a, named .*; the folder is empty"),
+        (["images/", "labels/a.png"], "folders", "images: holds no picture a, named .*; the folder is empty"),
+        (
+            ["images/train/a.jpg", "labels/train/"],
+            "yolo",
+            "such as .*a.txt; add .*; the folder .*labels/train is empty",
+        ),
+        (["images/train/a.jpg"], "yolo", "such as .*a.txt; add .*; the folder .*labels/train is not there"),
+        (["JPEGImages/a.jpg", "Annotations/"], "voc", "Annotations: holds no .xml file; add one for each photograph"),
+        (
+            ["images/a.jpg"],
+            "captions",
+            "captions.json: there is no such file; give the folder .*: none",
+        ),
+        (["cat/", "dog/"], "class_folders", "holds no folder with pictures; give each class a folder"),
+    ],
+)
+def test_empty_folders_are_named(tmp_path, made, opened, message):
+    for name in made:
+        (tmp_path / name).mkdir(parents=True) if name.endswith("/") else picture(tmp_path / name)
+    for name, text in (("classes.txt", "a\n"), ("data.yaml", "names: [a]\n"), ("ImageSets/Main/train.txt", "a\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    readers = {
+        "folders": LabelledFolders, "yolo": YOLODetection, "voc": VOCDetection, "captions": ListedCaptions,
+        "class_folders": ClassFolders,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        readers[opened](tmp_path, "train")

@@ -108,6 +108,7 @@ def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_pa
     ("arguments", "message"),
     [
         ([], "the following arguments are required: --run-dir"),
+        (["--resume"], "--resume needs --run-dir DIR, the folder of the run to continue"),
         (["--run-dir", "x"], "--model is needed: one of "),
         (["--run-dir", "x", "--model", "nope"], "argument --model: there is no model 'nope': choose from "),
         (["--lr", "0"], "argument --lr: must be a number above 0, got 0"),
@@ -117,7 +118,14 @@ def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_pa
         (["--flip-vertical", "2"], "argument --flip-vertical: must be a number from 0 to 1, got 2"),
         (["--milestone", "0.5"], "unrecognized arguments: --milestone"),  # no abbreviations
         (["--set", "hidden"], "argument --set: must look like NAME=VALUE, got 'hidden'"),
-        (["--data", "cifar10"], "--data must be one of shapes, voc, coco, yolo, pets for this model, got 'cifar10'"),
+        (["--data", "cifar10"], "voc, coco, yolo, pets for this model, got 'cifar10': that is data for classification"),
+        (["--data", "yollo"], "yolo, pets for this model, got 'yollo': did you mean yolo?"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3; did you mean --epochs?"),
+        (["--epoch=3"], "unrecognized arguments: --epoch=3; did you mean --epochs?"),
+        (["--optimizer", "adam"], "unrecognized arguments: --optimizer adam; did you mean --optimiser?"),
+        (["--learning_rate", "0.1"], "unrecognized arguments: --learning_rate 0.1; did you mean --lr?"),
+        (["my", "pictures"], "unrecognized arguments: my pictures; a name with spaces needs quotes around it"),
+        (["--zzz"], "unrecognized arguments: --zzz (--help"),
         (["--data", "voc"], "--data voc needs --root DIR"),
         (["--root", "pictures"], "--root pictures does not go with --data shapes"),
         (["--train-split", "trainval"], "--data shapes has the splits train, val, test; there is no 'trainval'"),
@@ -127,7 +135,8 @@ def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_pa
     ],
 )
 def test_bad_arguments_are_named(arguments, message, tmp_path, error_of):
-    start = [] if "--run-dir" in arguments or not arguments else ["--model", "stand_in", "--run-dir", tmp_path / "run"]
+    whole = arguments in ([], ["--resume"]) or "--run-dir" in arguments
+    start = [] if whole else ["--model", "stand_in", "--run-dir", tmp_path / "run"]
     assert message in error_of(train.main, *start, *arguments)
     assert not (tmp_path / "run").exists()
 
