@@ -1,7 +1,7 @@
 """Reader for Omniglot: handwritten characters of many alphabets, each drawn once by twenty people.
 
-root/images_background*.zip    NAME/ALPHABET/characterNN/XXXX_YY.png, YY the drawer; so images_evaluation.zip
-root/all_runs.zip              20 runs: runNN/training/classKK.png, runNN/test/itemKK.png, runNN/class_labels.txt
+images_background*.zip    NAME/ALPHABET/characterNN/XXXX_YY.png, YY the drawer; so images_evaluation.zip
+all_runs.zip              20 runs: runNN/training/classKK.png, runNN/test/itemKK.png, runNN/class_labels.txt
 
 Images are 105x105, black on white. In a one-shot run each of 20 test images is of one of 20 classes, of which there is
 one training image each.

@@ -103,6 +103,7 @@ def test_digits(mnist):
 @pytest.mark.parametrize("model, options, kind, data", [
     ("dr_lim", {}, "NeighbourPairs", "mnist"), ("dr_lim", {}, "NeighbourPairs", "mnist_shifted"),
     ("dr_lim", {"pairs": "labels"}, "LabelPairs", "mnist"), ("triplet_net", {}, "ClassBatches", "mnist"),
+    ("triplet_net", {"mining": "random"}, "LabelTriplets", "mnist"),
 ])  # fmt: skip
 def test_the_sampler_of_a_model(mnist, model, options, kind, data):
     dataset = opened(data, "train", mnist)

@@ -77,6 +77,14 @@ def test_triplets_are_those_that_are_mined():
         assert all(np.array_equal(a, b) for a, b in zip(found, mine(x, labels))) and len(found.anchor)
 
 
+def test_random_triplets_are_those_that_were_drawn():
+    images, labels, _ = batch(8)  # two images are left over
+    model = made("triplet_net", mining="random")
+    found = model.loss((images, labels, None), None)[1].sampled
+    assert [indices.tolist() for indices in found] == [[0, 3], [1, 4], [2, 5]]
+    assert model.sampling.kind == "triplets"
+
+
 def test_vectors_of_length_one():
     model = made("triplet_net")
     vectors = model.embeddings(list(np.random.default_rng(1).integers(0, 256, (3, 40, 50, 3)).astype(np.uint8)))
