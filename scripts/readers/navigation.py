@@ -15,19 +15,19 @@ def open_mazes(arguments, split: str, classes=None) -> Mazes:
     if split not in SPLITS:
         raise ValueError(f"--data mazes has the splits {', '.join(SPLITS)}; there is no {split!r}")
     given = dict(getattr(arguments, "mazes", ()))
-    frames = given.pop("frames", 100_000)
-    if type(frames) is not int or frames < 1:
-        raise ValueError(f"--mazes: frames must be a whole number >= 1, got {frames!r}")
+    rollouts = given.pop("rollouts", 5000)
+    if type(rollouts) is not int or rollouts < 1:
+        raise ValueError(f"--mazes: rollouts must be a whole number >= 1, got {rollouts!r}")
     options = complete("--mazes", MazeOptions, given)
-    frames = frames if split == "train" else AGENTS * options.episode
+    rollouts = rollouts if split == "train" else AGENTS
     maze = read_maze(read_text(arguments.root), arguments.root) if arguments.root else None
-    return Mazes(options, split, frames, maze)
+    return Mazes(options, split, rollouts, maze)
 
 
 def mazes_help() -> str:
     """The options of --mazes and their defaults."""
     known = (f"{field.name}={field.default}" for field in fields(MazeOptions))
-    return ", ".join(["frames=100000 (steps of all agents in an epoch)", *known])
+    return ", ".join(["rollouts=5000 (of one agent each, in an epoch)", *known])
 
 
 READERS = {"mazes": (open_mazes, ("train", "val"))}

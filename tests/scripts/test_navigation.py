@@ -10,7 +10,7 @@ from scripts import evaluate, predict, train
 
 TINY = ["--set", "height=20", "width=24", "channels=2", "features=4", "hidden=3", "rollout=5", "first_hidden=2"]
 RUN = ["--model", "nav_a3c", *TINY, "--batch-size", "2", "--epochs", "2", "--pictures", "1", "--workers", "0"]
-MAZES = ["--mazes", "size=3", "episode=20", "frames=40"]
+MAZES = ["--mazes", "size=3", "episode=20", "rollouts=8"]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_a_map_of_one_s_own(tmp_path, capsys):
     [
         (["size=4"], "size must be odd"),
         (["sise=5"], "did you mean 'size'?"),
-        (["frames=0"], "frames must be a whole number >= 1"),
-        (["frames=7"], "make no batch of 2 agents x 5"),
+        (["rollouts=0"], "rollouts must be a whole number >= 1"),
+        (["rollouts=1"], "make no batch of 2"),
         (["goal=nowhere"], "goal must be"),
     ],
 )

@@ -15,7 +15,7 @@ STATE = ("last_reward", "last_action", "first", "loop", "memory")
 
 
 class Mazes:
-    """Mazes as a data set. len: the steps of all agents in an epoch; sample i: the first view of agent i.
+    """Mazes as a data set. len: the rollouts of single agents in an epoch; sample i: the first view of agent i.
 
     maze: (walls, goal or None) of a map, instead of generated layouts. split: "train" and "val" differ in what is
     drawn at random, starts above all; mazes of a fixed layout and static goals are the same.
@@ -23,16 +23,12 @@ class Mazes:
 
     classes = ACTIONS
 
-    def __init__(self, options: MazeOptions, split: str = "train", frames: int = 100_000, maze=None):
-        self.options, self.frames, self.maze, self.seed = (
-            options,
-            frames,
-            maze,
-            {"train": 0, "val": 1, "test": 2}[split],
-        )
+    def __init__(self, options: MazeOptions, split: str = "train", rollouts: int = 5000, maze=None):
+        self.options, self.rollouts, self.maze = options, rollouts, maze
+        self.seed = {"train": 0, "val": 1, "test": 2}[split]
 
     def __len__(self) -> int:
-        return self.frames
+        return self.rollouts
 
     def world(self, agents: int, view: tuple[int, int], seed: int = 0) -> World:
         """A world of these mazes."""
@@ -46,16 +42,16 @@ class Mazes:
 class Rollouts:
     """Batches of experience, played by the model as it is when a batch is asked for.
 
-    An epoch has len(mazes) // (agents * rollout) batches; a batch goes on where the one before ended. All actions are
-    functions of (seed, epoch, batch) and the state, which is part of a run's checkpoint.
+    An epoch has len(mazes) // agents batches of a rollout each; a batch goes on where the one before ended. All
+    actions are functions of (seed, epoch, batch) and the state, which is part of a run's checkpoint.
     """
 
     def __init__(self, model: Agent, mazes: Mazes, agents: int, seed: int = 0):
         o = model.options
         self.model, self.seed, self.agents, self.mazes = model, seed, agents, mazes
-        self.steps = len(mazes) // (agents * o.rollout)
-        if not self.steps:
-            raise ValueError(f"Rollouts: {len(mazes)} steps an epoch make no batch of {agents} agents x {o.rollout}")
+        self.batches = len(mazes) // agents
+        if not self.batches:
+            raise ValueError(f"Rollouts: {len(mazes)} rollouts an epoch make no batch of {agents}")
         self.world = mazes.world(agents, (o.height, o.width), seed)
         self.seen = self.world.reset()
         self.last_reward, self.first = np.zeros(agents, np.float32), np.ones(agents, bool)
@@ -63,7 +59,7 @@ class Rollouts:
         self.memory = np.zeros((agents, model.memory_size), np.float32)
 
     def __len__(self) -> int:
-        return self.steps
+        return self.batches
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Rollout]:
         """The batches of one epoch, from batch `start` on."""

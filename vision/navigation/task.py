@@ -124,7 +124,7 @@ TASKS["navigation"] = Task(
     describe=describe_actions,
     select=lambda prediction, threshold: prediction,
     draw=lambda image, prediction, classes, sample=None: draw_policy(image, prediction, classes),
-    unit="steps",
+    unit="rollouts",
     pictures=navigation_pictures,
     experience=Rollouts,
 )

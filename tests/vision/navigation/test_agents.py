@@ -24,7 +24,7 @@ def tiny(name="nav_a3c", **options):
 
 
 def mazes(**options):
-    return Mazes(MazeOptions(**{"size": 3, "episode": 9} | options), frames=120)
+    return Mazes(MazeOptions(**{"size": 3, "episode": 9} | options), rollouts=20)
 
 
 def test_returns_by_hand():
@@ -182,7 +182,7 @@ def test_successes_are_counted_as_the_docstring_says():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="make no batch of 30 agents"):
+    with pytest.raises(ValueError, match="20 rollouts an epoch make no batch of 30"):
         Rollouts(tiny(), mazes(), 30)
     with pytest.raises(ValueError, match="at least 20"):
         tiny(height=19)
