@@ -7,7 +7,7 @@ import numpy as np
 
 from vision.embedding.embedder import TOGETHER, Embedder
 from vision.embedding.gallery import search
-from vision.embedding.metrics import area_under, k_means, nmi, roc
+from vision.embedding.metrics import area_under, k_means, nmi, recall_at, roc
 from vision.task import predicted
 
 QUERIES = 500  # compared with the gallery at a time
@@ -70,17 +70,17 @@ def evaluate_embedder(model: Embedder, dataset, failed: list[str] | None = None)
 
 def retrieval(model: Embedder, data: Embedded, gallery: Embedded | None = None) -> dict:
     """accuracy and error of the nearest neighbour, and recall@k, k of KS."""
-    hits, own = [], gallery is None
+    nearest, own = [], gallery is None
     gallery = data if own else gallery
     for start in range(0, len(data.labels), QUERIES):
         rows = slice(start, start + QUERIES)
         found = search(model.similarity, data.vectors[rows], gallery.vectors, max(KS) + own).indices
         if own:  # without the query itself
             found = np.stack([row[row != start + i][: max(KS)] for i, row in enumerate(found)])
-        hits.append(gallery.labels[found] == data.labels[rows][:, None])
-    hits = np.concatenate(hits)
-    recall = {str(k): float(hits[:, :k].any(axis=1).mean()) for k in KS}
-    return {"accuracy": recall["1"], "error": 1 - recall["1"], "recall": recall, "gallery": len(gallery.labels)}
+        nearest.append(gallery.labels[found])
+    recall = recall_at(np.concatenate(nearest), data.labels, KS)
+    named = {str(k): share for k, share in recall.items()}
+    return {"accuracy": recall[1], "error": 1 - recall[1], "recall": named, "gallery": len(gallery.labels)}
 
 
 def one_shot(model: Embedder, data: Embedded) -> dict:

@@ -5,14 +5,15 @@ import numpy as np
 RESTARTS, ROUNDS = 5, 50  # of k-means
 
 
-def recall_at(similarity: np.ndarray, labels: np.ndarray, gallery: np.ndarray, ks=(1, 2, 4, 8)) -> dict[int, float]:
+def recall_at(found: np.ndarray, labels: np.ndarray, ks=(1, 2, 4, 8)) -> dict[int, float]:
     """{k: share of queries with one of their class among the k most similar}.
 
-    similarity (Q, G), labels (Q,), gallery (G,): the labels of the gallery. -inf where a pair does not count, as that
-    of a query with itself. Reference: Jegou et al. 2011, Product quantization for nearest neighbor search, sec. V.
+    found (Q, K): the labels of what is most similar to each query, best first; labels (Q,): of the queries. ValueError
+    for another shape. Reference: Jegou et al. 2011, Product quantization for nearest neighbor search, sec. V.
     """
-    _check("recall_at", similarity, labels, gallery)
-    hits = gallery[most_similar(similarity, max(ks))] == labels[:, None]  # (Q, k), the most similar first
+    if found.ndim != 2 or len(found) != len(labels):
+        raise ValueError(f"recall_at: found must have shape ({len(labels)}, K), a row a query, got {found.shape}")
+    hits = found == labels[:, None]
     return {k: float(hits[:, :k].any(axis=1).mean()) for k in ks}
 
 
@@ -96,9 +97,3 @@ def _lloyd(x, centres):
         for index in np.unique(clusters):  # a centre without points stays
             centres[index] = x[clusters == index].mean(axis=0)
     return clusters, float(((x - centres[clusters]) ** 2).sum())
-
-
-def _check(owner, similarity, labels, gallery):
-    wanted = len(labels), len(gallery)
-    if similarity.shape != wanted:
-        raise ValueError(f"{owner}: similarity must have shape {wanted}, a row a query, got {similarity.shape}")

@@ -73,10 +73,18 @@ def flattened(vectors: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def retrieval_sheet(model: Embedder, data: Embedded, dataset) -> np.ndarray:
-    """Queries across the data set, each with its nearest images: framed green where of its class, else red."""
-    queries = np.linspace(0, len(data.labels) - 1, min(SHOWN, len(data.labels))).astype(int)
-    indices = search(model.similarity, data.vectors[queries], data.vectors, FOUND + 1).indices
-    found = [row[row != query][:FOUND] for query, row in zip(queries, indices)]
+    """Queries across the data set, each with its nearest images: framed green where of its class, else red.
+
+    They are searched among all others, or among the supports of the query's one-shot run.
+    """
+    asked = np.arange(len(data.labels)) if data.runs is None else np.flatnonzero(~data.supports)
+    queries = asked[np.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).astype(int)]
+    found = []
+    for query in queries:
+        others = np.arange(len(data.labels)) != query
+        among = np.flatnonzero(others if data.runs is None else data.supports & (data.runs == data.runs[query]))
+        nearest = search(model.similarity, data.vectors[query][None], data.vectors[among], FOUND).indices[0]
+        found.append(among[nearest])
     images = [[dataset[int(i)]["image"] for i in row] for row in found]
     right = [(data.labels[row] == data.labels[query]).tolist() for query, row in zip(queries, found)]
     return draw_retrieval([dataset[int(i)]["image"] for i in queries], images, right)

@@ -7,8 +7,8 @@ from nn.losses.mining import squared_distances
 from vision.embedding import draw
 from vision.embedding import evaluate as module
 from vision.embedding.draw import draw_map, draw_retrieval, spread_out, thumbnail
-from vision.embedding.evaluate import Embedded, embedding_table, evaluate_embedder, forms
-from vision.embedding.task import draw_embedder, flattened
+from vision.embedding.evaluate import Embedded, embed_all, embedding_table, evaluate_embedder, forms
+from vision.embedding.task import draw_embedder, flattened, retrieval_sheet
 
 RNG = np.random.default_rng(83)
 
@@ -60,6 +60,8 @@ def test_one_shot_runs_look_at_their_own_supports_alone():
     found = evaluate_embedder(Pixel(), Samples(runs))
     assert found["runs"] == {"1": 1.0, "2": 0.0} and found["accuracy"] == 0.5
     assert "one-shot error 50.0 %" in embedding_table(found)
+    sheet = retrieval_sheet(Pixel(), embed_all(Pixel(), Samples(runs)), Samples(runs))
+    assert sheet.shape[0] == 2 * 78 + 6  # a row for each of two queries, not for supports
 
 
 def test_the_spread_of_forms():
