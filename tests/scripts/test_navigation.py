@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts import evaluate, predict, train
+from scripts import evaluate, mazes, predict, train
 
 TINY = ["--set", "height=20", "width=24", "channels=2", "features=4", "hidden=3", "rollout=5", "first_hidden=2"]
 RUN = ["--model", "nav_a3c", *TINY, "--batch-size", "2", "--epochs", "2", "--pictures", "1", "--workers", "0"]
@@ -47,7 +47,7 @@ def test_a_map_of_one_s_own(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("mazes", "wanted"),
+    ("given", "wanted"),
     [
         (["size=4"], "size must be odd"),
         (["sise=5"], "did you mean 'size'?"),
@@ -56,6 +56,21 @@ def test_a_map_of_one_s_own(tmp_path, capsys):
         (["goal=nowhere"], "goal must be"),
     ],
 )
-def test_bad_mazes(mazes, wanted, tmp_path, capsys):
-    assert train.main([*RUN, "--mazes", *mazes, "--run-dir", str(tmp_path / "run")]) != 0
+def test_bad_mazes(given, wanted, tmp_path, capsys):
+    assert train.main([*RUN, "--mazes", *given, "--run-dir", str(tmp_path / "run")]) != 0
     assert wanted in capsys.readouterr().err
+
+
+def test_mazes_are_looked_at(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mazes, "STEPS", 3)
+    monkeypatch.setattr(mazes, "WALK", 4)
+    assert mazes.main(["--mazes", "size=3", "layout=random", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "40x30 pixels: " in printed
+    assert "84x84 pixels: " in printed
+    with Image.open(tmp_path / "walk.gif") as walk:
+        assert walk.n_frames > 1
+    assert (tmp_path / "above.png").is_file()
+    assert (tmp_path / "views.png").is_file()
+    assert mazes.main(["--root", str(tmp_path / "nothing.txt")]) != 0
+    assert "nothing.txt" in capsys.readouterr().err

@@ -21,7 +21,7 @@ def draw_maze(walls: np.ndarray, goal: Sequence[float], paths: Sequence[np.ndarr
         points = [tuple(point) for point in CELL * path]
         for i, (a, b) in enumerate(pairwise(points)):
             share = i / max(len(points) - 1, 1)
-            pen.line([a, b], fill=(int(40 + 200 * share), int(90 + 40 * share), int(200 - 160 * share)), width=2)
+            pen.line([a, b], fill=(int(40 + 200 * share), int(90 + 40 * share), int(200 - 160 * share)), width=3)
     return np.asarray(picture)
 
 
