@@ -36,6 +36,10 @@ class Detector(Model):
         name, options = named(self.proposals)
         return build_proposer(name, **options)
 
+    def pictures(self, dataset) -> dict[str, np.ndarray]:
+        """{name: (H, W, 3) uint8}: pictures of the model's own, on a data set, for scripts.evaluate --out."""
+        return {}
+
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Those of the backbone's own, published network are its weights: features.0.weight and so on."""
         if not isinstance(backbone := getattr(self, "backbone", None), Backbone):

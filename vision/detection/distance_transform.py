@@ -7,7 +7,9 @@ doi:10.1109/TPAMI.2009.167, eq. 5.
 
 import numpy as np
 
+from nn import config
 from nn.layer import check_shape
+from vision.detection.distance_near import near_rows
 
 
 def distance_transform(scores: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -16,14 +18,16 @@ def distance_transform(scores: np.ndarray, costs: np.ndarray) -> tuple[np.ndarra
     values[y, x] = max over (dy, dx) of scores[y + dy, x + dx] - (a dx + b dy + c dx^2 + d dy^2)
 
     scores (..., H, W); costs (..., 4): a, b, c, d of each map, broadcast over the axes before. The cost is a sum of one
-    in x and one in y, so all rows are transformed, then all columns. Raises ValueError unless c and d are above 0.
+    in x and one in y, so all rows are transformed, then all columns; by distance_near, which is faster, unless
+    nn.config.plain. Raises ValueError unless c and d are above 0.
     """
     check_shape("distance_transform", scores=(scores, (*[None] * (scores.ndim - 2), "H", "W")))
     if not (costs[..., 2:] > 0).all():
         raise ValueError(f"distance_transform: quadratic costs must be above 0, got {float(costs[..., 2:].min())}")
     a, b, c, d = (np.broadcast_to(costs[..., i], scores.shape[:-2])[..., None] for i in range(4))
-    along_x, columns = transform_rows(scores, a, c)
-    values, rows = transform_rows(along_x.swapaxes(-1, -2), b, d)  # (..., W, H)
+    transform = transform_rows if config.plain else near_rows
+    along_x, columns = transform(scores, a, c)
+    values, rows = transform(along_x.swapaxes(-1, -2), b, d)  # (..., W, H)
     values, rows = values.swapaxes(-1, -2), rows.swapaxes(-1, -2)
     return values, np.stack([rows, np.take_along_axis(columns, rows, axis=-2)], axis=-1)
 

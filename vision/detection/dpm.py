@@ -14,9 +14,11 @@ from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape
 from vision.boxes.boxes import clip
 from vision.boxes.nms import nms
+from vision.detection.dpm_draw import draw_star
 from vision.detection.dpm_placements import MODEL
 from vision.detection.dpm_star import BIAS_SCALE, Shown
 from vision.detection.dpm_training import DPMTraining
+from vision.detection.draw import grid
 from vision.detection.windows import as_picture
 from vision.model import Stage
 from vision.options import ImageOptions
@@ -117,6 +119,12 @@ class DPM(DPMTraining):
         component, *arrays = (np.concatenate(each) for each in zip(*shown))
         seen = Shown(component, *(each.astype(images.dtype) for each in arrays))
         return to_device(Examples(seen, np.concatenate(signs).astype(images.dtype)), device_of(images))
+
+    def pictures(self, dataset) -> dict[str, np.ndarray]:
+        """star_models: all models in use, see vision.detection.dpm_draw."""
+        used = [k for k, size in enumerate(self.stars.sizes) if size[0]]
+        names = [f"{self.classes[k // self.options.components]} {k % self.options.components}" for k in used]
+        return {"star_models": grid([draw_star(self.stars, k) for k in used], columns=1, titles=names)}
 
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn import Conv2d, one_hot
+from nn import one_hot
+from nn.dispatch import functions
 from nn.layer import Layer, Parameter, check_shape
+from nn.layers.windows import Geometry
 from vision.boxes.rpn import gaussian
 from vision.detection.distance_transform import distance_transform
 from vision.detection.dpm_features import CHANNELS
@@ -132,6 +134,6 @@ class StarModels(Layer):
 
 def correlate(maps: np.ndarray, filters: np.ndarray) -> np.ndarray:
     """(N, O, rows, columns): filters (O, C, h, w) at all positions inside maps (N, C, H, W)."""
-    layer = Conv2d(maps.shape[1], len(filters), filters.shape[2:], bias=False, rng=np.random.default_rng(0))
-    layer.weight.value = filters
-    return layer(maps)
+    geometry = Geometry(filters.shape[2:])
+    size = geometry.output_size("correlate", *maps.shape[2:])
+    return functions("nn.layers.conv", maps, filters).conv2d(maps, filters, geometry, size)

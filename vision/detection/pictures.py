@@ -11,13 +11,16 @@ COLOURS = ("#2a9d4e", "#a5d6a7", "#f4a321", "#c2418b", "#8d99ae", "#33415c")  # 
 
 
 def draw_detector(model, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray | str]:
-    """{precision_recall, errors: picture; kinds_of_errors: text}. failed: see vision.task.predicted."""
+    """{precision_recall, errors: picture; kinds_of_errors: text}, and the pictures of the model itself.
+
+    failed: see vision.task.predicted.
+    """
     found, truth = [], []
     for sample, prediction in predicted(dataset, lambda samples: [_detect(model, samples[0])], failed=failed):
         found.append(prediction)
         truth.append({key: sample[key] for key in ("boxes", "labels", "difficult", "crowd") if key in sample})
     counts = detection_errors(found, truth, dataset.classes)
-    return {
+    return model.pictures(dataset) | {
         "precision_recall": draw_curves(precision_recall_curves(found, truth, dataset.classes)),
         "errors": draw_errors(counts),
         "kinds_of_errors": errors_table(counts),

@@ -23,6 +23,10 @@ class Localizer(Model):
 
     features = None
 
+    def pictures(self, dataset) -> dict[str, np.ndarray]:
+        """{name: (H, W, 3) uint8}: pictures of the model's own, on a data set, for scripts.evaluate --out."""
+        return {}
+
     def locate(self, photograph: Photograph) -> dict:
         """boxes (K, 4) in the photograph's pixels, labels (K,), scores (K,) and names [K] of its K objects.
 

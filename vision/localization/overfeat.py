@@ -23,13 +23,17 @@ from nn import Upsample2d, softmax
 from nn.gpu.device import to_device
 from vision.boxes.boxes import clip
 from vision.detection.detector import Detector
+from vision.detection.draw import grid
 from vision.localization.localizer import Localizer
+from vision.localization.overfeat_draw import draw_merge
 from vision.localization.overfeat_merge import greedy_merge
 from vision.localization.overfeat_training import MEAN, STD, Objects, OverFeatTraining
 from vision.options import ImageOptions
 from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vision.registry import Tiny, register
+from vision.task import on_its_device
 
+SHOWN = 4  # images of which the merge is drawn
 TOGETHER = 2  # classes at each scale whose boxes are merged
 
 
@@ -83,6 +87,15 @@ class Candidates(NamedTuple):
 
 class OverFeat(OverFeatTraining):
     """Candidates from all windows of an image at all scales, and their merge: what both systems share."""
+
+    def pictures(self, dataset) -> dict[str, np.ndarray]:
+        """merge: boxes before and after merging in some of the data's images."""
+        drawn = []
+        for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).astype(int).tolist():
+            scaled = self.preprocess.scaled(dataset[index]["image"])
+            before = on_its_device(self, lambda images: self.candidates(images[0]), self.preprocess.batch([scaled]))
+            drawn.append(draw_merge(scaled, before, self.merged(before), self.classes))
+        return {"merge": grid(drawn, columns=2)}
 
     def candidates(self, image: np.ndarray) -> Candidates:
         """The boxes of one image (3, H, W) at all scales, before they are merged (sec. 4.3, a and b)."""

@@ -5,11 +5,13 @@ import time
 import numpy as np
 
 from vision.boxes.boxes import iou
+from vision.detection.draw import grid
 from vision.detection.task import describe_detections, draw_prediction, select_detections
 from vision.localization.localizer import Localizer, chosen
 from vision.task import TASKS, Task, known, predicted, shown
 
 TOGETHER = 32  # images in one forward pass of an evaluation
+SHOWN = 9  # photographs in a picture of what is found
 COLUMNS = ("accuracy", "mean_IoU", "IoU50", "localized")  # of each class, and of all
 
 
@@ -64,6 +66,15 @@ def localization_table(metrics: dict) -> str:
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
 
 
+def draw_localizer(model: Localizer, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray]:
+    """{found: picture}: what is found in some photographs, with the truth; and the model's own pictures."""
+    pictures = []
+    for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).astype(int).tolist():
+        sample = dataset[index]
+        pictures.append(draw_prediction(sample["image"], locate(model, sample), dataset.classes, sample))
+    return model.pictures(dataset) | {"found": grid(pictures)}
+
+
 TASKS["localization"] = Task(
     metric="localized",
     collate=localization_batch,
@@ -73,4 +84,5 @@ TASKS["localization"] = Task(
     describe=describe_detections,
     select=select_detections,
     draw=draw_prediction,
+    pictures=draw_localizer,
 )

@@ -1,8 +1,9 @@
-"""The generalized distance transform equals a search over all displacements."""
+"""The generalized distance transform, of both kinds, equals a search over all displacements."""
 
 import numpy as np
 import pytest
 
+import nn
 from vision.detection.distance_transform import distance_transform, owners, upper_envelope
 
 
@@ -19,7 +20,9 @@ def brute_force(scores, costs):
 
 @pytest.mark.parametrize("quadratic", [0.003, 0.1, 5.0])
 @pytest.mark.parametrize("size", [(13, 17), (1, 9), (9, 1)])
-def test_equal_to_brute_force(quadratic, size):
+@pytest.mark.parametrize("plain", [True, False])
+def test_equal_to_brute_force(quadratic, size, plain, monkeypatch):
+    monkeypatch.setattr(nn.config, "plain", plain)
     rng = np.random.default_rng(0)
     scores = 3 * rng.standard_normal((2, 3, *size))
     costs = np.concatenate([rng.uniform(-0.5, 0.5, (3, 2)), quadratic * rng.uniform(0.5, 2, (3, 2))], axis=1)

@@ -10,6 +10,7 @@ from datasets import Loader, Shapes
 from nn.io.checkpoint import read_checkpoint
 from scripts.gradcheck import check_tiny_model
 from vision.detection.dpm_boxes import fit_boxes, from_root, part_inputs, root_only, to_root
+from vision.detection.dpm_draw import SIDE, cost_map, draw_star, strokes
 from vision.detection.dpm_features import cell_features, mirrored
 from vision.detection.dpm_placements import COLUMN, IMAGE, LEVEL, MIRRORED, MODEL, PARTS, ROW
 from vision.detection.dpm_start import by_aspect, facing, parts_of_root, root_size, warped
@@ -127,6 +128,20 @@ def test_parts_lie_where_the_root_has_energy():
     assert anchors.tolist() == [[0, 0], [5, 7]] and filters.shape == (2, 31, 3, 3)
     with pytest.raises(ValueError, match="parts of 9 cells do not fit in 8x10"):
         parts_of_root(root, 2, 9)
+
+
+def test_the_models_are_drawn():
+    """A part's cost is black in its middle and white in its corners; an edge is drawn across its gradient."""
+    model = build(("circle",))
+    drawn = draw_star(model.stars, 0)
+    assert drawn.shape == (8 * SIDE, 3 * 8 * SIDE + 2 * SIDE, 3) and drawn.max() == 255
+    costs = cost_map(np.array([0, 0, 0.1, 0.2]), 3 * SIDE)
+    assert costs.argmin() // len(costs) in (26, 27) and costs[0, 0] == costs.max() > 0
+    weights = np.zeros((31, 1, 1))
+    weights[0] = 1  # gradients to the right
+    rows, columns = np.nonzero(strokes(weights, 21))
+    assert np.ptp(rows) > 3 * np.ptp(columns)
+    assert model.pictures(None)["star_models"].ndim == 3
 
 
 def trainer(folder, model, **options):

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import vision
+from datasets import Shapes
 from tests.vision.localization.models import batch_of, tiny
 from vision.localization import OverFeatNet
+from vision.localization.overfeat import Candidates
+from vision.localization.overfeat_draw import draw_merge
 from vision.localization.overfeat_merge import greedy_merge, match_scores
 from vision.localization.overfeat_net import FEATURES
 from vision.localization.windows import Windows, around, beside, corners, cut
@@ -161,3 +164,14 @@ def test_bad_options_and_batches():
     images, labels, boxes = batch_of(model, data)
     with pytest.raises(ValueError, match="a batch must have objects"):
         model.class_loss((images, labels * 0 - 1, boxes), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["overfeat_small", "overfeat_detector_small"])
+def test_boxes_before_and_after_the_merge_are_drawn(name):
+    data = Shapes(2, (48, 64), classes=["circle"])
+    model = vision.build(name, data.classes, np.random.default_rng(0), width=2, hidden=4, scales=[1.0], short_side=64)
+    drawn = model.pictures(data)["merge"]
+    assert drawn.dtype == np.uint8 and drawn.ndim == 3
+    found = Candidates(np.array([[2, 2, 20, 20], [3, 3, 21, 21.0]]), np.zeros(2, int), np.array([0.9, 0.8]))
+    sheet = draw_merge(data[0]["image"], found, model.merged(found), ["circle"])
+    assert sheet.shape[1] > 2 * 64 and len(model.merged(found).boxes) == 1
