@@ -14,7 +14,7 @@ from nn import Sequential, binary_cross_entropy_with_logits, one_hot, sigmoid
 from nn.dispatch import array_module
 from vision.backbones.mobilenet import MobileNet, same_conv, scaled
 from vision.detection.ssd import SSD, Options
-from vision.detection.ssd_networks import RECIPE
+from vision.detection.ssd_networks import RECIPE, SYSTEM, TINY
 from vision.registry import Tiny, register
 
 # The categories of COCO whose number is their column in the published heads; 12, 26, 29 ... are not used.
@@ -120,11 +120,7 @@ def by_columns(array, count, columns):
 
 @register(
     "ssd_mobilenet", "detection", RECIPE, options=MobileNetOptions,
-    tiny=Tiny({
-        "short_side": 32, "width": 0.07, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2, 3]],
-        "matching_iou": 0.05, "negative_ratio": 1000.0,
-    }, size=(32, 32)),
-    system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
+    tiny=Tiny(TINY | {"width": 0.07, "ratios": [[2], [2, 3], [2, 3]]}, size=(32, 32)), **SYSTEM,
     figures="on MobileNet with published weights: AP50 0.334, COCO AP 0.203 on 125 photographs of 80 classes",
     published="TensorFlow's detection zoo (ssd_mobilenet_v1_0.75_depth_300x300_coco14_sync), its arrays as .npz",
     classes=[name for name in COCO.values() if name],

@@ -55,6 +55,11 @@ RECIPE = {
     "epochs": 232, "batch_size": 32, "lr": 0.001, "milestones": [0.667, 0.833], "clip_norm": 0.0, "warm_up": 0,
     "patches": 1.0, "expand": 4.0, "jitter": 0.5,
 }  # fmt: skip
+TINY = {  # three maps, more positive default boxes, all negatives
+    "short_side": 32, "width": 3, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]], "matching_iou": 0.05,
+    "negative_ratio": 1000.0,
+}  # fmt: skip
+SYSTEM = {"system": "SSD", "paper": "Liu et al. 2016, arXiv:1512.02325"}
 STRIDED, VALID = (3, 2, 1), (3, 1, 0)  # of a convolution that halves the map; without padding: 5 -> 3 -> 1
 
 
@@ -66,12 +71,7 @@ class VGGOptions(Options):
 
 
 @register(
-    "ssd300", "detection", RECIPE, options=VGGOptions,
-    tiny=Tiny({
-        "short_side": 32, "width": 3, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]],
-        "matching_iou": 0.05, "negative_ratio": 1000.0,
-    }, scenes=1, size=(32, 32)),
-    system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
+    "ssd300", "detection", RECIPE, options=VGGOptions, tiny=Tiny(TINY, scenes=1, size=(32, 32)), **SYSTEM,
 )  # fmt: skip
 def ssd300(classes, options: VGGOptions, rng) -> SSD:
     """SSD300: 8,732 default boxes on maps of 38, 19, 10, 5, 3 and 1 cells; 26,285,486 parameters for 20 classes."""
@@ -88,12 +88,7 @@ class VGG512Options(VGGOptions):
 
 
 @register(
-    "ssd512", "detection", RECIPE, options=VGG512Options,
-    tiny=Tiny({
-        "short_side": 32, "width": 3, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]],
-        "matching_iou": 0.05, "negative_ratio": 1000.0,
-    }, scenes=1, size=(32, 32)),
-    system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
+    "ssd512", "detection", RECIPE, options=VGG512Options, tiny=Tiny(TINY, scenes=1, size=(32, 32)), **SYSTEM,
 )  # fmt: skip
 def ssd512(classes, options: VGG512Options, rng) -> SSD:
     """SSD512: 24,564 default boxes on maps of 64, 32, 16, 8, 4, 2 and 1 cells."""
@@ -112,11 +107,7 @@ class SmallOptions(Options):
 
 @register(
     "ssd_small", "detection", {"epochs": 30, "batch_size": 8, "lr": 0.01, "patches": 1.0, "expand": 2.0},
-    options=SmallOptions, tiny=Tiny({
-        "short_side": 32, "width": 2, "sizes": [0.2, 0.4, 0.6, 0.8], "ratios": [[2], [2, 3], [2]],
-        "matching_iou": 0.05, "negative_ratio": 1000.0,
-    }, size=(32, 32)),
-    system="SSD", paper="Liu et al. 2016, arXiv:1512.02325",
+    options=SmallOptions, tiny=Tiny(TINY | {"width": 2}, size=(32, 32)), **SYSTEM,
 )  # fmt: skip
 def ssd_small(classes, options: SmallOptions, rng) -> SSD:
     """SSD on a narrow VGG with batch normalisation: maps at strides of 4, 8, 16, 32 and 64 pixels."""
