@@ -84,7 +84,7 @@ def yolo_fast(classes, options: FastOptions, rng: np.random.Generator) -> YOLO:
 class SmallOptions(Options):
     """For images of about 224 pixels, trained from random weights on a CPU within minutes."""
 
-    short_side: int = 224  # pixels of each side of the square, 32 for each cell of the grid
+    short_side: int = 224  # pixels of each side of the square: grid times a power of two
     width: int = 12  # channels of the first convolution
 
 
@@ -97,15 +97,16 @@ class SmallOptions(Options):
     options=SmallOptions, tiny=Tiny({"short_side": 64, "width": 2, "grid": 2}, size=(64, 64)), **SYSTEM,
 )  # fmt: skip
 def yolo_small(classes, options: SmallOptions, rng: np.random.Generator) -> YOLO:
-    """Seven convolutions with batch normalisation, and a convolution in place of the connected layers.
+    """A convolution and a pooling for each halving of the image down to the grid, and three more convolutions.
 
-    Connected layers learn each cell by itself, and must have seen objects of each class in each; hundreds of images
-    have too few.
+    They have batch normalisation. The last one takes the place of the connected layers, which learn each cell by itself
+    and must have seen objects of each class in each: hundreds of images have too few.
     """
-    w, norm = options.width, {"batch_norm": True, "rng": rng}
-    if options.short_side != 32 * options.grid:
-        wanted = f"32 * grid = {32 * options.grid} pixels, one cell of its map for each of the grid"
-        raise ValueError(f"yolo_small: short_side must be {wanted}, got {options.short_side}")
-    backbone = Darknet([*narrow_plan(w, 5), 32 * w], **norm)
-    last = Conv2d(32 * w, 5 * options.boxes + len(classes), 1, rng=rng)
-    return YOLO(classes, backbone, Sequential(*leaky_conv(32 * w, 32 * w, **norm), last), options)
+    w, poolings, norm = options.width, (options.short_side // options.grid).bit_length() - 1, {"batch_norm": True}
+    if poolings < 1 or options.short_side != options.grid * 2**poolings:
+        got = f"short_side {options.short_side}, grid {options.grid}"
+        raise ValueError(f"yolo_small: short_side must be grid times a power of two (the poolings), got {got}")
+    backbone = Darknet([*narrow_plan(w, poolings), 2**poolings * w], **norm, rng=rng)
+    c = backbone.out_channels
+    last = Conv2d(c, 5 * options.boxes + len(classes), 1, rng=rng)
+    return YOLO(classes, backbone, Sequential(*leaky_conv(c, c, **norm, rng=rng), last), options)

@@ -32,6 +32,12 @@ def test_7x7x30_for_the_20_classes_of_voc(name):
     assert {part: len(values) for part, values in model.parts().items()} == {"box": 8, "confidence": 2, "class": 20}
 
 
+def test_the_small_network_halves_the_image_down_to_the_grid():
+    for grid, stride, channels in ((3, 32, 128), (6, 16, 64), (12, 8, 32)):
+        backbone = small(grid=grid).backbone
+        assert (backbone.stride, backbone.out_channels) == (stride, channels)
+
+
 def test_layers_of_the_paper():
     """24 convolutions and 2 connected layers, 9 and 3 in the fast network; strides of 64 at the end."""
     for name, convolutions, connected in (("yolo", 24, 2), ("yolo_fast", 9, 3)):
@@ -180,7 +186,9 @@ def test_detections_in_the_photographs_pixels():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"yolo_small: short_side must be 32 \* grid = 96 pixels"):
+    with pytest.raises(
+        ValueError, match="short_side must be grid times a power of two .the poolings., got short_side 128, "
+    ):
         small(short_side=128)
     with pytest.raises(ValueError, match=r"YOLO: images must have shape \(N, 3, 96, 96\)"):
         small().predict(np.zeros((1, 3, 64, 64), np.float32))
