@@ -56,7 +56,7 @@ TINY = {"network": "resnet20_cifar", "network_options": ["n=1", "width=2"], "sho
 @register(
     "transfer", "classification", RECIPE, options=Options, tiny=Tiny(TINY, scenes=3),
     system="Transfer", paper="Razavian et al. 2014, arXiv:1403.6382; Yosinski et al. 2014, arXiv:1411.1792",
-    figures="three breeds of pets, 80 photographs each: 0.917 of 60 held out, last layer of EfficientNet-Lite0 alone",
+    figures="three breeds of pets, 100 photographs each: 0.963 of 298 right, last layer of EfficientNet-Lite0 alone",
 )  # fmt: skip
 class Transfer(Classifier):
     """Any registered classifier with a backbone, and a new last layer.
