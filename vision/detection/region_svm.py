@@ -32,6 +32,7 @@ from vision.options import ImageOptions
 BIAS_SCALE, NORM = 10.0, 20.0  # the bias's own feature, and the mean norm that features are scaled to: the code's
 MARGIN, EVICT = -1.0, -1.2  # negatives above the margin are hard; those below EVICT are easy by now (the code's)
 
+STORE = "features"  # folder in that of the run
 PLAIN = {"flip_horizontal": 0.0, "jitter": 0.0, "zoom": [1.0, 1.0], "batch_size": 1}  # images as they will be tested
 
 LayerName = Literal["pool5", "fc6", "fc7"]
@@ -148,7 +149,7 @@ class RegionSVM(Detector):
         if not sum(counts):
             raise ValueError(f"{self.name}: no image has a proposal or an object: nothing to learn from")
         layers = {name: self.head.widths[name] for name in sorted(self.stored_layers())}
-        return FeatureStore(self.folder / "features", self.depends_on(), counts, layers, len(self.classes))
+        return FeatureStore(self.folder / STORE, self.depends_on(), counts, layers, len(self.classes))
 
     def stored_layers(self) -> set[str]:
         """The layers in the store."""

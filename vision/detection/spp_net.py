@@ -19,7 +19,7 @@ from nn.layer import check_shape
 from vision.boxes.region_pyramid import RegionPyramid, nearest_scale
 from vision.detection.feature_store import IOU, LABEL, FeatureStore, reopened
 from vision.detection.region_layers import region_backbone
-from vision.detection.region_svm import PLAIN, RegionOptions, RegionSVM
+from vision.detection.region_svm import PLAIN, STORE, RegionOptions, RegionSVM
 from vision.detection.warp import resized
 from vision.model import Stage
 from vision.registry import Tiny, register
@@ -98,7 +98,7 @@ class SPPNet(RegionSVM):
 
     def sample(self, images, targets, rng) -> Sampled:
         """See loss."""
-        if self.folder is not None:
+        if self.folder is not None and (self.folder / STORE).exists():
             return self.sample_stored(rng)
         xp, pool5, labels = array_module(images), [], []
         for image, rois, own in self.sampled(images, targets, rng):
@@ -118,7 +118,7 @@ class SPPNet(RegionSVM):
 
     def open_rows(self):
         """Find the rows of the store that are objects, and those that are background, for fine-tuning."""
-        o, store = self.options, reopened(self.folder / "features", self.depends_on())
+        o, store = self.options, reopened(self.folder / STORE, self.depends_on())
         overlap, (low, high) = store.regions[:, IOU], o.background_iou
         rows = [np.flatnonzero(overlap >= o.foreground_iou), np.flatnonzero((overlap >= low) & (overlap < high))]
         if not len(rows[1]):

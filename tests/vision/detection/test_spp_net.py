@@ -74,8 +74,10 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="need scales and region_side >= 1"):
         small(scales=[])
     model.folder = tmp_path
+    (tmp_path / "features").mkdir()
     with pytest.raises(ValueError, match="holds no store of features"):
         model.loss(Scenes(model).batch(), np.random.default_rng(0))
+    (tmp_path / "features").rmdir()
     list(model.fit_features(Scenes(model), np.random.default_rng(0), 0))
     model.backbone.body[0].weight.value *= 2
     with pytest.raises(ValueError, match="of another model"):

@@ -1,0 +1,72 @@
+"""R-CNN and SPP-net through the doors: all stages, stopped after each step and round, give the bits of one session."""
+
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+from nn.io.checkpoint import read_checkpoint
+from scripts import evaluate, train
+
+COMMON = ["--shapes-train", 4, "--shapes-val", 2, "--shapes-size", 32, 48, "--epochs", 1, "--pictures", 0]
+TINY = ["proposals=sliding_windows count=20", "width=2", "hidden=6", "samples=16", "capacity=50", "short_side=32"]
+RCNN = ["--model", "rcnn_small", *COMMON, "--set", *TINY, "size=16", "padding=2"]
+SPP = ["--model", "spp_net_small", *COMMON, "--set", *TINY, "scales=[32,48]", "region_side=16"]
+
+
+@pytest.fixture(scope="module")
+def rcnn(tmp_path_factory):
+    """A finished run of R-CNN."""
+    run = tmp_path_factory.mktemp("runs") / "rcnn"
+    assert train.main([*RCNN, "--run-dir", run]) == 0
+    return run
+
+
+def is_over(run):
+    progress = read_checkpoint(run / "last.npz")[1]["progress"]
+    return (progress["stage"], progress["epoch"]) == (3, 1)
+
+
+def stopped_often(arguments, run):
+    """Train with a session for each step and each round; the number of sessions."""
+    assert train.main([*arguments, "--run-dir", run, "--time-limit", 1e-6]) == 0
+    for session in range(2, 40):
+        if is_over(run):
+            return session
+        assert train.main(["--run-dir", run, "--resume", "--time-limit", 1e-6]) == 0
+    raise AssertionError("it never ends")
+
+
+def assert_same(one, other):
+    (a, _), (b, _) = (read_checkpoint(run / "last.npz") for run in (one, other))
+    assert is_over(one) and a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], name)
+
+
+def test_rcnn_stopped_in_each_stage(rcnn, tmp_path):
+    assert stopped_often(RCNN, tmp_path / "run") > 8
+    assert_same(rcnn, tmp_path / "run")
+    assert evaluate.main([rcnn, "--set", "svm=false", "box_regression=false"]) == 0
+
+
+def test_spp_net_on_the_convolutions_of_rcnn_stopped_in_each_stage(rcnn, tmp_path, capsys):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train.main([*SPP, "--run-dir", whole]) == 2
+    assert "what is frozen of it would stay random; give --pretrained" in capsys.readouterr().err
+    arguments = [*SPP, "--pretrained", rcnn]
+    assert train.main([*arguments, "--run-dir", whole]) == 0
+    assert "GB in" in capsys.readouterr().out  # the size of the store
+    assert stopped_often(arguments, run) > 8
+    assert_same(whole, run)
+
+
+def test_a_full_disk_is_said_before_storing(rcnn, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
+    assert train.main([*SPP, "--pretrained", rcnn, "--run-dir", tmp_path / "run"]) == 2
+    error = capsys.readouterr().err
+    assert "the disk has 0.00 GB left: make room" in error and "--resume" in error
+    assert not list((tmp_path / "run" / "features").iterdir())
+    monkeypatch.undo()
+    assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0
