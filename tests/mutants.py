@@ -1,6 +1,6 @@
-"""Would the tests notice a wrong backward? Errors planted in the modules of nn one at a time, the tests run on each.
+"""Would the tests notice a wrong backward? Errors planted in a module one at a time, the tests run on each.
 
-    python -m tests.mutants [FILE ...] [--limit N] [--jobs 2] [--seed S] [--kinds sign factor ...]
+    python -m tests.mutants [FILE ...] [--limit N] [--jobs 2] [--seed S] [--kinds sign factor ...] [--tests FILE ...]
 
 for example `python -m tests.mutants nn/*/conv*.py --limit 20`, from the root of the project. Without FILE it goes over
 all rooms of nn but nn/gpu, which is tested on a GPU or the stand-in for one. For every file it lists the errors of
@@ -9,6 +9,9 @@ what these call. --limit takes N of them for each file at random, by --seed; wit
 collected once; each mutant is a fork of that process in which the functions of the file have the mutant's code, and
 which runs the gradient cases of the layers concerned, their textbook cases and the test with the same path
 (nn/layers/conv.py: tests/nn/layers/test_conv.py) until the first failure. No file is written.
+
+Files of nn/io, datasets and vision, which have no backwards, get errors in all functions (comparisons, bounds, checks
+that never fail), and are tried by the test with the same path, and those named with --tests.
 
 A row for each: file, line, kind, what became of it (`caught`, `timeout`: an endless loop, noticed as well, `known` or
 `SURVIVED`), what was replaced -> by what. The exit status is 1 if any SURVIVED: a test is missing, or else the change
@@ -31,7 +34,7 @@ from types import CodeType, FunctionType
 
 import pytest
 
-from tests.planted_errors import KINDS, Mutant, called, mutants, reached
+from tests.planted_errors import KINDS, OF_CHECKS, Mutant, called, mutants, mutants_of_checks, reached
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 40  # seconds of computing for the tests of one mutant
@@ -309,25 +312,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="errors for each file, taken at random (default: all)")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices={*KINDS, *OF_CHECKS}, default={*KINDS, *OF_CHECKS})
+    parser.add_argument(
+        "--tests", nargs="+", default=[], metavar="FILE", help="more tests, for files without backwards"
+    )
     options = parser.parse_args(arguments)
     package, trials = Package(), []
-    modules = [Path(file).with_suffix("").as_posix().removeprefix("nn/") for file in options.files]
-    for file, module in zip(options.files, modules):
-        if module not in package.sources:
-            parser.error(f"{file}: errors are planted in the modules of nn/ only, such as nn/layers/conv.py")
-    for module in modules or package.roots:
-        file, source, selection = f"nn/{module}.py", package.sources[module], package.selection(module)
-        found = mutants(file, source, package.roots.get(module, set()), options.kinds)
+    for file in map(Path, options.files or [f"nn/{module}.py" for module in package.roots]):
+        module, source = file.with_suffix("").as_posix().removeprefix("nn/"), (ROOT / file).read_text()
+        if file.parts[0] == "nn" and module in package.sources and not module.startswith("io/"):
+            selection = package.selection(module)
+            found = mutants(file.as_posix(), source, package.roots.get(module, set()), options.kinds)
+        else:
+            selection = [test.removeprefix("tests/") for test in (f"{file.parent}/test_{file.name}", *options.tests)]
+            selection = [test for test in selection if (ROOT / "tests" / test).exists()]
+            found = mutants_of_checks(file.as_posix(), source, options.kinds)
         some = random.Random(options.seed).sample(found, min(len(found), options.limit or len(found)))
         if some:
-            trials.append((Mutant(file, 0, "none", "", "", "", source), selection))
+            trials.append((Mutant(file.as_posix(), 0, "none", "", "", "", source), selection))
             trials += [(mutant, selection) for mutant in sorted(some, key=lambda m: m.line)]
     files = {part for _, selection in trials for part in selection if part.endswith(".py")}
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything imports NumPy
     words = ["-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-s", "-x"]
     plugin = Trials(trials, options.jobs)
-    walks = [f"nn/{name}" for name in WALKS if f"nn/{name}" in package.tests]
+    cases = any(part.startswith("[") for _, selection in trials for part in selection)
+    walks = [f"nn/{name}" for name in WALKS if cases and f"nn/{name}" in package.tests]
     code = pytest.main([*words, *(f"tests/{f}" for f in sorted({*walks, *files}))], [plugin])
     if plugin.is_child:
         os._exit(code)

@@ -7,6 +7,11 @@
 - index: a bound, an index or a bin is off by one, < stands for <=;
 - mask: a factor, a condition, a limit by maximum or clip is missing;
 - factor: twice as much, or a division left out.
+
+In readers and training, which have no backwards, in all functions:
+- index and mask, as above;
+- compare: == for !=, `in` for `not in`, `is` for `is not`;
+- raise: a check that never fails.
 """
 
 import ast
@@ -16,6 +21,9 @@ import re
 from typing import NamedTuple
 
 KINDS = ("term", "sign", "axis", "assign", "index", "mask", "factor")
+OF_CHECKS = ("index", "mask", "compare", "raise")
+OPPOSITE = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot,
+            ast.IsNot: ast.Is}  # fmt: skip
 
 
 class Mutant(NamedTuple):
@@ -36,23 +44,35 @@ class Mutant(NamedTuple):
 
 def mutants(file: str, source: str, roots: set[str] = frozenset(), kinds=KINDS) -> list[Mutant]:
     """Every error that can be planted in the backwards of this source, and in functions named in `roots`."""
+    nodes = [node for function in reached(ast.parse(source), roots) for node in nodes_of(function)]
+    return planted(file, source, [change for node in nodes for change in changes(node) if change[0] in kinds])
+
+
+def mutants_of_checks(file: str, source: str, kinds=OF_CHECKS) -> list[Mutant]:
+    """Every error that can be planted in the functions of a reader, or of training."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    nodes = {id(node): node for function in functions for node in nodes_of(function, raising=True)}.values()
+    found = [change for node in nodes for way in (changes, changes_of_checks) for change in way(node)]
+    return planted(file, source, [change for change in found if change[0] in kinds])
+
+
+def planted(file: str, source: str, wanted: list[tuple[str, ast.AST, ast.AST]]) -> list[Mutant]:
+    """A mutant for each of the changes (kind, the node to replace, the node that replaces it) that compiles."""
     lines, found = source.encode().splitlines(keepends=True), {}
     starts = [0, *itertools.accumulate(map(len, lines))]
-    for function in reached(ast.parse(source), roots):
-        for node in nodes_of(function):
-            for kind, old, new in changes(node):
-                begin, end = (
-                    starts[line - 1] + column
-                    for line, column in ((old.lineno, old.col_offset), (old.end_lineno, old.end_col_offset))
-                )
-                after = ast.unparse(new)
-                if isinstance(new, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)):
-                    after = f"({after})"
-                whole = source.encode()
-                before, text = whole[begin:end].decode(), (whole[:begin] + after.encode() + whole[end:]).decode()
-                own = lines[old.lineno - 1].decode().strip()
-                if kind in kinds and text not in found and compiles(text):
-                    found[text] = Mutant(file, old.lineno, kind, own, before, after, text)
+    for kind, old, new in wanted:
+        begin, end = (
+            starts[line - 1] + column
+            for line, column in ((old.lineno, old.col_offset), (old.end_lineno, old.end_col_offset))
+        )
+        after = ast.unparse(new)
+        if isinstance(new, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)):
+            after = f"({after})"
+        whole = source.encode()
+        before, text = whole[begin:end].decode(), (whole[:begin] + after.encode() + whole[end:]).decode()
+        own = lines[old.lineno - 1].decode().strip()
+        if text not in found and compiles(text):
+            found[text] = Mutant(file, old.lineno, kind, own, before, after, text)
     return sorted(found.values(), key=lambda m: m.line)
 
 
@@ -94,17 +114,18 @@ def called(function: ast.FunctionDef) -> set[str]:
     return {n.id for n in nodes if isinstance(n, ast.Name)} | {n.attr for n in nodes if isinstance(n, ast.Attribute)}
 
 
-def nodes_of(root: ast.AST):
-    """The nodes below: not those of docstrings, annotations, defaults, and of what only raises errors."""
+def nodes_of(root: ast.AST, raising: bool = False):
+    """The nodes below: not those of docstrings, annotations, defaults, and, unless `raising`, of what only raises."""
     for name, value in ast.iter_fields(root):
         for node in value if isinstance(value, list) else [value]:
             if not isinstance(node, ast.AST) or (name in ("args", "returns") and isinstance(root, ast.FunctionDef)):
                 continue
             is_check = isinstance(node, ast.Expr) and re.match(r"(self\.)?_?check_", ast.unparse(node))
             raises = isinstance(node, ast.If) and all(isinstance(s, ast.Raise) for s in node.body)
-            if not (is_check or raises or isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr))):
+            checks = not raising and (is_check or raises)
+            if not (checks or isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr))):
                 yield node
-                yield from nodes_of(node)
+                yield from nodes_of(node, raising)
 
 
 def changes(node: ast.AST):
@@ -155,6 +176,15 @@ def changes(node: ast.AST):
                     yield "index", part, ast.Constant(part.value + 1)
         case ast.Call(func, args, keywords):
             yield from changes_of_call(node, ast.unparse(func).split(".")[-1], args, keywords)
+
+
+def changes_of_checks(node: ast.AST):
+    """The same for checks: those that never fail, and comparisons the other way round."""
+    match node:
+        case ast.If(test, [*_, ast.Raise()]):
+            yield "raise", test, ast.Constant(False)
+        case ast.Compare(left, [op], comparators) if type(op) in OPPOSITE:
+            yield "compare", node, ast.Compare(left, [OPPOSITE[type(op)]()], comparators)
 
 
 def changes_of_call(node: ast.Call, name: str, args: list, keywords: list):

@@ -4,7 +4,7 @@ import ast
 import types
 
 from tests.mutants import Package, codes_of, functions_of, plant
-from tests.planted_errors import Mutant, changes, mutants, reached
+from tests.planted_errors import Mutant, changes, mutants, mutants_of_checks, reached
 
 SOURCE = '''
 def helper(a):
@@ -117,3 +117,24 @@ def test_modules_of_nn_their_backwards_elsewhere_and_their_tests():
     assert "tap" in package.roots["layers/windows"]  # the backward of conv calls it
     assert package.selection("layers/linear") == ["[Linear-", "nn/layers/test_linear.py"]
     assert "[Conv2d-" in package.selection("cpu/winograd")
+
+
+READER = """
+def read(path, limit):
+    if path is None or len(path) > limit:
+        raise ValueError(f"{path}: too long")
+    return path[1:] if "a" in path else path
+"""
+
+
+def test_errors_in_checks():
+    found = {(m.kind, m.before, m.after) for m in mutants_of_checks("datasets/some.py", READER)}
+    assert found == {
+        ("raise", "path is None or len(path) > limit", "False"),
+        ("mask", "path is None or len(path) > limit", "(path is None)"),
+        ("mask", "path is None or len(path) > limit", "(len(path) > limit)"),
+        ("compare", "path is None", "(path is not None)"),
+        ("index", "len(path) > limit", "(len(path) >= limit)"),
+        ("index", "1", "(1 + 1)"),
+        ("compare", '"a" in path', "('a' not in path)"),
+    }
