@@ -14,11 +14,11 @@ def make(count=12, seed=0):
     """[(pixels, [(class number, x1, y1, x2, y2)])] with boxes in whole pixels."""
     rng, scenes = np.random.default_rng(seed), []
     for _ in range(count):
-        h, w = rng.integers(40, 700, 2).tolist()
+        h, w = rng.integers(40, 200, 2).tolist()
         things = []
         for _ in range(rng.integers(0, 6)):
-            x1, x2 = np.sort(rng.choice(w + 1, 2, replace=False)).tolist()
-            y1, y2 = np.sort(rng.choice(h + 1, 2, replace=False)).tolist()
+            x1, x2 = np.sort(2 * rng.choice(w // 2 + 1, 2, replace=False)).tolist()  # two pixels wide at least
+            y1, y2 = np.sort(2 * rng.choice(h // 2 + 1, 2, replace=False)).tolist()
             things.append((int(rng.integers(3)), x1, y1, x2, y2))
         scenes.append((rng.integers(0, 256, (h, w, 3), dtype=np.uint8), things))
     return scenes

@@ -51,9 +51,9 @@ def test_taps_of_huge_regions_are_clipped_to_the_map(aligned, monkeypatch):
 def test_the_maximum_over_huge_regions_is_the_textbooks(aligned):
     """Also which sample has won, where it is one outside, a 0: the first of them in reading order."""
     rng = np.random.default_rng(0)
-    low = rng.uniform(-300, 5, (12, 2))
-    boxes = np.concatenate([low, low + rng.uniform(1, 600, (12, 2))], axis=1)
-    boxes = np.concatenate([boxes, [[0, 0, 300, 2], [-200, 0, 3, 4], [1, -200, 2, 3], [-9, -9, 500, 500]]])
+    low = rng.uniform(-90, 5, (12, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 180, (12, 2))], axis=1)
+    boxes = np.concatenate([boxes, [[0, 0, 90, 2], [-60, 0, 3, 4], [1, -60, 2, 3], [-9, -9, 150, 150]]])
     x, image_index = rng.normal(size=(1, 2, 5, 6)), np.zeros(len(boxes), int)
     x[0, 1] = -abs(x[0, 1])  # 0 wins
     regions = textbook.Regions(boxes, image_index, (2, 3), 1.0, -1, aligned, "max")
