@@ -49,12 +49,22 @@ def backward_chain(layers, caches, dy) -> None:
 
     Below it nothing is computed, and of the lowest one no input gradient.
     """
-    lowest = next((i for i, layer in enumerate(layers) if layer.is_trainable()), None)
-    if lowest is None:
+    lowest = lowest_trainable(layers)
+    if lowest == len(layers):
         return
     for i in reversed(range(lowest + 1, len(layers))):
         dy = layers[i].backward(dy, caches[i])
     layers[lowest].backward_parameters(dy, caches[lowest])
+
+
+def backward_wanted(layer, dy, cache, wanted: bool):
+    """layer.backward where its dx is wanted; else the gradients of its parameters alone, and None."""
+    return layer.backward(dy, cache) if wanted else layer.backward_parameters(dy, cache)
+
+
+def lowest_trainable(layers) -> int:
+    """The index of the lowest layer with a trainable parameter; how many layers there are if there is none."""
+    return next((i for i, layer in enumerate(layers) if layer.is_trainable()), len(layers))
 
 
 class Residual(Layer):

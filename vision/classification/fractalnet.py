@@ -21,6 +21,7 @@ from nn import (
     softmax,
     softmax_cross_entropy,
 )  # fmt: skip
+from nn.containers import backward_chain, backward_wanted
 from nn.layer import Layer, check_shape, positive
 from vision.backbones import Backbone, FeatureMap
 from vision.classification.classifier import Classifier
@@ -105,15 +106,21 @@ class FractalBlock(Layer):
                 joined[step] = sum(outputs) / len(outputs)
         return joined[self.depth], FractalCache(paths, caches)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, dx_wanted=True):
         djoined = {self.depth: dy}
         for step, columns in reversed(list(enumerate(cache.paths, start=1))):
             for c in columns:
                 conv, start = self._conv_that_ends(step, c)
                 # joined[step] = sum(outputs) / len(outputs)
-                dx = conv.backward(djoined[step] / len(columns), cache.convs[step, c])
-                djoined[start] = djoined[start] + dx if start in djoined else dx  # joined[start] forks: gradients add
-        return djoined[0]
+                dy, wanted = djoined[step] / len(columns), dx_wanted or start > 0
+                dx = backward_wanted(conv, dy, cache.convs[step, c], wanted)
+                if wanted:
+                    djoined[start] = djoined[start] + dx if start in djoined else dx  # it forks: gradients add
+        return djoined.get(0)
+
+    def backward_parameters(self, dy, cache):
+        if self.is_trainable():
+            self.backward(dy, cache, dx_wanted=False)
 
     def _conv_that_ends(self, step, c):
         """The convolution of column c that ends at a step, and the step where it begins."""
@@ -159,6 +166,9 @@ class FractalNet(Backbone):
 
     def backward(self, dy, cache):
         return self.body.backward(dy, cache) if isinstance(cache, list) else super().backward(dy, cache)
+
+    def backward_parameters(self, dy, cache):
+        (self.body if isinstance(cache, list) else super()).backward_parameters(dy, cache)
 
 
 class Cache(NamedTuple):
@@ -230,9 +240,8 @@ class FractalClassifier(Classifier):
         return {"cls": cls}, Cache(c_network, dlogits, sampled)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images."""
-        c_network, c_head = cache.network
-        return self.network.backward(self.head.backward(cache.dlogits, c_head), c_network)
+        """Add the gradients of the loss to all parameters."""
+        backward_chain((self.network, self.head), cache.network, cache.dlogits)
 
     def draw_paths(self, rng: np.random.Generator) -> tuple[Paths, ...]:
         """The paths of each block for one batch: one column of all blocks, or each block's by local drop-path."""

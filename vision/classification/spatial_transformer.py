@@ -24,6 +24,7 @@ from nn import (
     Sequential,
     ThinPlateGrid,
 )  # fmt: skip
+from nn.containers import backward_wanted
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape, positive
 
@@ -99,17 +100,22 @@ class SpatialTransformer(Layer):
         dx, dgrid = self.sample.backward(dy, c_sample)
         return dx + self.frames_backward(dgrid, c_frame)  # x forks, into the sampler and into localise: gradients add
 
+    def backward_parameters(self, dy, cache):
+        c_frame, c_sample = cache
+        _, dgrid = self.sample.backward(dy, c_sample)
+        self.frames_backward(dgrid, c_frame, dx_wanted=False)
+
     def frames(self, x, training=True):
         """The grid (N, h, w, 2) of x: where each pixel of y looks, as (x, y) in -1 .. 1; and a cache."""
         theta, c_localise = self.localise.forward(x, training)
         grid, c_grid = self.grid.forward(theta.reshape(len(x), *self.theta_shape), training)
         return grid, (c_localise, c_grid)
 
-    def frames_backward(self, dgrid, cache):
-        """The gradient of x for that of the grid."""
+    def frames_backward(self, dgrid, cache, dx_wanted=True):
+        """The gradient of x for that of the grid, or None."""
         c_localise, c_grid = cache
         dtheta = self.grid.backward(dgrid, c_grid)
-        return self.localise.backward(dtheta.reshape(len(dtheta), -1), c_localise)
+        return backward_wanted(self.localise, dtheta.reshape(len(dtheta), -1), c_localise, dx_wanted)
 
 
 def _localisation(kind, channels, size, rng):

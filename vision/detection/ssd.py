@@ -120,9 +120,9 @@ class SSD(Detector):
         return {"cls": cls, "box": box}, Cache(c_maps, c_heads, (dlogits, ddeltas), sampled)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images, None if stages are frozen."""
+        """Add the gradients of the loss to all parameters."""
         dmaps = self.backward_heads(cache.doutputs, cache.heads)
-        return self.backward_maps(dmaps, cache.maps)
+        self.backward_maps(dmaps, cache.maps)
 
     def forward_maps(self, images, training: bool = True):
         """([maps], cache), the finest first."""
@@ -138,13 +138,13 @@ class SSD(Detector):
         return maps, (c_backbone, c_norm, caches)
 
     def backward_maps(self, dmaps, cache):
-        """The gradient of the images for those of the maps."""
+        """Add the gradients of the parameters for those of the maps; nobody wants the gradient of the images."""
         c_backbone, c_norm, caches = cache
         dtaps, dextras, dx = dmaps[: len(self.taps)], dmaps[len(self.taps) :], 0
         for layers, c_layers, dmap in zip(reversed(self.extras), reversed(caches), reversed(dextras)):
             dx = layers.backward(dmap + dx, c_layers)  # a map goes to its heads and the next layers: gradients add up
         dtaps[0] = self.norm.backward(dtaps[0], c_norm)
-        return self.backbone.backward_stages((*dtaps, dx), c_backbone)
+        self.backbone.backward_stages((*dtaps, dx), c_backbone, images=False)
 
     def forward_heads(self, maps, training: bool = True):
         """((logits (N, A, 1 + classes), deltas (N, A, 4)), cache): the default boxes of all maps, map by map."""

@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nn import Sequential, l2, one_hot, softmax, softmax_cross_entropy
+from nn.containers import backward_chain
 from nn.dispatch import array_module
 from nn.layer import Layer, positive
 from vision.backbones import Remembered
@@ -70,9 +71,9 @@ class TwoHeads(Layer):
         dlogits, ddeltas = (each.reshape(len(each), each[0].size) for each in dy)
         dhidden = self.class_score.backward(dlogits, c_class)
         dbox_input = self.box_head.backward(ddeltas, c_box)
-        if self.at_fc:
-            return self.trunk.backward(self.fc.backward(dhidden + dbox_input, c_fc), c_trunk)
-        return self.trunk.backward(self.fc.backward(dhidden, c_fc) + dbox_input, c_trunk)
+        dhidden = dhidden + dbox_input if self.at_fc else dhidden
+        dfeatures = self.fc.backward(dhidden, c_fc)
+        self.trunk.backward_parameters(dfeatures if self.at_fc else dfeatures + dbox_input, c_trunk)  # none of images
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class ClassAndBox(Localizer):
 
     def backward(self, cache: Cache):
         """Add the gradients of both losses to all parameters."""
-        return self.network.backward(cache.doutputs, cache.network)
+        self.network.backward(cache.doutputs, cache.network)
 
     def class_loss(self, batch, rng, sampled=None):
         """({cls}, cache): the first step, the classifier without a box head."""
@@ -174,7 +175,7 @@ class ClassAndBox(Localizer):
         """Add the gradients of the class loss to the classifier's parameters."""
         (c_trunk, c_fc, c_class), net = cache.network, self.network
         dhidden = net.class_score.backward(cache.doutputs, c_class)
-        return net.trunk.backward(net.fc.backward(dhidden, c_fc), c_trunk)
+        backward_chain((net.trunk, net.fc), (c_trunk, c_fc), dhidden)
 
     def box_loss(self, batch, rng, sampled=None):
         """({box}, cache): the third step. The classifier is done: it only infers, and no gradient enters it."""

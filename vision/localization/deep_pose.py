@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nn import l2
+from nn.containers import backward_chain
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import Layer, check_shape, positive
@@ -85,9 +86,8 @@ class Regressor(Layer):
         return points.reshape(len(x), self.points, 2), (c_trunk, c_fc, c_score)
 
     def backward(self, dy, cache):
-        c_trunk, c_fc, c_score = cache
-        dhidden = self.score.backward(dy.reshape(len(dy), 2 * self.points), c_score)
-        return self.trunk.backward(self.fc.backward(dhidden, c_fc), c_trunk)
+        # nobody wants the gradient of the images
+        backward_chain((self.trunk, self.fc, self.score), cache, dy.reshape(len(dy), 2 * self.points))
 
 
 class Simulated(NamedTuple):
@@ -158,7 +158,7 @@ class DeepPose(Poser):
 
     def backward(self, cache: Cache):
         """Add the gradients of the loss to the first network's parameters."""
-        return self.networks[0].backward(cache.dpoints, cache.network)
+        self.networks[0].backward(cache.dpoints, cache.network)
 
     def refine_loss(self, batch, rng, sampled: Simulated | None = None):
         """({offset}, cache): L2 of the current network over its crops, each of which has one point (eq. 8)."""
@@ -175,7 +175,7 @@ class DeepPose(Poser):
 
     def refine_backward(self, cache: Cache):
         """Add the gradients of refine_loss to the current network's parameters."""
-        return self.networks[int(self.current)].backward(cache.dpoints, cache.network)
+        self.networks[int(self.current)].backward(cache.dpoints, cache.network)
 
     def simulate(self, points, seen, rng) -> Simulated:
         """Estimates of the stage before as they might be, of some points of each image that are seen (sec. 3.2.2).

@@ -72,7 +72,7 @@ class OverFeatNet(Layer):
         (dlogits, ddeltas), (c_features, c_pool, c_classifier, c_regressor) = dy, cache
         dy = self.classifier.backward(dlogits[:, :, None, None], c_classifier)
         dy = dy + self.regressor.backward(ddeltas.reshape(len(ddeltas), 4 * self.boxes, 1, 1), c_regressor)
-        return self.features.backward(self.pool.backward(dy, c_pool), c_features)
+        self.features.backward_parameters(self.pool.backward(dy, c_pool), c_features)  # none of images
 
     def dense(self, images) -> Dense:
         """The outputs of all windows of images (N, 3, H, W), at least `window` pixels high and wide, in inference."""

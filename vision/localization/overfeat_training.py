@@ -88,7 +88,7 @@ class OverFeatTraining(Model):
 
     def backward(self, cache: Cache):
         """Add the gradients of both losses to all parameters."""
-        return self.network.backward(cache.doutputs, cache.network)
+        self.network.backward(cache.doutputs, cache.network)
 
     def class_loss(self, batch, rng, sampled: Sampled | None = None):
         """({cls}, cache): the classifier alone."""
@@ -104,7 +104,7 @@ class OverFeatTraining(Model):
         """Add the gradients of the class loss to the convolutions and the classifier."""
         (c_features, c_pool, c_classifier), net = cache.network, self.network
         dy = net.classifier.backward(cache.doutputs, c_classifier)
-        return net.features.backward(net.pool.backward(dy, c_pool), c_features)
+        net.features.backward_parameters(net.pool.backward(dy, c_pool), c_features)
 
     def box_loss(self, batch, rng, sampled: Sampled | None = None):
         """({box}, cache): the regressor alone, on convolutions that are done."""

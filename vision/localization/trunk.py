@@ -51,6 +51,11 @@ class Trunk(Layer):
         c_backbone, c_norm = cache
         return self.backbone.backward(self.norm.backward(dy, c_norm), c_backbone)
 
+    def backward_parameters(self, dy, cache):
+        if self.is_trainable():
+            c_backbone, c_norm = cache
+            self.backbone.backward_parameters(self.norm.backward(dy, c_norm), c_backbone)
+
 
 def hidden_layers(
     in_channels: int, map_size: tuple[int, int], channels: int, hidden: int, *, rng: np.random.Generator

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
+from nn.containers import backward_wanted
 from nn.layer import check_shape, positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
@@ -91,9 +92,12 @@ class DeepLab(PixelNetwork):
         logits, c_enlarge = self.enlarge.forward(scores, x.shape[2:], training)
         return logits, (c_scores, c_enlarge)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         c_scores, c_enlarge = cache
-        return self.scores_backward(self.enlarge.backward(dy, c_enlarge), c_scores)
+        return self.scores_backward(self.enlarge.backward(dy, c_enlarge), c_scores, images)
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
     def scores(self, x, training=True):
         """(scores (N, classes, h, w), cache) of pixels 0, 8, 16, ..., and of one beyond where 8 does not fit."""
@@ -103,10 +107,11 @@ class DeepLab(PixelNetwork):
         parts, caches = zip(*(branch.forward(features, training) for branch in self.branches))
         return sum(parts), Cache(c_backbone, c_average, caches)
 
-    def scores_backward(self, dy, cache):
+    def scores_backward(self, dy, cache, images=True):
         """The gradient of the images from that of `scores`."""
         dfeatures = sum(branch.backward(dy, c) for branch, c in zip(self.branches, cache.branches))  # features fork
-        return self.backbone.backward(self.average.backward(dfeatures, cache.average), cache.backbone)
+        dfeatures = self.average.backward(dfeatures, cache.average)
+        return backward_wanted(self.backbone, dfeatures, cache.backbone, images)
 
 
 class DeepLabClassifier(RefinedClassifier):
@@ -126,9 +131,10 @@ class DeepLabClassifier(RefinedClassifier):
 
     def backward(self, cache):
         if not self.options.subsampled:
-            return super().backward(cache)
+            super().backward(cache)
+            return
         c_scores, dscores = cache
-        return self.network.scores_backward(dscores, c_scores)
+        self.network.scores_backward(dscores, c_scores, images=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nn import MaxPool2d, Sequential
+from nn.containers import backward_wanted, lowest_trainable
 from nn.layer import Layer, check_shape
 from vision.backbones.vgg import POOL
 from vision.segmentation.pixel_classifier import PixelNetwork
@@ -75,11 +76,16 @@ class EncoderDecoder(PixelNetwork):
         y, c_score = self.score.forward(x, training)
         return y, cache._replace(middle=c_middle, score=c_score)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         dx = self.score.backward(dy, cache.score)
         for decoder, c_unpool, c in reversed([*zip(self.decoders, cache.unpools, cache.decoders)]):
             dx, _ = self.unpool.backward(decoder.backward(dx, c), c_unpool)
         dx = self.middle.backward(dx, cache.middle)
-        for encoder, c_pool, c in reversed([*zip(self.encoders, cache.pools, cache.encoders)]):
-            dx = encoder.backward(self.pool.backward(dx, c_pool), c)
-        return dx
+        lowest = 0 if images else lowest_trainable(self.encoders)
+        for i in reversed(range(lowest, len(self.encoders))):
+            dx = self.pool.backward(dx, cache.pools[i])
+            dx = backward_wanted(self.encoders[i], dx, cache.encoders[i], images or i > lowest)
+        return dx if images else None
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)

@@ -61,8 +61,11 @@ class FCNResNet(PixelNetwork):
         (logits, _), cache = self.scores(x, training)
         return logits, cache
 
-    def backward(self, dy, cache):
-        return self.scores_backward((dy, None), cache)
+    def backward(self, dy, cache, images=True):
+        return self.scores_backward((dy, None), cache, images)
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
     def scores(self, x, training=True):
         """((logits, auxiliary logits or None), cache)."""
@@ -77,7 +80,7 @@ class FCNResNet(PixelNetwork):
         auxiliary, c_auxiliary_up = up.forward(small)
         return (logits, auxiliary), Cache(c_backbone, c_head, (up, c_up), c_auxiliary, c_auxiliary_up)
 
-    def scores_backward(self, dy, cache):
+    def scores_backward(self, dy, cache, images=True):
         """The gradient of the images from those of both logits; None for auxiliary logits that do not count."""
         dlogits, dauxiliary = dy
         up, c_up = cache.up
@@ -85,7 +88,7 @@ class FCNResNet(PixelNetwork):
         dlayer3 = None
         if dauxiliary is not None:
             dlayer3 = self.aux_classifier.backward(up.backward(dauxiliary, cache.auxiliary_up), cache.auxiliary)
-        return self.backbone.backward_stages((dlayer3, dlayer4), cache.backbone)
+        return self.backbone.backward_stages((dlayer3, dlayer4), cache.backbone, images)
 
 
 class AuxiliaryCache(NamedTuple):
@@ -109,7 +112,7 @@ class AuxiliaryClassifier(PixelClassifier):
         return losses, AuxiliaryCache(c_network, (dlogits, AUXILIARY_WEIGHT * dauxiliary))
 
     def backward(self, cache: AuxiliaryCache):
-        return self.network.scores_backward(cache.dscores, cache.network)
+        self.network.scores_backward(cache.dscores, cache.network, images=False)
 
 
 @dataclass(frozen=True)

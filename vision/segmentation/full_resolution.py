@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, ReLU, Sequential
+from nn.containers import backward_chain
 from nn.layer import check_shape, positive
 from vision.registry import Tiny, register
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelNetwork, PixelOptions
@@ -48,6 +49,9 @@ class FullResolution(PixelNetwork):
     def backward(self, dy, cache):
         c_features, c_score = cache
         return self.features.backward(self.score.backward(dy, c_score), c_features)
+
+    def backward_parameters(self, dy, cache):
+        backward_chain((self.features, self.score), cache, dy)
 
 
 @dataclass(frozen=True)

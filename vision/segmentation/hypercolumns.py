@@ -91,10 +91,13 @@ class Hypercolumns(PixelNetwork):
             cache.enlarge.append(c_enlarge)
         return logits, cache
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         dsmall = [enlarge.backward(dy, c) for enlarge, c in zip(self.enlarge, cache.enlarge)]
         dtaps = [score.backward(d, c) for score, d, c in zip(self.scores, dsmall, cache.scores)]
-        return self.backbone.backward_stages(dtaps, cache.backbone)
+        return self.backbone.backward_stages(dtaps, cache.backbone, images)
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A classifier's weights as this network takes them."""

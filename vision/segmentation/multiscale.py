@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nn import Conv2d, MaxPool2d, Sequential, Tanh
+from nn.containers import backward_wanted
 from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.registry import Tiny, register
@@ -83,13 +84,18 @@ class MultiScaleNet(PixelNetwork):
         logits, c_last = self.last.forward(small, x.shape[2:], training)
         return logits, cache._replace(classifier=c_classifier, last=c_last)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         dmaps = self.classifier.backward(self.last.backward(dy, cache.last), cache.classifier)
         dmaps, dbands = array_module(dy).split(dmaps, len(self.enlarge), axis=1), []
         for dmap, enlarge, c_norm, c_net, c_enlarge in zip(dmaps, self.enlarge, *cache[1:4]):
-            dband = self.net.backward(enlarge.backward(dmap, c_enlarge), c_net)  # adds to the same weights each time
-            dbands.append(self.norm.backward(dband, c_norm))
-        return self.pyramid.backward(dbands, cache.pyramid)
+            dy = enlarge.backward(dmap, c_enlarge)
+            dband = backward_wanted(self.net, dy, c_net, images)  # adds to the same weights each time
+            if images:
+                dbands.append(self.norm.backward(dband, c_norm))
+        return self.pyramid.backward(dbands, cache.pyramid) if images else None
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
 
 @dataclass(frozen=True)

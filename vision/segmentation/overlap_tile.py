@@ -60,17 +60,22 @@ class OverlapTile(PixelNetwork):
         y, c = self.network.forward(x[:, :, rows[:, None], columns], training)
         return y[:, :, :h, :w], Cache(c, rows, columns, x.shape, y.shape)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         h, w = cache.x[2:]
         xp = array_module(dy)
         doutput = xp.zeros(cache.output, dy.dtype)
         doutput[:, :, :h, :w] = dy  # y = output[:, :, :h, :w]
-        dshown = self.network.backward(doutput, cache.network)
+        dshown = self.network.backward(doutput, cache.network, images)
+        if not images:
+            return None
         # shown = x[rows, columns], that is R x C.T with a single one in each row of R and C
         of_rows, of_columns = (
             (indices[:, None] == xp.arange(n)).astype(dy.dtype) for indices, n in ((cache.rows, h), (cache.columns, w))
         )
         return of_rows.T @ dshown @ of_columns
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
     def _by_tiles(self, x):
         """The logits of x, tile by tile; the last few pixels of a tile are the first of the next one."""

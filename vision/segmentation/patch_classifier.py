@@ -79,6 +79,9 @@ class PatchNetwork(PixelNetwork):
         dx, p = self.layers_of_image.backward(dy, cache), self.patch // 2
         return dx[:, :, p : dx.shape[2] - p, p : dx.shape[3] - p]
 
+    def backward_parameters(self, dy, cache):
+        self.layers_of_image.backward_parameters(dy, cache)
+
     def classify(self, images, pixels, training=True):
         """(logits (M, classes, 1, 1), cache) of the patches around pixels (M, 3) int: image, row, column."""
         return self.layers_of_window.forward(self.cut(images, pixels), training)
@@ -195,10 +198,11 @@ class PatchClassifier(PixelClassifier):
         return {"pixels": pixels}, Cache(cache, dlogits, sampled)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters. Patches give the images none."""
+        """Add the gradients of the loss to all parameters."""
         if self.options.patches is None:
-            return super().backward(cache)
-        self.network.layers_of_window.backward(cache.dlogits, cache.network)
+            super().backward(cache)
+        else:
+            self.network.layers_of_window.backward_parameters(cache.dlogits, cache.network)
 
     def draw(self, labels, rng: np.random.Generator) -> np.ndarray:
         """(M, 3): image, row and column of pixels with a label, `patches` from each image that has any.

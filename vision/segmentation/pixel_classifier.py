@@ -102,8 +102,8 @@ class PixelClassifier(Model):
         return {"pixels": pixels}, Cache(c_network, dlogits)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images."""
-        return self.network.backward(cache.dlogits, cache.network)
+        """Add the gradients of the loss to all parameters."""
+        self.network.backward_parameters(cache.dlogits, cache.network)
 
     def pixel_loss(self, logits, labels, weights=None):
         """(value, dlogits) of softmax cross-entropy with the class weights and, where given, the pixels' own.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Sequential, Softmax, Tanh
+from nn.containers import backward_wanted
 from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.backbones import freeze_cancelled
@@ -106,8 +107,11 @@ class RecurrentRefinement(PixelNetwork):
         logits, cache = self.scores(x, training)
         return logits[-1], cache
 
-    def backward(self, dy, cache):
-        return self.scores_backward([None] * (len(cache) - 1) + [dy], cache)
+    def backward(self, dy, cache, images=True):
+        return self.scores_backward([None] * (len(cache) - 1) + [dy], cache, images)
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
     def scores(self, x, training=True):
         """([logits of each application], cache)."""
@@ -127,7 +131,7 @@ class RecurrentRefinement(PixelNetwork):
             caches.append(Cache(c_softmax, c_smaller, c_net, c_enlarge))
         return logits, caches
 
-    def scores_backward(self, dlogits, caches):
+    def scores_backward(self, dlogits, caches, images=True):
         """The gradient of the images from those of all logits, None for logits on which nothing else depends."""
         dscores, dx = None, 0  # from the later application: of the scores that it sees, small or enlarged; of its image
         steps = list(zip(dlogits, self.nets, self.enlarge, caches))
@@ -135,13 +139,14 @@ class RecurrentRefinement(PixelNetwork):
             if not self.smaller:
                 dy, dscores = added(dy, dscores), None
             dsmall = added(dscores, None if dy is None else enlarge.backward(dy, cache.enlarge))
-            dboth = net.backward(dsmall, cache.net)
-            dx = dx + dboth[:, :3]
-            if cache.softmax is not None:  # there was an application before
+            first = cache.softmax is None
+            dboth = backward_wanted(net, dsmall, cache.net, images or not first)
+            if not first:  # there was an application before
                 dscores = self.softmax.backward(dboth[:, 3:], cache.softmax)
-            if cache.smaller is not None:
-                dx = self.smaller.backward(dx, cache.smaller)
-        return dx
+            if images:
+                dx = dx + dboth[:, :3]
+                dx = dx if cache.smaller is None else self.smaller.backward(dx, cache.smaller)
+        return dx if images else None
 
 
 def added(a, b):
@@ -161,7 +166,7 @@ class RecurrentClassifier(RefinedClassifier):
 
     def backward(self, cache):
         c_network, dlogits = cache
-        return self.network.scores_backward(dlogits, c_network)
+        self.network.scores_backward(dlogits, c_network, images=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, LocalResponseNorm, MaxPool2d, ReLU, Sequential
+from nn.containers import backward_wanted, lowest_trainable
 from nn.layer import check_shape, positive
 from vision.preprocess import IMAGENET_MEAN
 from vision.registry import Tiny, register
@@ -134,7 +135,7 @@ class SegNetBasic(PixelNetwork):
         y, c_classifier = self.classifier.forward(x, training)
         return y, cache._replace(classifier=c_classifier)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         dx, dpooled = self.classifier.backward(dy, cache.classifier), {}
         deepest = len(self.encoders) - 1
         for i, up, filters, c_up, c in zip(
@@ -144,11 +145,16 @@ class SegNetBasic(PixelNetwork):
                 dpooled[i - 1] = self.reduce[i - 1].backward(dx, cache.reduced[i - 1])  # x + skip
             dx, _ = up.backward(filters.backward(dx, c), c_up)
         dx = self.reduce[deepest].backward(dx, cache.reduced[deepest])
-        for i in reversed(range(deepest + 1)):
+        lowest = 0 if images else lowest_trainable(self.encoders)
+        for i in reversed(range(lowest, deepest + 1)):
             if i in dpooled:
                 dx = dx + dpooled[i]  # the pooled map forks: gradients add up
-            dx = self.encoders[i].backward(self.pool.backward(dx, cache.pools[i]), cache.encoders[i])
-        return self.norm.backward(dx, cache.norm)
+            dx = self.pool.backward(dx, cache.pools[i])
+            dx = backward_wanted(self.encoders[i], dx, cache.encoders[i], images or i > lowest)
+        return self.norm.backward(dx, cache.norm) if images else None
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class SkipNet(PixelNetwork):
         logits = cut_to(y, size, self.final_start)
         return logits, cache._replace(final=c_final, final_shape=y.shape)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         dx = self.final.backward(uncut_to(dy, cache.final_shape, self.final_start), cache.final)
         dmaps = [None] * len(self.taps)
         for i in reversed(range(len(self.skips))):
@@ -66,10 +66,13 @@ class SkipNet(PixelNetwork):
             dmaps[-2 - i] = self.skips[i].backward(uncut_to(dx, skip_shape, self.starts[i]), c_skip)
             dx = self.ups[i].backward(uncut_to(dx, shape), c)
         dmaps[-1] = self.classifier.backward(dx, cache.classifier)
-        dx = self.backbone.backward_stages(dmaps, cache.backbone)
-        if dx is None:  # stages are frozen
+        dx = self.backbone.backward_stages(dmaps, cache.backbone, images)
+        if dx is None:  # stages are frozen, or nobody wants it
             return None
         return dx[:, :, self.around : dx.shape[2] - self.around, self.around : dx.shape[3] - self.around]
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
 
 class BilinearInterpolation(Layer):

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nn import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, MaxPool2d, ReLU, Sequential
+from nn.containers import backward_wanted, lowest_trainable
 from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.registry import Tiny, register
@@ -100,18 +101,22 @@ class UNet(PixelNetwork):
         y, c_score = self.score.forward(x, training)
         return y, cache._replace(score=c_score)
 
-    def backward(self, dy, cache):
+    def backward(self, dy, cache, images=True):
         dx, dmaps = self.score.backward(dy, cache.score), []
         for i in reversed(range(self.depth)):
             dboth = self.expand[i].backward(dx, cache.expand[i])
             half = dboth.shape[1] // 2
             dmaps.append(uncut(dboth[:, half:], cache.bridges[i]))  # from the highest level down
             dx = self.up[i].backward(dboth[:, :half], cache.up[i])
-        for i in reversed(range(self.depth + 1)):
-            dx = self.contract[i].backward(dx, cache.contract[i])
-            if i:
+        lowest = 0 if images else lowest_trainable(self.contract)
+        for i in reversed(range(lowest, self.depth + 1)):
+            dx = backward_wanted(self.contract[i], dx, cache.contract[i], images or i > lowest)
+            if i > lowest:
                 dx = dmaps[i - 1] + self.pool.backward(dx, cache.pool[i - 1])  # the map forks: gradients add up
-        return dx
+        return dx if images else None
+
+    def backward_parameters(self, dy, cache):
+        self.backward(dy, cache, images=False)
 
     def output_size(self, height: int, width: int) -> tuple[int, int] | None:
         """The size of the logits for images of a size; None where the size does not fit."""

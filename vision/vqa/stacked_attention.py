@@ -143,11 +143,11 @@ class StackedAttentionVQA(Model):
         return {"answer": value}, cache._replace(dlogits=dlogits)
 
     def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters; returns that of the images."""
+        """Add the gradients of the loss to all parameters."""
         du = self.head.backward(cache.dlogits, cache.head)
         dqueries, dkeys, _ = self.attention.backward((du, None), cache.attention)
         self.read_backward(dqueries, cache.question)
-        return self.see_backward(dkeys, cache.image)
+        self.see_backward(dkeys, cache.image)
 
     def see(self, images, training=True):
         """(keys v_I (N, L, d), cache, (h, w)) with L = h * w cells."""
@@ -162,11 +162,11 @@ class StackedAttentionVQA(Model):
         return keys.reshape(n, h * w, keys.shape[1]), (c_cnn, c_linear, c_tanh, features.shape), (h, w)
 
     def see_backward(self, dkeys, cache):
-        """The gradient of the images."""
+        """Adds to the gradients; nobody wants that of the images."""
         c_cnn, c_linear, c_tanh, (n, d, h, w) = cache
         dcells = self.image.backward(self.tanh.backward(dkeys.reshape(n * h * w, dkeys.shape[2]), c_tanh), c_linear)
         dfeatures = dcells.reshape(n, h * w, dcells.shape[1])[:, :, :d].transpose(0, 2, 1)  # the positions are constant
-        return self.cnn.backward(dfeatures.reshape(n, d, h, w), c_cnn)
+        self.cnn.backward_parameters(dfeatures.reshape(n, d, h, w), c_cnn)
 
     def read(self, ids, lengths, training=True):
         """(v_Q (M, d), cache): the LSTM's state after each question's own last word."""

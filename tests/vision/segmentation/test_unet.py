@@ -119,7 +119,7 @@ def test_gradient_of_the_images():
     model, (images, *targets) = small(dropout=0.0), batch(1, (44, 52), (4, 12))
     model.astype(np.float64)
     _, cache = model.loss((images, *targets), np.random.default_rng(0))
-    dimages = model.backward(cache)
+    dimages = model.network.backward(cache.dlogits, cache.network)
     for index in [(0, 0, 22, 25), (0, 1, 0, 0), (0, 1, 43, 30)]:
         values = []
         for step in (1e-6, -1e-6):

@@ -84,16 +84,6 @@ def test_gradients_of_the_whole_model(options):
     assert errors.keys() == model.parameters().keys()
 
 
-def test_gradient_of_the_images():
-    model, (images, questions, answers) = build().astype(np.float64), batch_of(0, 1)
-    _, cache = model.loss((images, questions, answers), None)
-    dimages = model.backward(cache)
-    model = build().astype(np.complex128)
-    direction = np.random.default_rng(2).standard_normal(images.shape)
-    losses, _ = model.loss((images + 1e-30j * direction, questions, answers), None)
-    assert (dimages * direction).sum() == pytest.approx(losses["answer"].imag / 1e-30, rel=1e-9)
-
-
 def test_questions_in_one_batch_are_independent():
     """Padded to one length, about several images: the same as one by one. (Batch statistics are the images' own.)"""
     model, (images, questions, _) = build().astype(np.float64), batch_of(0, 1, 2)

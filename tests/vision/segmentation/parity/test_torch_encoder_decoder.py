@@ -15,7 +15,7 @@ def compare(model, theirs, size, n=2):
     model.astype(np.float64)
     images, labels = normal(n, 3, *size), np.random.default_rng(2).integers(-1, 3, (n, *size))
     losses, cache = model.loss((images, labels), np.random.default_rng(0))
-    dimages = model.backward(cache)
+    dimages = model.network.backward(cache.dlogits, cache.network)
     w = {name: torch.tensor(p.value, requires_grad=p.trainable) for name, p in model.parameters().items()}
     x = torch.tensor(images, requires_grad=True)
     loss = F.cross_entropy(theirs(w, x), torch.tensor(labels), ignore_index=-1)

@@ -37,7 +37,7 @@ def test_loss_and_every_gradient(padding, size, weighted):
     out, rng = ours.network.output_size(*size), np.random.default_rng(2)
     images, labels, weights = rng.standard_normal((2, 2, *size)), rng.integers(0, 3, (2, *out)), rng.random((2, *out))
     losses, cache = ours.loss((images, labels, weights) if weighted else (images, labels), np.random.default_rng(0))
-    dimages = ours.backward(cache)
+    dimages = ours.network.backward(cache.dlogits, cache.network)
 
     w = {name: torch.tensor(p.value, requires_grad=True) for name, p in ours.parameters().items()}
     x = torch.tensor(images, requires_grad=True)
