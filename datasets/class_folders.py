@@ -98,6 +98,8 @@ class ClassFolders:
     def _notes(self, found, loose, drawn, empty) -> list[str]:
         notes = [f"holds all splits; {len(self)} pictures, drawn by a seed, are {self.split}"] if drawn else []
         notes += [f"{name} has no picture in this split" for name, count in self.counts.items() if not count]
+        if len(self.classes) == 1:
+            notes.append(f"{self.classes[0]} is the only class: there is nothing to tell apart")
         if empty:
             notes.append(f"{len(empty)} folders hold no picture: {shorten(empty)}")
         if left := [name for name in found if name not in self.classes]:

@@ -119,8 +119,10 @@ class Folder:
 def missing(path: str | PathLike, what: str = "file", advice: str = "check the path", root: Path | None = None):
     """The ValueError for a file or folder that is not there: it names the near matches, or gives the advice."""
     if os.path.exists(path):
-        kind = "folder" if os.path.isdir(path) else "file"
+        kind = "folder" if os.path.isdir(path) else "file" if os.path.isfile(path) else "pipe or device"
         return ValueError(f"{path}: is a {kind}, no {what}; {advice}")
+    if os.path.islink(path):
+        return ValueError(f"{path}: is a link to {os.readlink(path)}, which is not there; copy the {what} itself")
     path = Path(path)
     if not path.parent.is_dir():
         above = next(each for each in reversed(path.parents) if not each.is_dir())
@@ -167,7 +169,7 @@ def near_matches(path: str | PathLike, root: Path | None = None, picture: bool |
         kinds = [
             each for each in _entries(path.parent) if picture is None or (each.suffix.lower() in PICTURES) == picture
         ]
-        found = [each for each in kinds if _is_misspelt(_key(each.name), _key(path.name))]
+        found = [each for each in kinds if each != path and _is_misspelt(_key(each.name), _key(path.name))]
     return sorted(found)[:MOST_NAMED]
 
 

@@ -137,5 +137,5 @@ def _size_of(rle):
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
         raise ValueError(f"the size of an RLE must be [height, width], got {size!r:.60}")
     if size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f"an RLE of {size[0] * size[1] / 1e6:.0f} million pixels; {MAX_PIXELS / 1e6:.0f} are read")
+        raise ValueError(f"an RLE of {size[0]!r:.20}x{size[1]!r:.20} pixels; {MAX_PIXELS // 10**6} million are read")
     return tuple(size)

@@ -38,6 +38,8 @@ class LabelledFolders(LabelledImages):
             pairs = pair_up(images, labels, read_list(root / f"{split}.txt", root))
         else:
             pairs = every_fifth(pair_up(images, labels), split)
+            if not pairs:
+                raise ValueError(f"{root}: too few photographs: none is left for {split}; add some")
             note = [f"{root}: has no train.txt and val.txt; {len(pairs)} photographs, chosen by name, are {split}"]
         super().__init__(pairs, label_map)
         self.problems = note + self.problems

@@ -20,9 +20,13 @@ def canonical(split: str) -> str:
 
 
 def every_fifth(items: Sequence, split: str) -> list:
-    """Of items in order: "val" has the last of every five, "train" the others. ValueError for another split."""
+    """Of items in order: "val" has the last of every five (of two to four the last), "train" the others.
+
+    ValueError for another split.
+    """
     _check(split)
-    return [item for i, item in enumerate(items) if (i % EVERY == EVERY - 1) == (split == "val")]
+    every = min(EVERY, max(len(items), 2))
+    return [item for i, item in enumerate(items) if (i % every == every - 1) == (split == "val")]
 
 
 def random_fifth(items: Sequence, split: str, seed: int) -> list:

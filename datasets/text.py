@@ -7,6 +7,7 @@ other (str.splitlines would cut there).
 
 import codecs
 import json
+import re
 from os import PathLike
 from pathlib import Path
 
@@ -19,6 +20,8 @@ MARKS = (  # those of UTF-32 first: one of them begins with one of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # in JSON: one of the two code units of a character, or both
 
 
 def read_text(path: str | PathLike) -> str:
@@ -73,7 +76,13 @@ def read_json(path: str | PathLike):
     """The value in a JSON file. ValueError naming the file, line and column, where it is missing or no JSON."""
     text = read_text(path)
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ValueError(f"{path}: holds {half!a}, half of a character; correct or export it again") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not readable as JSON ({error}); correct or export it again") from error
     except RecursionError as error:

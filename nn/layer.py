@@ -132,8 +132,8 @@ class Layer:
         return state
 
     def compare_state(self, state: dict[str, np.ndarray]) -> list[str]:
-        """What does not fit this layer: names missing from `state`, unexpected in it, and arrays of another shape, or
-        complex where real ones are wanted."""
+        """What does not fit this layer: names missing from `state`, unexpected in it, and arrays of another shape, not
+        of numbers, or complex where real ones are wanted."""
         own = self.state_dict()
         problems = [f"missing {name}" for name in own if name not in state]
         problems += [f"unexpected {name}" for name in state if name not in own]
@@ -170,7 +170,8 @@ def _misfit(array, own):
     """Why `array` cannot be copied into `own`, or None."""
     if array.shape != own.shape:
         return f"has shape {array.shape}, wanted {own.shape}"
-    return f"is {array.dtype}, wanted {own.dtype}" if array.dtype.kind == "c" != own.dtype.kind else None
+    fits = array.dtype.kind in ("biufc" if own.dtype.kind == "c" else "biuf")
+    return None if fits else f"is {array.dtype}, wanted {own.dtype}"
 
 
 def y_and_cache(layer, result) -> tuple:

@@ -125,6 +125,9 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     @functools.wraps(main)
     def run(arguments: list | None = None) -> int:
         arguments = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]
+        for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding does not have is no error
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(arguments) or 0
         except (ValueError, OSError, MemoryError) as error:
@@ -160,9 +163,10 @@ def make_sure_of(device: str):
 
 
 def _one_line(error):
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fspath(error.filename)}: {error.strerror}"
-    return " ".join(str(error).split())
+    """The text of an error on one line; what is not printable, such as a terminal's commands in a name, is escaped."""
+    of_a_file = isinstance(error, OSError) and error.filename is not None
+    text = f"{os.fsdecode(error.filename)}: {error.strerror}" if of_a_file else str(error)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 def number(low: float, high: float = inf, *, whole: bool = False, above: bool = False) -> Callable[[str], float]:

@@ -36,7 +36,7 @@ from datasets.listing import fingerprint
 from nn.io.checkpoint import remove_temporaries
 from scripts.command_line import command, make_sure_of, typed_command
 from scripts.data import open_data, open_training_data, training_loader, validation_loader, with_proposals
-from scripts.run_folder import PICTURES, PROPOSALS, refuse_to_overwrite, write_config
+from scripts.run_folder import CONFIG, PICTURES, PROPOSALS, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
 from scripts.train_report import ending, introduction, report, untrained_objects
@@ -95,7 +95,10 @@ def build_model(args: Namespace, task: Task, train_data) -> Model:
 
     def build(**options):
         rng = np.random.default_rng([args.seed, 0, 0, 2])  # another stream than those of the loader and the trainer
-        return vision.build(args.model, list(train_data.classes), rng, **options)
+        try:
+            return vision.build(args.model, list(train_data.classes), rng, **options)
+        except ValueError as error:  # nobody has typed the options of a resumed run
+            raise (ValueError(f"{Path(args.run_dir) / CONFIG}: {error}") if args.resume else error) from None
 
     model = build(**dict(args.set))
     if task.derive and (counted := task.derive(model, train_data)):

@@ -63,7 +63,19 @@ class Preprocess:
                 raise ValueError(f"Preprocess: {name} must be finite{' and above 0' * (name == 'std')}, got {values!r}")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) that a photograph of this size is scaled to; for "centre" the whole one, uncropped."""
+        """The (height, width) that a photograph of this size is scaled to; for "centre" the whole one, uncropped.
+
+        Raises ValueError for more than MAX_PIXELS.
+        """
+        h, w = self._size(height, width)
+        if h * w > max(MAX_PIXELS, height * width):
+            raise ValueError(
+                f"a photograph of {width}x{height} would be scaled to {w}x{h}, {h * w / 1e6:.0f} million pixels; "
+                f"{MAX_PIXELS // 10**6} are taken at most: choose smaller sizes"
+            )
+        return h, w
+
+    def _size(self, height, width):
         if self.resize == "none":
             return height, width
         if self.resize == "fixed":
@@ -78,10 +90,9 @@ class Preprocess:
 
     def scaled(self, photograph: np.ndarray) -> np.ndarray:
         """The photograph (H, W, 3) uint8 in the size of the network's input, antialiased."""
+        h, w = self.size(*photograph.shape[:2])
         if self.resize == "centre":
             photograph, h, w = self.centre(photograph), self.short_side, self.short_side
-        else:
-            h, w = self.size(*photograph.shape[:2])
         if (h, w) == photograph.shape[:2]:
             return photograph
         filter = Image.Resampling[self.filter.upper()]
@@ -97,7 +108,10 @@ class Preprocess:
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(N, 3, H, W) float32: images (H_i, W_i, 3) uint8, already scaled, normalised and padded."""
         mean, std = (np.asarray(each, dtype=np.float32) for each in (self.mean, self.std))
-        height, width = (-(-side // self.multiple) * self.multiple for side in np.max([x.shape[:2] for x in images], 0))
+        sides = np.max([x.shape[:2] for x in images], 0).tolist()
+        height, width = (-(-side // self.multiple) * self.multiple for side in sides)
+        if height * width > max(MAX_PIXELS, sides[0] * sides[1]):
+            raise ValueError(f"padding to multiples of {self.multiple} makes images of {width}x{height} pixels")
         batch = np.zeros((len(images), 3, height, width), np.float32)
         for into, image in zip(batch, images):
             into[:, : image.shape[0], : image.shape[1]] = ((image - mean) / std).transpose(2, 0, 1)

@@ -19,6 +19,7 @@ from nn.gpu.device import to_device
 
 META = "__meta__"  # the entry that holds the dict: its JSON text as bytes
 MOST_BYTES = 1 << 27  # of the entries of a compressed .npz after unpacking, beyond MOST_RATIO times the file's size
+MOST_META = 1 << 25  # of the JSON text
 MOST_RATIO = 20  # weights are compressed to half of their size at best; zeros a thousandfold
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` writes to: .NAME.PID.tmp
 
@@ -52,7 +53,7 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
     if META not in arrays:
         raise ValueError(f"{path}: an .npz, but not a checkpoint of this library (no entry {META})")
     try:
-        meta = json.loads(arrays.pop(META).tobytes())
+        meta = metadata_of(arrays.pop(META))
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: damaged, its entry {META} is no JSON ({error}); take another copy") from error
     if not isinstance(meta, dict):
@@ -70,6 +71,13 @@ def check_unpacked_size(archive: zipfile.ZipFile) -> None:
             f"its {packed:,} bytes would unpack to {unpacked:,}, more than {MOST_BYTES:,} "
             f"and {MOST_RATIO} times as many"
         )
+
+
+def metadata_of(array: np.ndarray):
+    """The value whose JSON text is the entry META. ValueError for other text, or more than MOST_META bytes of it."""
+    if array.nbytes > MOST_META:
+        raise ValueError(f"{array.nbytes:,} bytes, {MOST_META:,} are read")
+    return json.loads(array.tobytes())
 
 
 def read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

@@ -14,13 +14,14 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from nn.gpu.device import to_device
-from nn.io.checkpoint import META, check_unpacked_size, read_array, replacing, write_npz
+from nn.io.checkpoint import META, check_unpacked_size, metadata_of, read_array, replacing, write_npz
 from nn.io.safetensors import METADATA, read_safetensors, write_safetensors
 from nn.layer import Layer
 
@@ -91,13 +92,16 @@ def read_state(path: str | os.PathLike, key: str | tuple[str, ...] | None = None
 
 
 def read_metadata(path: str | os.PathLike) -> dict:
-    """The metadata of a .npz or .safetensors file, {} where it has none. Raises ValueError as read_state does."""
-    return _read(path, None)[1]
+    """The metadata of a .npz or .safetensors file, {} where it has none; arrays of a .npz stay unread.
+
+    Raises ValueError as read_state does.
+    """
+    return _read(path, None, npz=partial(_read_npz, only=META))[1]
 
 
-def _read(path, key):
+def _read(path, key, npz=None):
     """(arrays, metadata) of a file. Here, and only here, any error that a file causes becomes a ValueError."""
-    readers = {".npz": _read_npz, ".safetensors": read_safetensors}
+    readers = {".npz": npz or _read_npz, ".safetensors": read_safetensors}
     readers |= dict.fromkeys(PTH, lambda file: (_read_pth(file, key), {}))
     suffix = Path(path).suffix.lower()
     if suffix not in readers:
@@ -118,7 +122,7 @@ def _read_pth(file: BinaryIO, key):
     return read_pth(file, key)
 
 
-def _read_npz(file: BinaryIO):
+def _read_npz(file: BinaryIO, only: str | None = None):
     arrays = {}
     with zipfile.ZipFile(file) as archive:
         check_unpacked_size(archive)
@@ -126,11 +130,13 @@ def _read_npz(file: BinaryIO):
             name = info.filename.removesuffix(".npy")
             if name in arrays or name == info.filename:
                 raise ValueError(f"its entry {name[:100]} is there twice, or does not end in .npy")
+            if only not in (None, name):
+                continue
             array = read_array(archive, info)
             if array.dtype.kind not in "biufc":
                 raise ValueError(f"its entry {name[:100]} is {array.dtype}, wanted a numeric array")
             arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return arrays, json.loads(arrays.pop(META).tobytes()) if META in arrays else {}
+    return arrays, metadata_of(arrays.pop(META)) if META in arrays else {}
 
 
 def _state_of(state):

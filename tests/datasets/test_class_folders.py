@@ -91,3 +91,11 @@ def test_what_is_wrong_is_named(tmp_path):
     os.truncate(tmp_path / "cat/3.png", 50)
     with pytest.raises(ValueError, match=r"cat/3\.png: the image cannot be decoded"):
         ClassFolders(tmp_path, "trainval")
+
+
+def test_a_single_class_is_noted(tmp_path):
+    fill(tmp_path, "train/cat/1.png", "train/cat/2.png")
+    assert any(
+        line.endswith("cat is the only class: there is nothing to tell apart")
+        for line in ClassFolders(tmp_path).problems
+    )

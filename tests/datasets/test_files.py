@@ -1,5 +1,6 @@
 """Hidden files, listings, names that stay in their folder, and near matches of what is missing."""
 
+import os
 import unicodedata
 
 import pytest
@@ -146,3 +147,14 @@ def test_empty_folders(tmp_path):
     assert is_empty(tmp_path, (".txt",))
     (tmp_path / "a/c.TXT").touch()
     assert not is_empty(tmp_path, (".txt",))
+
+
+def test_links_that_lead_nowhere_and_pipes_are_said_to_be_that(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("a.jpg")
+    (tmp_path / "b.jpg").symlink_to("../away.jpg")
+    os.mkfifo(tmp_path / "c.jpg")
+    assert str(missing(tmp_path / "a.jpg", "picture")).endswith("a.jpg: is a link to a.jpg, which is not there; "
+                                                                "copy the picture itself")  # fmt: skip
+    assert "b.jpg: is a link to ../away.jpg, which is not there" in str(missing(tmp_path / "b.jpg"))
+    assert "c.jpg: is a pipe or device, no picture; check the path" in str(missing(tmp_path / "c.jpg", "picture"))
+    assert tmp_path / "a.jpg" not in near_matches(tmp_path / "a.jpg")

@@ -212,3 +212,21 @@ def test_empty_folders_are_named(tmp_path, made, opened, message):
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         readers[opened](tmp_path, "train")
+
+
+def labelled(root, count):
+    for i in range(count):
+        picture(root / f"images/{i}.jpg")
+        picture(root / f"labels/{i}.png")
+        Image.fromarray(np.arange(H * W, dtype=np.uint8).reshape(H, W) % 2).save(root / f"labels/{i}.png")
+    (root / "classes.txt").write_text("sky\nroad\n")
+    return root
+
+
+def test_few_pictures_without_lists(tmp_path):
+    """One of two is for validation; of one none is."""
+    for count in (2, 4, 5):
+        root = labelled(tmp_path / str(count), count)
+        assert [len(LabelledFolders(root, split)) for split in ("train", "val")] == [count - 1, 1]
+    with pytest.raises(ValueError, match="1: too few photographs: none is left for val; add some"):
+        LabelledFolders(labelled(tmp_path / "1", 1), "val")

@@ -70,3 +70,12 @@ def test_json(tmp_path):
         path.write_text(content)
         with pytest.raises(ValueError, match=r"a\.json: not readable as JSON \("):
             read_json(path)
+
+
+def test_half_of_a_character_in_json_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('["\\ud83d\\ude00", "\\u0041", "\\\\ud800"]')
+    assert read_json(path) == ["😀", "A", "\\ud800"]
+    path.write_text('{"name": "ca\\ud800t"}')
+    with pytest.raises(ValueError, match=r"a\.json: holds '\\ud800', half of a character; correct or export it again"):
+        read_json(path)

@@ -1,6 +1,8 @@
 import argparse
+import io
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,22 @@ def test_hints_can_be_pasted_into_a_shell(monkeypatch):
     assert shlex.split(typed) == ["python", "-m", "scripts.train", "--run-dir", "my runs/it's", "--lr", "0.1"]
     monkeypatch.setitem(started_as, "console", True)
     assert typed_command("scripts.train", "--run-dir", "a b") == "handwritten-vision train --run-dir 'a b'"
+
+
+def test_names_that_a_terminal_cannot_show(capsys):
+    @command
+    def main(arguments):
+        raise ValueError("a\x1b[2J\u202e\udcff é😀: damaged") if arguments else FileNotFoundError(2, "No file", b"\xff")
+
+    assert main([]) == main(["x"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: \\udcff: No file", "error: a\\x1b[2J\\u202e\\udcff é😀: damaged",
+    ]  # fmt: skip
+
+
+def test_what_the_encoding_of_a_terminal_does_not_have_is_escaped(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "ascii"))
+    assert command(lambda arguments: print("é \udcff"))([]) == 0
+    sys.stdout.flush()
+    assert written.getvalue() == b"\\xe9 \\udcff\n"

@@ -151,6 +151,7 @@ def test_no_run_to_resume(tmp_path, error_of):
         ({"set": [5]}, "damaged, as --set"),
         ({"typed": [["a"]]}, "damaged, not the config of a run"),
         ({"typed": 7}, "damaged, not the config of a run"),
+        ({"set": [["hidden", [[1]]]]}, "stand_in: hidden must be a whole number, got"),
         ({"model": "stand_up"}, "the model 'stand_up' is not registered; a model of your own needs --import FILE"),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import vision
+from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.io.state import save_state
 from scripts.train import main
 from scripts.weights import load_parts
@@ -71,3 +72,10 @@ def test_more_classes_leave_the_head_random_and_say_the_shapes(trained, capsys):
     _, out = loaded(trained, ["circle", "square", "triangle", "ring"], capsys)
     assert "6 of 8 arrays; random are label.weight, label.bias" in out
     assert "label.weight has shape (3, 8), wanted (4, 8): left out" in out
+
+
+def test_a_checkpoint_that_lies_about_its_classes(trained, tmp_path, capsys):
+    arrays, meta = read_checkpoint(trained / "best.npz")
+    write_checkpoint(tmp_path / "best.npz", arrays, meta | {"model": meta["model"] | {"classes": 3}})
+    _, out = loaded(tmp_path, ["circle", "square", "triangle"], capsys)
+    assert "6 of 8 arrays; random are label.weight, label.bias" in out

@@ -125,3 +125,17 @@ def test_a_photograph_is_converted_band_by_band(tmp_path, monkeypatch):
     whole = open_photograph(tmp_path / "a.png")
     monkeypatch.setattr("vision.preprocess.BAND", 100)
     np.testing.assert_array_equal(open_photograph(tmp_path / "a.png"), whole)
+
+
+@pytest.mark.parametrize("resize", ["short_side", "square", "centre"])
+def test_sizes_beyond_all_memory_are_refused_before_anything_is_scaled(resize):
+    preprocess = Preprocess(short_side=10**7, max_side=10**8, resize=resize)
+    message = r"a photograph of 48x40 would be scaled to \d+x\d+, \d+ million pixels; 64 are taken at most: choose"
+    with pytest.raises(ValueError, match=message):
+        preprocess.scaled(np.zeros((40, 48, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"padding to multiples of 40000 makes images of 40000x40000 pixels"):
+        Preprocess(multiple=40_000).batch([np.zeros((40, 48, 3), np.uint8)])
+
+
+def test_a_photograph_may_stay_as_large_as_it_is():
+    assert Preprocess(resize="none").size(9000, 8000) == (9000, 8000)

@@ -94,7 +94,7 @@ class HOGDetector(HOGTraining):
 
     def backward(self, cache: Cache):
         """Add the gradient of the primal problem to the classifier's."""
-        self.classifier.backward(cache.dscores[:, :, None, None], cache.classifier)
+        self.classifier.backward_parameters(cache.dscores[:, :, None, None], cache.classifier)
         self.classifier.bias.grad += self.classifier.bias.value / BIAS_SCALE**2  # norm = (|w|^2 + |b / scale|^2) / 2
         self.classifier.weight.grad += self.classifier.weight.value
 

@@ -69,6 +69,8 @@ def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
     differ = [
         f"{key} {saved.get(key)!r}, not {mine.get(key)!r}" for key in mine | saved if saved.get(key) != mine.get(key)
     ]
+    if bad := [name for name, array in arrays.items() if array.dtype.kind in "fc" and not np.isfinite(array).all()]:
+        raise ValueError(f"{path}: damaged, {bad[0].removeprefix('model/')} holds NaN or infinity; take another copy")
     if differ:
         raise ValueError(
             f"{path}: checkpoint of another model: {'; '.join(differ)}; use one of the same model and classes"
@@ -127,7 +129,7 @@ def _other_classes(path, model):
     """Whether a file is a checkpoint of a model for other classes, or the same in another order."""
     meta = read_metadata(path) if Path(path).suffix.lower() == ".npz" else {}
     config = meta.get("model") if isinstance(meta, dict) else None
-    return isinstance(config, dict) and "classes" in config and list(config["classes"]) != list(model.classes)
+    return isinstance(config, dict) and "classes" in config and config["classes"] != list(model.classes)
 
 
 def _defaults(name):
@@ -188,6 +190,8 @@ def _model_config(path, meta):
     name, classes = config["model"], config["classes"]
     if not isinstance(name, str) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
         raise ValueError(f"{path}: damaged, it does not say which model and classes it is of; take another copy")
+    if len(set(classes)) < len(classes) or "" in classes:
+        raise ValueError(f"{path}: damaged, its classes must be names, none twice, got {classes!r:.200}")
     if "rng" in config:
         raise ValueError(f"{path}: damaged, {name} has no option 'rng'; take another copy")
     return config

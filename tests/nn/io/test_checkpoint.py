@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nn.io import checkpoint
-from nn.io.checkpoint import read_checkpoint, replacing, write_checkpoint, write_npz
-from nn.io.state import read_state
+from nn.io import checkpoint, state
+from nn.io.checkpoint import read_array, read_checkpoint, replacing, write_checkpoint, write_npz
+from nn.io.state import read_metadata, read_state
 
 ROOT = Path(__file__).parents[3]
 
@@ -256,3 +256,22 @@ def test_reading_peaks_at_little_more_than_the_file(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak <= 1.2 * path.stat().st_size
+
+
+def test_metadata_of_more_than_some_megabytes_is_damage(tmp_path, monkeypatch):
+    """Its JSON would take several times as much."""
+    write_checkpoint(tmp_path / "a.npz", {}, {"note": "a" * 100})
+    monkeypatch.setattr(checkpoint, "MOST_META", 99)
+    for read in (read_checkpoint, read_metadata):
+        with pytest.raises(ValueError, match=r"a\.npz: .*112 bytes, 99 are read"):
+            read(tmp_path / "a.npz")
+
+
+def test_metadata_is_read_without_the_arrays(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "a.npz", {"x": np.zeros(3)}, {"note": 1})
+    read = []
+    monkeypatch.setattr(
+        state, "read_array", lambda archive, info: read.append(info.filename) or read_array(archive, info)
+    )
+    assert read_metadata(tmp_path / "a.npz") == {"note": 1}
+    assert read == ["__meta__.npy"]

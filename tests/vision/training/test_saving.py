@@ -91,6 +91,8 @@ def test_prefixes():
         ({"classes": 7}, "damaged, it does not say which model and classes it is of"),
         ({"classes": ["a", 1]}, "damaged, it does not say which model and classes it is of"),
         ({"classes": []}, "build: line needs at least one class name"),
+        ({"classes": ["a", "a"]}, r"damaged, its classes must be names, none twice, got \['a', 'a'\]"),
+        ({"classes": ["a", ""]}, r"damaged, its classes must be names, none twice, got \['a', ''\]"),
         ({"model": ["line"]}, "damaged, it does not say which model and classes it is of"),
         ({"rng": 1}, "damaged, line has no option 'rng'"),
     ],
@@ -116,3 +118,21 @@ def test_the_layers_of_a_loaded_model_draw_from_streams_of_their_own(tmp_path, m
     again, _ = load_model(tmp_path / "a.npz")
     draws = {layer.rng.random() for model in (loaded, again) for layer in (model.first, model.second)}
     assert len(draws) == 4
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda a: a * np.float32("nan"), "damaged, weight holds NaN or infinity; take another copy"),
+        (lambda a: np.full_like(a, np.inf), "damaged, weight holds NaN or infinity; take another copy"),
+        (lambda a: np.zeros(a.shape, "M8[s]"), r"weight is datetime64\[s\], wanted float32"),
+        (lambda a: np.zeros(a.shape, "S3"), r"weight is \|S3, wanted float32"),
+    ],
+)
+def test_weights_that_cannot_be_are_named(tmp_path, change, message):
+    model = saved(tmp_path / "a.npz")
+    arrays = prefixed("model/", model.state_dict())
+    arrays["model/weight"] = change(arrays["model/weight"])
+    write_checkpoint(tmp_path / "a.npz", arrays, {"model": model.config})
+    with pytest.raises(ValueError, match=rf"a\.npz: .*{message}"):
+        load_model(tmp_path / "a.npz")
