@@ -137,7 +137,13 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
         return training_loader(model, task, train_data, Namespace(**vars(args) | recipe))
 
     def validation(recipe):
-        loader = validation_loader(model, task, val_data, Namespace(**vars(args) | recipe))
+        try:
+            loader = validation_loader(model, task, val_data, Namespace(**vars(args) | recipe))
+        except ValueError as error:
+            if model.sampling is None:
+                raise
+            print(f"note: there will be no losses on validation data: {error}", file=sys.stderr)  # too few of a class
+            return None
         return ValidationLoss(loader, args.val_batches, args.seed)
 
     return Trainer(

@@ -113,6 +113,19 @@ def test_the_sampler_of_a_model(mnist, model, options, kind, data):
     assert (labels_of(dataset) == [sample["label"] for sample in dataset]).all()
 
 
+def test_validation_pictures_may_be_too_few_for_batches(tmp_path, capsys):
+    """Of other classes, one of them alone: no losses on them, but they are evaluated."""
+    for i, name in enumerate(("train/a", "train/a", "train/b", "train/b", "val/c", "val/d", "val/d")):
+        (tmp_path / "my" / name).mkdir(parents=True, exist_ok=True)
+        image = np.random.default_rng(i).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / "my" / name / f"{i}.png")
+    folders = ("--data", "class_folders", "--root", tmp_path / "my", "--run-dir", tmp_path / "run", "--epochs", 1)
+    assert train.main(["--model", "triplet_net", *folders, *NET]) == 0
+    captured = capsys.readouterr()
+    assert "no losses on validation data: ClassBatches: the class c has one image" in captured.err
+    assert "gallery of 3" in captured.out
+
+
 def test_bad_input(mnist, run, tmp_path, error_of):
     common = ("--data", "mnist", "--root", mnist, "--run-dir", tmp_path / "run")
     message = error_of(train.main, "--model", "triplet_net", *common, "--batch-size", 8)

@@ -50,7 +50,7 @@ class Trainer(KeptRun):
     recipe: see vision.training.recipe. A stage's own recipe overrides it, except for the names in `fixed`: those that
         a user gave by hand.
     validation: a function of a stage's complete recipe that makes a ValidationLoss, whose losses are logged after each
-        epoch; of a fit there are none.
+        epoch, or gives None; of a fit there are none.
     evaluate: model -> dict of metrics, called after every `evaluate_every` epochs (0: none) and after the last one;
         best.npz holds the model with the highest metrics[metric].
     patience: a stage ends after so many evaluations in a row without a better metric; 0: never.
@@ -75,7 +75,7 @@ class Trainer(KeptRun):
         *,
         fixed: tuple[str, ...] = (),
         seed: int = 0,
-        validation: Callable[[dict], ValidationLoss] | None = None,
+        validation: Callable[[dict], ValidationLoss | None] | None = None,
         evaluate: Callable[[Model], dict] | None = None,
         metric: str | None = None,
         evaluate_every: int = 1,
