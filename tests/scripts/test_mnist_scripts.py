@@ -13,6 +13,7 @@ from scripts import evaluate, predict, train
 from scripts.readers import READERS
 from scripts.train_arguments import parse
 from vision.classification.task import classify, draw_classified, select_labels
+from vision.training.saving import load_model
 
 TINY = ("--set", "glimpses=2", "glimpse_size=4", "hidden=8", "episodes=2", "--batch-size", 8, "--pictures", 2)
 
@@ -46,6 +47,18 @@ def test_attention_from_training_to_predictions(root, tmp_path, capsys, data, im
         pixels = np.array(picture)
     assert pixels.shape[1] == 6 * 56
     assert (pixels[: 6 * 40] == (255, 38, 38)).all(axis=2).any()  # the last glimpse
+
+
+@pytest.mark.parametrize(
+    "options, slower", [(("transform=off",), []), (("at=both", "localisation=fcn"), ["transformer1", "transformer2"])]
+)
+def test_spatial_transformers_learn_slowly(root, tmp_path, options, slower):
+    """The rates are those of parts that are there: without a transformer there is none to be slower."""
+    given = ("--data", "mnist_rts", "--root", root, "--images-per-class", 1, "--epochs", 1, "--pictures", 0)
+    run = tmp_path / "run"
+    assert train.main(["--model", "stn_mnist", "--set", "width=2", *options, *given, "--run-dir", run]) == 0
+    (stage,) = load_model(run / "best.npz")[0].stages()
+    assert stage.recipe["lr_scale"] == dict.fromkeys(slower, 0.3)
 
 
 def test_recipes_do_not_change_digits(tmp_path):
