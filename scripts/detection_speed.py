@@ -4,7 +4,7 @@ Detectors are made with random weights, or read from runs. Scores of random weig
 stops at the thresholds: this is the worst case, but the order of the detectors is that of their work.
 
 example, the line from R-CNN to SSD on the same picture, the slowest first:
-  python -m scripts.detection_speed rcnn_small spp_net_small fast_rcnn_small faster_rcnn_small yolo_small ssd_small
+  python -m scripts.detection_speed rcnn_small sppnet_small fast_rcnn_small faster_rcnn_small yolo_small ssd_small
 
 example, trained detectors on a photograph, the median of five times:
   python -m scripts.detection_speed runs/rcnn runs/fast runs/ssd --picture photograph.jpg --repeat 5

@@ -88,7 +88,7 @@ class DPMTraining(Placements):
     def random_roots(self, levels, target, k: int, rng) -> list[np.ndarray]:
         """[(31, h, w)]: what is under root k at `random` positions of an image, those on an object of it left out."""
         (h, w), shown = self.stars.sizes[k], []
-        for number in rng.integers(0, len(levels), self.options.random):
+        for number in rng.integers(0, len(levels), self.options.random if levels else 0):
             level = levels[number]
             rooms = np.array(level.roots.shape[2:]) - (h, w) + 1
             if rooms.min() < 1:

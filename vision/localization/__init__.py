@@ -1,6 +1,7 @@
 """Localization as regression: the class and the box of the objects in a picture, the pose of a person."""
 
 from vision.localization import pose_task, task
+from vision.localization.cells import CellLocalizer
 from vision.localization.class_and_box import ClassAndBox
 from vision.localization.deep_pose import DeepPose
 from vision.localization.localizer import Localizer
@@ -9,6 +10,7 @@ from vision.localization.overfeat_net import OverFeatNet
 from vision.localization.poser import Poser
 
 __all__ = [
+    "CellLocalizer",
     "ClassAndBox",
     "DeepPose",
     "Localizer",

@@ -4,13 +4,14 @@ import numpy as np
 
 from nn import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
 from nn.layer import Layer, positive
-from vision.backbones import AlexNet, Backbone, SmallCNN, SqueezeNet
+from vision.backbones import AlexNet, Backbone, EfficientNet, SmallCNN, SqueezeNet
 from vision.boxes.rpn import gaussian
 
 BACKBONES = {
     "small_cnn": SmallCNN,
     "squeezenet": lambda width, rng: SqueezeNet(1, width, dropout=0.0, rng=rng).up_to("fire9"),
     "alexnet": lambda width, rng: AlexNet(columns=1, width=width, rng=rng),
+    "efficientnet_lite0": lambda width, rng: EfficientNet(lite=True, rng=rng),
 }
 
 

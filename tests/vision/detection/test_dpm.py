@@ -83,6 +83,14 @@ def test_the_mirror_image_has_the_mirrored_detections():
     np.testing.assert_allclose(one["scores"][best], other["scores"][best], atol=1e-4)
 
 
+def test_a_picture_smaller_than_a_level_has_no_placement():
+    model, small = build(), np.zeros((10, 40, 3), np.uint8)
+    levels = model.grid.pyramid(small)
+    assert levels == [] and len(model.find(levels).rows) == 0
+    target = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
+    assert model.random_roots(levels, target, 0, np.random.default_rng(0)) == []
+
+
 def test_boxes_of_roots_and_of_parts():
     model, image = build(), picture()
     found = model.find(model.grid.pyramid(image))

@@ -20,7 +20,7 @@ def test_every_loss_is_among_them():
     losses = {name: {loss for loss, _ in pairs_of(tiny(name)[0])} for name in NAMES}
     two_steps = {"class_loss", "box_loss"}
     assert losses == {
-        "localizer": {"loss"}, "localizer_alexnet": {"loss"}, "localizer_small": two_steps,
+        "localizer": {"loss"}, "localizer_alexnet": {"loss"}, "localizer_small": two_steps, "localizer_cells": {"loss"},
         "deep_pose": {"loss", "refine_loss"}, "deep_pose_small": {"loss", "refine_loss"},
         "overfeat": {"loss"}, "overfeat_small": two_steps, "overfeat_detector_small": two_steps,
     }  # fmt: skip
