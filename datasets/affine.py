@@ -22,7 +22,7 @@ def affine_distortion(
     keeps its size and is interpolated bilinearly; `fill` comes in at the border. Raises ValueError for a sample with
     boxes, masks, keypoints or labels of pixels, which would not fit any more, and a strength that is not in 0 .. 3.
 
-    Reference: Koch, Zemel and Salakhutdinov 2015, Siamese neural networks for one-shot image recognition, sec. 3.3
+    Reference: Koch, Zemel and Salakhutdinov 2015, Siamese neural networks for one-shot image recognition, sec. 3.2
     (affine distortions).
     """
     if not 0 <= strength <= 3:

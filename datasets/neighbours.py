@@ -14,7 +14,7 @@ def pixel_neighbours(images: np.ndarray, k: int = 5) -> list[np.ndarray]:
     """The k nearest of each image by Euclidean distance of pixels, and those that it is one of the k nearest to.
 
     images (N, ...); a neighbour is mutual. Raises ValueError unless 1 <= k < N. Reference: Hadsell, Chopra and LeCun
-    2006, Dimensionality reduction by learning an invariant mapping, sec. 3.1 (5 nearest).
+    2006, Dimensionality reduction by learning an invariant mapping, sec. 3.2 (5 nearest).
     """
     n = len(images)
     if not 1 <= k < n:

@@ -92,15 +92,16 @@ class OmniglotRuns:
         self.items, self.classes = [], ()
         for run, (folder, text) in enumerate(_class_labels(self.path)):
             pairs = [line.split() for line in text.splitlines() if line.strip()]
-            if unknown := [name for pair in pairs for name in pair if name not in self.index] or not pairs:
-                raise ValueError(
-                    f"{self.path}: class_labels.txt of {folder} names images that are not there: {unknown}"
-                )
+            if not pairs or any(len(pair) != 2 or not {*pair} <= self.index.keys() for pair in pairs):
+                wanted = "lines of two images of the archive, a test and a training image"
+                raise ValueError(f"{self.path}: class_labels.txt of {folder} must hold {wanted}; copy it again")
             supports = sorted({training for _, training in pairs})
             labels = {name: len(self.classes) + k for k, name in enumerate(supports)}
             self.items += [(name, labels[name], run, True) for name in supports]
             self.items += [(test, labels[training], run, False) for test, training in pairs]
             self.classes += tuple(name.removesuffix(".png") for name in supports)
+        if not self.items:
+            raise ValueError(f"{self.path}: holds no class_labels.txt of a run; give the archive as published")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -179,10 +180,14 @@ def read_pictures(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _class_labels(path):
-    """(folder, text of its class_labels.txt) of each run, in order."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith("class_labels.txt") and "__MACOSX" not in name]
-        return [(name.split("/")[-2], archive.read(name).decode()) for name in sorted(names)]
+    """(folder, text of its class_labels.txt) of each run, in order; ValueError with the path."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/class_labels.txt")]
+            names = sorted(name for name in names if not name.startswith("__MACOSX"))
+            return [(name.split("/")[-2], archive.read(name).decode()) for name in names]
+    except Exception as error:  # zipfile raises many types on damaged data
+        raise ValueError(f"{path}: cannot be read ({error}); copy it again") from error
 
 
 def _archive(root, beginning):

@@ -91,7 +91,7 @@ class LabelPairs:
     """Batches of pairs: the first and the second sample, the third and the fourth, ...
 
     Each pair is of one class with probability `similar`, else of two; field similar: bool, of both samples. Reference:
-    Koch et al. 2015, Siamese neural networks for one-shot image recognition, sec. 4.1.
+    Koch et al. 2015, Siamese neural networks for one-shot image recognition, sec. 4.2.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class NeighbourPairs:
 
     neighbours: for each sample the indices of its neighbours, an array: see datasets.neighbours. Raises ValueError for
     a sample without a neighbour, and one that has all others as neighbours. Reference: Hadsell, Chopra and LeCun 2006,
-    Dimensionality reduction by learning an invariant mapping, sec. 2.2 (step 1 of the algorithm).
+    Dimensionality reduction by learning an invariant mapping, sec. 2.3 (step 1 of the algorithm).
     """
 
     def __init__(

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -456,6 +457,29 @@ def write_mnist(folder):
 @reader(write_mnist)
 def mnist(folder):
     check_samples(datasets.MNIST(folder, "train"))
+
+
+def write_omniglot(folder):
+    def png(value):
+        file = io.BytesIO()
+        Image.fromarray(np.arange(105 * 105).reshape(105, 105) % 7 < value).save(file, "PNG")
+        return file.getvalue()
+
+    names = {"small/Greek/character01": 2, "small/Latin/character01": 2}
+    with zipfile.ZipFile(folder / "images_background_small1.zip", "w") as archive:
+        for name, count in names.items():
+            for i in range(count):
+                archive.writestr(f"{name}/0394_{i + 1:02d}.png", png(i + 1))
+    with zipfile.ZipFile(folder / "all_runs.zip", "w") as archive:
+        archive.writestr("run01/training/class01.png", png(2))
+        archive.writestr("run01/test/item01.png", png(3))
+        archive.writestr("run01/class_labels.txt", "run01/test/item01.png run01/training/class01.png\n")
+
+
+@reader(write_omniglot)
+def omniglot(folder):
+    check_samples(datasets.Omniglot(folder, "trainval"))
+    check_samples(datasets.OmniglotRuns(folder))
 
 
 def write_cifar(folder):

@@ -93,7 +93,7 @@ def test_bad_input(root):
         OmniglotRuns(root / "none")
     with zipfile.ZipFile(root / "all_runs.zip", "a") as archive:
         archive.writestr("run03/class_labels.txt", "run03/test/item01.png run03/training/class01.png")
-    with pytest.raises(ValueError, match="class_labels.txt of run03 names images that are not there"):
+    with pytest.raises(ValueError, match="class_labels.txt of run03 must hold lines of two images of the archive"):
         OmniglotRuns(root)
     with zipfile.ZipFile(root / "all_runs.zip", "a") as archive:
         archive.writestr("run04/test/item01.png", png(3, side=50))

@@ -22,7 +22,7 @@ MODEL = ("--model", "mask_rcnn_small", "--epochs", 1, "--batch-size", 2, "--set"
 
 
 def open_split(name, root, split="train", classes=None):
-    return readers_of("instances")[name].open(Namespace(data=name, root=root), split, classes)
+    return readers_of("instances")[name].open(Namespace(data=name, root=root, classes=None), split, classes)
 
 
 def write_coco(root, count=6):

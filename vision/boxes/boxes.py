@@ -75,6 +75,24 @@ def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     return xp.stack([x - half_w, y - half_h, x + half_w, y + half_h], axis=-1)
 
 
+def decode_backward(dboxes, deltas, anchors):
+    """(ddeltas, danchors), (..., 4) each, for the gradient of decode(deltas, anchors)."""
+    xp = array_module(deltas, anchors)
+    _, _, wa, ha = _centre_and_size(anchors)
+    dx1, dy1, dx2, dy2 = xp.moveaxis(dboxes, -1, 0)
+    ddeltas, danchors = xp.empty_like(dboxes), xp.empty_like(dboxes)
+    for axis, size, low, high in ((0, wa, dx1, dx2), (1, ha, dy1, dy2)):
+        t, log_size = deltas[..., axis], deltas[..., axis + 2]
+        dcentre, dhalf = low + high, high - low  # x1, x2 = x - half_w, x + half_w
+        half = xp.exp(xp.minimum(log_size, MAX_LOG_SIZE)) / 2  # of a size of 1
+        ddeltas[..., axis] = dcentre * size  # x = tx * wa + xa
+        ddeltas[..., axis + 2] = dhalf * half * size * (log_size.real < MAX_LOG_SIZE)  # half_w = exp(tw) * wa / 2
+        dsize = dcentre * t + dhalf * half  # wa is in both
+        danchors[..., axis] = dcentre / 2 - dsize  # xa = (x1 + x2) / 2, wa = x2 - x1
+        danchors[..., axis + 2] = dcentre / 2 + dsize
+    return ddeltas, danchors
+
+
 def clip(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """Boxes (..., 4) clipped to an image of size (h, w). A box wholly outside gets zero area."""
     _check_last_axis("clip", boxes=boxes)

@@ -99,13 +99,7 @@ def sample_rois(
     xp = array_module(proposals)
     rois = xp.concatenate([proposals, gt_boxes.astype(proposals.dtype)]) if add_ground_truth else proposals
     overlap = iou(rois, gt_boxes)
-    highest, (low, high) = largest(overlap, axis=1), background_iou
-
-    masks = highest >= foreground_iou, (highest >= low) & (highest < high), highest < low
-    foreground, hard, easy = shuffled(masks, samples, rng)
-    foreground = foreground[: int(samples * foreground_fraction)]
-    background = xp.concatenate([hard, easy])[: samples - len(foreground)]
-
+    foreground, background = choose_rois(overlap, rng, samples, foreground_fraction, foreground_iou, background_iou)
     chosen = xp.concatenate([foreground, background])
     labels = xp.zeros(len(chosen), np.int64)
     deltas = xp.zeros((len(chosen), 4), rois.dtype)
@@ -116,3 +110,12 @@ def sample_rois(
         for i, (mean, std) in enumerate(zip(delta_mean, delta_std)):
             deltas[:n, i] = (wanted[:, i] - mean) / std
     return rois[chosen], labels, deltas
+
+
+def choose_rois(overlap, rng, samples: int, fraction: float, foreground_iou: float, background_iou):
+    """The indices of foreground and background that sample_rois draws, from the overlap (M, G) with the objects."""
+    highest, (low, high) = largest(overlap, axis=1), background_iou
+    masks = highest >= foreground_iou, (highest >= low) & (highest < high), highest < low
+    foreground, hard, easy = shuffled(masks, samples, rng)
+    foreground = foreground[: int(samples * fraction)]
+    return foreground, array_module(overlap).concatenate([hard, easy])[: samples - len(foreground)]

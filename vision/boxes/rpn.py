@@ -130,10 +130,15 @@ def propose(
     """
     check_shape("propose", scores=(scores, ("A",)), deltas=(deltas, ("A", 4)), anchors=(anchors, ("A", 4)))
     boxes = clip(decode(deltas, anchors), image_size)
+    keep = best_boxes(scores, boxes, pre_nms, post_nms, nms_iou, min_size)
+    return boxes[keep], scores[keep]
+
+
+def best_boxes(scores, boxes, pre_nms: int, post_nms: int, nms_iou: float, min_size: float) -> np.ndarray:
+    """The indices of the boxes (A, 4), decoded and clipped, that `propose` returns."""
     # A comparison with NaN is False: boxes of a network that has diverged are dropped here; its loss shows it.
     large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1)
-    keep = nms_among(large, boxes, scores, nms_iou, pre_nms=pre_nms, max_keep=post_nms)
-    return boxes[keep], scores[keep]
+    return nms_among(large, boxes, scores, nms_iou, pre_nms=pre_nms, max_keep=post_nms)
 
 
 def gaussian(shape, std, rng):

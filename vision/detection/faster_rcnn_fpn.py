@@ -60,7 +60,7 @@ class Named(Layer):
 
 
 class BoxHeads(RegionHead):
-    """Boxes of pooled regions by two hidden layers; loss and samples as RegionHead.
+    """pooled (R, C, ph, pw) -> logits (R, 1 + classes), deltas (R, classes, 4), by two hidden layers: see RegionHead.
 
     As in torchvision, deltas have a channel for the background, too, which nothing uses.
     """

@@ -16,7 +16,8 @@ from nn import softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.layer import check_shape
 from vision.detection.region_layers import region_backbone
-from vision.detection.region_svm import PLAIN, RegionOptions, RegionSVM
+from vision.detection.region_options import PLAIN, RegionOptions
+from vision.detection.region_svm import RegionSVM
 from vision.detection.warp import warp_regions
 from vision.model import Stage
 from vision.registry import Tiny, register

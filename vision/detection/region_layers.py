@@ -1,13 +1,11 @@
-"""The convolutions and the fully connected layers of R-CNN and its kin, and what regions are to their data set."""
+"""The convolutions and the fully connected layers of R-CNN and SPP-net."""
 
 import numpy as np
 
 from nn import Dropout, Linear, MaxPool2d, ReLU, Sequential
 from nn.layer import Layer
 from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
-from vision.boxes.boxes import iou
 from vision.boxes.rpn import gaussian
-from vision.boxes.sampling import largest
 
 BACKBONES = {  # up to the last convolution; the pooling that follows there
     "small_vgg": (lambda width, rng: small_vgg(width=width, stride=8, rng=rng), lambda: MaxPool2d(2)),
@@ -59,20 +57,3 @@ class RegionLayers(Layer):
         fc6 = self.classifier[:3](pool5)
         fc7 = self.classifier[3:](fc6)
         return {"pool5": pool5, "fc6": fc6, "fc7": fc7, "logits": self.cls_score(fc7)}
-
-
-def described(regions: np.ndarray, boxes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """(K, 11 + classes): the columns of a feature store for regions (K, 4) of an image with objects boxes (G, 4).
-
-    The last G regions are the objects themselves.
-    """
-    table = np.zeros((len(regions), 11 + classes), np.float32)
-    overlap = iou(regions.astype(np.float64), boxes.astype(np.float64))  # (K, G)
-    table[:, :4], table[:, 9] = regions, largest(overlap, axis=1)
-    if len(boxes):
-        best = overlap.argmax(axis=1)
-        table[:, 4:8], table[:, 8] = boxes[best], np.where(table[:, 9] > 0, labels[best], 0)
-        table[len(regions) - len(boxes) :, 10] = labels
-    for k in range(classes):
-        table[:, 11 + k] = largest(overlap[:, labels == k + 1], axis=1)
-    return table

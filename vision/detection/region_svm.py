@@ -10,8 +10,6 @@ Reference: Girshick et al. 2014, R-CNN, arXiv:1311.2524, sec. 2.2 and 2.3, appen
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -19,56 +17,20 @@ from tqdm import tqdm
 from nn import Linear, softmax
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
-from vision.boxes.boxes import clip, decode, encode
+from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
 from vision.detection.detector import Detector
-from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, OVERLAPS, TRUTH, FeatureStore
+from vision.detection.feature_store import TRUTH, FeatureStore
 from vision.detection.linear_svm import fit_svm
-from vision.detection.region_layers import RegionLayers, described
+from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
+from vision.detection.region_layers import RegionLayers
 from vision.detection.ridge import fit_ridge
-from vision.options import ImageOptions
 
 BIAS_SCALE, NORM = 10.0, 20.0  # the bias's own feature, and the mean norm that features are scaled to: the code's
 MARGIN, EVICT = -1.0, -1.2  # negatives above the margin are hard; those below EVICT are easy by now (the code's)
 
 STORE = "features"  # folder in that of the run
-PLAIN = {"flip_horizontal": 0.0, "jitter": 0.0, "zoom": [1.0, 1.0], "batch_size": 1}  # images as they will be tested
-
-LayerName = Literal["pool5", "fc6", "fc7"]
-
-
-@dataclass(frozen=True)
-class RegionOptions(ImageOptions):
-    """The defaults are R-CNN's."""
-
-    proposals: str = "selective_search_fast width=500"  # method, with its options: see vision.proposals
-    train_regions: int = 2000  # proposals of an image in training, the best ones
-    test_regions: int = 2000  # and in testing
-    backbone: Literal["small_vgg", "alexnet", "vgg16"] = "alexnet"  # the convolutions
-    width: int = 12  # channels of small_vgg's first convolution
-    frozen: str | None = None  # last stage of the backbone that is not trained, such as pool2
-    hidden: int = 4096  # units of fc6 and fc7
-    dropout: float = 0.5  # share of them dropped in fine-tuning
-    samples: int = 128  # regions of a step of fine-tuning
-    foreground_fraction: float = 0.25  # share of objects among them at most: 32 of 128
-    foreground_iou: float = 0.5  # a region is an object from this IoU on
-    background_iou: tuple[float, float] = (0.0, 0.5)  # IoU of regions that count as background in fine-tuning
-    features: LayerName = "fc7"  # layer that the SVMs see
-    box_features: LayerName = "pool5"  # layer that box regression sees
-    c: float = 0.001  # of the SVMs: weight of an example's hinge loss
-    negative_iou: float = 0.3  # a region is a negative of a class below this IoU with all its objects
-    negatives: int = 10  # random negatives of a class and image, at first
-    hard: int = 50  # hard negatives of a class, image and round at most
-    rounds: int = 1  # of hard negatives
-    capacity: int = 10000  # negatives of a class at most
-    ridge: float = 1000.0  # penalty of box regression
-    box_iou: float = 0.6  # a region learns the box of the object that it overlaps from this IoU on
-    svm: bool = True  # score by the SVMs, else by the softmax that was fine-tuned
-    box_regression: bool = True  # correct the boxes
-    score_threshold: float | None = None  # lower scores are no detections; none: -1 of an SVM, 0.05 of the softmax
-    nms_iou: float = 0.3  # IoU above which NMS drops a detection
-    detections_per_image: int = 100  # detections kept at most
 
 
 class RegionSVM(Detector):
@@ -200,10 +162,9 @@ class RegionSVM(Detector):
         store, seed, o = self.store(loader), int(rng.integers(2**32)), self.options
         for k in range(start, 1 + o.rounds):
             drawn = np.random.default_rng([seed, k])
-            found = hard_negatives(self, store) if k else random_negatives(store, len(self.classes), o, drawn)
-            self.mined[...] = -1
-            for own, rows in zip(self.mined, found):
-                own[: len(rows)] = rows[: o.capacity]
+            found = self.harder(store) if k else random_negatives(store, o.negative_iou, o.negatives, drawn)
+            found = [np.append(rows, np.full(o.capacity, -1))[: o.capacity] for rows in found]
+            self.mined = to_device(np.stack(found), device_of(self.svm.weight.value))
             figures = self.solve(store, drawn)
             self.fitted[0] = True
             yield figures
@@ -211,8 +172,8 @@ class RegionSVM(Detector):
     def solve(self, store: FeatureStore, rng: np.random.Generator) -> dict:
         """The SVM of each class, from its objects and its negatives. Features are scaled to a mean norm of 20."""
         o, figures, factor = self.options, {}, NORM / self.mean_norm(store, self.options.features)
-        for c, (name, mined) in enumerate(zip(self.classes, self.mined)):
-            objects, others = np.flatnonzero(store.regions[:, TRUTH] == c + 1), mined[mined >= 0]
+        for c, (name, others) in enumerate(zip(self.classes, self.negatives())):
+            objects = np.flatnonzero(store.regions[:, TRUTH] == c + 1)
             if not len(objects) or not len(others):
                 raise ValueError(f"{self.name}: {name} has {len(objects)} objects and {len(others)} regions without it")
             x = factor * np.concatenate([self.read(store, o.features, rows) for rows in (objects, others)])
@@ -222,22 +183,31 @@ class RegionSVM(Detector):
             figures |= {f"{name}: negatives": len(others), f"{name}: violation": svm.violation, f"{name}: gap": svm.gap}
         return figures
 
+    def negatives(self) -> list[np.ndarray]:
+        """The rows of the negatives of each class."""
+        return [rows[rows >= 0] for rows in to_device(self.mined, "cpu")]
+
+    def harder(self, store: FeatureStore) -> list[np.ndarray]:
+        """Rows for each class: the hard negatives by the SVMs so far, and those known that are not easy by now."""
+        weight, bias = to_device((self.svm.weight.value, self.svm.bias.value), "cpu")
+        score = lambda rows: self.read(store, self.options.features, rows) @ weight.T + bias  # noqa: E731
+        hard = hard_negatives(store, score, self.options.negative_iou, self.options.hard, MARGIN)
+        known = [rows[score(rows)[:, c] > EVICT] for c, rows in enumerate(self.negatives())]
+        return [np.fromiter(dict.fromkeys([*old.tolist(), *new.tolist()]), np.int64) for old, new in zip(known, hard)]
+
     def fit_boxes(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """Ridge regression, for each class, from the features of regions near an object to the object's box.
 
-        Targets are those of `encode`, less their means, over their deviations, as in the code; so is a constant
-        feature of 1 behind the others.
+        As in the code, targets have mean 0 and deviation 1, and a feature of 1 is behind the others.
         """
         if start:
             return
         store, o, figures = self.store(loader), self.options, {}
         factor = NORM / self.mean_norm(store, o.box_features)
         for c, name in enumerate(self.classes):
-            regions = store.regions
-            rows = np.flatnonzero((regions[:, LABEL] == c + 1) & (regions[:, IOU] >= o.box_iou))
+            rows, t = box_pairs(store, c + 1, o.box_iou)
             if not len(rows):
                 raise ValueError(f"{self.name}: no region has an IoU of {o.box_iou} with a {name}")
-            t = encode(regions[rows, OBJECT].astype(np.float64), regions[rows, BOX].astype(np.float64))
             mean, std = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-6)
             x = factor * self.read(store, o.box_features, rows)
             w = fit_ridge(np.concatenate([x, np.ones((len(x), 1))], axis=1), (t - mean) / std, o.ridge) * std
@@ -256,34 +226,3 @@ class RegionSVM(Detector):
         where, dtype = device_of(layer.weight.value), layer.weight.value.dtype
         layer.weight.value[rows] = to_device(weight.astype(dtype), where)
         layer.bias.value[rows] = to_device(np.asarray(bias, dtype), where)
-
-
-def is_negative(store: FeatureStore, rows, options: RegionOptions) -> np.ndarray:
-    """(n, classes) bool: whether stored regions overlap all objects of a class by less than negative_iou."""
-    return store.regions[rows, OVERLAPS:] < options.negative_iou
-
-
-def random_negatives(store: FeatureStore, classes: int, options: RegionOptions, rng) -> list[np.ndarray]:
-    """Rows for each class: `negatives` of the negatives of each image."""
-    found = [[] for _ in range(classes)]
-    for i in range(len(store.counts)):
-        rows = store.of_image(i)
-        for own, free in zip(found, is_negative(store, rows, options).T):
-            own.append(rows.start + rng.permutation(np.flatnonzero(free))[: options.negatives])
-    return [rng.permutation(np.concatenate(own)) for own in found]
-
-
-def hard_negatives(model: RegionSVM, store: FeatureStore) -> list[np.ndarray]:
-    """Rows for each class: the hardest negatives of each image, and those known that are not easy by now, each once."""
-    o, weight, bias = model.options, model.svm.weight.value, model.svm.bias.value
-    weight, bias = to_device((weight, bias), "cpu")
-    known = [rows[rows >= 0] for rows in model.mined]
-    found = [[rows[model.read(store, o.features, rows) @ weight[c] + bias[c] > EVICT]] for c, rows in enumerate(known)]
-    for i in range(len(store.counts)):
-        rows = store.of_image(i)
-        scores = model.read(store, o.features, rows) @ weight.T + bias  # (n, classes)
-        scores = np.where(is_negative(store, rows, o), scores, -np.inf)
-        for own, score in zip(found, scores.T):
-            best = np.argsort(-score, kind="stable")[: o.hard]
-            own.append(rows.start + best[score[best] > MARGIN])
-    return [np.fromiter(dict.fromkeys(np.concatenate(own).tolist()), np.int64) for own in found]

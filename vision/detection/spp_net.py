@@ -19,7 +19,8 @@ from nn.layer import check_shape
 from vision.boxes.region_pyramid import RegionPyramid, nearest_scale
 from vision.detection.feature_store import IOU, LABEL, FeatureStore, reopened
 from vision.detection.region_layers import region_backbone
-from vision.detection.region_svm import PLAIN, STORE, RegionOptions, RegionSVM
+from vision.detection.region_options import PLAIN, RegionOptions
+from vision.detection.region_svm import STORE, RegionSVM
 from vision.detection.warp import resized
 from vision.model import Stage
 from vision.registry import Tiny, register

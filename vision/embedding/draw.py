@@ -61,8 +61,7 @@ def draw_map(
     frame of its label's colour. Points of three dimensions are drawn from two sides, without thumbnails. Raises
     ValueError for points of another shape.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     check_shape("draw_map", points=(points, ("N", None)))
     if points.shape[1] not in (2, 3):
@@ -76,9 +75,7 @@ def draw_map(
             for label in np.unique(labels):
                 axes.scatter(*points[labels == label].T, color=colour_of(label, classes), s=8)
     figure.suptitle(title)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return _pixels(figure)
 
 
 def _flat(axes, points, labels, classes, images):
@@ -114,8 +111,7 @@ def spread_out(points: np.ndarray) -> list[int]:
 
 def draw_roc(wrong: np.ndarray, right: np.ndarray, area: float) -> np.ndarray:
     """The ROC (H, W, 3) uint8 of verification: rates of false and of true acceptance."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
@@ -123,6 +119,12 @@ def draw_roc(wrong: np.ndarray, right: np.ndarray, area: float) -> np.ndarray:
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axes.set(xlabel="false acceptance", ylabel="true acceptance", title=f"verification: area {area:.4f}")
     axes.grid(alpha=0.3)
+    return _pixels(figure)
+
+
+def _pixels(figure) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

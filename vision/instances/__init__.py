@@ -3,6 +3,7 @@
 from vision.instances import task
 from vision.instances.mask_rcnn import MaskRCNN
 from vision.instances.mask_rcnn_fpn import MaskRCNNFPN
+from vision.instances.mnc import MNC
 from vision.instances.segmenter import InstanceSegmenter
 
-__all__ = ["InstanceSegmenter", "MaskRCNN", "MaskRCNNFPN", "task"]
+__all__ = ["MNC", "InstanceSegmenter", "MaskRCNN", "MaskRCNNFPN", "task"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vision.boxes.rpn import propose
+from vision.boxes.rpn import RPN, propose
 from vision.model import load
 from vision.proposals.method import ProposalOptions, method
 from vision.training.saving import find_checkpoint
@@ -40,8 +40,8 @@ class RPNProposer:
         path = find_checkpoint(options.run)
         self.model, self.options = load(path), options
         self.digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        if not hasattr(self.model, "rpn") or not hasattr(self.model, "backbone"):
-            raise ValueError(f"{path}: its model {self.model.name!r} has no region proposal network")
+        if not isinstance(getattr(self.model, "rpn", None), RPN):
+            raise ValueError(f"{path}: its model {self.model.name!r} has no region proposal network on one map")
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scaled = self.model.preprocess.scaled(image)

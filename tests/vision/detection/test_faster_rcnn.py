@@ -8,13 +8,16 @@ import vision
 from datasets import Shapes
 from nn import Adam, clip_gradient_norm
 from nn.gradcheck import check_layer, check_model
+from tests.vision.published import shared
 from vision.boxes.region_heads import RegionHead
 from vision.boxes.rpn import RPN
 from vision.detection.faster_rcnn import Options
 from vision.detection.metrics import evaluate_detections
 from vision.detection.task import detector_batch
+from vision.training.saving import load_pretrained
 
 CLASSES = ("circle", "square", "triangle")
+VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 TINY = {
     "width": 4, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32,
     "roi_samples": 16, "min_size": 2,
@@ -81,6 +84,18 @@ def test_frozen_stages_get_no_gradient_and_the_others_the_same_bits():
     assert len(gradients[None]) - len(gradients["pool4"]) == 20
     for name, gradient in gradients["pool4"].items():
         np.testing.assert_array_equal(gradient, gradients[None][name], err_msg=name)
+
+
+def test_published_convolutions_are_loaded_and_conv1_and_conv2_cost_no_backward():
+    """Sec. 3.1.3: conv3_1 and up are tuned. What is below only infers, and keeps no cache."""
+    model = vgg16_variant(frozen="pool2")
+    assert model.needs_weights
+    loaded = load_pretrained(shared("weights", "vgg16", "vgg16_features.npz"), model)
+    assert loaded == [f"backbone.features.{i}.{part}" for i in VGG16_CONVOLUTIONS for part in ("weight", "bias")]
+    held = [name for name, p in model.parameters().items() if not p.trainable]
+    assert held == loaded[:8]
+    _, cache = model.loss(scenes(model, n=1, size=(32, 32), dtype=np.float32), np.random.default_rng(0))
+    assert [part is None for part in cache.backbone.parts] == 4 * [True] + 5 * [False]
 
 
 def test_overfits_two_images():
@@ -326,7 +341,7 @@ def test_summary_counts_everything():
         (lambda: vision.build("faster_rcnn_small", CLASSES, colour=1), "no option 'colour'; choose from: short_side"),
         (lambda: vision.build("faster_rcnn_small", CLASSES, hidden="many"), "hidden must be a whole number"),
         (lambda: vision.build("faster_rcnn_small", CLASSES, from_scratch="no"), "must be true or false, got .no"),
-        (lambda: vision.build("yolo", CLASSES), "no model 'yolo': choose from .*faster_rcnn_small"),
+        (lambda: vision.build("zzz", CLASSES), "no model 'zzz': choose from .*faster_rcnn_small"),
         (lambda: vision.build("faster_rcnn_small", ()), "at least one class"),
         (lambda: vision.register("faster_rcnn_small", "", {}, options=Options)(None), "'faster_rcnn_small' already"),
         (lambda: tiny().predict(np.zeros((3, 48, 64), np.float32)), r"images must have shape \(N, 3, H, W\)"),

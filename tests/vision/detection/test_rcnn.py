@@ -9,7 +9,7 @@ from nn import Adam
 from vision.boxes.boxes import iou
 from vision.detection.feature_store import FeatureStore
 from vision.detection.metrics import evaluate_detections
-from vision.detection.region_layers import described
+from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
 from vision.detection.task import detector_batch
 
 CLASSES = ("circle", "square", "triangle")
@@ -128,6 +128,25 @@ def test_columns_of_the_store():
     np.testing.assert_array_equal(table[:, 8:11], [[2, 0.5, 0], [0, 0, 0], [2, 1, 2], [1, 1, 1]])
     np.testing.assert_array_equal(table[:, 11:], iou(regions, objects[::-1]))
     np.testing.assert_array_equal(table[0, 4:8], objects[0])
+
+
+def test_examples_of_a_store_by_hand(tmp_path):
+    """Two images: an object of class 1 and regions around it; regions alone."""
+    store = FeatureStore(tmp_path, {}, (4, 2), {"fc7": 1}, 2)
+    objects, scores = (
+        np.array([[0, 0, 10, 10]], np.float32),
+        np.array([[9, 2], [5, 3], [-2, 4], [9, 9], [1, -3], [2, 0]]),
+    )
+    around = np.array([[0, 0, 10, 7], [0, 0, 10, 2], [50, 50, 60, 60], [0, 0, 10, 10]], np.float32)
+    store.write(0, described(around, objects, np.array([1]), 2), {"fc7": np.zeros((4, 1))})
+    store.write(1, described(around[1:3], objects[:0], np.zeros(0, int), 2), {"fc7": np.zeros((2, 1))})
+    rows, t = box_pairs(store, 1, 0.6)
+    assert rows.tolist() == [0, 3] and not len(box_pairs(store, 2, 0.6)[0])
+    np.testing.assert_allclose(t[0], [0, 1.5 / 7, 0, np.log(10 / 7)])
+    drawn = [sorted(rows.tolist()) for rows in random_negatives(store, 0.3, 9, np.random.default_rng(0))]
+    assert drawn == [[1, 2, 4, 5], [0, 1, 2, 3, 4, 5]]
+    hard = hard_negatives(store, lambda rows: scores[rows], 0.3, 2, -1.0)
+    assert [rows.tolist() for rows in hard] == [[1, 5, 4], [3, 2, 5]]
 
 
 def test_a_kill_while_storing_is_continued(tmp_path, monkeypatch):

@@ -48,6 +48,6 @@ def test_refused(tmp_path):
     with pytest.raises(ValueError, match="nothing: no such file or folder"):
         build_proposer("rpn", run="nothing")
     name = next(name for name, entry in vision.MODELS.items() if "cifar" in name and entry.task == "classification")
-    model = vision.build(name, ["a", "b"])
-    with pytest.raises(ValueError, match="has no region proposal network"):
-        build_proposer("rpn", run=save(tmp_path / "b.npz", model))
+    for model in (vision.build(name, ["a", "b"]), vision.build("faster_rcnn_fpn_small", ["a"], width=2, hidden=4)):
+        with pytest.raises(ValueError, match="has no region proposal network on one map"):
+            build_proposer("rpn", run=save(tmp_path / f"{model.name}.npz", model))

@@ -1,0 +1,108 @@
+"""Multi-task network cascades: gradients through the coordinates of boxes, masks by hand, two images by heart."""
+
+import numpy as np
+import pytest
+
+import vision
+from datasets import Shapes
+from nn import Adam, clip_gradient_norm
+from nn.gradcheck import GradientError, check_model
+from scripts.gradcheck import off_the_kinks, tiny_batch, tiny_data
+from vision.boxes.boxes import decode, decode_backward
+from vision.instances.mnc import within
+from vision.instances.task import evaluate_instances, instance_batch
+from vision.registry import find
+
+CLASSES = ("circle", "square", "triangle")
+SMALL = {
+    "width": 6, "hidden": 48, "short_side": 64, "max_side": 96, "anchor_scales": (12, 24, 48), "roi_samples": 32,
+    "mask_pooled": 8, "mask_hidden": 48,
+}  # fmt: skip
+
+
+def build(**options):
+    return vision.build("mnc_small", CLASSES, np.random.default_rng(3), **SMALL | options)
+
+
+def check(**options):
+    """check_model of the tiny version with other options."""
+    tiny = find("mnc_small").tiny
+    data = tiny_data("mnc_small", tiny)
+    model = vision.build("mnc_small", data.classes, np.random.default_rng(3), **tiny.options | options)
+    return check_model(off_the_kinks(model), tiny_batch(model, data, tiny.scenes), tolerance=1e-6)
+
+
+def test_decoding_backward():
+    rng = np.random.default_rng(0)
+    deltas, anchors = 0.3 * rng.standard_normal((4, 3, 4)), rng.uniform(0, 9, (4, 3, 4))
+    anchors[..., 2:] += anchors[..., :2] + 3
+    deltas[0, 0, 2] = 9.0  # beyond the largest size
+    dboxes = rng.standard_normal((4, 3, 4))
+    for given, down in zip((deltas, anchors), decode_backward(dboxes, deltas, anchors)):
+        for index in np.ndindex(given.shape):
+            value, sides = given[index], []
+            for step in (1e-6, -1e-6):
+                given[index] = value + step
+                sides.append((dboxes * decode(deltas, anchors)).sum())
+            given[index] = value
+            assert down[index] == pytest.approx((sides[0] - sides[1]) / 2e-6, abs=1e-6)
+
+
+def test_the_gradient_reaches_the_boxes():
+    """With the coordinates held, backward lacks what the boxes change, and the numerical check sees it."""
+    with pytest.raises(GradientError, match="derivative"):
+        check(box_gradient=0.0)
+
+
+def test_three_stages():
+    assert max(check(cascade=3).values()) < 1e-6
+
+
+def test_a_masked_feature_is_the_product():
+    model = build()
+    rng, head = np.random.default_rng(0), model.head
+    features = rng.standard_normal((1, head.box_path[0].in_features // 16, 12, 12)).astype(np.float32)
+    boxes, index = np.array([[3, 4, 30, 35]], np.float32), np.zeros(1, np.int64)
+    head.mask[2].bias.value[:] = -1000  # no pixel is figure
+    outputs, _ = head.forward(features, boxes, index)
+    hidden = np.concatenate([
+        head.box_path(head.pool(head.warp(features, boxes, index)).reshape(1, -1)),
+        head.mask_path(np.zeros((1, head.mask_path[0].in_features), np.float32)),  # all of F_mask is 0
+    ], axis=1)  # fmt: skip
+    np.testing.assert_allclose(outputs.logits, head.cls_score(hidden), rtol=1e-5)
+    assert outputs.mask_logits.shape == (1, 16, 16)
+
+
+def test_clipping_lets_the_gradient_through_inside():
+    boxes = np.array([[-1.0, 2, 3, 99]])
+    assert within(boxes, np.array([[50.0, 40, 50, 40]])).tolist() == [[0, 2, 3, 40]]
+
+
+def test_two_images_are_learned_by_heart():
+    data, model = Shapes(2, (64, 80), seed=6, max_objects=2), build(width=4)
+    batch, optimiser = instance_batch(model, [data[0], data[1]]), Adam(model.parameters(), lr=0.002)
+    for step in range(90):
+        optimiser.lr = 0.002 if step < 70 else 0.0005
+        _, cache = model.loss(batch, np.random.default_rng(step))
+        optimiser.zero_grad()
+        model.backward(cache)
+        clip_gradient_norm(model.parameters(), 10)
+        optimiser.step()
+    metrics = evaluate_instances(model, data)
+    assert metrics["mask_AP50"] == 1
+
+
+@pytest.mark.parametrize("cascade", [3, 5])
+def test_no_objects_no_proposals(cascade):
+    data, model = Shapes(1, (64, 80)), build(cascade=cascade)
+    empty = data[0] | {key: data[0][key][:0] for key in ("boxes", "labels", "difficult", "masks")}
+    losses, cache = model.loss(instance_batch(model, [empty]), np.random.default_rng(0))
+    model.backward(cache)
+    assert losses["mask"] == 0
+    assert ("mask2" in losses) == (cascade == 5)
+    model.rpn.bbox_pred.bias.value[2::4] = -20  # all proposals shrink to nothing
+    losses, cache = model.loss(instance_batch(model, [empty]), np.random.default_rng(0))
+    model.backward(cache)
+    assert losses["cls"] == 0
+    found = model.segment_objects(np.zeros((70, 50, 3), np.uint8))
+    assert found["masks"].shape == (0, 70, 50)
