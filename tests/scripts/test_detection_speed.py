@@ -5,7 +5,7 @@ import pytest
 
 from scripts import detection_speed
 from vision.detection import Detector
-from vision.detection.speed import seconds_an_image
+from vision.detection.speed import Seconds, seconds_an_image
 from vision.preprocess import Preprocess
 
 
@@ -32,6 +32,13 @@ def test_the_slowest_comes_first(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["detector", *reversed(tiny)]
     assert lines[1].split()[1] == "-"  # no proposals
+
+
+def test_the_order_is_checked(capsys):
+    fast, slow = Seconds(0.0, 0.2), Seconds(0.2, 0.1)
+    assert detection_speed.in_order({"rcnn": slow, "ssd": fast}) == 0
+    assert detection_speed.in_order({"ssd": fast, "rcnn": slow}) == 1
+    assert "ssd is faster than rcnn" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
