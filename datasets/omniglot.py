@@ -20,6 +20,7 @@ from PIL import Image
 
 from .files import missing
 from .listing import Listed
+from .mnist import rgb
 
 SIDE = 105
 VAL_PART = 5  # one of so many alphabets is for validation
@@ -68,12 +69,15 @@ class Omniglot:
         index = range(len(self))[index]
         turn, which = divmod(index, len(self.ids))
         image = np.rot90(self.images[which], turn)
-        id_ = self.ids[which] + (f", turned {90 * turn}" if turn else "")
-        return {"id": id_, "image": np.repeat(image[:, :, None], 3, axis=2), "label": int(self.labels[index])}
+        return {"id": self._id(index), "image": rgb(image), "label": int(self.labels[index])}
 
     def listing(self) -> Iterator[Listed]:
         """The id and size of each image."""
-        return (Listed(f"{self.ids[i % len(self.ids)]}-{i // len(self.ids)}", (SIDE, SIDE)) for i in range(len(self)))
+        return (Listed(self._id(index), (SIDE, SIDE)) for index in range(len(self)))
+
+    def _id(self, index):
+        turn, which = divmod(index, len(self.ids))
+        return self.ids[which] + (f", turned {90 * turn}" if turn else "")
 
 
 class OmniglotRuns:
@@ -108,7 +112,7 @@ class OmniglotRuns:
 
     def __getitem__(self, index: int) -> dict:
         name, label, run, support = self.items[index]
-        image = np.repeat(self.images[self.index[name]][:, :, None], 3, axis=2)
+        image = rgb(self.images[self.index[name]])
         return {"id": name, "image": image, "label": label, "run": run, "support": support}
 
     def listing(self) -> Iterator[Listed]:

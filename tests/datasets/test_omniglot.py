@@ -57,6 +57,7 @@ def test_turned_characters_are_classes_of_their_own(root):
     assert sample["label"] == plain[1]["label"] + len(plain.classes)
     assert turned.classes[sample["label"]] == "Aleph/character01, turned 90"
     assert [s["label"] for s in turned] == turned.labels.tolist()
+    assert [s["id"] for s in turned] == [listed.id for listed in turned.listing()]
 
 
 def test_published_runs(root):
