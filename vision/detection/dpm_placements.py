@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vision.boxes.boxes import iou
+from vision.boxes.nms import nms
 from vision.detection.detector import Detector
 from vision.detection.dpm_boxes import from_root, part_inputs, root_only
 from vision.detection.dpm_pyramid import Grid, Level
@@ -15,6 +16,7 @@ from vision.detection.dpm_star import Shown, StarModels
 from vision.detection.windows import is_free
 
 MODEL, MIRRORED, IMAGE, LEVEL, ROW, COLUMN, PARTS = range(7)  # columns of a placement; from PARTS on: rows and columns
+SAME = 0.7  # hard negatives of a class in an image overlap less than this: others show nearly the same
 
 
 class Found(NamedTuple):
@@ -99,7 +101,7 @@ class Placements(Detector):
         for label in range(1, len(self.classes) + 1):
             own = np.flatnonzero((found.rows[:, MODEL] // o.components + 1 == label) & (found.scores >= -1))
             own = own[is_free(found.roots[own], target, label, o.negative_iou)]
-            best.append(own[np.argsort(-found.scores[own], kind="stable")[: o.hard]])
+            best.append(own[nms(found.roots[own], found.scores[own], SAME, max_keep=o.hard)])
         return found.rows[np.concatenate(best)]
 
     def shown(self, levels: list[Level], rows: np.ndarray) -> Shown:

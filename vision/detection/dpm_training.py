@@ -12,7 +12,7 @@ import numpy as np
 
 from vision.boxes.boxes import iou
 from vision.detection.dpm_boxes import fit_boxes, root_only, to_root
-from vision.detection.dpm_placements import IMAGE, MIRRORED, MODEL, PARTS, Found, Placements
+from vision.detection.dpm_placements import COLUMN, IMAGE, MIRRORED, MODEL, PARTS, ROW, Found, Placements
 from vision.detection.dpm_star import FIRST_COSTS, Shown
 from vision.detection.dpm_start import by_aspect, facing, parts_of_root, root_size, warped
 from vision.detection.latent_svm import fit_latent_svm, keep_hard
@@ -53,19 +53,23 @@ class DPMTraining(Placements):
         o, stars = self.options, self.stars
         components = self.first_components([target for _, target in photographs(loader)])
         stars.anchors[...], stars.parts.value[...] = -1, 0
-        pairs, others = [[[] for _ in stars.sizes] for _ in range(2)]
+        pairs, rows, shown = [[] for _ in stars.sizes], [], []
         for i, (picture, target) in enumerate(photographs(loader)):
             levels = self.grid.pyramid(picture)
             for box, k in zip(target["boxes"], components[i]):
                 pairs[k].append(warped(picture, box, stars.sizes[k], o.cell))
             for k in range(len(stars.sizes)):
-                others[k] += self.random_roots(levels, target, k, rng)
-        figures = {}
+                rows.append(self.random_negatives(levels, target, k, rng))
+                rows[-1][:, IMAGE] = i
+                shown.append(stars.vectors(self.shown(levels, rows[-1])))
+        rows, others, figures = np.concatenate(rows), np.concatenate(shown), {}
+        self.negatives[...] = -1
+        self.negatives[: len(rows)] = rows[: len(self.negatives)]
         for k in range(len(stars.sizes)):
             own = np.stack(pairs[k])
-            own = own[np.arange(len(own)), facing(own.reshape(len(own), 2, -1), rng)]
-            x = self.root_vectors(k, np.concatenate([own, *[each[None] for each in others[k]]]))
-            signs = np.repeat([1, -1], [len(own), len(others[k])])
+            own = self.root_vectors(k, own[np.arange(len(own)), facing(own.reshape(len(own), 2, -1), rng)])
+            x = np.concatenate([own, others[rows[:, MODEL] == k]])
+            signs = np.where(np.arange(len(x)) < len(own), 1, -1)
             figures |= self.solve(k, x, signs, np.arange(len(x)), rng)
         return figures
 
@@ -85,19 +89,20 @@ class DPMTraining(Placements):
                 self.box_weights[k] = root_only(self.stars.sizes[k], o.parts)
         return np.split(components, np.cumsum([len(target["boxes"]) for target in targets])[:-1])
 
-    def random_roots(self, levels, target, k: int, rng) -> list[np.ndarray]:
-        """[(31, h, w)]: what is under root k at `random` positions of an image, those on an object of it left out."""
-        (h, w), shown = self.stars.sizes[k], []
+    def random_negatives(self, levels, target, k: int, rng) -> np.ndarray:
+        """(E, 6 + 2 P): `random` placements of root k in an image, those on an object of its class left out."""
+        (h, w), free = self.stars.sizes[k], [np.zeros((0, self.positives.shape[1]), np.int64)]
         for number in rng.integers(0, len(levels), self.options.random if levels else 0):
             level = levels[number]
             rooms = np.array(level.roots.shape[2:]) - (h, w) + 1
             if rooms.min() < 1:
                 continue
-            r, c = (int(room * rng.random()) for room in rooms)
-            box = self.grid.windows(np.array([r]), np.array([c]), (h, w), False, 0, level.factor)
+            row = np.full((1, self.positives.shape[1]), -1)
+            row[0, :PARTS] = k, 0, 0, number, *(rooms * rng.random(2)).astype(np.int64)
+            box = self.grid.windows(row[:, ROW], row[:, COLUMN], (h, w), False, 0, level.factor)
             if is_free(box, target, k // self.options.components + 1, self.options.negative_iou)[0]:
-                shown.append(level.roots[0, :, r : r + h, c : c + w])
-        return shown
+                free.append(row)
+        return np.concatenate(free)
 
     def root_vectors(self, k: int, roots: np.ndarray) -> np.ndarray:
         """(E, D): vectors of roots (E, 31, h, w) of model k alone."""

@@ -88,7 +88,7 @@ def test_a_picture_smaller_than_a_level_has_no_placement():
     levels = model.grid.pyramid(small)
     assert levels == [] and len(model.find(levels).rows) == 0
     target = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
-    assert model.random_roots(levels, target, 0, np.random.default_rng(0)) == []
+    assert model.random_negatives(levels, target, 0, np.random.default_rng(0)).shape == (0, 10)
 
 
 def test_boxes_of_roots_and_of_parts():
