@@ -139,12 +139,13 @@ def siamese_one_shot_small(classes, options: SmallOptions, rng) -> Siamese:
     return Siamese(Sequential(*layers, Linear(size, o.features, rng=rng), Sigmoid()), classes, options, rng)
 
 
-def four_blocks(side: int, width: int, rng: np.random.Generator) -> tuple[list, int]:
+def four_blocks(side: int, width: int, rng: np.random.Generator, colour: bool = False) -> tuple[list, int]:
     """Four times 3x3 convolution, batch normalisation, ReLU and 2x2 pooling, flattened; and how many features come out.
 
+    colour: the first convolution sees three channels, else their mean.
     Reference: Vinyals et al. 2016, arXiv:1606.04080, sec. 4.1.1 (64 channels on 28x28).
     """
-    layers, channels = [Grey(side)], 1
+    layers, channels = ([], 3) if colour else ([Grey(side)], 1)
     for _ in range(4):
         conv = Conv2d(channels, width, 3, padding=1, bias=False, rng=rng)
         layers += [conv, BatchNorm2d(width), ReLU(), MaxPool2d(2)]

@@ -28,6 +28,7 @@ class Options(SquareOptions):
     mining: Literal["semi_hard", "hard", "random"] = "semi_hard"  # which triplets are used; random: drawn, not mined
     images_per_class: int = 8  # K: a batch to mine in holds batch_size / K classes with K images each
     width: int = 32  # channels of each convolution
+    colour: bool = True  # false: the network sees the mean of the three channels, as is enough for characters
 
 
 class Cache(NamedTuple):
@@ -59,7 +60,7 @@ class TripletNetwork(Embedder):
         o = options
         positive("triplet_net", dimensions=o.dimensions, width=o.width, images_per_class=o.images_per_class)
         self.sampling = Sampling("triplets" if o.mining == "random" else "classes", images=o.images_per_class)
-        layers, size = four_blocks(o.short_side, o.width, rng)
+        layers, size = four_blocks(o.short_side, o.width, rng, o.colour)
         length = L2Norm(o.dimensions, scale=1.0)
         length.weight.trainable = False  # ||f(x)|| = 1, sec. 3.1
         super().__init__(Sequential(*layers, Linear(size, o.dimensions, rng=rng), length), classes, options)

@@ -85,6 +85,14 @@ def test_random_triplets_are_those_that_were_drawn():
     assert model.sampling.kind == "triplets"
 
 
+def test_colours_are_seen_unless_they_are_not_wanted():
+    red, blue = np.zeros((2, 1, 3, 32, 32), np.float32)
+    red[:, 0], blue[:, 2] = 1, 1
+    for colour in (True, False):
+        model = made("triplet_net", colour=colour)
+        assert np.allclose(model.predict(red), model.predict(blue)) != colour
+
+
 def test_vectors_of_length_one():
     model = made("triplet_net")
     vectors = model.embeddings(list(np.random.default_rng(1).integers(0, 256, (3, 40, 50, 3)).astype(np.uint8)))
