@@ -14,6 +14,7 @@ from vision.boxes.mask_runs import mask_runs, run_areas, run_intersections
 # Standard deviation of where people put a point, in units of the object's scale: nose, eyes, ears, shoulders, elbows,
 # wrists, hips, knees, ankles.
 PERSON_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+OTHER_SIGMA = 0.05  # of points that are not a person's, for which COCO gives none
 
 
 def box_overlap(detected: dict, truth: dict) -> np.ndarray:
@@ -35,11 +36,14 @@ def mask_overlap(detected: dict, truth: dict) -> np.ndarray:
     return shared / _positive(union)
 
 
-def keypoint_similarity(detected: dict, truth: dict, sigmas: np.ndarray = PERSON_SIGMAS) -> np.ndarray:
+def keypoint_similarity(detected: dict, truth: dict, sigmas: np.ndarray | None = None) -> np.ndarray:
     """OKS = mean over the object's labelled points of exp(-d^2 / (2 area (2 sigma)^2)), d the distance.
 
     An object without labelled points is compared by how far the points lie outside its box, doubled on all sides.
+    sigmas (J,): default those of COCO's 17 points of a person, and OTHER_SIGMA for other points.
     """
+    if sigmas is None:
+        sigmas = PERSON_SIGMAS if np.shape(detected["keypoints"])[1] == len(PERSON_SIGMAS) else OTHER_SIGMA
     oks = np.zeros((len(detected["keypoints"]), len(truth["keypoints"])))
     found = np.asarray(detected["keypoints"], np.float64)[..., :2]  # (D, J, 2)
     for g, (points, box, size) in enumerate(zip(truth["keypoints"], truth["boxes"], truth["area"])):

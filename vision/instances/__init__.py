@@ -1,9 +1,10 @@
 """Instance segmentation: which pixel belongs to which object."""
 
 from vision.instances import task
+from vision.instances.keypoint_rcnn import KeypointRCNN
 from vision.instances.mask_rcnn import MaskRCNN
 from vision.instances.mask_rcnn_fpn import MaskRCNNFPN
 from vision.instances.mnc import MNC
 from vision.instances.segmenter import InstanceSegmenter
 
-__all__ = ["MNC", "InstanceSegmenter", "MaskRCNN", "MaskRCNNFPN", "task"]
+__all__ = ["MNC", "InstanceSegmenter", "KeypointRCNN", "MaskRCNN", "MaskRCNNFPN", "task"]

@@ -98,6 +98,7 @@ class Cache(NamedTuple):
     drpn: tuple
     dhead: tuple
     dmasks: np.ndarray
+    branch: Any
     sampled: Sampled
 
 
@@ -126,8 +127,9 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         rpn_losses, drpn = self.rpn.loss(rpn_out, regions.anchor_labels, regions.anchor_deltas)
         head_losses, dhead = self.head.loss(head_out, regions.roi_labels, regions.roi_deltas)
         value, dmasks = mask_loss(mask_out, regions.roi_labels[fg], sampled.masks)
-        cache = Cache(c_backbone, c_rpn, c_pool, c_head, c_mask_pool, c_mask, drpn, dhead, dmasks, sampled)
-        return rpn_losses | head_losses | {"mask": value}, cache
+        more, c_branch = self.branch_loss(features, sampled)
+        cache = Cache(c_backbone, c_rpn, c_pool, c_head, c_mask_pool, c_mask, drpn, dhead, dmasks, c_branch, sampled)
+        return rpn_losses | head_losses | {"mask": value} | more, cache
 
     def backward(self, cache: Cache):
         """Add the gradients of the total loss to all parameters."""
@@ -135,8 +137,16 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
         dfeatures, _, _ = self.mask_align.backward(dshapes, cache.mask_pool)
         dpooled = self.head.backward(cache.dhead, cache.head)
         dfeatures = dfeatures + self.roi_pool.backward(dpooled, cache.pool)[0]  # features fork: gradients add up
-        dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn)
+        dfeatures = dfeatures + self.rpn.backward(cache.drpn, cache.rpn) + self.branch_backward(cache.branch)
         self.backbone.backward_parameters(dfeatures, cache.backbone)
+
+    def branch_loss(self, features, sampled) -> tuple[dict, Any]:
+        """(losses, cache) of a further branch on the features: none here."""
+        return {}, None
+
+    def branch_backward(self, cache):
+        """The gradient that a further branch gives to the features."""
+        return 0
 
     def masks(self, x, training=True):
         """(mask logits, cache) of pooled regions."""

@@ -17,7 +17,8 @@ class InstanceSegmenter(Detector):
     """
 
     def segment_objects(self, photograph: Photograph) -> dict:
-        """boxes (D, 4), masks (D, H, W) bool in the photograph's pixels, labels, scores (D,) and names [D].
+        """boxes (D, 4), masks (D, H, W) bool in the photograph's pixels, labels, scores (D,) and names [D];
+        of a model that has them keypoints (D, J, 3): x, y in those pixels, and their scores.
 
         photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else.
         """
@@ -29,4 +30,9 @@ class InstanceSegmenter(Detector):
         boxes = clip(found["boxes"] / scale, (h, w))
         names = [self.classes[label - 1] for label in found["labels"]]
         masks = paste(found["mask_grids"], boxes, (h, w))
-        return {key: found[key] for key in ("labels", "scores")} | {"boxes": boxes, "masks": masks, "names": names}
+        objects = {key: found[key] for key in ("labels", "scores")} | {"boxes": boxes, "masks": masks, "names": names}
+        if "keypoints" in found:
+            points = found["keypoints"].copy()
+            points[..., :2] /= scale[:2]
+            objects["keypoints"] = points
+        return objects

@@ -20,9 +20,9 @@ from vision.task import TASKS, Task, known, predicted, shown
 
 
 def instance_batch(model: InstanceSegmenter, samples: list[dict]) -> tuple:
-    """As detector_batch; targets also have masks (K, h, w) bool. Objects without a pixel are left out; boxes that a
-    crop has clipped are fitted to what is left of the masks.
+    """As detector_batch; targets also have masks (K, h, w) bool, and keypoints (K, J, 3) where the samples do.
 
+    Objects without a pixel are left out; boxes that a crop has clipped are fitted to what is left of the masks.
     Raises ValueError for a sample without masks, and for masks of another size than the image.
     """
     for sample in samples:
@@ -31,14 +31,15 @@ def instance_batch(model: InstanceSegmenter, samples: list[dict]) -> tuple:
             got = "none" if masks is None else masks.shape
             raise ValueError(f"wanted masks (K, {size[0]}, {size[1]}) of {len(sample['labels'])} objects, got {got}")
     kept = [sample["masks"].any(axis=(1, 2)) for sample in samples]
-    per_object = ("boxes", "labels", "difficult", "masks")
+    per_object = ("boxes", "labels", "difficult", "masks", "keypoints")
     samples = [
         sample | {key: sample[key][there] for key in per_object if key in sample}
         for sample, there in zip(samples, kept)
     ]
     samples = [sample | {"boxes": fitted(sample["boxes"], sample["masks"])} for sample in samples]
     images, targets = detector_batch(model, samples)
-    return images, [target | {"masks": sample["masks"]} for target, sample in zip(targets, samples)]
+    more = [{key: sample[key] for key in ("masks", "keypoints") if key in sample} for sample in samples]
+    return images, [target | each for target, each in zip(targets, more)]
 
 
 def segment_sample(model: InstanceSegmenter, sample: dict) -> dict:
@@ -53,10 +54,13 @@ def evaluate_instances(model: InstanceSegmenter, dataset, failed: list[str] | No
     arXiv:1407.1808, sec. 4.
     """
     started = time.monotonic()
-    coco = {kind: COCOMetrics(dataset.classes, kind) for kind in ("masks", "boxes")}
+    kinds = ("masks", "boxes", *(("keypoints",) if hasattr(model, "keypoint_head") else ()))
+    coco = {kind: COCOMetrics(dataset.classes, kind) for kind in kinds}
     found, truth, counts = [], [], []
     for sample, prediction in predicted(dataset, lambda samples: [segment_sample(model, samples[0])], failed=failed):
-        there = {key: sample[key] for key in (*TRUTH, "masks") if key in sample}
+        there = {key: sample[key] for key in (*TRUTH, "masks", "keypoints") if key in sample}
+        if "keypoints" in kinds:  # OKS is relative to the area, by the file or of the mask
+            there.setdefault("area", sample["masks"].sum(axis=(1, 2)))
         counts.append(object_counts(prediction, there))
         runs = [each | {"masks": runs_of(each)} for each in (prediction, there)]  # the masks need not stay in memory
         for metrics in coco.values():
@@ -119,23 +123,29 @@ def instance_table(metrics: dict) -> str:
     for name, row in [*metrics["classes"].items(), ("mean", mean)]:
         columns = f"{shown(row['APr_0.5']):>8}  {shown(row['APr_0.7']):>8}  {shown(row['mask_AP']):>14}"
         rows.append(f"{name:{width}}  {row['objects']:7d}  {columns}")
-    rows += coco_lines(metrics["coco_masks"], "masks") + coco_lines(metrics["coco_boxes"], "boxes")
+    for kind in ("masks", "boxes", "keypoints"):
+        rows += coco_lines(metrics[f"coco_{kind}"], kind) if f"coco_{kind}" in metrics else []
     rows.append(f"F1 of objects at IoU 0.5: {shown(metrics['object_F1'])}")
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
 
 
 def describe_instances(prediction: dict, classes: Sequence[str]) -> list[dict]:
-    """[{class, label, score, box, pixels}], best first."""
+    """[{class, label, score, box, pixels, and keypoints where there are some}], best first."""
     order = np.argsort(-prediction["scores"], kind="stable")
     ranked = {key: prediction[key][order] for key in ("boxes", "labels", "scores")}
     pixels = prediction["masks"][order].sum(axis=(1, 2)).tolist()
-    return [row | {"pixels": n} for row, n in zip(describe_detections(ranked, classes), pixels)]
+    rows = [row | {"pixels": n} for row, n in zip(describe_detections(ranked, classes), pixels)]
+    if "keypoints" in prediction:
+        points = prediction["keypoints"][order].astype(float).round(2).tolist()
+        rows = [row | {"keypoints": each} for row, each in zip(rows, points)]
+    return rows
 
 
 def select_instances(prediction: dict, threshold: float) -> dict:
     """The instances with a score of at least `threshold`."""
     sure = prediction["scores"] >= threshold
-    return {key: prediction[key][sure] for key in ("boxes", "masks", "labels", "scores")}
+    keys = ("boxes", "masks", "labels", "scores", "keypoints")
+    return {key: prediction[key][sure] for key in keys if key in prediction}
 
 
 def draw_prediction(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
@@ -151,6 +161,16 @@ def save_instances(prediction: dict, folder: Path, name: str) -> str:
     return f"{name}.png"
 
 
+def count_keypoints(model: InstanceSegmenter, dataset) -> dict:
+    """{keypoints: J of the data} for a model of key points that has another J, else {}."""
+    if not hasattr(model.options, "keypoints"):
+        return {}
+    names = getattr(dataset, "keypoint_names", ())
+    if not names:
+        raise ValueError(f"{model.name} learns key points; the training data has none")
+    return {} if len(names) == model.options.keypoints else {"keypoints": len(names)}
+
+
 TASKS["instances"] = Task(
     metric="mask_AP50",
     collate=instance_batch,
@@ -161,4 +181,5 @@ TASKS["instances"] = Task(
     select=select_instances,
     draw=draw_prediction,
     save=save_instances,
+    derive=count_keypoints,
 )
