@@ -6,7 +6,7 @@ import pytest
 import vision
 from datasets import Shapes
 from nn import Adam
-from vision.boxes.boxes import iou
+from vision.boxes.boxes import decode, iou
 from vision.detection.feature_store import FeatureStore
 from vision.detection.metrics import evaluate_detections
 from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
@@ -100,6 +100,18 @@ def test_svms_score_objects_above_the_rest(trained):
     scores = model.svm(np.load(model.folder / "features" / "fc7.npy").astype(np.float32))
     for c in range(3):
         assert scores[store[:, 10] == c + 1, c].min() > scores[store[:, 11 + c] < 0.3, c].max()
+
+
+def test_box_regression_moves_regions_to_their_objects(trained):
+    model, scenes = trained
+    store, moved, before = model.store(scenes), [], []
+    for c in range(3):
+        rows, _ = box_pairs(store, c + 1, 0.6)
+        deltas = model.boxes(store.read("pool5", rows)).reshape(len(rows), 3, 4)[:, c]
+        regions, objects = store.regions[rows, :4], store.regions[rows, 4:8]
+        before.append(np.diag(iou(regions, objects)))
+        moved.append(np.diag(iou(decode(deltas, regions), objects)))
+    assert np.concatenate(moved).mean() > np.concatenate(before).mean() + 0.05
 
 
 def test_a_batch_has_32_objects_at_most_and_background_below_half():
