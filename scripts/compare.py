@@ -29,7 +29,7 @@ import numpy as np
 import vision
 from datasets import resize_to
 from nn.io.checkpoint import read_checkpoint, replacing
-from nn.summary import multiply_adds
+from nn.summary import multiply_adds, recorded
 from scripts import train
 from scripts.command_line import Parser, command, count_or_none, program
 from scripts.data import DEFAULTS, open_data, open_training_data, with_proposals
@@ -37,6 +37,7 @@ from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
 from scripts.run_folder import CONFIG, PROPOSALS
 from scripts.train_arguments import parse
+from vision import Model
 from vision.classification.pictures import Some
 from vision.detection import Detector
 from vision.detection.speed import seconds_an_image
@@ -205,9 +206,10 @@ def measure(folder: Path, split: str) -> dict:
     """
     meta = read_checkpoint(folder / LAST)[1]
     arguments, progress = meta["config"]["arguments"], meta["progress"]
-    if progress["epoch"] < arguments["epochs"]:
-        return {}
     model, _ = load_model(find_checkpoint(folder))
+    *before, last = model.stages()
+    if (progress["stage"], progress["epoch"]) < (len(before), 1 if last.fit else arguments["epochs"]):
+        return {}
     task = task_of(model.name)
     data = open_data(vision.MODELS[model.name].task, Namespace(**arguments), split, model.classes)
     batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
@@ -220,10 +222,19 @@ def measure(folder: Path, split: str) -> dict:
     metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
     return {
         "parameters": sum(parameter.value.size for parameter in model.parameters().values()),
-        "multiply_adds": multiply_adds(model, batch[0].shape),
+        "multiply_adds": work_of(model, batch[0].shape, data[0]),
         "minutes": progress["seconds"] / 60,
         **{name: v for name, v in metrics.items() if isinstance(v, float) and name != "images_per_second"},
     }
+
+
+def work_of(model: Model, input_shape: tuple[int, ...], sample: dict) -> int:
+    """Multiply-adds of one image of this shape; where a detector classifies proposals, of those of the sample."""
+    if not getattr(model, "proposals", None):
+        return multiply_adds(model, input_shape)
+    with recorded(model) as calls:
+        model.detect(sample["image"])
+    return sum(macs for *_, macs in calls)
 
 
 def of_a_detector(model: Detector, metrics: dict, data) -> dict[str, float | None]:

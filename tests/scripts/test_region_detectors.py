@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from nn.io.checkpoint import read_checkpoint
-from scripts import evaluate, train
+from nn.summary import recorded
+from scripts import compare, evaluate, train
+from vision.training.saving import load_model
 
 COMMON = ["--shapes-train", 4, "--shapes-val", 2, "--shapes-size", 32, 48, "--epochs", 1, "--pictures", 0]
 TINY = ["proposals=sliding_windows count=20", "width=2", "hidden=6", "samples=16", "capacity=50", "short_side=32"]
@@ -70,3 +72,15 @@ def test_a_full_disk_is_said_before_storing(rcnn, tmp_path, monkeypatch, capsys)
     assert not list((tmp_path / "run" / "features").iterdir())
     monkeypatch.undo()
     assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0
+
+
+def test_compared_with_the_work_of_all_regions(rcnn, tmp_path):
+    """A run that ends with a fit is finished, and counts the CNN once a region."""
+    system = f"rcnn_small:size=16,padding=2,{','.join(TINY)}"
+    assert compare.main([system, "--task", "detection", "--run-dir", tmp_path, "--split", "val", "--", *COMMON]) == 0
+    (row,) = [line for line in (tmp_path / "table.md").read_text().splitlines() if "rcnn_small" in line]
+    model = load_model(rcnn / "last.npz")[0]
+    with recorded(model) as calls:
+        model.pool5(np.zeros((3, 32, 48), np.float32), np.array([[0, 0, 9, 9]], np.float32))
+    work = int(row.split("|")[3].replace(",", ""))
+    assert 20 * sum(macs for *_, macs in calls) <= work < 22 * sum(macs for *_, macs in calls)

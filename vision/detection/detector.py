@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from nn.dispatch import array_module
+from nn.layer import check_shape
 from vision.backbones import Backbone
 from vision.boxes.boxes import clip
 from vision.boxes.nms import nms_among
@@ -83,3 +84,13 @@ def best_of_each_class(boxes, scores, image_size: tuple[int, int], options) -> d
     sure, most = score >= options.score_threshold, options.detections_per_image
     keep = nms_among(sure, each, score, options.nms_iou, label, max_keep=most)
     return {"boxes": each[keep], "labels": label[keep], "scores": score[keep]}
+
+
+def check_proposals(owner: Detector, images, proposals) -> None:
+    """ValueError unless there are proposals (K, 4) for each of the images (N, 3, H, W)."""
+    name = type(owner).__name__
+    if proposals is None or len(proposals) != len(images):
+        got = "none" if proposals is None else f"{len(proposals)} for {len(images)} images"
+        raise ValueError(f"{name}: predict needs the proposals of each image, got {got}")
+    for boxes in proposals:
+        check_shape(name, proposals=(boxes, ("K", 4)))

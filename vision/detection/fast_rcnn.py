@@ -16,7 +16,7 @@ from nn.layer import Layer, check_shape
 from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
 from vision.boxes import RegionHead, clip
 from vision.boxes.region_heads import Regions
-from vision.detection.detector import Detector
+from vision.detection.detector import Detector, check_proposals
 from vision.model import Stage
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
@@ -151,9 +151,7 @@ class FastRCNN(RegionDetector):
         """Detections in each image (N, 3, H, W), among its proposals (M, 4)."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         sizes = image_sizes or [images.shape[2:]] * len(images)
-        if proposals is None or len(proposals) != len(images):
-            got = "none" if proposals is None else f"{len(proposals)} for {len(images)} images"
-            raise ValueError(f"FastRCNN: predict needs the proposals of each image, got {got}")
+        check_proposals(self, images, proposals)
         features, found = self.backbone(images), []
         for n, (own, size) in enumerate(zip(proposals, sizes)):
             found.append(self.detections(features, clip(own[: self.options.regions], size), n, size))

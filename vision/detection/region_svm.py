@@ -17,10 +17,11 @@ from tqdm import tqdm
 from nn import Linear, softmax
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
+from nn.layer import check_shape
 from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
-from vision.detection.detector import Detector
+from vision.detection.detector import Detector, check_proposals
 from vision.detection.feature_store import TRUTH, FeatureStore
 from vision.detection.linear_svm import fit_svm
 from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
@@ -61,8 +62,10 @@ class RegionSVM(Detector):
 
     def predict(self, images, image_sizes=None, proposals=None) -> list[dict]:
         """Detections among the proposals [(K, 4), ...] of images (N, 3, H, W) of sizes [(h, w), ...]."""
+        check_shape(self, images=(images, ("N", 3, "H", "W")))
+        check_proposals(self, images, proposals)
         sizes, found = image_sizes or [images.shape[2:]] * len(images), []
-        for image, size, boxes in zip(images, sizes, proposals, strict=True):
+        for image, size, boxes in zip(images, sizes, proposals):
             rois = clip(boxes[: self.options.test_regions], size)
             pool5 = self.pool5(image[:, : size[0], : size[1]], rois)
             found.append(self.detections(self.head.features(pool5), rois, size))

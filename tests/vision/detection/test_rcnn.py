@@ -218,6 +218,14 @@ def test_bad_input(tmp_path):
         model.store(scenes)
 
 
+def test_proposals_missing_for_an_image():
+    images = np.zeros((2, 3, 48, 64), np.float32)
+    with pytest.raises(ValueError, match="RCNN: predict needs the proposals of each image, got none"):
+        small().predict(images)
+    with pytest.raises(ValueError, match="got 1 for 2 images"):
+        small().predict(images, None, [np.zeros((0, 4), np.float32)])
+
+
 def test_no_proposals_no_detections():
     model = small()
     (found,) = model.predict(np.zeros((1, 3, 48, 64), np.float32), None, [np.zeros((0, 4), np.float32)])
