@@ -83,7 +83,12 @@ class RegionDetector(Detector):
     def detections(self, features, rois, n: int, image_size: tuple[int, int]) -> dict:
         """What is in the regions rois (M, 4) of image n of the batch."""
         pooled = self.roi_pool(features, rois, array_module(rois).full(len(rois), n, np.int64))
-        return self.head.detections(self.head(pooled), rois, image_size)
+        return self.head.detections(self.head_in_testing(pooled), rois, image_size)
+
+    @property
+    def head_in_testing(self) -> RegionHead:
+        """The head that predicts."""
+        return self.head
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,10 @@ class FastRCNN(RegionDetector):
             found.append(self.detections(features, clip(own[: self.options.regions], size), n, size))
         return found
 
-    def detections(self, features, rois, n: int, image_size: tuple[int, int]) -> dict:
-        """As RegionDetector's, by the truncated layers where options.svd says so."""
-        pooled = self.roi_pool(features, rois, array_module(rois).full(len(rois), n, np.int64))
-        head = self.truncated.head if self.options.svd else self.head
-        return head.detections(head(pooled), rois, image_size)
+    @property
+    def head_in_testing(self) -> RegionHead:
+        """The one with truncated layers where options.svd says so."""
+        return self.truncated.head if self.options.svd else self.head
 
     @cached_property
     def truncated(self) -> "Truncated":

@@ -7,7 +7,7 @@ centres in the middle of a cell, in torchvision in its corner.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,7 @@ class Options(faster_rcnn.Options):
     roi_samples: int = 512  # regions that the heads are trained on, per image
     background_iou: tuple[float, float] = (0.0, 0.5)  # IoU of regions that count as background
     nms_iou: float = 0.5  # IoU above which NMS drops a detection
+    pooling: Literal["align"] = "align"  # of regions: RoIAlign on the level that fits
     width: int = 64  # channels of the body's first convolution
     blocks: tuple[int, ...] = BLOCKS["resnet50"]  # in each of its four stages
     bottleneck: bool = True  # blocks of three convolutions, not two

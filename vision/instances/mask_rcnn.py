@@ -4,7 +4,7 @@ Reference: He et al. 2017, Mask R-CNN, arXiv:1703.06870.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Options(faster_rcnn.SmallOptions):
     anchor_scales: tuple[float, ...] = (14, 28, 56)  # sides of square anchors in pixels
     width: int = 16  # channels of the first convolution
     roi_samples: int = 64  # regions that the heads are trained on, per image (64 with one map, 512 with a pyramid)
+    pooling: Literal["align"] = "align"  # of regions: RoIAlign
     sampling_ratio: int = 2  # samples of RoIAlign in a bin along each axis (sec. 3: four of them)
     nms_iou: float = 0.5  # IoU above which NMS drops a detection
     mask_pooled: int = 14  # cells of a pooled region along each side, for the mask branch
