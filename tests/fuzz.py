@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests import damage_formats  # noqa: F401  (enters its ways)
+from tests import damage_formats, damage_text, whole_data_runs, whole_data_sets  # noqa: F401  (enter ways and readers)
 from tests.damage import damage
 from tests.whole_data import READERS
 
