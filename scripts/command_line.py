@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from math import inf
+from pathlib import Path
 
 from nn.gpu.device import DEVICES, to_device
 
@@ -102,6 +103,7 @@ def _could_be_typed(action, value) -> bool:
         parsed = [(action.type or str)(_as_typed(each)) for each in values]
     except (TypeError, ValueError, argparse.ArgumentTypeError):
         return False
+    values = [Path(v) if isinstance(p, Path) else v for p, v in zip(parsed, values)]  # a file of JSON has no paths
     return parsed == values and (not action.choices or set(parsed) <= set(action.choices))
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 import vision
 from nn.io.checkpoint import read_checkpoint
+from scripts import evaluate
 from scripts.train import main
 from scripts.train_arguments import model_option
 from vision.training.recipe import with_defaults
@@ -107,6 +108,7 @@ def test_weights_of_another_run_are_the_start(small, trained, tmp_path):
     main([*small, "--run-dir", tmp_path, "--weights", trained / "last.npz", "--lr", 1e-30, "--epochs", 1])
     before, after = read_checkpoint(trained / "last.npz")[0], read_checkpoint(tmp_path / "last.npz")[0]
     np.testing.assert_array_equal(before["model/box.weight"], after["model/box.weight"])
+    assert evaluate.main([tmp_path]) == 0
 
 
 def test_own_pictures_with_the_classes_that_occur(on_voc, tmp_path, capsys):
