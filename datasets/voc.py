@@ -193,6 +193,6 @@ def _check_folders(root: Path):
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / part).is_dir():
             inner = sorted(path.parent for depth in ("*", "*/*") for path in root.glob(f"{depth}/JPEGImages"))
-            advice = meant(root / part, "is it a VOC folder (see the README)?", root)
+            advice = meant(root / part, "a folder of VOC has JPEGImages, Annotations and ImageSets", root)
             advice = f"did you mean {inner[0]}?" if inner else advice
             raise ValueError(f"{root}: has no folder {part}; {advice}")

@@ -3,7 +3,6 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from datasets import (
 )
 from datasets.object_crops import object_crop
 from datasets.patches import expand, sample_patch
+from scripts import layouts
 from scripts.command_line import (
     Group,
     Parser,
@@ -132,23 +132,20 @@ def open_data(task: str, arguments: Namespace, split: str, classes: Sequence[str
     readers = readers_of(task)
     if arguments.data not in readers:
         wanted = f"--data must be one of {', '.join(readers)} for this model, got {arguments.data!r}"
-        raise ValueError(f"{wanted}{_meant(task, arguments.data)}")
-    dataset = readers[arguments.data].open(arguments, split, classes)
+        raise ValueError(f"{wanted}{layouts.nearest(task, arguments.data)}")
+    try:
+        dataset = readers[arguments.data].open(arguments, split, classes)
+    except ValueError as error:
+        hint = layouts.meant(arguments, readers) if arguments.root and "did you mean" not in str(error) else ""
+        if not hint:
+            raise
+        raise ValueError(f"{error}{hint}") from error
     problems = getattr(dataset, "problems", [])
     for problem in problems[:5]:
         print(f"note: {problem}", file=sys.stderr)
     if len(problems) > 5:
         print(f"note: and {len(problems) - 5} more like these", file=sys.stderr)
     return dataset
-
-
-def _meant(task, name):
-    """The nearest kind of data for a task, or the tasks that have the one of this name, or "" where there is none."""
-    others = [other for other in READERS if name in READERS[other]]
-    near = get_close_matches(name, readers_of(task), 1)
-    if others:
-        return f": that is data for {', '.join(others)}"
-    return f": did you mean {near[0]}?" if near else ""
 
 
 def with_proposals(model: Model, dataset, folder: Path):
@@ -165,12 +162,6 @@ def open_training_data(task: str, arguments: Namespace, classes: Sequence[str] |
     if few and task != "classification":
         raise ValueError("--images-per-class is for models of the task classification, which know an image's class")
     return FewOfEach(dataset, few, arguments.seed) if few else dataset
-
-
-def default_splits(task: str, data: str) -> tuple[str | None, str | None]:
-    """The default splits for training and validation; (None, None) for an unknown kind of data."""
-    readers = readers_of(task)
-    return (readers[data].train, readers[data].val) if data in readers else (None, None)
 
 
 def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> Loader:

@@ -28,8 +28,9 @@ from datasets.pictures import leaving_out
 from datasets.voc import NoObjectError
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, list_failed, make_sure_of
-from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data, with_proposals
+from scripts.data import DEFAULTS, add_data_arguments, open_data, with_proposals
 from scripts.imports import add_import, import_files
+from scripts.layouts import default_splits
 from scripts.pictures import save_drawn
 from scripts.published import add_published_arguments, find_weights, load_published
 from scripts.run_folder import PROPOSALS
@@ -151,7 +152,7 @@ def as_in_training(args: Namespace, training: dict, model: str) -> Namespace:
     same = args.data in (None, training["data"])
     base = DEFAULTS | {"split": training["val_split"]} | training if same else DEFAULTS | {"split": None}
     args = Namespace(**base | {name: value for name, value in vars(args).items() if value is not None})
-    args.split = args.split or default_splits(find(model).task, args.data)[1]
+    args.split = args.split or default_splits(find(model).task, args.data, args.root)[1]
     return args
 
 

@@ -20,7 +20,8 @@ from nn import Sequential
 from nn.io.checkpoint import replacing
 from nn.losses.classification import softmax_cross_entropy
 from scripts.command_line import Parser, command, count, count_or_none
-from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
+from scripts.data import DEFAULTS, add_data_arguments, open_data
+from scripts.layouts import default_splits
 from scripts.published import add_published_arguments, load_published
 from scripts.train_arguments import model_option
 from vision import load
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int | None:
     for name, value in DEFAULTS.items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
-    split = args.split or default_splits("classification", args.data)[1]
+    split = args.split or default_splits("classification", args.data, args.root)[1]
     data = open_data("classification", args, split, list(model.classes))
     chosen = np.linspace(0, len(data) - 1, min(args.images, len(data))).astype(int)
     samples, rng = [data[int(i)] for i in chosen], np.random.default_rng(args.seed)

@@ -30,7 +30,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets import read_image, read_text
-from datasets.files import PICTURES, files_in
+from datasets.files import PICTURES, files_in, meant
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, fraction, list_failed, make_sure_of
 from scripts.imports import add_import, import_files
@@ -84,9 +84,12 @@ def main(arguments: list[str]) -> int | None:
         if args.out:
             with replacing(args.out / RESULT) as file:
                 file.write(json.dumps(records, indent=2).encode() + b"\n")
-            written = [f"{len(records)} {'pictures' if task.input == 'image' else 'texts'}", *files.finish(args.out)]
+            kind = "picture" if task.input == "image" else "text"
+            written = [f"{len(records)} {kind}{'s' * (len(records) != 1)}", *files.finish(args.out)]
     if args.out:
         print(f"{', '.join(written)} and {RESULT} are in {args.out}")
+        if empty := sum(not record["found"] for record in records):
+            print(f"no score of {args.threshold:g} in {empty} of {len(records)}: a lower --threshold shows more")
     return list_failed(failed, "predicted", len(inputs))
 
 
@@ -187,7 +190,8 @@ def find_inputs(paths: list[Path], kind: str) -> list[Path]:
     word, suffixes, inputs = {"image": "pictures", "text": "texts"}[kind], SUFFIXES[kind], []
     for path in paths:
         if not path.exists():
-            raise ValueError(f"{path}: no such file or folder; give {word}, or folders that hold some")
+            advice = meant(path, f"give {word}, or folders that hold some")
+            raise ValueError(f"{path}: no such file or folder; {advice}")
         inside = [path] if path.is_file() else files_in(path, suffixes)
         if not inside:
             raise ValueError(f"{path}: this folder holds no {word} ({', '.join(sorted(suffixes))}); give another")

@@ -18,7 +18,8 @@ from pathlib import Path
 from datasets.pictures import leaving_out
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count, list_failed, not_negative
-from scripts.data import DEFAULTS, add_data_arguments, default_splits, open_data
+from scripts.data import DEFAULTS, add_data_arguments, open_data
+from scripts.layouts import default_splits
 from scripts.train_arguments import model_option
 from vision.proposals import METHODS, build_proposer
 from vision.proposals.evaluate import draw_curves, evaluate_proposals, proposal_table
@@ -29,7 +30,7 @@ DATA = {name: DEFAULTS[name] for name in ("data", "shapes_train", "shapes_val", 
 @command
 def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(arguments)
-    args.split = args.split or default_splits("detection", args.data)[1]
+    args.split = args.split or default_splits("detection", args.data, args.root)[1]
     proposers = {name: build_proposer(name, args.cache, **options_of(name, args.set)) for name in args.methods}
     args.out.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
     failed, results = [], {}

@@ -72,6 +72,7 @@ def train(args: Namespace, folder: Path) -> int:
     """The run of the arguments, in its locked folder; exit status."""
     task = task_of(args.model)
     train_data = open_training_data(find(args.model).task, args, args.classes)
+    check_classes(find(args.model).task, train_data)
     val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
     check_batches(args, model, len(train_data))
@@ -80,6 +81,8 @@ def train(args: Namespace, folder: Path) -> int:
     trainer = build_trainer(args, task, model, train_data, val_data, config)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint starts again
         trainer.resume(args.changes)
+        if "epochs" in args.changes and trainer.progress.epoch > trainer.epochs:
+            raise ValueError(f"--epochs {args.epochs}: the run has done {trainer.progress.epoch} already; give more")
     else:
         try_smallest(model, task, train_data, val_data, args)
     if args.changes or not (args.resume and (folder / LAST).exists()):
@@ -118,6 +121,12 @@ def proposed(model: Model, data, args: Namespace):
     if isinstance(data, WithProposals):
         print(f"proposals: {model.proposals}, {data.compute():.0f} on average for {len(data)} images", flush=True)
     return data
+
+
+def check_classes(task: str, data):
+    """ValueError where there is nothing to tell apart: one class of pictures or of pixels."""
+    if task in ("classification", "segmentation") and len(data.classes) < 2:
+        raise ValueError(f"the training data have one class alone, {data.classes[0]}; a model of {task} needs two")
 
 
 def check_batches(args: Namespace, model: Model, samples: int):

@@ -19,8 +19,9 @@ from scripts.command_line import (
     program,
 )
 from scripts.data import DEFAULTS as DATA
-from scripts.data import add_augmentation_arguments, add_data_arguments, default_splits
+from scripts.data import add_augmentation_arguments, add_data_arguments
 from scripts.imports import add_import, import_files
+from scripts.layouts import default_splits
 from scripts.published import PLACES
 from scripts.run_folder import CONFIG, changed, read_config
 from vision.options import describe
@@ -72,7 +73,7 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
         changes = changed(Path(args.run_dir), saved, of_the_run(typed))
         args = Namespace(**vars(args) | saved | {name: now for name, (_, now) in changes.items()})
         args.typed, args.changes = sorted({*saved.get("typed", ()), *changes}), changes
-    splits = default_splits(task, args.data)
+    splits = default_splits(task, args.data, args.root)
     args.train_split, args.val_split = args.train_split or splits[0], args.val_split or splits[1]
     return args
 
@@ -92,7 +93,12 @@ def build_parser(model: str | None, help_text: str) -> Parser:
     defaults["lr_scale"] = [list(item) for item in defaults["lr_scale"].items()]
     _add_model_arguments(parser, defaults, model)
     group = add_data_arguments(parser, defaults)
-    group.add("--train-split", str, "NAME", "split to train on (default: train; for voc with boxes trainval)")
+    group.add(
+        "--train-split",
+        str,
+        "NAME",
+        "split to train on (default: train; for voc with boxes trainval, if there)",
+    )
     group.add(
         "--val-split",
         str,

@@ -141,7 +141,7 @@ def test_predict_continues_a_text(run, tmp_path, capsys):
     (tmp_path / "prompt.txt").write_text("the quick")
     options = ("--set", "length=40", "temperature=0.5", "seed=3")
     assert predict.main([run, tmp_path / "prompt.txt", "--out", tmp_path / "out", *options]) == 0
-    assert "1 texts and predictions.json are in" in capsys.readouterr().out
+    assert "1 text and predictions.json are in" in capsys.readouterr().out
     (record,) = json.loads((tmp_path / "out/predictions.json").read_text())
     text = (tmp_path / "out/prompt.txt").read_text()
     assert text == "the quick" + record["found"][0]["continuation"] + "\n"
