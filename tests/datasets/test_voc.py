@@ -153,7 +153,7 @@ def test_missing_folders(tmp_path):
     refuses(r"has no folder JPEGImages; did you mean .*VOC2007\?", tmp_path / "VOCdevkit")
     refuses(r"has no folder JPEGImages; did you mean .*VOC2007\?", tmp_path)
     (tmp_path / "other" / "JPEGImages").mkdir(parents=True)
-    refuses("has no folder Annotations; is it a VOC folder", tmp_path / "other")
+    refuses("has no folder Annotations; a folder of VOC has JPEGImages", tmp_path / "other")
 
 
 def test_missing_list_says_which_there_are(tmp_path):
