@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from .coco_file import IDS
 from .files import Folder, composed, missing, shorten
 from .json_checks import entries, kind
 from .listing import Listed
@@ -68,7 +69,7 @@ class CaptionedImages:
             return []
         return [
             f"{self.source}: {len(found)} captions are written without spaces between words (first: {found[0]:.30}): "
-            "a run of such characters is read as one word"
+            "a run of such characters is read as one word; put spaces between the words"
         ]
 
 
@@ -89,16 +90,16 @@ class COCOCaptions(CaptionedImages):
         content = read_json(path)
         if not isinstance(content, dict):
             raise ValueError(f"{path}: must hold an object with 'images' and 'annotations', is a {kind(content)}")
-        listed = entries(path, content.get("images"), "images", id=int, file_name=str)
-        written = entries(path, content.get("annotations"), "annotations", id=int, image_id=int, caption=str)
+        listed = entries(path, content.get("images"), "images", id=IDS, file_name=str)
+        written = entries(path, content.get("annotations"), "annotations", image_id=IDS)
         captions, seen = {image["id"]: [] for image in listed}, set()
         for i, annotation in enumerate(written):
-            if annotation["id"] in seen:
+            if type(annotation.get("id", 0)) not in IDS or annotation.get("id") in seen:
                 raise ValueError(f"{path}: annotations[{i}]: the id {annotation['id']} comes twice; remove one")
             if annotation["image_id"] not in captions:
                 raise ValueError(f"{path}: annotations[{i}]: there is no image {annotation['image_id']} under 'images'")
-            seen.add(annotation["id"])
-            captions[annotation["image_id"]].append(annotation["caption"])
+            seen |= {annotation["id"]} if "id" in annotation else set()
+            captions[annotation["image_id"]].append(annotation.get("caption"))
         super().__init__(
             path, (Captioned(str(v["id"]), folder.find(v["file_name"]), captions[v["id"]]) for v in listed)
         )  # fmt: skip
@@ -116,7 +117,7 @@ class ListedCaptions(CaptionedImages):
     def __init__(self, root: str | PathLike, split: str = "train"):
         path = in_folder(Path(root), "captions.json", "images")
         folder = Folder(Path(root) / "images")
-        listed = entries(path, read_json(path), "the list", id=int, file=str, split=str, captions=list)
+        listed = entries(path, read_json(path), "the list", id=IDS, file=str, split=str, captions=list)
         self.split, splits = split, sorted({entry["split"] for entry in listed})
         if split not in splits:
             raise ValueError(f"{path}: has no split {split!r}, but {', '.join(splits) or 'no image at all'}")
@@ -176,7 +177,8 @@ def _checked(source, record):
         )
     for number, caption in enumerate(record.captions, 1):
         if not isinstance(caption, str) or not any(map(str.isalnum, caption)):
-            what = "is empty" if not isinstance(caption, str) or not caption.strip() else "has no words"
+            what = "has no words" if isinstance(caption, str) and caption.strip() else "is empty"
+            what = what if isinstance(caption, str) else "is no text"
             raise ValueError(f"{source}: image {record.id}: caption {number} {what}; got {caption!r}, wanted words")
     return [" ".join(composed(caption).split()) for caption in record.captions]
 

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 
 from .classes import alike, checked_classes, chosen
-from .files import PICTURES, composed, files_below, is_hidden, missing, shorten
+from .files import PICTURES, UNREAD, composed, files_below, is_hidden, missing, shorten
 from .listing import Listed
 from .pictures import none_left, notes_on, read_header, read_image, unless_left_out, without_ending
 from .progress import reading
@@ -73,7 +73,7 @@ class ClassFolders:
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
         empty = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
         empty = [name for name in empty if composed(name) not in found]
-        self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn, empty)]
+        self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn, empty) + _unread(folder)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -110,6 +110,14 @@ class ClassFolders:
         if twice:
             notes.append(f"{len(twice)} names come twice, with other endings, and all are used (first: {twice[0]})")
         return notes + alike(self.classes, self.counts) + notes_on(self.headers, annotated=False)
+
+
+def _unread(folder: Path) -> list[str]:
+    """A line about pictures of kinds that are not read."""
+    found = [name for name, _ in files_below(folder, UNREAD)]
+    if not found:
+        return []
+    return [f"{len(found)} files are of kinds that are not read (first: {found[0]}); save them as JPEG or PNG"]
 
 
 def _folder_of(root: Path, split: str) -> tuple[Path, bool, list[Path]]:

@@ -21,6 +21,8 @@ def chosen(source, kind: str, known: Sequence[str], classes: Sequence[str] | Non
     Raises ValueError, with the nearest, for one that is not known, or with `absent` only where none is.
     """
     if classes is None:
+        if twice := [name for i, name in enumerate(known) if name in known[:i]]:
+            raise ValueError(f"{source}: the {kind} {twice[0]!r} comes twice; give each its own name")
         return list(known)
     classes = [composed(name) for name in classes]
     unknown = [name for name in classes if name not in known]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import Folder, composed
+from .files import Folder, composed, shorten
 from .json_checks import entries, finite, kind
 from .objects import Thing
 from .rle import decode
@@ -38,14 +38,19 @@ def read_coco(path: str | PathLike) -> COCOFile:
     annotations = entries(path, content.get("annotations"), "annotations", **fields)
     if not images:
         raise ValueError(f"{path}: lists no picture")
+    if not categories:
+        raise ValueError(f"{path}: lists no category; give each class an id and a name under 'categories'")
     return COCOFile(path, images, categories, annotations)
 
 
 def category_names(file: COCOFile) -> dict[Id, str]:
     """{id: name} of the categories, in order of the ids. ValueError for an id or a name that comes twice."""
     names = {category["id"]: composed(category["name"].strip()) for category in file.categories}
-    if len(names) < len(file.categories) or len(set(names.values())) < len(names):
-        raise ValueError(f"{file.path}: categories: an id or a name comes twice; give each once")
+    ids, texts = ([category[key] for category in file.categories] for key in ("id", "name"))
+    for what, listed in (("id", ids), ("name", [composed(text.strip()) for text in texts])):
+        if twice := [each for i, each in enumerate(listed) if each in listed[:i]]:
+            wrong = f"an id or a name comes twice, the {what} {twice[0]!r}"
+            raise ValueError(f"{file.path}: categories: {wrong}; give each once")
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
@@ -56,10 +61,8 @@ def by_image(file: COCOFile, names: dict[Id, str], classes: Sequence[str]) -> di
         raise ValueError(f"{file.path}: images: an id comes twice; give each image its own")
     for i, annotation in enumerate(file.annotations):
         where = f"{file.path}: annotations[{i}]"
-        if annotation["image_id"] not in found:
-            raise ValueError(f"{where}: there is no image {annotation['image_id']!r} under 'images'")
-        if annotation["category_id"] not in names:
-            raise ValueError(f"{where}: there is no category {annotation['category_id']!r} under 'categories'")
+        _check_id(where, "image", annotation["image_id"], found)
+        _check_id(where, "category", annotation["category_id"], names)
         if type(annotation.get("id", 0)) not in IDS:
             raise ValueError(f"{where}: must have an id that is {kind(0)} or {kind('')}, or none")
         if annotation.get("id") in seen:
@@ -69,6 +72,17 @@ def by_image(file: COCOFile, names: dict[Id, str], classes: Sequence[str]) -> di
         if names[annotation["category_id"]] in classes:
             found[annotation["image_id"]].append(annotation)
     return found
+
+
+def _check_id(where, what, id, known):
+    """ValueError for an id that is not known, with the same one as a text or a number, or the known ones if few."""
+    if id in known:
+        return
+    other = next((each for each in known if str(each) == str(id)), None)
+    hint = f", only {shorten([repr(each) for each in known], 10)}" if len(known) <= 100 else ""
+    hint = hint if other is None else f", but {other!r}: write ids in one way, as numbers or as texts"
+    lists = {"image": "images", "category": "categories"}[what]
+    raise ValueError(f"{where}: there is no {what} {id!r} under {lists!r}{hint}")
 
 
 def find_pictures(path: Path, folder: Folder, images: Sequence[dict]) -> dict[Id, Path]:
@@ -101,11 +115,20 @@ def thing_of(path: Path, annotation: dict, name: str, joints: int, size: tuple[i
     if bbox is None:
         raise ValueError(f"{where}: bbox must be [x, y, width, height], got {annotation['bbox']!r:.60}")
     x, y, w, h = bbox
-    crowd = bool(annotation.get("iscrowd", 0))
+    crowd = _crowd(where, annotation.get("iscrowd"))
     area = annotation["area"] if has_area(annotation) else w * h
     shape = _shape(where, annotation.get("segmentation"), size)
     points = _points(where, annotation.get("keypoints"), joints) if joints else None
     return Thing(name, (x, y, x + w, y + h), f"[{x:g}, {y:g}, {w:g}, {h:g}]", crowd, crowd, float(area), shape, points)
+
+
+def _crowd(where, value) -> bool:
+    """Whether iscrowd says so. ValueError for what is neither 0 nor 1."""
+    known = {None: False, 0: False, 1: True, "0": False, "1": True, "false": False, "true": True, "": False}
+    value = value.lower() if isinstance(value, str) else value
+    if isinstance(value, (list, dict)) or value not in known:
+        raise ValueError(f"{where}: iscrowd must be 0 or 1, got {value!r:.60}")
+    return known[value]
 
 
 def has_area(annotation: dict) -> bool:

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")  # in any case
+UNREAD = (".heic", ".heif", ".avif", ".jfif", ".jp2", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw", ".npy")
 HIDDEN = {"thumbs.db", "desktop.ini", "__macosx"}  # beside all names that begin with a dot
 ENDINGS = re.compile(
     r"(\.(jpe?g|png|bmp|tiff?|webp|gif|txt|xml|json|csv|tsv|ya?ml|names|gz|zip|npz))+$", re.IGNORECASE
@@ -99,14 +100,21 @@ class Folder:
             raise missing(self.path, "folder", f"give the one that holds {what}")
 
     def get(self, name: str) -> Path | None:
-        """The path of a file, None where there is none. ValueError for a name that leads out of the folder."""
-        parts = relative_parts(name, self.path)
+        """The path of a file, None where there is none. ValueError for a name that leads out of the folder.
+
+        Of an absolute path on another machine the end is looked up, and of "images/a.jpg" in the folder images "a.jpg".
+        """
+        text = name.replace("\\", "/")
+        moved = is_absolute(text) and not is_there(Path(text))
+        parts = tuple(part for part in text.split("/") if part) if moved else relative_parts(name, self.path)
         path = self.path.joinpath(*parts)
-        if is_there(path):
+        if not moved and is_there(path):
             return path
         if self._by_name is None:
             self._by_name = dict(files_below(self.path))
-        return self._by_name.get(composed("/".join(parts)))
+        ends = range(len(parts) if moved else 1 + (parts[:1] == (self.path.name,)))
+        tails = (composed("/".join(parts[i:])) for i in ends)
+        return next((self._by_name[tail] for tail in tails if tail in self._by_name), None)
 
     def find(self, name: str, what: str = "image file") -> Path:
         """The path of a file. ValueError where it is missing, with its near matches, and as `get`."""

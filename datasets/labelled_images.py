@@ -120,6 +120,15 @@ def _counted(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(labels.ravel() + 1, minlength=classes + 1)[1:]
 
 
+def _refuse_longer_names(folder, lost, found):
+    """ValueError that says how to pair a.jpg and a_mask.png, where that is how the files are called."""
+    pairs = [(name, next((each for each in found if name != each and name.startswith(each)), None)) for name in lost]
+    if found and all(each for _, each in pairs):
+        longer, name = pairs[0]
+        wanted = f"give both one name, or write pairs into train.txt and val.txt: {name}.jpg {longer}.png"
+        raise ValueError(f"{folder}: holds {name}, and the other folder {longer}; {wanted}")
+
+
 def pair_up(images: Path, labels: Path, lines: Sequence[Line] | None = None) -> list[Pair]:
     """The pairs of two folders: those that the lines of a list name, see lists.py, or all of one name.
 
@@ -129,6 +138,7 @@ def pair_up(images: Path, labels: Path, lines: Sequence[Line] | None = None) -> 
     if lines is None:
         for folder, found, others in ((images, photographs, label_pictures), (labels, label_pictures, photographs)):
             if lost := [name for name in others if name not in found]:
+                _refuse_longer_names(folder, lost, found)
                 raise not_held(folder, [(str(others[name]), name) for name in lost], remedy="remove that one")
         names = [(name, name) for name in photographs]
     else:

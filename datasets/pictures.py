@@ -65,6 +65,20 @@ def pictures(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _kind_of(path: Path) -> str:
+    """What a file that is no picture is by its first bytes, as " (a web page)"; "" where that is not known."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    kinds = {
+        b"version https://git-lfs": "a pointer of Git LFS: run git lfs pull", b"<!doctype html": "a web page",
+        b"<html": "a web page", b"<svg": "an SVG drawing", b"%pdf": "a PDF", b"pk\x03\x04": "a zip archive",
+        b"\x93numpy": "a NumPy array",
+    }  # fmt: skip
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
+        return " (HEIC or AVIF)"
+    return next((f" ({kind})" for mark, kind in kinds.items() if start.lstrip().lower().startswith(mark)), "")
+
+
 def without_ending(name: str) -> str:
     """The name without the ending of a picture, where it has one; other dots stay."""
     return next((name[: -len(suffix)] for suffix in PICTURES if name.lower().endswith(suffix)), name)
@@ -194,7 +208,8 @@ def opened(path: str | PathLike, most: int = MAX_PIXELS) -> Iterator[Image.Image
             if min(width, height) >= MIN_SIDE and width * height <= most:
                 yield image
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not an image, or of a kind unknown to Pillow; save it as JPEG or PNG") from error
+        what = f"not an image, or of a kind unknown to Pillow{_kind_of(path)}"
+        raise ValueError(f"{path}: {what}; save it as JPEG or PNG") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = int(re.search(r"\d+", str(error))[0])  # Pillow's own limits: the size is not known here
         raise _too_large(path, "", pixels, most) from error

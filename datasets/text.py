@@ -84,6 +84,8 @@ def read_json(path: str | PathLike):
         half = error.object[error.start]
         raise ValueError(f"{path}: holds {half!a}, half of a character; correct or export it again") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); correct or export it again") from error
+        comma = text[: error.pos].rstrip().endswith(",") or "trailing comma" in str(error)
+        hint = "; is there a comma too many before it?" if comma else ""
+        raise ValueError(f"{path}: not readable as JSON ({error}{hint}); correct or export it again") from error
     except RecursionError as error:
         raise ValueError(f"{path}: not readable as JSON (nested too deeply)") from error

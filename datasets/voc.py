@@ -107,7 +107,11 @@ def _read(path):
             raise ValueError(f"{path}: object {number} has no <name>; give it one")
         difficult, boxes = _is_difficult(path, element), element.findall("bndbox")
         several += len(boxes) > 1
-        for box in boxes or [None]:
+        if not boxes:
+            shapes = [each.tag for each in element if len(each) and each.tag != "part"]
+            instead = f"; it has <{shapes[0]}>: draw a box around it" if shapes else "; draw a box, or remove it"
+            raise ValueError(f"{path}: object {number}, {name}, has no <bndbox>{instead}")
+        for box in boxes:
             x1, y1, x2, y2 = (_number(path, box, key, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
             objects.append(VOCObject(name, difficult, (x1 - 1, y1 - 1, x2, y2)))
     return (height, width) if height and width else None, objects, several  # some tools write 0 for "unknown"
@@ -118,7 +122,7 @@ def _parse(path: str | PathLike) -> ElementTree.Element:
     path = Path(path)
     if not path.is_file():
         raise missing(path, "annotation")
-    content = path.read_bytes()
+    content = path.read_bytes().lstrip(b" \t\r\n")  # nothing may stand before <?xml
     try:
         root = ElementTree.fromstring(_as_utf8(content))
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: unknown encodings

@@ -80,7 +80,21 @@ class YOLODetection(ObjectImages):
         notes += [f"{self._repeated} lines repeat another of the same file and are left out"] if self._repeated else []
         if 0 < polygons < len(kept):
             notes.append(f"{polygons} of {len(kept)} objects are polygons, the others boxes: no masks are made")
+        notes += self._implausible(kept)
         self.problems = [f"{self.root}: {note}" for note in notes] + self.problems
+
+    def _implausible(self, rows: list[tuple[int, int, list[float]]]) -> list[str]:
+        """Lines about class indices that may count from 1, and boxes that may be x1 y1 x2 y2."""
+        used, first, notes = {number for _, number, _ in rows}, min(self.config.names), []
+        if used and first == 0 not in used and len(self.config.names) > len(used):
+            first_name = self.config.names[0]
+            notes.append(f"no object has the class 0, {first_name}; do the lines count the classes from 1?")
+        boxes = np.array([values for _, _, values in rows if len(values) == 4]).reshape(-1, 4)
+        centre, size = boxes[:, :2], boxes[:, 2:]
+        beyond = ((centre - size / 2 < -0.01) | (centre + size / 2 > 1.01)).any(axis=1)
+        if len(boxes) > 1 and beyond.mean() > 0.5 and (size > centre).all():
+            notes.append("most boxes reach out of their images; all would fit as x1 y1 x2 y2, but YOLO has cx cy w h")
+        return notes
 
     def _record(self, name, path, label, rows, classes) -> Annotated:
         header = unless_left_out(read_header, path)
@@ -145,7 +159,8 @@ class YOLODetection(ObjectImages):
             raise ValueError(f"{where}: must be {wanted}, got {len(values) + 1} values: {line!r:.60}{score}")
         if first != int(first) or int(first) not in self.config.names:
             known = shorten([f"{number} {name}" for number, name in self.config.names.items()])
-            raise ValueError(f"{where}: {self.config.source} has no class {first:g}, only {known}")
+            hint = "; indices count from 0" if first == max(self.config.names) + 1 else ""
+            raise ValueError(f"{where}: {self.config.source} has no class {first:g}, only {known}{hint}")
 
     def _refuse_no_labels(self, found, labels):
         if any(labels.values()):

@@ -44,10 +44,10 @@ def find_config(root: Path) -> Config:
     named = [root / name for name in NAME_FILES if (root / name).is_file()] + files_in(root, (".names",))
     if not named:
         there = shorten([path.name for path in files_in(root, (".txt", ".yaml", ".yml"))])
-        raise ValueError(
-            f"{root}: has no data.yaml and no classes.txt; write the class names into classes.txt, one a line, in the "
-            f"order of their indices (files there: {there or 'none'})"
-        )
+        deeper = sorted((root / "labels").rglob("classes.txt"))
+        advice = "write the class names into classes.txt, one a line, in the order of their indices (files there: "
+        advice = f"copy {deeper[0]} there" if deeper else f"{advice}{there or 'none'})"
+        raise ValueError(f"{root}: has no data.yaml and no classes.txt; {advice}")
     names = [line.strip() for line in read_lines(named[0])]
     while names and not names[-1]:
         names.pop()
@@ -64,6 +64,8 @@ def read_config(path: str | PathLike) -> Config:
     if isinstance(names, str) or not names:
         raise ValueError(f"{path}: must have the class names, as in names: [cat, dog]")
     names = names if isinstance(names, dict) else {str(i): name for i, name in enumerate(names)}
+    if empty := [number for number, name in names.items() if not name.strip()]:
+        raise ValueError(f"{path}: names: the class {empty[0]} has an empty name")
     if not all(number.isdecimal() for number in names):
         raise ValueError(f"{path}: names must be a list, or indices with names, got {shorten(list(names))}")
     splits = {}

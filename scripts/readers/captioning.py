@@ -24,6 +24,7 @@ from vision.sequence import Vocabulary
 
 MOST_OBJECTS = 3  # in a generated scene
 MIN_COUNT = 5  # of a word in the captions of photographs, to be in the vocabulary: as in the code of neuraltalk
+FEW = 500  # captions, of which MIN_COUNT would leave hardly a word
 WORDS = (*NUMBERS, *ARTICLES, *COLOURS, *NOUNS, *"and in the half left right of above below".split())
 
 
@@ -31,9 +32,11 @@ class CaptionedPhotographs:
     """Photographs with captions; classes: the words of a vocabulary (default: those that occur often enough)."""
 
     def __init__(self, images: CaptionedImages, classes: Sequence[str] | None = None):
-        self.images, texts = images, (caption for captions in images.captions for caption in captions)
-        self.problems = images.problems
-        self.classes = (Vocabulary(classes) if classes else Vocabulary.build(texts, MIN_COUNT)).words
+        self.images, texts = images, [caption for captions in images.captions for caption in captions]
+        few = not classes and len(texts) < FEW
+        note = f"{images.source}: {len(texts)} captions are few: words that occur once are kept, too"
+        self.problems = images.problems + ([note] if few else [])
+        self.classes = (Vocabulary(classes) if classes else Vocabulary.build(texts, 1 if few else MIN_COUNT)).words
 
     def __len__(self) -> int:
         return len(self.images)

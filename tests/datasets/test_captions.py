@@ -112,9 +112,9 @@ ONE = {"id": 9, "file": "9.jpg", "split": "train", "captions": ["A"]}
     ("read", "message"),
     [
         (lambda f: coco(f, images=None), r"captions_val\.json: images must be a list, got nothing"),
-        (lambda f: coco(f, images=[{"id": "7"}]), r"images\[0\] must have 'id', whole number, got text"),
+        (lambda f: coco(f, images=[{"id": 7.5}]), r"images\[0\] must have 'id', whole number or text, got number"),
         (lambda f: coco(f, images=[{"id": 7}]), r"images\[0\] must have 'file_name', text, got nothing"),
-        (lambda f: coco(f, images=[3]), r"images\[0\] must have 'id', whole number, got nothing"),
+        (lambda f: coco(f, images=[3]), r"images\[0\] must have 'id', whole number or text, got nothing"),
         (lambda f: coco(f, annotations={}), "annotations must be a list, got object"),
         (lambda f: coco(f, images=[{"id": 5, "file_name": "5.jpg"}]), r"annotations\[1\]: there is no image 7 under"),
         (
@@ -144,7 +144,7 @@ ONE = {"id": 9, "file": "9.jpg", "split": "train", "captions": ["A"]}
         (lambda f: listed(f, ONE | {"captions": ["A", " . "]}), r"image 9: caption 2 has no words; got ' \. ', wanted"),
         (lambda f: listed(f, ONE | {"file": "../9.jpg"}), r"'\.\./9\.jpg' leads out of .*images"),
         (lambda f: listed(f, ONE | {"file": "9.png"}), r"9\.png: .* did you mean .*9\.jpg \(with another ending\)\?"),
-        (lambda f: listed(f, ONE | {"captions": ["A", 3]}), r"image 9: caption 2 is empty; got 3, wanted words"),
+        (lambda f: listed(f, ONE | {"captions": ["A", 3]}), r"image 9: caption 2 is no text; got 3, wanted words"),
         (lambda f: listed(f, ONE | {"captions": "A"}), r"the list\[2\] must have 'captions', list, got text"),
         (lambda f: listed(f, ONE, ONE), r"image 9 \(9\.jpg\) is listed twice"),
         (lambda f: listed(f, ONE, ONE | {"id": 8}), r"image 8 \(9\.jpg\) is listed twice"),

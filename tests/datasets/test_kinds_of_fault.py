@@ -50,6 +50,9 @@ def coco(root, file_name="a.jpg", boxes=((1, 1, 10, 10),), kept_as=None, names=(
         {"file_name": "élève 1.JPG", "kept_as": DECOMPOSED},
         {"file_name": DECOMPOSED, "kept_as": "élève 1.JPG", "bom": b"\xef\xbb\xbf"},
         {"file_name": "images\\a.jpg"},
+        {"file_name": "C:\\Users\\me\\data\\images\\a.jpg"},
+        {"file_name": "/home/me/a.jpg"},
+        {"iscrowd": "0"},
         {"file_name": "day 1/a.b.webp", "kept_as": "day 1/a.b.webp"},
     ],
 )
@@ -84,7 +87,14 @@ def test_coco_is_noted(tmp_path, given, note):
     "given, message",
     [
         ({"kept_as": "a.jpeg"}, "did you mean .*a.jpeg .with another ending.?"),
-        ({"file_name": "/home/me/a.jpg"}, "did you mean .*images/a.jpg .in another folder.?"),
+        ({"file_name": "http://x.org/a.jpg"}, "did you mean .*images/a.jpg .in another folder.?"),
+        ({"file_name": ""}, r"images\[0\] must have 'file_name', text, got an empty one"),
+        ({"names": ("cat", "cat")}, "an id or a name comes twice, the name 'cat'; give each once"),
+        ({"names": ("",)}, r"categories\[0\] must have 'name', text, got an empty one"),
+        ({"boxes": [(1, 1, 10**400, 4)]}, r"annotation 1 of image 1: bbox must be \[x, y, width, height\], got"),
+        ({"iscrowd": "perhaps"}, "annotation 1 of image 1: iscrowd must be 0 or 1, got 'perhaps'"),
+        ({"image_id": "1"}, "annotations.0.: there is no image '1' under 'images', but 1: write ids in one way"),
+        ({"category_id": 2}, "annotations.0.: there is no category 2 under 'categories', only 1"),
         ({"file_name": "A.JPG"}, "did you mean .*images/a.jpg .in another case.?"),
         ({"boxes": [(0.1, 0.1, 0.5, 0.5)]}, "all 1 boxes are dropped, the first because: .* looks like fractions"),
         (
@@ -230,3 +240,89 @@ def test_few_pictures_without_lists(tmp_path):
         assert [len(LabelledFolders(root, split)) for split in ("train", "val")] == [count - 1, 1]
     with pytest.raises(ValueError, match="1: too few photographs: none is left for val; add some"):
         LabelledFolders(labelled(tmp_path / "1", 1), "val")
+
+
+def test_a_comma_too_many_in_json(tmp_path):
+    (tmp_path / "instances_train.json").write_text('{"images": [{"id": 1},], "annotations": []}')
+    with pytest.raises(ValueError, match="not readable as JSON .*is there a comma too many before it"):
+        open_coco(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        ("1 .5 .5 .2 .2", "no object has the class 0, cat; do the lines count the classes from 1?"),
+        ("0 .5 .5 .9 .9\n1 .6 .6 .95 .95\n0 .8 .8 1 1", "all would fit as x1 y1 x2 y2, but YOLO has cx cy w h"),
+    ],
+)
+def test_implausible_lines_of_yolo_are_noted(tmp_path, lines, note):
+    picture(tmp_path / "images/train/a.jpg")
+    (tmp_path / "labels/train").mkdir(parents=True)
+    (tmp_path / "labels/train/a.txt").write_text(lines)
+    (tmp_path / "data.yaml").write_text("names: [cat, dog]\n")
+    assert note in " ".join(YOLODetection(tmp_path, "train").problems)
+    (tmp_path / "labels/train/a.txt").write_text("0 .5 .5 .2 .2\n1 .7 .7 .2 .2\n")
+    assert YOLODetection(tmp_path, "train").problems == []
+
+
+@pytest.mark.parametrize(
+    ("yaml", "labels", "message"),
+    [
+        ("names: [cat, '']", "a.txt", "data.yaml: names: the class 1 has an empty name"),
+        (None, "classes.txt", "has no data.yaml and no classes.txt; copy .*labels/train/classes.txt there"),
+        ("names: [cat, dog]", "a.txt", "has no class 2, only 0 cat, 1 dog; indices count from 0"),
+    ],
+)
+def test_names_of_yolo(tmp_path, yaml, labels, message):
+    picture(tmp_path / "images/train/a.jpg")
+    (tmp_path / "labels/train").mkdir(parents=True)
+    (tmp_path / "labels/train" / labels).write_text("2 .5 .5 .2 .2\n")
+    if yaml:
+        (tmp_path / "data.yaml").write_text(yaml)
+    with pytest.raises(ValueError, match=message):
+        YOLODetection(tmp_path, "train")
+
+
+def test_an_object_of_voc_without_a_box(tmp_path):
+    picture(tmp_path / "JPEGImages/a.jpg")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/train.txt").write_text("a\n")
+    text = '\n<?xml version="1.0"?><annotation><object><name>cat</name>{}</object></annotation>'
+    (tmp_path / "Annotations/a.xml").write_text(text.format("<polygon><x1>1</x1></polygon>"))
+    with pytest.raises(ValueError, match=r"a.xml: object 1, cat, has no <bndbox>; it has <polygon>: draw a box around"):
+        VOCDetection(tmp_path, "train", ["cat"])
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    (tmp_path / "Annotations/a.xml").write_text(text.format(f"<bndbox>{box}</bndbox>"))  # a line before <?xml
+    assert VOCDetection(tmp_path, "train", ["cat"])[0]["boxes"].tolist() == [[0, 0, 9, 9]]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS: run git lfs pull"),
+        (b"\0\0\0\x18ftypheic", "HEIC or AVIF"),
+        (b"%PDF-1.4", "a PDF"),
+    ],
+)
+def test_what_is_no_picture_is_named(tmp_path, content, kind):
+    picture(tmp_path / "cat/a.jpg")
+    (tmp_path / "cat/b.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"b.jpg: not an image, or of a kind unknown to Pillow \({kind}\); save it"):
+        ClassFolders(tmp_path, "train")
+
+
+def test_pictures_of_kinds_that_are_not_read_are_counted(tmp_path):
+    picture(tmp_path / "train/cat/a.jpg")
+    (tmp_path / "train/cat/b.heic").touch()
+    (note,) = [line for line in ClassFolders(tmp_path, "trainval").problems if "not read" in line]
+    assert note.endswith("1 files are of kinds that are not read (first: cat/b.heic); save them as JPEG or PNG")
+
+
+def test_label_pictures_with_longer_names(tmp_path):
+    picture(tmp_path / "images/a.jpg")
+    picture(tmp_path / "labels/a_mask.png")
+    (tmp_path / "classes.txt").write_text("a\n")
+    with pytest.raises(ValueError, match="give both one name, or write pairs into train.txt and val.txt: a.jpg a_"):
+        LabelledFolders(tmp_path, "train")

@@ -191,7 +191,7 @@ def test_list_naming_a_missing_file(tmp_path):
         ("<html><object/></html>", "root is <html>, should be <annotation>"),
         (xml("<object></object>"), "object 1 has no <name>"),
         (xml(xml_object(), xml_object("  ")), "object 2 has no <name>"),
-        (xml("<object><name>cat</name></object>"), "<bndbox/xmin> must be a number, got None"),
+        (xml("<object><name>cat</name></object>"), "object 1, cat, has no <bndbox>; draw a box"),
         (xml(xml_object(box=("left", 1, 5, 5))), "<bndbox/xmin> must be a number, got 'left'"),
         (xml(xml_object(box=(1, 1, 5, "nan"))), "<bndbox/ymax> must be a number, got 'nan'"),
         (xml(xml_object(box=(1, 1, "inf", 5))), "<bndbox/xmax> must be a number, got 'inf'"),

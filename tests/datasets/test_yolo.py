@@ -189,7 +189,7 @@ def test_names_may_have_gaps(tmp_path):
         ("just words\n", r"line 1: must be a key and a value"),
         ("names: [a, b]\nnc: 3", r"nc is 3, but there are 2 names \(a, b\)"),
         ("names: [a, b]\nkpt_shape: [x, 3]", "kpt_shape must be a list of whole numbers"),
-        ("names: [a, a]\ntrain: images/train", "classes must be a list of names, at least one, none twice"),
+        ("names: [a, a]\ntrain: images/train", "data.yaml: the class 'a' comes twice"),
         ("names: [a, b]\ntrain: {a: b}", "train must be a folder, a list of pictures, or several"),
     ],
 )
