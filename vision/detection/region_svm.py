@@ -71,6 +71,10 @@ class RegionSVM(Detector):
             found.append(self.detections(self.head.features(pool5), rois, size))
         return found
 
+    def dense(self, images) -> dict[str, np.ndarray]:
+        """The map of the convolutions; those of R-CNN see crops."""
+        return {"features": self.backbone(images)}
+
     def detections(self, features: dict, rois, image_size: tuple[int, int]) -> dict:
         """boxes, labels, scores of one image: above the threshold, after non-maximum suppression by class."""
         o, xp, classes = self.options, array_module(rois), len(self.classes)

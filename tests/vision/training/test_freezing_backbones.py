@@ -44,6 +44,8 @@ def test_gradients_above_are_the_same_bits(name, monkeypatch):
     model, batch = tiny(name)
     if not (found := list(backbones(model))):
         pytest.skip("no backbone")
+    if all(b.frozen == len(b.names) for b in found):
+        pytest.skip("the model never trains its backbone")
     freeze(model, first_stages(model))
     assert all(b.frozen >= min(HELD, len(b.names)) for b in found)
     entered, backward, walked, forward = [], Conv2d.backward, [], Backbone.forward_stages
