@@ -124,12 +124,17 @@ def open_photograph(photograph: Photograph) -> np.ndarray:
     Raises ValueError for arrays of another dtype or shape, and for files that are missing or are no pictures.
     """
     if isinstance(photograph, np.ndarray):
+        if not photograph.size:
+            raise ValueError(f"a photograph must have pixels, got an array {photograph.shape}")
         if photograph.dtype != np.uint8 or photograph.ndim not in (2, 3) or photograph.shape[2:] not in ((), (3,)):
             got = f"{photograph.dtype} {photograph.shape}"
-            raise ValueError(f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: batches go to predict")
+            raise ValueError(f"a photograph must be (H, W, 3) or (H, W) of uint8, got {got}: {_advice(photograph)}")
         return photograph if photograph.ndim == 3 else np.repeat(photograph[..., None], 3, axis=2)
     if isinstance(photograph, Image.Image):
         return _as_array(photograph)
+    if not isinstance(photograph, (str, os.PathLike)):
+        wanted = "a photograph must be a path, a PIL image, or an array (H, W, 3) of uint8"
+        raise ValueError(f"{wanted}, got {type(photograph).__name__}; several photographs go one after another")
     try:
         with (
             open(photograph, "rb") as file,
@@ -138,6 +143,19 @@ def open_photograph(photograph: Photograph) -> np.ndarray:
             return open_photograph(image)
     except Exception as error:  # Pillow's decoders raise many types on damaged data, SyntaxError among them
         raise ValueError(f"{os.fspath(photograph)}: cannot be read as a picture: {error}") from error
+
+
+def _advice(array: np.ndarray) -> str:
+    """What to do with an array that is no photograph."""
+    if array.ndim == 4:
+        return "batches go to predict"
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3):
+        return "put the channels last, array.transpose(1, 2, 0), as batches of (N, 3, H, W) go to predict"
+    if array.ndim == 3 and array.shape[2] in (1, 4):
+        return "give array[..., :3] of RGBA, array[..., 0] of grey"
+    if array.dtype.kind == "f" and array.max() <= 1:
+        return "values from 0 to 1 become uint8 by (255 * array).round().astype(np.uint8)"
+    return "values from 0 to 255 become uint8 by array.astype(np.uint8)"
 
 
 def _as_array(image: Image.Image) -> np.ndarray:

@@ -7,7 +7,6 @@ graph has the sizes of x: shapes, and whatever Python computes from them, are co
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -110,56 +109,71 @@ class Traced(NDArrayOperatorsMixin):
         return self.graph.one((BINARY | UNARY | COMPARED)[name], arrays, value)
 
     def __array_function__(self, function, types, args, kwargs):
+        from nn.io.onnx_functions import FUNCTIONS  # here, since that file imports this one
+
         if function.__name__ not in FUNCTIONS:
             raise NotExportable(f"uses np.{function.__name__}")
         return FUNCTIONS[function.__name__](self.graph, *args, **kwargs)
 
     def reshape(self, *shape):
+        """Reshape, to one tuple or to several numbers."""
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         value = self.value.reshape(shape)
         return self.graph.one("Reshape", [self, np.array(value.shape, np.int64)], value)
 
     def transpose(self, *axes):
+        """Transpose; without axes they are reversed."""
         axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes or range(self.ndim)[::-1]
         axes = [int(axis) % self.ndim for axis in axes]
         return self.graph.one("Transpose", [self], self.value.transpose(axes), perm=axes)
 
     def swapaxes(self, a, b):
+        """Transpose of two axes."""
         axes = list(range(self.ndim))
         axes[a], axes[b] = axes[b], axes[a]
         return self.transpose(axes)
 
     def astype(self, dtype, copy=True):
+        """Cast, where the dtype is another."""
         return self if np.dtype(dtype) == self.dtype else self._cast(dtype)
 
     def _cast(self, dtype):
+        """Cast to a dtype that ONNX knows."""
         return self.graph.one("Cast", [self], self.value.astype(dtype), to=TYPES[np.dtype(dtype).name])
 
     def copy(self):
+        """The array itself: nothing is changed in place."""
         return self
 
     def sum(self, axis=None, keepdims=False):
+        """ReduceSum."""
         axes = np.array(range(self.ndim) if axis is None else np.atleast_1d(axis), np.int64)
         value = self.value.sum(axis=axis, keepdims=keepdims)
         return self.graph.one("ReduceSum", [self, axes], value, keepdims=int(keepdims))
 
     def _reduced(self, operator, value, axis, keepdims):
+        """A reduction whose axes are an attribute."""
         axes = [int(each) for each in (range(self.ndim) if axis is None else np.atleast_1d(axis))]
         return self.graph.one(operator, [self], value, axes=axes, keepdims=int(keepdims))
 
     def mean(self, axis=None, keepdims=False):
+        """ReduceMean."""
         return self._reduced("ReduceMean", self.value.mean(axis=axis, keepdims=keepdims), axis, keepdims)
 
     def max(self, axis=None, keepdims=False, initial=None):
+        """ReduceMax."""
         return self._reduced("ReduceMax", self.value.max(axis=axis, keepdims=keepdims), axis, keepdims)
 
     def min(self, axis=None, keepdims=False, initial=None):
+        """ReduceMin."""
         return self._reduced("ReduceMin", self.value.min(axis=axis, keepdims=keepdims), axis, keepdims)
 
     def argmax(self, axis):
+        """ArgMax."""
         return self.graph.one("ArgMax", [self], self.value.argmax(axis=axis), axis=int(axis), keepdims=0)
 
     def take(self, indices, axis):
+        """Gather along an axis."""
         indices = np.asarray(indices, np.int64)
         return self.graph.one("Gather", [self, indices], self.value.take(indices, axis=axis), axis=int(axis))
 
@@ -218,68 +232,3 @@ def _indexed(x: Traced, index: tuple) -> Traced:
         y = y.take(indices.reshape(-1) if len(gathered) > 1 else indices, at)
     shape = x.value[index].shape
     return y if y.shape == shape else y.reshape(shape)
-
-
-def concatenate(graph: Graph, arrays, axis=0):
-    return graph.one("Concat", arrays, np.concatenate([value_of(each) for each in arrays], axis=axis), axis=int(axis))
-
-
-def stack(graph: Graph, arrays, axis=0):
-    return concatenate(graph, [each[(slice(None),) * axis + (None,)] for each in arrays], axis)
-
-
-def pad(graph: Graph, x, widths, mode="constant", constant_values=0, **options):
-    if options or mode not in ("constant", "reflect", "edge"):
-        raise NotExportable(f"uses np.pad with mode {mode!r}")
-    value = np.pad(x.value, widths, mode=mode, **({"constant_values": constant_values} if mode == "constant" else {}))
-    pairs = np.broadcast_to(widths, (x.ndim, 2))
-    inputs = [x, pairs.T.reshape(-1).astype(np.int64)]
-    if mode == "constant":
-        inputs.append(np.array(constant_values, x.dtype))
-    return graph.one("Pad", inputs, value, mode=mode)
-
-
-def where(graph: Graph, condition, a, b):
-    dtype = next(each.dtype for each in (a, b) if isinstance(each, Traced))
-    a, b = (each if isinstance(each, Traced) else np.asarray(each, dtype) for each in (a, b))
-    return graph.one("Where", [condition, a, b], np.where(*map(value_of, (condition, a, b))))
-
-
-def split(graph: Graph, x, parts, axis=0):
-    ends = [*parts, x.shape[axis]] if isinstance(parts, (list, tuple)) else [
-        (i + 1) * x.shape[axis] // parts for i in range(parts)
-    ]  # fmt: skip
-    before = (slice(None),) * axis
-    return [x[(*before, slice(a, b))] for a, b in zip([0, *ends[:-1]], ends)]
-
-
-def broadcast_to(graph: Graph, x, shape):
-    return graph.one("Expand", [x, np.array(shape, np.int64)], np.broadcast_to(x.value, shape))
-
-
-def clip(graph: Graph, x, low, high):
-    bounds = [None if each is None else np.asarray(each, x.dtype) for each in (low, high)]
-    return graph.one("Clip", [x, *bounds], np.clip(x.value, *bounds))
-
-
-FUNCTIONS: dict[str, Any] = {
-    "concatenate": concatenate, "stack": stack, "pad": pad, "where": where, "split": split, "clip": clip,
-    "broadcast_to": broadcast_to,
-    "mean": lambda graph, x, axis=None, keepdims=False: x.mean(axis, keepdims),
-    "sum": lambda graph, x, axis=None, keepdims=False: x.sum(axis, keepdims),
-    "amax": lambda graph, x, axis=None, keepdims=False: x.max(axis, keepdims),
-    "max": lambda graph, x, axis=None, keepdims=False: x.max(axis, keepdims),
-    "argmax": lambda graph, x, axis: x.argmax(axis),
-    "reshape": lambda graph, x, shape: x.reshape(shape),
-    "transpose": lambda graph, x, axes=None: x.transpose(*(axes or ())),
-    "swapaxes": lambda graph, x, a, b: x.swapaxes(a, b),
-    "moveaxis": lambda graph, x, a, b: x.transpose(np.moveaxis(np.arange(x.ndim), a, b).tolist()),
-    "squeeze": lambda graph, x, axis=None: x.reshape(np.squeeze(x.value, axis).shape),
-    "expand_dims": lambda graph, x, axis: x.reshape(np.expand_dims(x.value, axis).shape),
-    "take": lambda graph, x, indices, axis: x.take(indices, axis),
-    "ndim": lambda graph, x: x.ndim,
-    "shape": lambda graph, x: x.shape,
-    "size": lambda graph, x: math.prod(x.shape),
-    "copy": lambda graph, x: x,
-    "result_type": lambda graph, *each: np.result_type(*(value_of(x) for x in each)),
-}  # fmt: skip

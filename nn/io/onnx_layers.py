@@ -32,6 +32,7 @@ def emits(*kinds: type[Layer]):
     """Decorator: the function writes layers of these kinds."""
 
     def enter(emit):
+        """Register the function for these kinds."""
         EMITTERS.update(dict.fromkeys(kinds, emit))
         return emit
 
@@ -40,6 +41,7 @@ def emits(*kinds: type[Layer]):
 
 @emits(Conv2d)
 def conv(graph: Graph, layer: Conv2d, y, x):
+    """Conv2d: Conv."""
     g = layer.geometry
     return graph.one(
         "Conv", [x, layer.weight.value, layer.bias and layer.bias.value], y, kernel_shape=g.kernel, strides=g.stride,
@@ -49,6 +51,7 @@ def conv(graph: Graph, layer: Conv2d, y, x):
 
 @emits(ConvTranspose2d)
 def conv_transpose(graph: Graph, layer: ConvTranspose2d, y, x):
+    """ConvTranspose2d: ConvTranspose."""
     g = layer.geometry
     if any(o >= s for o, s in zip(layer.output_padding, g.stride)):
         raise NotExportable("has an output_padding of a stride or more")
@@ -61,11 +64,13 @@ def conv_transpose(graph: Graph, layer: ConvTranspose2d, y, x):
 
 @emits(Linear)
 def linear(graph: Graph, layer: Linear, y, x):
+    """Linear: Gemm, with the weights as they are."""
     return graph.one("Gemm", [x, layer.weight.value, layer.bias and layer.bias.value], y, transB=1)
 
 
 @emits(BatchNorm1d, BatchNorm2d)
 def batch_norm(graph: Graph, layer: BatchNorm2d, y, x):
+    """Batch normalisation by its running statistics: BatchNormalization."""
     if not layer.track_running_stats:
         raise NotExportable("normalises by the statistics of the batch")
     ones, zeros = np.ones(layer.num_features, np.float32), np.zeros(layer.num_features, np.float32)
@@ -94,6 +99,7 @@ def windows(g, in_size, out_size) -> dict:
 
 @emits(MaxUnpool2d)
 def max_unpool(graph: Graph, layer: MaxUnpool2d, y, x, indices, *_):
+    """MaxUnpool2d: MaxUnpool, with the indices of the MaxPool that it undoes."""
     if not isinstance(indices, Indices):
         raise NotExportable("takes indices that are not a MaxPool2d's")
     g, shape = layer.geometry, np.array(y.shape, np.int64)
@@ -118,6 +124,7 @@ def avg_pool(graph: Graph, layer: AvgPool2d, y, x):
 
 @emits(AdaptiveAvgPool2d)
 def adaptive_avg_pool(graph: Graph, layer: AdaptiveAvgPool2d, y, x):
+    """AdaptiveAvgPool2d: GlobalAveragePool for one cell, else two matrix products."""
     if y.shape[2:] == (1, 1):
         return graph.one("GlobalAveragePool", [x], y)
     rows, cols = (mean_matrix(*sizes).astype(x.dtype) for sizes in zip(x.shape[2:], y.shape[2:]))
@@ -146,64 +153,76 @@ def upsample(graph: Graph, layer: Upsample2d, y, x):
 
 @emits(GridSample)
 def grid_sample(graph: Graph, layer: GridSample, y, x, grid):
+    """GridSample: GridSample, bilinear."""
     where = {"padding_mode": layer.padding_mode, "align_corners": int(layer.align_corners)}
     return graph.one("GridSample", [x, grid], y, mode=layer.mode, **where)
 
 
 @emits(ReLU)
 def relu(graph: Graph, layer, y, x):
+    """ReLU: Relu."""
     return graph.one("Relu", [x], y)
 
 
 @emits(ReLU6)
 def relu6(graph: Graph, layer, y, x):
+    """ReLU6: Clip."""
     return graph.one("Clip", [x, np.array(0, x.dtype), np.array(HIGHEST, x.dtype)], y)
 
 
 @emits(LeakyReLU)
 def leaky_relu(graph: Graph, layer: LeakyReLU, y, x):
+    """LeakyReLU: LeakyRelu."""
     return graph.one("LeakyRelu", [x], y, alpha=float(layer.negative_slope))
 
 
 @emits(PReLU)
 def prelu(graph: Graph, layer: PReLU, y, x):
+    """PReLU: PRelu, a slope a channel."""
     slope = layer.weight.value.reshape(-1, *(1,) * (x.ndim - 2))  # (C, 1, 1): a slope a channel
     return graph.one("PRelu", [x, slope], y)
 
 
 @emits(ELU)
 def elu(graph: Graph, layer: ELU, y, x):
+    """ELU: Elu."""
     return graph.one("Elu", [x], y, alpha=float(layer.alpha))
 
 
 @emits(SiLU)
 def silu(graph: Graph, layer, y, x):
+    """SiLU: x times Sigmoid."""
     gate = graph.one("Sigmoid", [x], 1 / (1 + np.exp(-x.value)))
     return graph.one("Mul", [x, gate], y)
 
 
 @emits(Sigmoid)
 def sigmoid(graph: Graph, layer, y, x):
+    """Sigmoid: Sigmoid."""
     return graph.one("Sigmoid", [x], y)
 
 
 @emits(Tanh)
 def tanh(graph: Graph, layer, y, x):
+    """Tanh: Tanh."""
     return graph.one("Tanh", [x], y)
 
 
 @emits(Softplus)
 def softplus(graph: Graph, layer, y, x):
+    """Softplus: Softplus."""
     return graph.one("Softplus", [x], y)
 
 
 @emits(Softmax)
 def softmax(graph: Graph, layer: Softmax, y, x):
+    """Softmax: Softmax along its axis."""
     return graph.one("Softmax", [x], y, axis=layer.axis)
 
 
 @emits(LogSoftmax)
 def log_softmax(graph: Graph, layer: LogSoftmax, y, x):
+    """LogSoftmax: LogSoftmax along its axis."""
     return graph.one("LogSoftmax", [x], y, axis=layer.axis)
 
 
