@@ -80,8 +80,10 @@ class YOLO(Detector):
         images, targets = batch
         y, c_network = self.forward(images)
         sampled = sampled or self.assign(y, targets)
-        losses, dy = {}, array_module(y).empty_like(y)
-        for name, part in self.parts().items():
+        xp, losses = array_module(y), {}
+        dy = xp.empty_like(y)
+        for name, values in self.parts().items():
+            part = xp.asarray(values)
             weights = 2 * sampled.weight[:, part]  # l2 is half the square
             losses[name], dy[:, part] = l2(y[:, part], sampled.target[:, part], weights, normaliser=len(y))
         return losses, Cache(c_network, dy, sampled)
