@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets.rle import decode, draw_masks, encode, pack, polygon_mask, runs, shape_mask, unpack
+from datasets.rle import FAR, decode, draw_masks, encode, pack, polygon_mask, reaches_far, runs, shape_mask, unpack
 
 
 def random_masks(count=60, seed=0):
@@ -82,3 +82,11 @@ def test_against_pycocotools():
         polygon = np.round(polygon, trial % 3).tolist()
         wanted = reference.decode(reference.merge(reference.frPyObjects([polygon], h, w)))
         np.testing.assert_array_equal(polygon_mask(polygon, h, w), wanted.astype(bool))
+
+
+def test_polygons_that_reach_far_outside():
+    """FAR sides of the image beyond it are drawn still."""
+    side = 1 + FAR
+    assert not reaches_far([[0, 0, 50 * side, 9, 3, 40]], (40, 50)) and not reaches_far(None, (40, 50))
+    assert reaches_far([[0, 0, 9, 9, 3, 4], [0, 0, 50 * side + 1, 9, 3, 40]], (40, 50))
+    assert reaches_far([[0, 0, 9, -50 * side - 1, 3, 40]], (40, 50))
