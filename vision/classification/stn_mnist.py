@@ -92,7 +92,8 @@ TINY = {"width": 3, "short_side": 32, "max_side": 32, "transform": "tps", "frame
 @register(
     "stn_mnist", "classification", RECIPE, options=Options, tiny=Tiny(TINY, size=(32, 32)),
     system="Spatial transformer networks", paper="Jaderberg et al. 2015, arXiv:1506.02025",
-    figures="every gradient of all four transformations checked",
+    figures="MNIST turned, scaled and moved, 625 batches: test error 10.7 % (affine), 10.3 % (thin-plate splines) "
+    "and 17.9 % (without)",
 )  # fmt: skip
 class TransformerClassifier(Classifier):
     """A classifier behind spatial transformers, or (transform="off") without."""
