@@ -42,7 +42,7 @@ class Options(ImageOptions):
     interval: int = 5  # levels to the octave
     levels: int = 15  # of the pyramid at most
     border: int = 2  # cells around a level where a root may stick out
-    c: float = 0.01  # of the latent SVM: weight of an example's hinge loss
+    c: float = 0.1  # of the latent SVM: weight of an example's hinge loss
     overlap: float = 0.7  # a root's IoU with an object at least, to be a placement of it
     negative_iou: float = 0.3  # a root is a negative below this IoU with all objects of its class
     random: int = 10  # random negatives of an image and component, at first
