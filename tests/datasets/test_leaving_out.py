@@ -30,13 +30,13 @@ def damaged_voc(root):
 
 
 def damaged_yolo(root):
-    (root / "images").mkdir(parents=True)
-    (root / "labels").mkdir()
+    (root / "images/train").mkdir(parents=True)
+    (root / "labels/train").mkdir(parents=True)
     for name in "abc":
-        Image.new("RGB", (48, 40)).save(root / f"images/{name}.png")
-        (root / f"labels/{name}.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+        Image.new("RGB", (48, 40)).save(root / f"images/train/{name}.png")
+        (root / f"labels/train/{name}.txt").write_text("0 0.5 0.5 0.25 0.25\n")
     (root / "classes.txt").write_text("cat\n")
-    return root / "images/b.png", lambda: YOLODetection(root, "train")
+    return root / "images/train/b.png", lambda: YOLODetection(root, "train")
 
 
 def damaged_coco(root):

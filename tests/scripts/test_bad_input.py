@@ -242,9 +242,9 @@ def test_other_files_for_a_checkpoint(use, trained, tmp_path):
 
 def test_checkpoint_of_a_model_that_is_not_registered(use, trained, tmp_path):
     arrays, meta = read_checkpoint(trained / "best.npz")
-    write_checkpoint(tmp_path / "a.npz", arrays, meta | {"model": meta["model"] | {"model": "yolo"}})
+    write_checkpoint(tmp_path / "a.npz", arrays, meta | {"model": meta["model"] | {"model": "my_own"}})
     assert (
-        "a.npz: checkpoint of the model 'yolo', which is not registered; a model of your own needs --import FILE"
+        "a.npz: checkpoint of the model 'my_own', which is not registered; a model of your own needs --import FILE"
         in use(tmp_path / "a.npz")
     )
 

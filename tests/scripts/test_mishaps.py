@@ -62,7 +62,7 @@ def test_an_error_of_a_loss_names_the_samples(on_pngs, tmp_path, error_of, monke
     loss, order = entries["stand_in"].make.loss, np.arange(4)
     np.random.default_rng([0, 1]).shuffle(order)
     monkeypatch.setattr(entries["stand_in"].make, "loss", refuse)
-    error = error_of(main, *on_pngs)
+    error = error_of(main, *on_pngs, "--val-batches", 0)  # its losses would be the first to be refused
     name = Path(on_pngs[5], f"JPEGImages/{order[1]}.png")
     assert error.startswith(f"error: {name}: no such target; the run is saved up to step 5; mend that, then go on ")
 

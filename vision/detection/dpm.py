@@ -4,6 +4,7 @@ Reference: Felzenszwalb, Girshick, McAllester and Ramanan 2010, Object detection
 part-based models, TPAMI 32(9), doi:10.1109/TPAMI.2009.167.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,9 +109,11 @@ class DPM(DPMTraining):
         self.stars.biases.grad += self.stars.biases.value / BIAS_SCALE**2
 
     def examples(self, images, targets) -> Examples:
-        """The placements of a batch's objects, and its hard negatives."""
+        """The placements of a batch's objects, and its hard negatives. Pictures are looked through on the CPU."""
+        if device_of(images) == "gpu":
+            return to_device(self.on_cpu().examples(*to_device((images, targets), "cpu")), "gpu")
         shown, signs = [], []
-        for image, target in zip(to_device(images, "cpu"), to_device(targets, "cpu")):
+        for image, target in zip(images, targets):
             levels = self.grid.pyramid(as_picture(image, target["image_size"]))
             found = self.find(levels)
             placed, hard = self.placed(found, target), self.hard_negatives(found, target)
@@ -118,7 +121,11 @@ class DPM(DPMTraining):
             signs.append(np.repeat([1, -1], [len(placed), len(hard)]))
         component, *arrays = (np.concatenate(each) for each in zip(*shown))
         seen = Shown(component, *(each.astype(images.dtype) for each in arrays))
-        return to_device(Examples(seen, np.concatenate(signs).astype(images.dtype)), device_of(images))
+        return Examples(seen, np.concatenate(signs).astype(images.dtype))
+
+    def on_cpu(self) -> "DPM":
+        """A copy on the CPU."""
+        return copy.deepcopy(self).to("cpu")
 
     def pictures(self, dataset) -> dict[str, np.ndarray]:
         """star_models: all models in use, see vision.detection.dpm_draw."""
@@ -129,15 +136,17 @@ class DPM(DPMTraining):
     def predict(self, images, image_sizes=None) -> list[dict]:
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
+        if device_of(images) == "gpu":
+            return to_device(self.on_cpu().predict(to_device(images, "cpu"), image_sizes), "gpu")
         o, results = self.options, []
         sizes = image_sizes or [images.shape[2:]] * len(images)
-        for image, size in zip(to_device(images, "cpu"), sizes):
+        for image, size in zip(images, sizes):
             found = self.find(self.grid.pyramid(as_picture(image, size)), o.score_threshold)
             boxes = clip(self.boxes(found), size).astype(np.float32)
             labels, scores = found.rows[:, MODEL] // o.components + 1, found.scores.astype(np.float32)
             keep = nms(boxes, scores, o.nms_iou, labels, o.detections_per_image)
             results.append({"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]})
-        return to_device(results, device_of(images))
+        return results
 
 
 @register(

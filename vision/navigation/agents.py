@@ -78,8 +78,8 @@ class Options:
     """Raises ValueError for sizes below 1 and weights below 0."""
 
     memory: Literal["none", "lstm", "stacked"] = "stacked"  # FF, LSTM, Nav
-    height: int = 30  # pixels of a view; the paper's is 84 x 84
-    width: int = 40
+    height: int = 30  # rows of a view, in pixels; the paper's is 84 x 84
+    width: int = 40  # and its columns
     channels: int = 16  # of the first convolution; the second has twice as many
     features: int = 256  # units of the encoder
     hidden: int = 256  # units of the LSTM that acts

@@ -8,6 +8,7 @@ Their bands are those of DeepMind Lab's depth buffer, which is not linear; here 
 import numpy as np
 
 from nn import Linear, ReLU, Sequential, binary_cross_entropy_with_logits, l2, softmax_cross_entropy
+from nn.dispatch import array_module
 
 ROWS, COLUMNS = 4, 16  # of the depth map
 BANDS = np.array([0.5, 1, 1.5, 2.5, 3.5, 5, 7], np.float32)  # cells: bounds between the 8 bands
@@ -35,7 +36,7 @@ def depth_loss(y, depth, regression: bool):
     """
     if regression:
         return l2(y, (depth.reshape(y.shape) / FAR).clip(0, 1).astype(y.dtype))
-    bands = (depth[..., None] >= BANDS.tolist()).sum(axis=-1)  # (M, 4, 16)
+    bands = (depth[..., None] >= array_module(depth).asarray(BANDS)).sum(axis=-1)  # (M, 4, 16)
     value, dscores = softmax_cross_entropy(y.reshape(bands.size, DEPTHS), bands.reshape(bands.size))
     return value, dscores.reshape(y.shape)
 

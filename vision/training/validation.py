@@ -31,11 +31,21 @@ class ValidationLoss:
         with Undo(model)(always=True), as_in_inference(model), memory_explained(model):
             for k, batch in enumerate(islice(self.loader.epoch(0), self.batches)):
                 rng = np.random.default_rng([self.seed, k, 0, 3])  # another stream than those of steps and weights
-                losses, _ = getattr(model, stage.loss)(to_device(batch, device), rng)
+                with self.samples_named(k):
+                    losses, _ = getattr(model, stage.loss)(to_device(batch, device), rng)
                 for name, value in losses.items():
                     values.setdefault(name, []).append(float(value))
         means = {name: float(np.mean(each)) for name, each in values.items()}
         return {name: mean if np.isfinite(mean) else None for name, mean in means.items()}
+
+    @contextmanager
+    def samples_named(self, batch: int) -> Iterator[None]:
+        """A ValueError of the block begins with the names of the samples in a batch."""
+        try:
+            yield
+        except ValueError as error:
+            names = self.loader.names(0, batch) if hasattr(self.loader, "names") else []
+            raise ValueError(f"{', '.join(names)}: {error}" if names else str(error)) from error
 
 
 @contextmanager

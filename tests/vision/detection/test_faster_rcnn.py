@@ -102,7 +102,7 @@ def test_overfits_two_images():
     """Loss near 0 and perfect boxes. (A gap between foreground and background leaves out the regions in between.)"""
     model = tiny(width=8, hidden=128, anchor_samples=64, roi_samples=64, background_iou=(0.0, 0.4))
     batch = scenes(model, dtype=np.float32, seed=11)  # two objects and three
-    optimiser, steps, totals = Adam(model.parameters(), lr=3e-3), 200, []
+    optimiser, steps, totals = Adam(model.parameters(), lr=2e-3), 250, []
     for step in range(steps):
         model.zero_grad()
         losses, cache = model.loss(batch, np.random.default_rng(step))

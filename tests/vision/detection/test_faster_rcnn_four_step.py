@@ -131,7 +131,7 @@ def test_overfits_two_images():
     model = tiny(width=6, hidden=64, anchor_samples=64, roi_samples=32, train_post_nms=100, background_iou=(0.0, 0.4))
     data = Shapes(2, (48, 64), seed=11)
     batch = detector_batch(model, [data[0], data[1]])
-    for stage, steps in zip(model.stages(), (40, 60, 20, 30)):
+    for stage, steps in zip(model.stages(), (60, 90, 30, 60)):
         if stage.begin:
             getattr(model, stage.begin)()
         moved = {name: p for name, p in model.parameters().items() if name.startswith(stage.trains)}
