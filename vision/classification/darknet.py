@@ -44,7 +44,7 @@ def classifier(classes, backbone: Darknet, options: Options, *, rng: np.random.G
 
 @register(
     "darknet20", "classification", {"epochs": 90, "batch_size": 128, "lr": 0.01}, options=Options,
-    tiny=Tiny({"width": 1}), **SYSTEM,
+    tiny=Tiny({"width": 1}), figures="every gradient checked; not trained here", **SYSTEM,
 )  # fmt: skip
 def darknet20(classes, options: Options, rng: np.random.Generator) -> Classifier:
     """The first 20 convolutions of YOLO. The paper trained them for a week on ImageNet; it gives no recipe."""
