@@ -88,7 +88,7 @@ def train(args: Namespace, folder: Path) -> int:
     if args.changes or not (args.resume and (folder / LAST).exists()):
         write_config(folder, config)
     print(introduction(trainer, train_data, val_data, args))
-    if warning := untrained_objects(model, train_data):
+    if not args.resume and (warning := untrained_objects(model, train_data)):
         print(warning)
     return run(trainer, task)
 

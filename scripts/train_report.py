@@ -64,7 +64,7 @@ def class_counts(split: str, data, unit: str) -> str:
 
 def untrained_objects(model: Model, data) -> str:
     """A line about objects of COUNTED_IMAGES images at most that a detector does not learn; "" where it learns all."""
-    if not isinstance(model, Detector):
+    if not isinstance(model, Detector) or type(model).untrained is Detector.untrained:  # then no image is read
         return ""
     some = np.linspace(0, len(data) - 1, min(len(data), COUNTED_IMAGES)).astype(int).tolist()
     samples = [drop_difficult(resize_to(data[index], size=model.preprocess.size)) for index in some]
