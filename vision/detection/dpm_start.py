@@ -70,18 +70,21 @@ def parts_of_root(root: np.ndarray, count: int, side: int) -> tuple[np.ndarray, 
     """anchors (count, 2) and filters (count, 31, side, side) that cover the parts of a root (31, h, w) of most energy.
 
     The root is enlarged to twice the resolution. Its energy at a cell is the sum of its squared positive weights there.
-    One after another, the square of most energy becomes a part, and its energy counts no more.
+    One after another, the square of most energy becomes a part, and its energy counts no more. Where none is left the
+    other parts are not used: their anchors are -1.
     Raises ValueError where the enlarged root is smaller than a part.
     """
     _, h, w = root.shape
     if min(2 * h, 2 * w) < side:
         raise ValueError(f"parts_of_root: parts of {side} cells do not fit in {2 * h}x{2 * w}, twice the root")
     fine = Upsample2d((2 * h, 2 * w), mode="bilinear", align_corners=False)(root[None])[0]
-    energy, anchors, filters = (np.maximum(fine, 0) ** 2).sum(axis=0), [], []
-    for _ in range(count):
+    energy = (np.maximum(fine, 0) ** 2).sum(axis=0)
+    anchors, filters = np.full((count, 2), -1), np.zeros((count, len(fine), side, side), fine.dtype)
+    for i in range(count):
         covered = np.lib.stride_tricks.sliding_window_view(energy, (side, side)).sum(axis=(2, 3))
-        r, c = np.unravel_index(covered.argmax(), covered.shape)
-        anchors.append((r, c))
-        filters.append(fine[:, r : r + side, c : c + side])
+        if covered.max() <= 0:
+            break
+        r, c = anchors[i] = np.unravel_index(covered.argmax(), covered.shape)
+        filters[i] = fine[:, r : r + side, c : c + side]
         energy[r : r + side, c : c + side] = 0
-    return np.array(anchors, np.int64), np.stack(filters)
+    return anchors, filters

@@ -134,6 +134,8 @@ def test_parts_lie_where_the_root_has_energy():
     root[3, 0, 0], root[7, 3, 4] = 5, 2
     anchors, filters = parts_of_root(root, 2, 3)
     assert anchors.tolist() == [[0, 0], [5, 7]] and filters.shape == (2, 31, 3, 3)
+    one, none = parts_of_root(root[:, :2, :2], 3, 3)
+    assert one.tolist() == [[0, 0], [-1, -1], [-1, -1]] and not none[1:].any()
     with pytest.raises(ValueError, match="parts of 9 cells do not fit in 8x10"):
         parts_of_root(root, 2, 9)
 
