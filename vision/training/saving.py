@@ -33,7 +33,7 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
         missing = f"checkpoint of the model {config['model']!r}, which is not registered"
         raise ValueError(f"{path}: {missing}; a model of your own needs --import FILE, the file that defines it")
     rng = _Bounded(spawn().bit_generator)
-    rng.left = 4 * sum(array.size for array in arrays.values())  # some layers draw more than once
+    rng.left = 16 * sum(array.size for array in arrays.values())  # some models draw more than they keep
     try:
         model = build(**config, rng=rng)
     except (ValueError, MemoryError, OverflowError, ZeroDivisionError) as error:
