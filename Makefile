@@ -19,7 +19,7 @@ demo: $(VENV)/ready
 	$(BIN)/python -m scripts.demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-gpu: $(VENV)-gpu/ready
 	NN_TEST_DEVICE=gpu $(VENV)-gpu/bin/python -m pytest tests/gpu
