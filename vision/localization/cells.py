@@ -105,13 +105,14 @@ class CellLocalizer(Localizer):
     def loss(self, batch, rng, sampled: np.ndarray | None = None):
         """({cls, box}, cache): softmax cross-entropy of the cells, smooth L1 of the sides at the objects' own cells."""
         seen, labels, boxes = batch
-        turned = rng.integers(0, 2, len(seen)) if sampled is None else sampled
-        x = seen[np.arange(len(seen)), turned]
+        xp = array_module(seen)
+        turned = xp.asarray(rng.integers(0, 2, len(seen))) if sampled is None else sampled
+        x = seen[xp.arange(len(seen)), turned]
         y, c_head = self.head.forward(x)
         cells, count = self.cells(labels[:, 0], boxes[:, 0], turned, y), 1 + len(self.classes)
         cls, dscores = softmax_cross_entropy(y[:, :count], cells.labels)
         box, dsides = smooth_l1(y[:, count:], cells.sides, weights=(cells.labels > 0)[:, None])
-        dy = array_module(y).concatenate([dscores, dsides], axis=1)  # y = [scores, sides]
+        dy = xp.concatenate([dscores, dsides], axis=1)  # y = [scores, sides]
         return {"cls": cls, "box": box}, Cache(c_head, dy, turned)
 
     def backward(self, cache: Cache):
