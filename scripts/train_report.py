@@ -22,6 +22,7 @@ COUNTED = {
     "segmentation": "pixels",
 }  # by a data set's counts; other tasks count images
 COUNTED_IMAGES = 500  # training images whose objects are matched before the run, at most
+SMALL = 8  # batches that are no larger need not be smaller
 WIDTH = 120  # characters of a line
 
 
@@ -49,6 +50,10 @@ def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str
         *filter(None, counts),
         f"{begin} {trainer.total_steps} steps ({trainer.epochs} epochs){changes}; everything goes to {trainer.folder}",
     ]
+    if trainer.stage.fit:
+        lines[-1] = f"the first stage, {trainer.stage.name}, is a fit{changes}; everything goes to {trainer.folder}"
+    elif len(trainer.loader) == 1 and trainer.batch_size > SMALL:
+        lines.append(f"note: an epoch is one step, of {len(train_data)} {task.unit}: a smaller --batch-size makes more")
     return "\n".join(lines)
 
 
@@ -75,7 +80,8 @@ def untrained_objects(model: Model, data) -> str:
 def report(trainer: Trainer, metrics: dict | None, *, task: Task, val_data, pictures: int):
     """After each epoch: a line with the losses; after an evaluation also its table, the curve and the pictures."""
     epoch = trainer.progress.epoch + 1
-    line = f"epoch {epoch}/{trainer.epochs}: {'; '.join(filter(None, (str(trainer.running), *costs(trainer))))}"
+    title = trainer.stage.name if trainer.stage.fit else f"epoch {epoch}/{trainer.epochs}"
+    line = f"{title}: {'; '.join(filter(None, (str(trainer.running), *costs(trainer))))}"
     trainer.bar.write(f"{line}\n{task.table(metrics)}" if metrics else line)
     sys.stdout.flush()
     if metrics:
@@ -92,7 +98,7 @@ def costs(trainer: Trainer) -> list[str]:
     unseen = ", ".join(f"{name} {_short(value)}" for name, value in (found or {}).items())
     cost = [f"{trainer.seconds() / 60:.1f} minutes"]
     cost += [f"{speed:.3g} {trainer.unit}/s"] if speed else []
-    cost += [f"{trainer.waiting.share:.1%} of the epoch waiting for data"]
+    cost += [] if trainer.stage.fit else [f"{trainer.waiting.share:.1%} of the epoch waiting for data"]
     cost += [f"{memory / 2**20:.0f} MiB"] if memory else []
     return [f"validation {unseen}" if unseen else "", ", ".join(cost)]
 
