@@ -267,10 +267,14 @@ class AuxiliaryOptions(Options):
     loop: float = 0.1  # weight of the loop closure, L
 
 
-for _name, _options, _tiny in (
-    ("ff_a3c", FFOptions, TINY),
-    ("lstm_a3c", LSTMOptions, TINY),
-    ("nav_a3c", Options, TINY),
-    ("nav_a3c_d1d2l", AuxiliaryOptions, TINY | {"entropy_weight": 0.5}),
+MEASURED = "Nav with D1, D2 and L in a 5x5 maze, 10 minutes: 0.856 of trips within three times the shortest path"
+
+for _name, _options, _tiny, _figures in (
+    ("ff_a3c", FFOptions, TINY, ""),
+    ("lstm_a3c", LSTMOptions, TINY, ""),
+    ("nav_a3c", Options, TINY, ""),
+    ("nav_a3c_d1d2l", AuxiliaryOptions, TINY | {"entropy_weight": 0.5}, MEASURED),
 ):
-    register(_name, "navigation", RECIPE, options=_options, tiny=Tiny(_tiny, scenes=2), **SYSTEM)(Agent)
+    register(_name, "navigation", RECIPE, options=_options, tiny=Tiny(_tiny, scenes=2), **SYSTEM, figures=_figures)(
+        Agent
+    )
