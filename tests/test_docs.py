@@ -48,7 +48,8 @@ PAGES = sorted(str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *ROO
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_links_lead_somewhere(path):
+def test_links_lead_somewhere_and_no_merge_is_unfinished(path):
     text = (ROOT / path).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert ((ROOT / path).parent / target).exists(), target
+    assert not re.search("^(<{7} |={7}$|>{7} )", text, re.MULTILINE)  # an unfinished merge

@@ -196,8 +196,8 @@ class Trainer(KeptRun):
                     break
                 if p.step % self.checkpoint_every == 0:
                     self.save()
+            self.save()  # what follows an epoch can take long: a resumed run continues here
             if interrupts or late:
-                self.save()
                 raise self.stopped(*interrupts[:1])
 
     def step(self, batch) -> dict[str, float]:
@@ -216,8 +216,6 @@ class Trainer(KeptRun):
     def finish_epoch(self):
         """Validate, evaluate if it is due, keep the best model, and count the epoch, or the whole fit, as done."""
         p, metrics, due = self.progress, None, self.evaluate and self._evaluation_is_due()
-        if due or self.validate:
-            self.save()  # an evaluation can take long: a resumed run continues here
         average = self.update and self.update.average
         with average.swapped() if average else nullcontext():
             self.summarise()

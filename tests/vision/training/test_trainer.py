@@ -214,6 +214,16 @@ def test_ctrl_c_during_an_evaluation(tmp_path):
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_ctrl_c_after_an_epoch_that_is_not_evaluated_loses_none_of_its_steps(tmp_path):
+    with pytest.raises(Stopped, match="at step 4 of 12, saved up to step 4"):
+        trainer(tmp_path / "a", after_epoch=lambda *_: interrupt()).run()
+    resumed = trainer(tmp_path / "a")
+    resumed.resume()
+    resumed.run()
+    trainer(tmp_path / "whole").run()
+    same_arrays(tmp_path / "a", tmp_path / "whole")
+
+
 def test_time_limit_stops_and_saves_and_every_session_makes_progress(tmp_path):
     trainer(tmp_path / "whole").run()
     for sitting in range(12):
