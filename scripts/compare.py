@@ -17,54 +17,30 @@ metric.
 """
 
 import json
-import re
 import statistics
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 import vision
-from datasets import resize_to
-from nn.io.checkpoint import read_checkpoint, replacing
-from nn.summary import multiply_adds, recorded
+from nn.io.checkpoint import replacing
 from scripts import train
 from scripts.command_line import Parser, command, count_or_none, program
-from scripts.data import DEFAULTS, open_data, open_training_data, with_proposals
+from scripts.compare_measure import measure
+from scripts.compare_systems import System, before, in_order, learn_shapes, parse_system
+from scripts.data import open_data
 from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
-from scripts.run_folder import CONFIG, PROPOSALS
+from scripts.run_folder import CONFIG
 from scripts.train_arguments import parse
-from vision import Model
-from vision.classification.pictures import Some
-from vision.detection import Detector
-from vision.detection.speed import seconds_an_image
-from vision.task import TASKS, shown, task_of
+from vision.task import TASKS, shown
 from vision.training.log import LOG
-from vision.training.saving import LAST, find_checkpoint, load_model
 
 RESULT, TABLE, CURVES = "result.json", "table.md", "curves.png"
 COMPARABLE = ("segmentation", "classification", "detection")  # whose models see images and nothing else
 STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
-TRAINING_IMAGES = 10_000  # for the accuracy in training, at most
-TIMED_IMAGES, NAMED_CLASSES = 10, 12  # images that a detector is timed on; classes with a column of their own, at most
-
-
-class System(NamedTuple):
-    """A registered model with options: a row of the table."""
-
-    text: str
-    model: str
-    options: list[str]
-
-    def arguments(self) -> list[str]:
-        """The system as arguments of scripts.train."""
-        return ["--model", self.model, *(["--set", *self.options] if self.options else [])]
-
-    def folder(self, run_dir: Path, seed: int) -> Path:
-        return run_dir / f"{self.text.replace(':', '_').replace(',', '_')}_seed{seed}"
 
 
 @command
@@ -123,36 +99,6 @@ def _split_at_dashes(arguments):
     return arguments[:dashes], arguments[dashes + 1 :]
 
 
-def learn_shapes(task: str) -> list[str]:
-    """The registered models of a task whose recipe trains them on generated scenes."""
-    return [name for name, e in vision.MODELS.items() if e.task == task and (DEFAULTS | e.recipe)["data"] == "shapes"]
-
-
-def parse_system(text: str, task: str) -> System:
-    """The system of NAME:OPTION=VALUE,... ValueError for an unknown model, or one of another task."""
-    name, _, options = text.partition(":")
-    known = [model for model, entry in vision.MODELS.items() if entry.task == task]
-    if name not in known:
-        raise ValueError(f"there is no model {name!r} of the task {task}; choose from {', '.join(known)}")
-    return System(text, name, re.split(r",(?=\w+=)", options) if options else [])  # [16,32] stays whole
-
-
-def in_order(systems: list[System]) -> list[System]:
-    """The systems, those that start from another one's weights (their recipe's "after") after that one."""
-    names, ordered = {system.model for system in systems}, []
-    waiting = list(systems)
-    while waiting:
-        done = {system.model for system in ordered}
-        ready = [s for s in waiting if _before(s) not in names - done]
-        ordered += ready or waiting  # a circle has no order
-        waiting = [s for s in waiting if s not in ordered]
-    return ordered
-
-
-def _before(system):
-    return vision.MODELS[system.model].recipe.get("after")
-
-
 def check(systems: list[System], args: Namespace, passed_on: list[str]):
     """ValueError for wrong arguments, data, split or options of a system that is not done yet, before any training."""
     opened = {}
@@ -170,16 +116,16 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int
     """Train a system, unless it is done, and measure it. Exit status."""
     folder = system.folder(args.run_dir, seed)
     if (folder / RESULT).exists():
-        before, now = _read(folder), {"split": args.split, "arguments": passed_on}
-        if any(before[key] != value for key, value in now.items()):
-            had = f"--split {before['split']} -- {' '.join(before['arguments'])}"
+        held, now = _read(folder), {"split": args.split, "arguments": passed_on}
+        if any(held[key] != value for key, value in now.items()):
+            had = f"--split {held['split']} -- {' '.join(held['arguments'])}"
             raise ValueError(f"{folder}: was trained with {had}; give the same, or another --run-dir")
         return 0
     print(f"\n== {system.text}, seed {seed}", flush=True)
     if (folder / CONFIG).exists():
         status = train.main(["--run-dir", folder, "--resume", *passed_on])
     else:
-        start = _from_coarser(system, seed, args.run_dir)
+        start = _to_start_from(system, seed, args.run_dir)
         status = train.main([*system.arguments(), "--run-dir", folder, "--seed", seed, *start, *passed_on])
     if not status and (result := measure(folder, args.split)):
         with replacing(folder / RESULT) as file:
@@ -188,66 +134,15 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int
     return status
 
 
-def _from_coarser(system, seed, run_dir):
+def _to_start_from(system, seed, run_dir):
     """Arguments for the weights to start from: those of the net in the recipe's "after", with the same options."""
-    if not (before := _before(system)):
+    if not (first := before(system)):
         return []
-    folder = system._replace(text=system.text.replace(system.model, before, 1)).folder(run_dir, seed)
+    folder = system._replace(text=system.text.replace(system.model, first, 1)).folder(run_dir, seed)
     if (folder / RESULT).exists():
         return ["--pretrained", folder]
-    print(f"note: from random weights, as {before} has not been trained in {run_dir}", file=sys.stderr)
+    print(f"note: from random weights, as {first} has not been trained in {run_dir}", file=sys.stderr)
     return []
-
-
-def measure(folder: Path, split: str) -> dict:
-    """The figures of a system for the table: its size, its time, and the float metrics on a split.
-
-    {} for an unfinished run, stopped by a --time-limit.
-    """
-    meta = read_checkpoint(folder / LAST)[1]
-    arguments, progress = meta["config"]["arguments"], meta["progress"]
-    model, _ = load_model(find_checkpoint(folder))
-    *before, last = model.stages()
-    if (progress["stage"], progress["epoch"]) < (len(before), 1 if last.fit else arguments["epochs"]):
-        return {}
-    task = task_of(model.name)
-    data = open_data(vision.MODELS[model.name].task, Namespace(**arguments), split, model.classes)
-    batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
-    metrics = task.evaluate(model, with_proposals(model, data, folder / PROPOSALS))
-    if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
-        training = open_training_data("classification", Namespace(**arguments), model.classes)
-        metrics["training_accuracy"] = task.evaluate(model, Some(training, TRAINING_IMAGES))["accuracy"]
-    if isinstance(model, Detector):
-        metrics |= of_a_detector(model, metrics, data)
-    metrics |= {f"object_{name}": value for name, value in metrics.get("objects", {}).items()}
-    return {
-        "parameters": sum(parameter.value.size for parameter in model.parameters().values()),
-        "multiply_adds": work_of(model, batch[0].shape, data[0]),
-        "minutes": progress["seconds"] / 60,
-        **{name: v for name, v in metrics.items() if isinstance(v, float) and name != "images_per_second"},
-    }
-
-
-def work_of(model: Model, input_shape: tuple[int, ...], sample: dict) -> int:
-    """Multiply-adds of one image of this shape; where a detector classifies proposals, of those of the sample."""
-    if not getattr(model, "proposals", None):
-        return multiply_adds(model, input_shape)
-    with recorded(model) as calls:
-        model.detect(sample["image"])
-    return sum(macs for *_, macs in calls)
-
-
-def of_a_detector(model: Detector, metrics: dict, data) -> dict[str, float | None]:
-    """COCO's AP, the AP50 of each class, and the median time of ten images with and without their proposals."""
-    times = [seconds_an_image(model, sample["image"], 1) for sample in Some(data, TIMED_IMAGES)]
-    without, whole = (statistics.median(seconds) for seconds in ([t.detector for t in times], [sum(t) for t in times]))
-    named = metrics["classes"].items() if len(metrics["classes"]) <= NAMED_CLASSES else ()
-    return {
-        "COCO_AP": metrics["coco"]["AP"],
-        **{f"AP50_{name}": row["AP50"] for name, row in named},
-        "seconds_an_image": whole,
-        "without_proposals": without,
-    }
 
 
 def read_row(system: System, args: Namespace) -> dict:

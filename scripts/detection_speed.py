@@ -19,7 +19,7 @@ import numpy as np
 import vision
 from datasets import Shapes
 from scripts.command_line import Parser, command, count
-from scripts.compare import parse_system
+from scripts.compare_systems import parse_system
 from scripts.imports import add_import, import_files
 from scripts.train_arguments import model_option
 from vision.detection import Detector

@@ -19,7 +19,8 @@ import vision
 from datasets import ClassFolders
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count, count_or_none
-from scripts.compare import STOPPED, System, read_row, run
+from scripts.compare import STOPPED, read_row, run
+from scripts.compare_systems import System
 from vision.registry import find
 
 WAYS = ("scratch", "head", "fine-tune")

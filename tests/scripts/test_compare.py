@@ -1,71 +1,23 @@
-"""scripts.compare: refusals before training, its measurements, and its table where runs differ."""
+"""scripts.compare: refusals before training, and its table where runs differ."""
 
 import json
-from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from nn.io.checkpoint import read_checkpoint, write_checkpoint
-from nn.summary import multiply_adds
 from scripts import compare, train
-from scripts.data import DEFAULTS
-from scripts.readers.segmentation import open_labelled_shapes
-from vision.segmentation.task import evaluate_segmenter
-from vision.training.saving import load_model
+from scripts.compare_systems import parse_system
 
 SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)
 SMALLEST = "unet_small:width=2,depth=1,short_side=16,max_side=20"
 PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A finished run on scenes that the model gets at half size; its best weights predict class 2 everywhere."""
-    folder = tmp_path_factory.mktemp("runs") / "unet"
-    options = compare.parse_system(SMALLEST, "segmentation").arguments()
-    assert train.main([*options, *SCENES, "--epochs", 2, "--pictures", 0, "--run-dir", folder]) == 0
-    arrays, meta = read_checkpoint(folder / "best.npz")
-    name = max(name for name, array in arrays.items() if name.startswith("model/") and array.shape == (4,))
-    arrays[name] = arrays[name] + [0, 0, 100, 0]
-    write_checkpoint(folder / "best.npz", arrays, meta)
-    return folder
-
-
-def test_measurements(folder):
-    """The best weights, not the last, on the split asked for, and the multiply-adds at the model's image size."""
-    given, wanted = Namespace(**DEFAULTS | {"shapes_val": 3, "shapes_size": (32, 40)}), {}
-    for weights in ("best", "last"):
-        model = load_model(folder / f"{weights}.npz")[0]
-        for split in ("test", "val"):
-            wanted[weights, split] = evaluate_segmenter(model, open_labelled_shapes(given, split))["mIoU"]
-    assert len(set(wanted.values())) == 4
-    for split in ("test", "val"):
-        assert compare.measure(folder, split)["mIoU"] == wanted["best", split]
-    assert compare.measure(folder, "test")["multiply_adds"] == multiply_adds(model, (1, 3, 16, 20))
-
-
-def test_a_run_that_was_stopped_is_not_measured(folder, tmp_path):
-    arrays, meta = read_checkpoint(folder / "last.npz")
-    meta["progress"]["epoch"] -= 1
-    write_checkpoint(tmp_path / "last.npz", arrays, meta)
-    assert compare.measure(tmp_path, "test") == {}
-
-
-def test_scores_of_objects_are_measured(folder, monkeypatch):
-    found = {"mIoU": 0.5, "objects": {"f1": 0.25, "recall": None, "objects": 3}, "images": 2, "images_per_second": 9.0}
-    task = compare.task_of("unet_small")._replace(evaluate=lambda model, data: dict(found))
-    monkeypatch.setattr(compare, "task_of", lambda name: task)
-    measured = compare.measure(folder, "test")
-    assert [*measured] == ["parameters", "multiply_adds", "minutes", "mIoU", "object_f1"]
-    assert measured["object_f1"] == 0.25
-
-
 def test_a_net_starts_from_the_coarser_one(tmp_path, monkeypatch, capsys):
     given = []
     monkeypatch.setattr(train, "main", lambda arguments: given.append(arguments) or 1)
-    system, args = compare.parse_system("fcn16s_small:width=2", "segmentation"), SimpleNamespace(run_dir=tmp_path)
+    system, args = parse_system("fcn16s_small:width=2", "segmentation"), SimpleNamespace(run_dir=tmp_path)
     compare.run(system, 3, args, [])
     assert "--pretrained" not in given[0] and "fcn32s_small has not been trained" in capsys.readouterr().err
     coarser = tmp_path / "fcn32s_small_width=2_seed3"
@@ -102,7 +54,7 @@ def results(run_dir, *each):
 def test_a_metric_that_one_seed_does_not_have(tmp_path):
     """It is the mean over the others; columns are those of all rows."""
     args = results(tmp_path, {"mIoU": 0.5}, {"mIoU": 0.7, "boundary_f1": 0.4})
-    row = compare.read_row(compare.parse_system("unet_small", "segmentation"), args)
+    row = compare.read_row(parse_system("unet_small", "segmentation"), args)
     assert row == {"system": "unet_small", "mIoU": [0.5, 0.7], "boundary_f1": [0.4]}
     assert compare.table([row, {"system": "b", "object_f1": [0.1]}], "mIoU").splitlines() == [
         "| system     | mIoU          | boundary f1 | object f1 |",

@@ -13,6 +13,7 @@ import vision
 from datasets import Shapes, read_label_picture
 from nn.io.checkpoint import read_checkpoint
 from scripts import compare, evaluate, predict, train
+from scripts.compare_systems import in_order, learn_shapes, parse_system
 from scripts.data import DEFAULTS, training_transform
 from scripts.readers.segmentation import open_labelled_shapes
 from scripts.train_arguments import parse
@@ -284,9 +285,9 @@ def test_arguments_that_compare_sets_itself_are_refused(tmp_path, error_of):
 
 
 def test_compare_puts_coarser_nets_first():
-    names = compare.learn_shapes("segmentation")
+    names = learn_shapes("segmentation")
     assert "unet_small" in names and "unet" not in names
-    order = compare.in_order([compare.parse_system(name, "segmentation") for name in reversed(names)])
+    order = in_order([parse_system(name, "segmentation") for name in reversed(names)])
     place = {system.model: i for i, system in enumerate(order)}
     for name in names:
         before = vision.MODELS[name].recipe.get("after")

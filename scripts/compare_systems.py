@@ -1,0 +1,54 @@
+"""The systems that scripts.compare trains: rows of its table."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import vision
+from scripts.data import DEFAULTS
+
+
+class System(NamedTuple):
+    """A registered model with options: a row of the table."""
+
+    text: str
+    model: str
+    options: list[str]
+
+    def arguments(self) -> list[str]:
+        """The system as arguments of scripts.train."""
+        return ["--model", self.model, *(["--set", *self.options] if self.options else [])]
+
+    def folder(self, run_dir: Path, seed: int) -> Path:
+        return run_dir / f"{self.text.replace(':', '_').replace(',', '_')}_seed{seed}"
+
+
+def learn_shapes(task: str) -> list[str]:
+    """The registered models of a task whose recipe trains them on generated scenes."""
+    return [name for name, e in vision.MODELS.items() if e.task == task and (DEFAULTS | e.recipe)["data"] == "shapes"]
+
+
+def parse_system(text: str, task: str) -> System:
+    """The system of NAME:OPTION=VALUE,... ValueError for an unknown model, or one of another task."""
+    name, _, options = text.partition(":")
+    known = [model for model, entry in vision.MODELS.items() if entry.task == task]
+    if name not in known:
+        raise ValueError(f"there is no model {name!r} of the task {task}; choose from {', '.join(known)}")
+    return System(text, name, re.split(r",(?=\w+=)", options) if options else [])  # [16,32] stays whole
+
+
+def in_order(systems: list[System]) -> list[System]:
+    """The systems, those that start from another one's weights (their recipe's "after") after that one."""
+    names, ordered = {system.model for system in systems}, []
+    waiting = list(systems)
+    while waiting:
+        done = {system.model for system in ordered}
+        ready = [s for s in waiting if before(s) not in names - done]
+        ordered += ready or waiting  # a circle has no order
+        waiting = [s for s in waiting if s not in ordered]
+    return ordered
+
+
+def before(system: System) -> str | None:
+    """The model whose trained weights a system starts from."""
+    return vision.MODELS[system.model].recipe.get("after")
