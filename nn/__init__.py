@@ -64,11 +64,12 @@ from nn.optim.optimiser import decay_groups
 from nn.optim.schedules import constant, cosine, polynomial, step_decay, warm_up
 from nn.optim.sgd import SGD
 from nn.random import seed
+from nn.record import record
 from nn.summary import summary
 
 __all__ = [  # noqa: RUF022  (by subject)
     # the contract
-    "Layer", "Parameter", "array_module", "check_shape", "config", "device_of", "summary", "to_device",
+    "Layer", "Parameter", "array_module", "check_shape", "config", "device_of", "record", "summary", "to_device",
     # layers of layers
     "Concat", "Residual", "Sequential",
     # convolution
