@@ -1,4 +1,5 @@
 # make demo   set up, train a detector on generated pictures, leave pictures and a table of results in runs/demo
+# make tour   set up, run the twenty steps of docs/tour in order; their pictures are in tour_out
 # make test   set up, run the test suite
 # make test-gpu   set up with CuPy, run the tests of device code on the GPU itself
 # They make virtual environments of their own, .venv and .venv-gpu, so nothing that is installed elsewhere is touched or
@@ -12,11 +13,14 @@ BIN := $(VENV)/bin
 CUDA = $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p')
 EXTRA = $(if $(filter 12,$(CUDA)),cuda12,cuda13)
 
-.PHONY: demo test test-gpu clean
+.PHONY: demo tour test test-gpu clean
 
 demo: $(VENV)/ready
 	rm -rf runs/demo
 	$(BIN)/python -m scripts.demo
+
+tour: $(VENV)/ready
+	$(BIN)/python -m docs.tour
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -36,4 +40,4 @@ $(VENV)/ready: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-gpu runs build *.egg-info
+	rm -rf $(VENV) $(VENV)-gpu runs tour_out build *.egg-info

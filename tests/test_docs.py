@@ -44,7 +44,7 @@ def test_both_languages_have_the_same_rows():
     assert [row for row in english if "`" in row[0]] == [row for row in korean if "`" in row[0]]
 
 
-PAGES = sorted(str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
+PAGES = sorted(str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,0 +1,85 @@
+"""The tour: every step runs, keeps to its form, and uses nothing that is not explained yet; the solutions run, too."""
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from docs.tour import __main__ as tour
+
+FOLDER = Path(tour.__file__).parent
+FREE = {"numpy", "sys", "time", "itertools", "docs.tour", "datasets"}  # docs.tour: drawing
+
+
+def explained():
+    """{number of the step: the library's names that it explains}, from the table in the README."""
+    rows = [line.split("|") for line in (FOLDER / "README.md").read_text().splitlines() if line.startswith("| [")]
+    return {int(row[1].split("[")[1].split()[0]): set(re.findall(r"`([\w.]+)`", row[3])) for row in rows}
+
+
+def imported(path):
+    """(module, name) of each import of a file, and each attribute of nn that it uses as nn.Name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name != "nn")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "nn":
+            yield "nn", node.attr
+
+
+def test_the_table_has_all_steps_in_order():
+    rows = re.findall(r"^\| \[(\d+) .*?\]\((step_(\d\d)_\w+)\.py\)", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    assert [name for _, name, _ in rows] == tour.STEPS
+    assert [(int(number), int(two)) for number, _, two in rows] == [(i, i) for i in range(1, len(rows) + 1)]
+
+
+@pytest.mark.parametrize("name", tour.STEPS)
+def test_a_step_runs_and_ends_in_something_printed_or_drawn(name, tmp_path, capsys):
+    import_module(f"docs.tour.{name}").main(tmp_path)
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) >= 2
+    assert [path.name for path in tmp_path.iterdir()] == re.findall(r"the picture is \S+/(\S+)", printed)
+
+
+@pytest.mark.parametrize("name", tour.STEPS)
+def test_a_step_keeps_to_its_form(name):
+    text, number = (FOLDER / f"{name}.py").read_text(), int(name[5:7])
+    assert 40 <= len(text.splitlines()) <= 120
+    assert text.startswith(f'"""Step {number}. ')
+    assert text.split("\n\n")[1].startswith("Question: ")
+    end = text[text.index(f"# Exercises (answers: solutions/{name}.py)") :]
+    assert re.findall(r"^# (\d)\. ", end, re.MULTILINE) == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", tour.STEPS)
+def test_a_step_imports_only_what_is_explained(name):
+    number, known = int(name[5:7]), explained()
+    names = set().union(*(known[n] for n in range(1, number + 1)))
+    for module, imported_name in imported(FOLDER / f"{name}.py"):
+        earlier = re.fullmatch(r"docs\.tour\.step_(\d\d)_\w+", module)
+        fine = module in FREE or imported_name in names or (earlier and int(earlier[1]) < number)
+        assert fine, f"step {number} uses {imported_name} of {module}, which no step up to it explains"
+
+
+@pytest.mark.parametrize("name", tour.STEPS)
+def test_solutions_are_right(name, capsys):
+    solutions = import_module(f"docs.tour.solutions.{name}")
+    solutions.exercise_1()
+    solutions.exercise_2()
+    assert solutions.exercise_1.__doc__
+    assert solutions.exercise_2.__doc__
+    assert capsys.readouterr().out
+
+
+def test_the_solutions_have_no_other_files():
+    assert sorted(path.stem for path in (FOLDER / "solutions").glob("*.py")) == tour.STEPS
+
+
+def test_the_tour_in_one_go_names_each_step(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tour, "STEPS", tour.STEPS[:2])
+    tour.main(tmp_path)
+    printed = capsys.readouterr().out
+    assert "Step 1. A neuron" in printed and "Question: how do we write down" in printed and "2 steps in" in printed
