@@ -33,7 +33,7 @@ from scripts.compare_systems import System, before, in_order, learn_shapes, pars
 from scripts.data import open_data
 from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
-from scripts.run_folder import CONFIG
+from scripts.run_folder import CONFIG, PROPOSALS
 from scripts.train_arguments import parse
 from vision.task import TASKS, shown
 from vision.training.log import LOG
@@ -49,9 +49,10 @@ def main(arguments: list[str]) -> int | None:
     args = build_parser().parse_args(own)
     import_files(args.imports)
     passed_on += ["--import", *args.imports] if args.imports else []
-    if set_here := {"--model", "--run-dir", "--seed", "--set", "--resume"} & set(passed_on):
+    if set_here := {"--model", "--run-dir", "--seed", "--set", "--resume", "--proposals"} & set(passed_on):
         name = min(set_here)
-        raise ValueError(f"{name} is not for scripts.train here: give it before -- as SYSTEM, --run-dir, --seeds")
+        instead = "SYSTEM, --run-dir, --seeds, --proposals"
+        raise ValueError(f"{name} is not for scripts.train here: give it before -- as {instead}")
     systems = [parse_system(text, args.task) for text in args.systems or learn_shapes(args.task)]
     check(systems, args, passed_on)
     args.run_dir.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,8 @@ def build_parser() -> Parser:
     text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split. "
     text += "The minutes of a net that starts from a coarser one's weights are its own, without the coarser one's"
     parser.add_argument("--split", metavar="NAME", default="test", help=text)
+    text = "folder that keeps the proposals of all detectors that want some (default: in --run-dir)"
+    parser.add_argument("--proposals", metavar="DIR", type=Path, help=text)
     add_import(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -122,12 +125,14 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int
             raise ValueError(f"{folder}: was trained with {had}; give the same, or another --run-dir")
         return 0
     print(f"\n== {system.text}, seed {seed}", flush=True)
+    proposals = args.proposals or args.run_dir / PROPOSALS
+    common = ["--run-dir", folder, "--proposals", proposals, *passed_on]
     if (folder / CONFIG).exists():
-        status = train.main(["--run-dir", folder, "--resume", *passed_on])
+        status = train.main([*common, "--resume"])
     else:
         start = _to_start_from(system, seed, args.run_dir)
-        status = train.main([*system.arguments(), "--run-dir", folder, "--seed", seed, *start, *passed_on])
-    if not status and (result := measure(folder, args.split)):
+        status = train.main([*system.arguments(), *start, "--seed", seed, *common])
+    if not status and (result := measure(folder, args.split, proposals)):
         with replacing(folder / RESULT) as file:
             result |= {"split": args.split, "arguments": passed_on}
             file.write(json.dumps(result, indent=2).encode() + b"\n")

@@ -9,7 +9,6 @@ from datasets import resize_to
 from nn.io.checkpoint import read_checkpoint
 from nn.summary import multiply_adds, recorded
 from scripts.data import open_data, open_training_data, with_proposals
-from scripts.run_folder import PROPOSALS
 from vision import Model
 from vision.classification.pictures import Some
 from vision.detection import Detector
@@ -22,10 +21,10 @@ TRAINING_IMAGES = 10_000  # for the accuracy in training, at most
 TIMED_IMAGES, NAMED_CLASSES = 10, 12  # images that a detector is timed on; classes with a column of their own, at most
 
 
-def measure(folder: Path, split: str) -> dict:
+def measure(folder: Path, split: str, proposals: Path) -> dict:
     """The figures of a system for the table: its size, its time, and the float metrics on a split.
 
-    {} for an unfinished run, stopped by a --time-limit.
+    proposals: the folder that keeps those of the images. {} for an unfinished run, stopped by a --time-limit.
     """
     meta = read_checkpoint(folder / LAST)[1]
     arguments, progress = meta["config"]["arguments"], meta["progress"]
@@ -36,7 +35,7 @@ def measure(folder: Path, split: str) -> dict:
     task = task_of(model.name)
     data = open_data(vision.MODELS[model.name].task, Namespace(**arguments), split, model.classes)
     batch = task.collate(model, [resize_to(data[0], size=model.preprocess.size)])
-    metrics = task.evaluate(model, with_proposals(model, data, folder / PROPOSALS))
+    metrics = task.evaluate(model, with_proposals(model, data, proposals))
     if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
         training = open_training_data("classification", Namespace(**arguments), model.classes)
         metrics["training_accuracy"] = task.evaluate(model, Some(training, TRAINING_IMAGES))["accuracy"]

@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> int | None:
                 given = ["--data", "class_folders", "--root", str(args.root), "--images-per-class", str(images)]
                 given += ["--batch-size", str(args.batch_size), "--epochs", str(epochs), "--evaluate-every", "0"]
                 given += [] if way == "scratch" else ["--pretrained", str(path)]
-                place = Namespace(run_dir=args.run_dir / str(images), seeds=[args.seed], split=args.split)
+                place = Namespace(
+                    run_dir=args.run_dir / str(images), seeds=[args.seed], split=args.split, proposals=None
+                )
                 if status := run(system, args.seed, place, [*given, *passed_on]):
                     return status if status in STOPPED else 1
                 found.setdefault((network, way), {})[images] = read_row(system, place)["accuracy"][0]

@@ -39,21 +39,21 @@ def test_measurements(folder):
             wanted[weights, split] = evaluate_segmenter(model, open_labelled_shapes(given, split))["mIoU"]
     assert len(set(wanted.values())) == 4
     for split in ("test", "val"):
-        assert compare_measure.measure(folder, split)["mIoU"] == wanted["best", split]
-    assert compare_measure.measure(folder, "test")["multiply_adds"] == multiply_adds(model, (1, 3, 16, 20))
+        assert compare_measure.measure(folder, split, folder)["mIoU"] == wanted["best", split]
+    assert compare_measure.measure(folder, "test", folder)["multiply_adds"] == multiply_adds(model, (1, 3, 16, 20))
 
 
 def test_a_run_that_was_stopped_is_not_measured(folder, tmp_path):
     arrays, meta = read_checkpoint(folder / "last.npz")
     meta["progress"]["epoch"] -= 1
     write_checkpoint(tmp_path / "last.npz", arrays, meta)
-    assert compare_measure.measure(tmp_path, "test") == {}
+    assert compare_measure.measure(tmp_path, "test", tmp_path) == {}
 
 
 def test_scores_of_objects_are_measured(folder, monkeypatch):
     found = {"mIoU": 0.5, "objects": {"f1": 0.25, "recall": None, "objects": 3}, "images": 2, "images_per_second": 9.0}
     task = compare_measure.task_of("unet_small")._replace(evaluate=lambda model, data: dict(found))
     monkeypatch.setattr(compare_measure, "task_of", lambda name: task)
-    measured = compare_measure.measure(folder, "test")
+    measured = compare_measure.measure(folder, "test", folder)
     assert [*measured] == ["parameters", "multiply_adds", "minutes", "mIoU", "object_f1"]
     assert measured["object_f1"] == 0.25

@@ -75,8 +75,8 @@ def test_a_full_disk_is_said_before_storing(rcnn, tmp_path, monkeypatch, capsys)
 
 
 def test_compared_with_the_work_of_all_regions(rcnn, tmp_path):
-    """SPP-net starts from R-CNN's run though it is given first; a run that ends with a fit is finished, its store is
-    measured, and R-CNN counts the CNN once a region."""
+    """SPP-net starts from R-CNN's run though it is given first, on the same proposals. A run that ends with a fit is
+    finished, its store is measured, and R-CNN counts the CNN once a region."""
     same = ",".join([*TINY, "max_side=48"])
     systems = [f"spp_net_small:{same}", f"rcnn_small:{same}"]
     assert compare.main([*systems, "--task", "detection", "--run-dir", tmp_path, "--split", "val", "--", *COMMON]) == 0
@@ -85,6 +85,7 @@ def test_compared_with_the_work_of_all_regions(rcnn, tmp_path):
     ]
     spp, own = (dict(zip(header, row)) for row in rows)
     assert (spp["system"], own["system"]) == tuple(systems)
+    assert (tmp_path / "proposals").is_dir() and not list(tmp_path.glob("*/proposals"))  # computed once for both
     assert float(spp["stored MB"]) > float(own["stored MB"]) > 0
     model = load_model(next(tmp_path.glob("rcnn_small*")) / "last.npz")[0]
     with recorded(model) as calls:
