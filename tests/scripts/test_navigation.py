@@ -22,8 +22,11 @@ def run(tmp_path_factory):
 
 def test_a_run_is_measured_and_drawn(run, tmp_path, capsys):
     assert evaluate.main([str(run), "--out", str(tmp_path / "drawn"), "--json", str(tmp_path / "m.json")]) == 0
-    assert "goals a minute" in capsys.readouterr().out
-    assert {"success", "random_success", "reward"} <= json.loads((tmp_path / "m.json").read_text()).keys()
+    printed = capsys.readouterr().out
+    assert "goals a minute" in printed
+    assert "position read linearly from the hidden state: off by" in printed
+    found = json.loads((tmp_path / "m.json").read_text())
+    assert {"success", "random_success", "reward", "position_error"} <= found.keys()
     with Image.open(tmp_path / "drawn" / "episode.gif") as moving, Image.open(tmp_path / "drawn" / "ways.png") as ways:
         assert moving.n_frames > 1
         assert ways.size == (120, 120)

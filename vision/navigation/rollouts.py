@@ -85,10 +85,10 @@ class Rollouts:
         return self.model.as_input(self.seen.image), velocity, self.last_reward, self.last_action, self.first
 
     def decide(self, knows) -> np.ndarray:
-        """Logits (N, 8); the memory goes on by a step."""
+        """Logits (N, 8); the memory goes on by a step, and `hidden` (N, H) is what the policy reads."""
         given = to_device((*(each[None] for each in knows), self.memory), device_of(self.model))
         outputs, _ = self.model.forward(*given, training=False)
-        self.memory = to_device(outputs.memory, "cpu")
+        self.memory, self.hidden = to_device(outputs.memory, "cpu"), to_device(outputs.hidden[0], "cpu")
         return to_device(outputs.logits[0], "cpu")
 
     def act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vision.navigation.agents import Agent
+from vision.navigation.decoding import position_error
 from vision.navigation.draw import draw_maze, draw_policy, frame
 from vision.navigation.rollouts import Mazes, Rollouts, rollout_batch
 from vision.navigation.world import ACTIONS
@@ -18,12 +19,16 @@ ENOUGH = 3  # a trip is a success within so many times the steps of the shortest
 
 
 class Walks(NamedTuple):
-    """One episode of N agents: trip and shortest (T, N) as in Observation, reward (T, N), position (T, N, 2)."""
+    """One episode of N agents: trip and shortest (T, N) as in Observation, reward (T, N), position (T, N, 2).
+
+    hidden (T, N, H): what the policy read; H is 0 for random actions.
+    """
 
     trip: np.ndarray
     shortest: np.ndarray
     reward: np.ndarray
     position: np.ndarray
+    hidden: np.ndarray
 
 
 def walk(model: Agent, mazes: Mazes, agents: int = AGENTS, policy: str = "model", seen=None) -> Walks:
@@ -37,11 +42,14 @@ def walk(model: Agent, mazes: Mazes, agents: int = AGENTS, policy: str = "model"
         if seen is not None:
             there = world.objects[0][world.present[0]]
             seen.append((player.seen.image[0], world.walls[0].copy(), there, world.position[0].copy()))
-        logits = player.decide(player.knows()) if policy == "model" else np.zeros((agents, len(ACTIONS)))
+        logits, hidden = np.zeros((agents, len(ACTIONS))), np.zeros((agents, 0))
+        if policy == "model":
+            logits = player.decide(player.knows())
+            hidden = player.hidden
         position = world.position.copy()
         noise = rng.gumbel(size=logits.shape)
         player.act((logits + noise).argmax(axis=1))
-        kept.append((player.seen.trip, player.seen.shortest, player.seen.reward, position))
+        kept.append((player.seen.trip, player.seen.shortest, player.seen.reward, position, hidden))
     return Walks(*(np.stack(each) for each in zip(*kept)))
 
 
@@ -75,7 +83,8 @@ def evaluate_navigation(model: Agent, dataset: Mazes, failed: list[str] | None =
     walks = walk(model, dataset)
     seconds = time.monotonic() - started
     at_random = measure(walk(model, dataset, policy="random"), episode)
-    return measure(walks, episode) | {
+    found = measure(walks, episode) | position_error(walks.hidden, walks.position)
+    return found | {
         "random_success": at_random["success"],
         "random_goals_per_minute": at_random["goals_per_minute"],
         "shortest_goals_per_minute": MINUTE / float(walks.shortest.mean()),
@@ -84,12 +93,14 @@ def evaluate_navigation(model: Agent, dataset: Mazes, failed: list[str] | None =
 
 
 def navigation_table(m: dict) -> str:
-    """The metrics of evaluate_navigation in three lines."""
+    """The metrics of evaluate_navigation in four lines."""
     return (
         f"success {shown(m['success'])} (at random {shown(m['random_success'])}), reward an episode {m['reward']:.1f}\n"
         f"goals a minute {m['goals_per_minute']:.2f} (at random {m['random_goals_per_minute']:.2f}, "
         f"by shortest paths {m['shortest_goals_per_minute']:.1f}); {m['frames_per_second']} frames/s\n"
-        f"steps to the goal, median: first time {shown(m['first_trip'])}, later {shown(m['later_trips'])}"
+        f"steps to the goal, median: first time {shown(m['first_trip'])}, later {shown(m['later_trips'])}\n"
+        f"position read linearly from the hidden state: off by {m['position_error']:.2f} cells "
+        f"(the mean position: {m['mean_position_error']:.2f})"
     )
 
 

@@ -173,7 +173,7 @@ def test_successes_are_counted_as_the_docstring_says():
     trip, shortest = np.zeros((100, 2), int), np.full((100, 2), 10.0)
     trip[29, 0], trip[69, 0] = 30, 40  # one in time, one not; the last 30 steps might still have become one
     trip[19, 1] = 20  # and 80 steps after it without a goal
-    walks = Walks(trip, shortest, np.zeros((100, 2)), np.zeros((100, 2, 2)))
+    walks = Walks(trip, shortest, np.zeros((100, 2)), np.zeros((100, 2, 2)), np.zeros((100, 2, 0)))
     m = measure(walks, 100)
     assert m["success"] == pytest.approx(2 / 4)
     assert m["first_trip"] == 25
