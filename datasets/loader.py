@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Loader:
         batch_size, shuffle and drop_last: see datasets.samplers. A sample may come several times in an epoch, so the
         one at position p of all batches is transformed with default_rng([seed, e, p + 1])
     ahead: batches that may wait, prepared or in preparation
+    parts: more than 1: instead of a batch comes a list of so many, its samples shared out in order; of fewer where the
+        batch has fewer samples
     """
 
     def __init__(
@@ -43,15 +45,17 @@ class Loader:
         drop_last: bool = False,
         sampler: Sampler | None = None,
         ahead: int = 2,
+        parts: int = 1,
     ):
-        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0)):
+        wanted = (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0), ("parts", parts, 1))
+        for name, value, least in wanted:
             if value < least:
                 raise ValueError(f"Loader: {name} must be at least {least}, got {value}")
         if ahead < 1:
             raise ValueError(f"Loader: ahead must be at least 1, got {ahead}; workers=0 does without threads")
         self.dataset, self.batch_size, self.collate, self.transform = dataset, batch_size, collate, transform
         self.shuffle, self.seed, self.workers, self.drop_last, self.ahead = shuffle, seed, workers, drop_last, ahead
-        self.sampler = sampler
+        self.sampler, self.parts = sampler, parts
         if len(self) == 0:
             raise ValueError(f"Loader: {len(dataset)} samples make no batch of {batch_size}; is the data set empty?")
 
@@ -90,6 +94,13 @@ class Loader:
         return [drawn[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
 
     def _batch(self, number: int, chunk: list[tuple[Drawn, int]]) -> Any:
+        """The batch, or the list of its parts."""
+        if self.parts == 1:
+            return self._collated(number, chunk)
+        bounds = np.linspace(0, len(chunk), min(self.parts, len(chunk)) + 1).astype(int).tolist()
+        return [self._collated(number, chunk[a:b]) for a, b in pairwise(bounds)]
+
+    def _collated(self, number, chunk):
         samples = [self._sample(number, *each) for each in chunk]
         try:
             return self.collate(samples)

@@ -169,6 +169,8 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
 
     Raises ValueError where the data set holds no object that counts.
     """
+    if arguments.accumulate > 1 and (task.experience or task.in_order or model.sampling):
+        raise ValueError(f"--accumulate {arguments.accumulate}: the samples of a batch of {model.name} belong together")
     if task.experience:
         return task.experience(model, dataset, arguments.batch_size, arguments.seed)
     counts = getattr(dataset, "counts", None)
@@ -185,6 +187,7 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
         sampler=sampler_of(model, dataset, arguments),
         seed=arguments.seed,
         workers=arguments.workers,
+        parts=arguments.accumulate,
     )
 
 

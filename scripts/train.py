@@ -130,14 +130,15 @@ def check_classes(task: str, data):
 
 
 def check_batches(args: Namespace, model: Model, samples: int):
-    """ValueError where the last batch of an epoch is too small for a model with a `smallest_batch`."""
+    """ValueError where the last batch of an epoch, or a part, is too small for a model with a `smallest_batch`."""
     if model.sampling is not None:  # all batches are equal
         return
     smallest, last = model.smallest_batch, samples % args.batch_size or args.batch_size
-    if last < smallest:
+    if smallest > 1 and last // min(args.accumulate, last) < smallest:
+        parts = f" in {args.accumulate} parts" if args.accumulate > 1 else ""
         raise ValueError(
             f"{args.model} needs batches of at least {smallest}; the last of {samples} {task_of(args.model).unit} by "
-            f"--batch-size {args.batch_size} has {last}: choose another --batch-size"
+            f"--batch-size {args.batch_size} has {last}{parts}: choose another --batch-size"
         )
 
 

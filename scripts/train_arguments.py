@@ -133,6 +133,8 @@ def _add_optimisation_arguments(parser, defaults):
     group = Group(parser, "optimisation", defaults)
     group.add("--epochs", count, "N", "passes over the training data")
     group.add("--batch-size", count, "N", "samples per step; for a text: positions read in parallel")
+    text = "parts in which a batch is computed, one after another: the same gradient in less memory"
+    group.add("--accumulate", count, "K", text)
     group.add("--optimiser", str, None, "the optimiser", choices=list(OPTIMISERS))
     group.add("--lr", positive, "X", "learning rate")
     text = "parts whose rate is another: --lr-scale backbone=0.1 head=10; the longest beginning of a name holds"

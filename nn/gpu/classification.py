@@ -6,9 +6,8 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch, use_kernels
-from nn.gpu.losses import THREADS, contiguous, elementwise, threads, unless_nan
+from nn.gpu.losses import THREADS, contiguous, divisor, elementwise, threads, unless_nan
 from nn.losses import classification as textbook
-from nn.losses.common import fixed_divisor
 
 SIDE_BY_SIDE = 32  # classes from which on a block shares one position
 
@@ -56,19 +55,18 @@ def _of_labels(owner, kernel, scores, labels, ignore_index, average, option, *sw
     (n, classes), plane = scores.shape[:2], math.prod(scores.shape[2:])
     xp, dtype, count = array_module(scores), scores.dtype, n * plane
 
-    divisor, unit = fixed_divisor(owner, reduction, normaliser), 0.0
-    if divisor:
-        divisor, unit = None, 1 / divisor
-    else:
+    total = None
+    if reduction == "mean" and normaliser is None:
         partial = xp.empty(-(-count // THREADS), dtype)
         launch("classification", "label_weights", count, dtype, labels, weights, partial, count, classes, ignore_index)
-        divisor = partial.sum(dtype=np.float64).astype(dtype)
+        total = partial.sum(dtype=np.float64)
+    average = divisor(owner, dtype, reduction, normaliser, total)
 
     together = plane == 1 and classes >= SIDE_BY_SIDE
     block = threads(classes) if together else THREADS
     grid = count if together else -(-count // block)
     dscores, partial = xp.empty(scores.shape, dtype), xp.empty(grid, dtype)
-    arguments = scores, labels, weights, divisor, unit, option, dscores, partial
+    arguments = scores, labels, weights, *average, option, dscores, partial
     sizes = count, classes, plane, ignore_index, together, *switches
     launch("classification", kernel, grid * block, dtype, *arguments, *sizes, block=block)
     return unless_nan(partial, dscores)

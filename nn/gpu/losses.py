@@ -12,7 +12,8 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch
-from nn.losses.common import broadcast_weights, fixed_divisor
+from nn.losses.common import broadcast_weights, is_sum
+from nn.losses.parts import count_of_batch, is_in_parts
 
 THREADS = 256  # most threads of a block; a power of two
 ELEMENTWISE = ("binary_cross_entropy_with_logits", "smooth_l1", "l1", "l2", "hinge", "squared_hinge")  # as in losses.cu
@@ -30,13 +31,21 @@ def elementwise(kind, x, target, weights, reduction, normaliser, option=0.0):
 
 def weights_and_divisor(owner, losses, weights, reduction, normaliser):
     """(weights or None, divisor on the GPU or None, 1 / divisor where the host knows it); see nn/losses/common.py."""
-    divisor, xp = fixed_divisor(owner, reduction, normaliser), array_module(losses)
-    if weights is None:
-        return None, None, 1 / (divisor or max(losses.size, 1))
-    weights = contiguous(broadcast_weights(owner, losses, xp.asarray(weights, dtype=losses.dtype)))
-    if divisor:
-        return weights, None, 1 / divisor
-    return weights, weights.sum(dtype=np.float64).astype(losses.dtype), 0.0
+    xp = array_module(losses)
+    if weights is not None:
+        weights = contiguous(broadcast_weights(owner, losses, xp.asarray(weights, dtype=losses.dtype)))
+    total = losses.size if weights is None else weights.sum(dtype=np.float64)
+    return weights, *divisor(owner, losses.dtype, reduction, normaliser, total)
+
+
+def divisor(owner, dtype, reduction, normaliser, total):
+    """(divisor on the GPU or None, 1 / divisor where the host knows it); total: the sum of weights, here or there."""
+    if is_sum(owner, reduction, normaliser):
+        return None, 1.0
+    count = total if normaliser is None else normaliser
+    if hasattr(count, "dtype") and not is_in_parts():
+        return count.astype(dtype), 0.0
+    return None, 1 / (count_of_batch(count) or math.inf)
 
 
 def unless_nan(partial, gradient):

@@ -6,7 +6,8 @@ With w the weight of an element, a position or a pair (1 where none is given, 0 
                                           1                  reduction="sum"
                                           normaliser         where one is given; reduction is then not used
 
-Where nothing counts (all labels ignored, all weights 0, no elements at all) value and gradient are 0.
+Where nothing counts (all labels ignored, all weights 0, no elements at all) value and gradient are 0. A batch may be
+computed in parts, see nn/losses/parts.py: a mean is then that over the whole batch.
 
 Shapes and types are checked before a version of a loss is picked, values (labels, targets, weights) by the version:
 on a GPU each such check would cost a transfer, see nn/gpu/losses.py.
@@ -18,6 +19,7 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.layer import FLOATS, check_shape, not_floats
+from nn.losses.parts import count_of_batch
 
 
 def loss_scale(owner, losses, weights, reduction, normaliser):
@@ -30,8 +32,7 @@ def loss_scale(owner, losses, weights, reduction, normaliser):
     weights = xp.asarray(1 if weights is None else weights, dtype=losses.real.dtype)
     check_weights(owner, "weights", weights)
     total = broadcast_weights(owner, losses, weights).sum(dtype=np.float64)
-    divisor = fixed_divisor(owner, reduction, normaliser) or float(total) or math.inf  # all weights 0: the mean is 0
-    return xp.asarray(weights / divisor, dtype=weights.dtype)
+    return xp.asarray(weights / divisor(owner, reduction, normaliser, total), dtype=weights.dtype)
 
 
 def label_scale(owner, scores, labels, ignore_index, class_weights, reduction, normaliser):
@@ -52,21 +53,23 @@ def label_scale(owner, scores, labels, ignore_index, class_weights, reduction, n
     label = xp.where(counted, labels, 0)[:, None]  # (N, 1, ...)
     unit = counted[:, None].astype(dtype)
     total = (unit * weights[label]).sum(dtype=np.float64)
-    divisor = fixed_divisor(owner, reduction, normaliser) or float(total) or math.inf
-    return label, unit / divisor, weights
+    return label, unit / divisor(owner, reduction, normaliser, total), weights
 
 
-def fixed_divisor(owner, reduction, normaliser):
-    """What the sum of weighted losses is divided by, None for the sum of the weights; ValueError for bad options."""
+def divisor(owner, reduction, normaliser, total):
+    """What the sum of weighted losses is divided by; total: the sum of the weights. Infinity where nothing counts."""
+    if is_sum(owner, reduction, normaliser):
+        return 1.0
+    return count_of_batch(total if normaliser is None else normaliser) or math.inf  # all weights 0: the mean is 0
+
+
+def is_sum(owner, reduction, normaliser):
+    """Whether nothing is divided; ValueError for bad options."""
     if reduction not in ("mean", "sum"):
         raise ValueError(f'{owner}: reduction must be "mean" or "sum", got {reduction!r}')
-    if normaliser is not None:
-        if not 0 < normaliser < math.inf:
-            raise ValueError(
-                f"{owner}: normaliser must be a positive number, got {normaliser}: for a count, max(count, 1)"
-            )
-        return float(normaliser)
-    return 1.0 if reduction == "sum" else None
+    if normaliser is not None and not 0 <= normaliser < math.inf:
+        raise ValueError(f"{owner}: normaliser must be a number of at least 0, got {normaliser}")
+    return normaliser is None and reduction == "sum"
 
 
 def one_hot(labels: np.ndarray, classes: int, axis: int = 1) -> np.ndarray:

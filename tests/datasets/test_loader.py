@@ -56,6 +56,15 @@ workers = pytest.mark.parametrize("workers", [0, 1, 2])
 
 
 @workers
+def test_in_parts(workers):
+    whole, in_parts = (Loader(Numbers(7), 4, ids, workers=workers, parts=parts) for parts in (1, 3))
+    for batch, parts in zip(whole.epoch(0), in_parts.epoch(0), strict=True):
+        assert joined(parts) == batch
+        assert len(parts) == 3 and min(map(len, parts)) > 0
+    assert [len(parts) for parts in Loader(Numbers(5), 4, ids, parts=3).epoch(0)] == [3, 1]
+
+
+@workers
 def test_in_order_without_shuffling(workers):
     loader = Loader(Numbers(7), 3, ids, shuffle=False, workers=workers)
     assert len(loader) == 3

@@ -93,8 +93,8 @@ def test_bad_shapes_kinds_and_options_are_refused_before_anything_is_computed(de
         nn.softmax_cross_entropy(logits, labels, class_weights=device.ones(3))
     with pytest.raises(ValueError, match="reduction must be"):
         nn.l2(logits, logits, reduction="none")
-    with pytest.raises(ValueError, match="hinge: normaliser must be a positive number, got 0"):
-        nn.hinge(logits, logits, normaliser=0, squared=True)
+    with pytest.raises(ValueError, match="hinge: normaliser must be a number of at least 0, got -1"):
+        nn.hinge(logits, logits, normaliser=-1, squared=True)
     with pytest.raises(ValueError, match=r"weights must broadcast to \(3, 4, 5\), got \(3,\)"):
         nn.smooth_l1(logits, logits, weights=device.ones(3))
     assert cuda.launches == before

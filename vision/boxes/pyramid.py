@@ -83,7 +83,7 @@ class PyramidRPN(Layer):
     def loss(self, outputs, labels, deltas):
         """Binary cross-entropy and smooth L1, both over the sampled anchors. labels (N, A): 1, 0 or -1."""
         (scores, predicted), positive = outputs, labels == 1
-        counted = max(int((labels >= 0).sum()), 1)
+        counted = int((labels >= 0).sum())
         cls, dscores = binary_cross_entropy_with_logits(scores, positive, weights=labels >= 0, normaliser=counted)
         weights = positive[..., None]
         box, ddeltas = smooth_l1(predicted, deltas, self.options.rpn_beta, weights, normaliser=counted)

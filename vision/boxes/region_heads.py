@@ -78,7 +78,7 @@ class RegionHead(Layer):
         xp = array_module(logits)
         own_class = labels[:, None] == xp.arange(1, 1 + self.classes)  # (R, classes), all False for background
         target = xp.broadcast_to(deltas[:, None], predicted.shape)
-        box, ddeltas = smooth_l1(predicted, target, 1.0, own_class[..., None], normaliser=max(len(logits), 1))
+        box, ddeltas = smooth_l1(predicted, target, 1.0, own_class[..., None], normaliser=len(logits))
         return {"cls": cls, "box": box}, (dlogits, ddeltas)
 
     def sample(self, proposals, target: dict, rng: np.random.Generator):

@@ -11,6 +11,7 @@ import numpy as np
 
 from nn import LogSoftmax
 from nn.dispatch import array_module
+from nn.losses.parts import count_of_batch
 from nn.random import uniform
 from vision.captioning.show_attend_tell import PAPER, RECIPE, TINY, AttentionOptions, Cache, ShowAttendTell, parts
 from vision.copies import spread
@@ -130,7 +131,7 @@ def log_likelihood(logits, words, lengths) -> np.ndarray:
 def log_probability(weights, sampled: Sampled, real):
     """(value, gradient) of -mean over sentences of advantage * sum_t log alpha_t[s_t], where s was sampled."""
     location, xp = sampled.locations[:, :, None], array_module(weights)
-    scale = -sampled.advantage * ~sampled.expected[:, 0] * real / weights.shape[1]  # (T, N)
+    scale = -sampled.advantage * ~sampled.expected[:, 0] * real / count_of_batch(weights.shape[1])  # (T, N)
     p = xp.take_along_axis(weights, location, axis=2)
     dweights = xp.zeros_like(weights)
     xp.put_along_axis(dweights, location, scale[:, :, None] / p, axis=2)
@@ -139,7 +140,9 @@ def log_probability(weights, sampled: Sampled, real):
 
 def negative_entropy(weights, real, scale: float):
     """(value, gradient) of the mean over sentences of scale * sum_ti alpha_ti log alpha_ti."""
-    scale = weights.real.dtype.type(scale / weights.shape[1]) * real[:, :, None]  # (T, N, 1), in the weights' dtype
+    scale = (
+        weights.real.dtype.type(scale / count_of_batch(weights.shape[1])) * real[:, :, None]
+    )  # (T, N, 1), in the weights' dtype
     log = array_module(weights).log(weights + np.finfo(weights.real.dtype).tiny)  # 0 log 0 = 0
     return (scale * weights * log).sum().item(), scale * (log + 1)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
+from nn.losses.parts import count_of_batch
 from vision.captioning.attention_decoder import AttentionDecoder, see_expectation
 from vision.captioning.captioner import (
     PHOTO_RECIPE,
@@ -110,7 +111,7 @@ def parts(features: np.ndarray) -> np.ndarray:
 def doubly_stochastic(weights, lengths, scale: float):
     """(value, gradient) of the mean over sentences of scale * sum_i (1 - sum_t alpha_ti)^2, t over the real steps."""
     real = real_steps(lengths, len(weights))[:, :, None]
-    scale = weights.real.dtype.type(scale / weights.shape[1])
+    scale = weights.real.dtype.type(scale / count_of_batch(weights.shape[1]))
     rest = 1 - (weights * real).sum(axis=0)
     return (scale * (rest * rest).sum()).item(), -2 * scale * rest * real
 

@@ -8,12 +8,15 @@ import math
 import numpy as np
 
 from nn.dispatch import array_module
+from nn.losses.parts import count_of_batch, is_in_parts
 
 
 def number_of(counted, dtype):
-    """The number of True elements, at least 1: an int; on the GPU an array () of dtype that stays there."""
+    """The True elements in the batch, at least 1: a float; on the GPU an array () of dtype that stays there."""
     xp = array_module(counted)
-    return max(int(counted.sum()), 1) if xp is np else xp.maximum(counted.sum(), 1).astype(dtype)
+    if xp is np or is_in_parts():
+        return count_of_batch(int(counted.sum())) or 1.0
+    return xp.maximum(counted.sum(), 1).astype(dtype)
 
 
 def reinforce(means, locations, advantage, std: float, episodes) -> tuple[float, np.ndarray]:
@@ -30,5 +33,5 @@ def reinforce(means, locations, advantage, std: float, episodes) -> tuple[float,
     away = locations - means
     log_p = -away * away / (2 * std**2) - math.log(math.sqrt(2 * math.pi) * std)  # of x and of y
     total = (advantage * log_p).sum()
-    value = -total.item() / episodes if isinstance(episodes, int) else -(total / episodes).item()
+    value = -total.item() / episodes if isinstance(episodes, float) else -(total / episodes).item()
     return value, -advantage * away / (std**2 * episodes)

@@ -113,7 +113,7 @@ class SSD(Detector):
         if sampled is None:
             sampled = self.match(logits, self.defaults(maps, images.shape[2:]), targets)
         positive = sampled.labels > 0
-        n = max(int(positive.sum()), 1)  # "If N = 0, we set the loss to 0": nothing counts then
+        n = int(positive.sum())  # "If N = 0, we set the loss to 0": nothing counts then
         cls, dlogits = self.class_loss(logits, sampled.labels, n)
         weights = positive[..., None] * self.options.alpha
         box, ddeltas = smooth_l1(deltas, sampled.deltas, weights=weights, normaliser=n)

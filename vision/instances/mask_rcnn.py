@@ -65,7 +65,7 @@ def mask_loss(logits, labels, targets):
     """
     xp, region = array_module(logits), array_module(logits).arange(len(logits))
     own = logits[region, labels - 1]  # (P, m, m)
-    value, down = binary_cross_entropy_with_logits(own, targets, normaliser=max(own.size, 1))
+    value, down = binary_cross_entropy_with_logits(own, targets, normaliser=own.size)
     dlogits = xp.zeros_like(logits)  # the masks of other classes do not contribute
     dlogits[region, labels - 1] = down
     return value, dlogits

@@ -170,14 +170,14 @@ class MNC(InstanceSegmenter):
         """({mask, cls, box}, gradients of the outputs): L2 on boxes with an object, L3 on all of them."""
         xp, fg = array_module(outputs.logits), wanted.foreground
         own = outputs.mask_logits[fg]
-        mask, down = binary_cross_entropy_with_logits(own, wanted.masks, normaliser=max(own.size, 1))
+        mask, down = binary_cross_entropy_with_logits(own, wanted.masks, normaliser=own.size)
         dmasks = xp.zeros_like(outputs.mask_logits)
         dmasks[fg] = down
         cls, dlogits = softmax_cross_entropy(outputs.logits, wanted.labels)
         own_class = wanted.labels[:, None] == xp.arange(1, 1 + len(self.classes))
         target = xp.broadcast_to(wanted.deltas[:, None], outputs.deltas.shape)
-        count = max(len(outputs.logits), 1)
-        box, ddeltas = smooth_l1(outputs.deltas, target, 1.0, own_class[..., None], normaliser=count)
+        weights, count = own_class[..., None], len(outputs.logits)
+        box, ddeltas = smooth_l1(outputs.deltas, target, 1.0, weights, normaliser=count)
         return {"mask": mask, "cls": cls, "box": box}, StageOutputs(dmasks, dlogits, ddeltas)
 
     def sample(self, scores, deltas, anchors, targets, rng) -> Sampled:

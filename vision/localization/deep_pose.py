@@ -153,7 +153,7 @@ class DeepPose(Poser):
         predicted, c_network = self.networks[0].forward(images)
         size = xp.asarray(images.shape[:1:-1], points.dtype)  # (W, H)
         target = (points / size - 0.5) / SPREAD
-        pose, dpredicted = l2(predicted, target, weights=seen[..., None], normaliser=max(int(seen.sum()), 1))
+        pose, dpredicted = l2(predicted, target, weights=seen[..., None], normaliser=int(seen.sum()))
         return {"pose": pose}, Cache(c_network, dpredicted)
 
     def backward(self, cache: Cache):

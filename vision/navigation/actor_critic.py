@@ -13,6 +13,7 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.layers.softmax import log_softmax
 from nn.losses.common import one_hot
+from nn.losses.parts import count_of_batch
 
 
 def discounted_returns(rewards, ended, last_value, discount: float):
@@ -34,7 +35,7 @@ def policy_loss(logits, actions, advantage, entropy_weight: float):
     log pi(a; theta') A + beta H(pi).
     """
     log_p = log_softmax(logits, axis=1)
-    p, chosen, m = array_module(logits).exp(log_p), one_hot(actions, logits.shape[1]), len(logits)
+    p, chosen, m = array_module(logits).exp(log_p), one_hot(actions, logits.shape[1]), count_of_batch(len(logits))
     h = -(p * log_p).sum(axis=1, keepdims=True)  # (M, 1)
     policy = -(advantage[:, None] * chosen * log_p).sum() / m
     entropy = -entropy_weight * h.sum() / m

@@ -54,10 +54,8 @@ def sequence_cross_entropy(
     if lengths is not None:
         _check_integers(owner, "lengths", lengths, (n,))
         targets = array_module(targets).where(real_steps(lengths, steps), targets, IGNORED)
-    normaliser = {"sequence": max(n, 1), "step": None, "sum": 1}[reduction]
-    value, dlogits = softmax_cross_entropy(
-        logits.reshape(steps * n, classes), targets.reshape(-1), IGNORED, normaliser=normaliser
-    )
+    average = {"sequence": {"normaliser": n}, "step": {}, "sum": {"reduction": "sum"}}[reduction]
+    value, dlogits = softmax_cross_entropy(logits.reshape(steps * n, classes), targets.reshape(-1), IGNORED, **average)
     return value, dlogits.reshape(logits.shape)
 
 

@@ -15,6 +15,7 @@ from vision.training.parameters import scale_rates
 DEFAULTS = {
     "epochs": 20,
     "batch_size": 2,
+    "accumulate": 1,  # parts in which a batch is computed, one after another: the same gradient in less memory
     "optimiser": "sgd",  # see OPTIMISERS
     "lr": 0.01,
     "lr_scale": {},  # beginnings of parameters' names: what their rate is multiplied by

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from nn.gpu.device import to_device
 from nn.optim.clipping import clip_gradient_norm
 from vision.model import Model, Stage
 from vision.training.endings import Undo, check_finite
+from vision.training.parts import add_gradients
 from vision.training.recipe import build_average, build_optimiser, build_schedule
 
 
@@ -28,17 +28,15 @@ class Update:
     def gradients(self, batch: Any, step: int) -> tuple[dict[str, float], float]:
         """(losses by name, norm of the gradient before it is clipped), the gradient being left in the parameters.
 
-        step: updates done in the whole run: the random stream. Raises Diverged where a value is not finite. Nothing
+        batch: with the recipe's `accumulate` above 1 a list of its parts. step: updates done in the whole run: the
+        random stream. Raises Diverged where a value is not finite. Nothing
         but gradients has changed after any error.
         """
         where = f"step {step + 1}"
         with self.undo():
             self.model.zero_grad()
-            batch, rng = to_device(batch, self.device), step_generator(self.seed, step)
-            losses, cache = getattr(self.model, self.stage.loss)(batch, rng)
-            losses = {name: float(value) for name, value in losses.items()}
-            check_finite(losses, where)
-            getattr(self.model, self.stage.backward)(cache)
+            parts, rng = batch if self.recipe["accumulate"] > 1 else [batch], step_generator(self.seed, step)
+            losses = add_gradients(self.model, self.stage, parts, rng, self.device, where)
             norm = clip_gradient_norm(self.model.parameters(), self.recipe["clip_norm"] or math.inf)
             check_finite(losses | {"gradient norm": norm}, where)
         return losses, norm

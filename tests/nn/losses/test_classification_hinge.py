@@ -145,8 +145,8 @@ def test_bad_input_of_hinge():
             multiclass_hinge(SCORES, LABELS, margin=bad)
     with pytest.raises(ValueError, match=r"hinge: weights must broadcast to \(3, 4\), got \(3,\)"):
         hinge(X, SIGNS, weights=np.ones(3))
-    with pytest.raises(ValueError, match="hinge: normaliser must be a positive number, got 0"):
-        hinge(X, SIGNS, normaliser=0)
+    with pytest.raises(ValueError, match="hinge: normaliser must be a number of at least 0, got -1"):
+        hinge(X, SIGNS, normaliser=-1)
 
 
 def test_bad_input_of_multiclass_hinge():
