@@ -105,7 +105,8 @@ class Options(ImageOptions):
     location_std: float = 0.15  # standard deviation of the policy
     location_weight: float = 0.1  # weight of the loss of the policy
     baseline_weight: float = 1.0  # weight of the loss of the baseline
-    episodes: int = 10  # of which `predict` takes the mean; 0: one, at the policy's means
+    detach: Literal["none", "baseline", "both"] = "none"  # whose gradients stop at the core: both: the policy's, too
+    episodes: int = 1  # of which `predict` takes the mean; 0: one, at the policy's means
     short_side: int = 28  # pixels of the shorter side
     max_side: int = 28  # pixels of the longer side at most
     mean: float | tuple[float, float, float] = (0, 0, 0)  # subtracted from each channel, in units of 0..255
@@ -191,7 +192,11 @@ class RecurrentAttention(ImageClassifier):
             dg, *dstate = self.core.backward(dstate[0] if len(dstate) == 1 else tuple(dstate), g.c_core)
             self.glimpse.backward(dg, g.c_glimpse)  # the location was sampled: no gradient goes through it
             dlocation = self.location.backward(dmean, g.c_location)
-            dstate[0] += dlocation + self.baseline.backward(dexpected, g.c_baseline)  # h_t has three uses
+            dbaseline = self.baseline.backward(dexpected, g.c_baseline)
+            if self.options.detach != "both":
+                dstate[0] += dlocation  # h_t has three uses
+            if self.options.detach == "none":
+                dstate[0] += dbaseline
 
     def predict(self, images) -> np.ndarray:
         """(N, classes): the probability of each class, the mean over `episodes`; 0: at the policy's means.

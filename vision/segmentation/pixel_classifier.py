@@ -22,17 +22,22 @@ ON_SHAPES = {
     "warm_up": 20, "shapes_train": 8000, "shapes_size": [64, 80],
 }  # fmt: skip
 
-ClassWeights = Literal["median"] | tuple[float, ...] | None
+ClassWeights = Literal["median", "root_median"] | tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
 class PixelOptions(ImageOptions):
-    """The options of all pixel classifiers. Raises ValueError for border_weights but w0 >= 0 and sigma > 0."""
+    """The options of all pixel classifiers.
+
+    Raises ValueError for border_weights but w0 >= 0 and sigma > 0, and for a negative tau.
+    """
 
     short_side: int = 120  # pixels of the shorter side
     max_side: int = 160  # pixels of the longer side at most
     multiple: int = 1  # height and width are padded to a multiple of this
-    class_weights: ClassWeights = None  # in the loss; median: counted in the data
+    class_weights: ClassWeights = None  # in the loss; median: counted in the data; root_median: their square roots
+    loss_divisor: Literal["weights", "pixels"] = "weights"  # of the sum of losses: weights added up, or counted pixels
+    tau: float = 0.0  # of weighted_out: what part of the class weights is taken out of a photograph's probabilities
     border_weights: tuple[float, float] | None = None  # w0 and sigma of weight_map.py, for data that tell objects apart
 
     def __post_init__(self):
@@ -40,6 +45,8 @@ class PixelOptions(ImageOptions):
         if not (0 <= w0 < math.inf and 0 < sigma < math.inf):
             got = list(self.border_weights)
             raise ValueError(f"PixelOptions: border_weights must be w0 >= 0 and sigma > 0 pixels, got {got}")
+        if self.tau < 0:
+            raise ValueError(f"PixelOptions: tau must be at least 0, got {self.tau}")
 
     def preprocess(self, **changes) -> Preprocess:
         return super().preprocess(**{"multiple": self.multiple} | changes)
@@ -108,18 +115,20 @@ class PixelClassifier(Model):
     def pixel_loss(self, logits, labels, weights=None):
         """(value, dlogits) of softmax cross-entropy with the class weights and, where given, the pixels' own.
 
-        logits (N, C, h, w); labels and weights (N, H, W), of which the middle h x w counts. Raises ValueError for
-        labels outside -1 .. C - 1 or smaller than h x w, and for class weights that are not counted yet.
+        The sum over the pixels is divided by that of their weights or, by the option loss_divisor, by how many have a
+        label, as in Caffe. logits (N, C, h, w); labels and weights (N, H, W), of which the middle h x w counts. Raises
+        ValueError for labels outside -1 .. C - 1 or smaller than h x w, and for class weights that are not counted yet.
         """
         if isinstance(self.class_weights, str):
             raise ValueError(
-                "PixelClassifier: class_weights 'median' come from training data: scripts.train counts them; "
-                "elsewhere give those of vision.segmentation.median_frequency, as a list"
+                f"PixelClassifier: class_weights {self.class_weights!r} come from training data: scripts.train counts "
+                "them; elsewhere give those of vision.segmentation.median_frequency, as a list"
             )
-        size, of_classes = logits.shape[2:], self.class_weights
+        labels, of_classes = centre(labels, logits.shape[2:]), self.class_weights
+        normaliser = max(int((labels >= 0).sum()), 1) if self.options.loss_divisor == "pixels" else None
         if weights is None:
-            return softmax_cross_entropy(logits, centre(labels, size), class_weights=of_classes)
-        return weighted_cross_entropy(logits, centre(labels, size), centre(weights, size), of_classes)
+            return softmax_cross_entropy(logits, labels, class_weights=of_classes, normaliser=normaliser)
+        return weighted_cross_entropy(logits, labels, centre(weights, logits.shape[2:]), of_classes, normaliser)
 
     def segment(self, photograph: Photograph) -> dict[str, Any]:
         """Labels of a photograph: a path, a PIL image or an array (H, W, 3) uint8; all in its own pixels.
@@ -131,7 +140,7 @@ class PixelClassifier(Model):
         (h, w), size = scaled.shape[:2], image.shape[:2]
         p = on_its_device(self, self.predict, self.preprocess.batch([scaled]))[:, :, :h, :w]
         p = p if (h, w) == size else Upsample2d(size, mode="bilinear", align_corners=False)(p)
-        p = self.refine(image, p[0])
+        p = self.refine(image, weighted_out(p[0], self.class_weights, self.options.tau))
         return {"labels": p.argmax(axis=0), "scores": p.max(axis=0), "names": self.classes}
 
     def predict(self, images) -> np.ndarray:
@@ -148,9 +157,24 @@ def probabilities(logits):
     return Softmax(axis=1)(logits)
 
 
+def weighted_out(p, class_weights, tau: float):
+    """q_c = p_c w_c^-tau / sum_k p_k w_k^-tau: the largest log p - tau log w has the largest q.    p, q (C, H, W)
+
+    A network that learned with the weights w gives p proportional to w_c p(c | image): rare classes, of large weights,
+    are found too often. tau = 1 takes the weights out, between 0 and 1 a part of them; it is chosen on validation data.
+    class_weights (C,), None for none; a class of weight 0 was not learned, and its p stays.
+
+    Reference: Menon et al. 2021, Long-tail learning via logit adjustment, arXiv:2007.07314, sec. 4.1 (post-hoc).
+    """
+    if tau == 0 or class_weights is None:
+        return p
+    q = p * (np.where(class_weights > 0, class_weights, 1) ** -tau).astype(p.dtype)[:, None, None]
+    return q / q.sum(axis=0)
+
+
 def _weights(class_weights, classes):
-    """class_weights as None, "median" or (C,) float32."""
-    if class_weights is None or class_weights == "median":
+    """class_weights as None, the word for those that are not counted yet, or (C,) float32."""
+    if class_weights is None or isinstance(class_weights, str):
         return class_weights
     weights = np.array(class_weights, np.float32)
     if weights.shape != (len(classes),) or not (np.isfinite(weights) & (weights >= 0)).all():

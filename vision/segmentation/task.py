@@ -139,10 +139,13 @@ def save_labels(prediction: dict, folder: Path, name: str) -> str:
 
 
 def weights_of_classes(model: PixelClassifier, dataset) -> dict[str, Any]:
-    """{class_weights}, counted in the training data, for a model whose option is "median"; else {}."""
-    if model.options.class_weights != "median":
+    """{class_weights}, counted in the training data, for a model whose option is "median" or "root_median"; else {}."""
+    wanted = model.options.class_weights
+    if not isinstance(wanted, str):
         return {}
-    return {"class_weights": median_frequency(dataset.label_maps(), len(dataset.classes)).round(6).tolist()}
+    weights = median_frequency(dataset.label_maps(), len(dataset.classes))
+    weights = np.sqrt(weights) if wanted == "root_median" else weights
+    return {"class_weights": weights.round(6).tolist()}
 
 
 TASKS["segmentation"] = Task(

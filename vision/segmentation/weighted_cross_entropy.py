@@ -10,8 +10,10 @@ from nn.dispatch import array_module
 from nn.layer import check_shape
 
 
-def weighted_cross_entropy(logits, labels, weights, class_weights=None) -> tuple[float, np.ndarray]:
+def weighted_cross_entropy(logits, labels, weights, class_weights=None, normaliser=None) -> tuple[float, np.ndarray]:
     """E = sum over pixels of w -log p[label] / sum of w, and its gradient, where p is the softmax of the logits.
+
+    normaliser: what the sum is divided by instead of the sum of w, a positive number.
 
     logits (N, C, H, W); labels (N, H, W) int, -1 does not count; weights (N, H, W), finite and not negative. With
     class_weights (C,) each weight is multiplied by that of its label. If all weights are 0, so is E. The paper has a
@@ -30,7 +32,7 @@ def weighted_cross_entropy(logits, labels, weights, class_weights=None) -> tuple
     if class_weights is not None:
         weights = weights * xp.asarray(class_weights, weights.dtype)[labels]  # of label -1: any, it does not count
     scale = (weights * (labels >= 0)).astype(logits.real.dtype)[:, None]
-    total = scale.sum()
+    total = scale.sum() if normaliser is None else normaliser
     scale /= total + (total == 0)  # all weights 0: 0, not 0 / 0
     own_class = xp.maximum(labels, 0)[:, None] == xp.arange(classes)[:, None, None]
     log_p, cache = LogSoftmax(axis=1).forward(logits)
