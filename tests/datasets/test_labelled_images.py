@@ -100,6 +100,19 @@ def test_camvid(tmp_path):
     check(data, made, ["x2", "x1"], lambda values: np.where(values == 11, -1, values))
 
 
+def test_parts_of_a_split_of_camvid(tmp_path):
+    names = [f"{sequence}_{i:02d}" for sequence in ("b", "a") for i in range(10)]
+    made = pictures(tmp_path / "train", tmp_path / "trainannot", names, values=(0, 1, 11))
+    write(tmp_path, train="\n".join(names))
+    parts = {part: CamVid(tmp_path, f"train:{part}") for part in ("kept", "held_out", "a")}
+    held = ["b_04", "b_05", "a_04", "a_05"]  # the third of five blocks of each sequence, in the order of the list
+    check(parts["held_out"], made, held, lambda values: np.where(values == 11, -1, values))
+    assert [parts["kept"][i]["id"] for i in range(16)] == [name for name in names if name not in held]
+    assert [parts["a"][i]["id"] for i in range(10)] == names[10:]
+    with pytest.raises(ValueError, match="the split has no part 'c': choose kept, held_out or a, b"):
+        CamVid(tmp_path, "train:c")
+
+
 def test_voc(tmp_path):
     made = pictures(
         tmp_path / "JPEGImages", tmp_path / "SegmentationClass", ["2007_1"], values=(0, 1, 20, 255), ending=".jpg"

@@ -4,6 +4,7 @@ Reference: Chen et al. 2015, Semantic image segmentation with deep convolutional
 arXiv:1412.7062 (v1); Chen et al. 2017, DeepLab, arXiv:1606.00915 (v2).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
 from nn.containers import backward_wanted
 from nn.layer import check_shape, positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
-from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vision.registry import Tiny, register
+from vision.segmentation.convolutional import convolutional, decimated
 from vision.segmentation.cropping import cut_to, uncut_to
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
@@ -40,9 +41,10 @@ class DeepLab(PixelNetwork):
     same weights and field of view, but denser maps. average: a 3x3 average pooling of stride 1 behind the last one, as
     in the authors' v1. One branch for each of `rates` follows; their scores are added:
 
-        3x3 with dilation `rate` to `hidden` channels ("fc6"), 1x1 to as many ("fc7"), 1x1 to the classes ("fc8")
+        3x3 with dilation `rate` to `hidden` channels (fc6), 1x1 to as many (fc7), 1x1 to the classes (fc8)
 
-    with ReLU and dropout after the first two. Score layers start at 0.01 times standard normal values. One rate of 12
+    with ReLU and dropout after the first two. The published weights of VGG-16 fit: those of fc6 and fc7 are decimated,
+    the same for all branches. Score layers start at 0.01 times standard normal values. One rate of 12
     is v1's LargeFOV; 6, 12, 18, 24 are v2's atrous spatial pyramid pooling (ASPP-L). width: channels of the first
     convolution; batch_norm: before each ReLU, for training from random weights.
 
@@ -68,24 +70,41 @@ class DeepLab(PixelNetwork):
             padding = rate * (kernel_size // 2)
             conv = Conv2d(inputs, hidden, kernel_size, 1, padding, rate, bias=not batch_norm, rng=rng)
             norm = [BatchNorm2d(hidden)] if batch_norm else []
-            return conv, *norm, ReLU(), Dropout(dropout, rng=rng.spawn(1)[0])
+            return Sequential(conv, *norm, ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]))
 
         channels = self.backbone.out_channels
         self.branches = [
-            Sequential(*part(channels, 3, rate), *part(hidden, 1), Conv2d(hidden, classes, 1, rng=rng))
-            for rate in rates
+            Sequential(part(channels, 3, rate), part(hidden, 1), Conv2d(hidden, classes, 1, rng=rng)) for rate in rates
         ]
-        for branch in self.branches:
-            weight = branch[len(branch) - 1].weight.value
+        for _, _, fc8 in self.branches:
+            weight = fc8.weight.value
             weight[...] = 0.01 * rng.standard_normal(weight.shape)
         self.enlarge = Enlarge(STRIDE, "points")
 
     def children(self):
-        """Those of the backbone, average, branches.N and enlarge."""
+        """Those of the backbone, average, fc6.N, fc7.N and fc8.N of branch N, and enlarge."""
         yield from self.backbone.children()
         yield "average", self.average
-        yield from ((f"branches.{i}", branch) for i, branch in enumerate(self.branches))
+        for i, branch in enumerate(self.branches):
+            yield from zip((f"fc6.{i}", f"fc7.{i}", f"fc8.{i}"), branch)
         yield "enlarge", self.enlarge
+
+    def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Weights of torchvision's VGG-16 for this network: convolutions, and fc6 and fc7 of each branch, decimated.
+
+        classifier.0 is fc6, classifier.3 is fc7. Score layers of the 1000 classes are left out.
+        """
+        named = convolutional(self.backbone.pretrained_names(arrays))
+        for old, new, index in (("classifier.0", "fc6", 0), ("classifier.3", "fc7", 1)):
+            if f"{old}.weight" not in named:
+                continue
+            weight, bias = named.pop(f"{old}.weight"), named.pop(f"{old}.bias")
+            for i, branch in enumerate(self.branches):
+                shape = branch[index][0].weight.value.shape
+                same = new == "fc7" or weight.shape[1] == shape[1]  # the same features below fc6
+                named[f"{new}.{i}.0.weight"] = decimated(weight, shape) if same else weight
+                named[f"{new}.{i}.0.bias"] = decimated(bias, shape[:1])
+        return named
 
     def forward(self, x, training=True):
         scores, c_scores = self.scores(x, training)
@@ -141,13 +160,11 @@ class DeepLabClassifier(RefinedClassifier):
 class V1Options(RefinedOptions):
     """DeepLab-CRF-LargeFOV; the CRF's values are those of the authors' vgg128_noup_pool3_20M_largewin3.
 
-    They were found by cross-validation.
+    They were found by cross-validation. mean and std are those of torchvision's VGG-16; the authors' std is 1.
     """
 
     short_side: int = 375
     max_side: int = 500
-    mean: float | tuple[float, float, float] = (122.675, 116.669, 104.008)
-    std: float | tuple[float, float, float] = (1.0, 1.0, 1.0)
     crf: bool = True
     crf_bilateral: tuple[float, float, float] = (4.0, 121.0, 5.0)
     rates: tuple[int, ...] = LARGE_FOV  # dilation of each branch's 3x3 convolution
@@ -175,8 +192,6 @@ class V1SmallOptions(V1Options):
 
     short_side: int = 128
     max_side: int = 160
-    mean: float | tuple[float, float, float] = IMAGENET_MEAN
-    std: float | tuple[float, float, float] = IMAGENET_STD
     crf: bool = False
     crf_bilateral: tuple[float, float, float] = (5.0, 50.0, 10.0)
     width: int = 8
@@ -196,10 +211,10 @@ class V2SmallOptions(V1SmallOptions):
 
 # Both by v2's, sec. 4.1.2: "poly", 20,000 batches of 10 (19 epochs of VOC's 10,582 images), rate 0.001, momentum 0.9,
 # weight decay 0.0005. v1 itself (sec. 4) takes batches of 20 and divides the rate by 10 every 2,000 of 6,000 steps. In
-# both papers score layers learn ten times as fast; here all layers learn alike.
+# both papers score layers learn ten times as fast; in the authors' train.prototxt biases twice as fast as weights, too.
 RECIPE = {
     "data": "voc", "epochs": 19, "batch_size": 10, "lr": 0.001, "weight_decay": 0.0005, "schedule": "polynomial",
-    "warm_up": 0, "clip_norm": 0.0, "crop": [321, 321],
+    "warm_up": 0, "clip_norm": 0.0, "crop": [321, 321], "lr_scale": {"fc8": 10.0}, "bias_rate": 2.0,
 }  # fmt: skip
 SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
 V1 = {"system": "DeepLab v1", "paper": "Chen et al. 2015, arXiv:1412.7062"}

@@ -6,7 +6,12 @@ Each network is trained from the coarser one's weights (sec. 4.2). What is new i
     python -m scripts.train --model fcn16s_small --pretrained runs/fcn32s --run-dir runs/fcn16s
     python -m scripts.train --model fcn8s_small --pretrained runs/fcn16s --run-dir runs/fcn8s
 
-Reference: Long, Shelhamer and Darrell 2015, Fully convolutional networks for semantic segmentation, arXiv:1411.4038.
+fcn8s_at_once is trained in one stage from VGG-16's weights (sec. 4.2, "all-at-once" in the authors' later paper):
+
+    python -m scripts.train --model fcn8s_at_once --pretrained vgg16.npz --run-dir runs/fcn8s
+
+Reference: Long, Shelhamer and Darrell 2015, Fully convolutional networks for semantic segmentation, arXiv:1411.4038;
+Shelhamer, Long and Darrell 2017, the same title, arXiv:1605.06211, and the authors' voc-fcn8s-atonce.
 """
 
 from collections.abc import Mapping
@@ -19,6 +24,7 @@ from nn import Conv2d, Dropout, ReLU, Sequential
 from nn.layer import positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
 from vision.registry import Tiny, register
+from vision.segmentation.convolutional import convolutional
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelOptions
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
 
@@ -29,6 +35,21 @@ HALF_A_CELL = 16  # of stride 32: the outermost cells are centred on the border,
 # the position whose window has the same centre.
 STARTS = {"pool4": 5, "pool3": 9, 32: 19, 16: 27, 8: 31}
 UPS = ("upscore2", "upscore_pool4")
+SCALES = {"pool4": 0.01, "pool3": 0.0001}  # of the skips' maps, where all is trained at once
+
+
+class ScaledConv2d(Conv2d):
+    """y = conv(scale x).    x (N, I, H, W), y (N, O, H, W)"""
+
+    def __init__(self, in_channels: int, out_channels: int, scale: float, *, rng: np.random.Generator):
+        super().__init__(in_channels, out_channels, 1, rng=rng)
+        self.scale = scale
+
+    def forward(self, x, training=True):
+        return super().forward(x * self.scale, training)
+
+    def backward(self, dy, cache):
+        return self.scale * super().backward(dy, cache)
 
 
 class FCN(SkipNet):
@@ -45,13 +66,14 @@ class FCN(SkipNet):
     all maps to fit (the authors' net.py); "same" puts 16 zeros there, pads fc6 by 3 and saves the work on the other
     zeros. Poolings round odd sizes up, as in Caffe. width: channels of the first convolution; hidden: of fc6 and fc7;
     batch_norm: before each ReLU of the backbone (vgg16_bn's indices), for training from random weights: "not
-    feasible", says the paper.
+    feasible", says the paper. at_once: for training in one stage, the skips' maps are scaled by SCALES, so that they
+    change the scores no faster than deeper maps do, and all interpolation is fixed.
     """
 
     def __init__(
         self, classes: int, stride: int = 8, *, width: int = 64, hidden: int = 4096, dropout: float = 0.5,
         padding: str = "published", batch_norm: bool = False, score_std: float = 0.0, learn_last: bool = False,
-        rng: np.random.Generator,
+        at_once: bool = False, rng: np.random.Generator,
     ):  # fmt: skip
         positive(self, classes=classes, width=width, hidden=hidden)
         if stride not in SKIPS:
@@ -71,8 +93,13 @@ class FCN(SkipNet):
             Conv2d(hidden, hidden, 1, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
             _score(hidden, classes, score_std, rng),
         )  # fmt: skip
-        self.skips = [_score(self.backbone.channels[name], classes, score_std, rng) for name in names]
-        self.ups = [learned_interpolation(classes, 4, 2, 0 if published else 1) for _ in names]
+        channels, around = self.backbone.channels, 0 if published else 1
+        scales = SCALES if at_once else dict.fromkeys(names)
+        self.skips = [_score(channels[name], classes, score_std, rng, scales[name]) for name in names]
+        self.ups = [
+            BilinearInterpolation(4, 2, around) if at_once else learned_interpolation(classes, 4, 2, around)
+            for _ in names
+        ]
         last = 2 * stride, stride, 0 if published else stride // 2
         self.final = learned_interpolation(classes, *last) if learn_last else BilinearInterpolation(*last)
         self.layer_names = *(f"score_{name}" for name in names), *UPS[: len(names)], f"upscore{stride}"
@@ -88,26 +115,9 @@ class FCN(SkipNet):
         return convolutional(self.backbone.pretrained_names(arrays))
 
 
-def convolutional(arrays: Mapping[str, np.ndarray], kernel: int = 7) -> dict[str, np.ndarray]:
-    """The weights of a classifier, fully connected ones turned into convolutions; all others as they are.
-
-    (O, C kernel^2) of classifier.0 becomes (O, C, kernel, kernel), (O, I) of the other layers (O, I, 1, 1). The
-    elements keep their order, since a fully connected layer sees its cells channel by channel (fig. 2). A weight whose
-    inputs kernel^2 does not divide belongs to another network and stays as it is.
-    """
-
-    def turned(name, array):
-        k = kernel if name == "classifier.0.weight" else 1
-        if not name.startswith("classifier.") or array.ndim != 2 or array.shape[1] % k**2:
-            return array
-        return array.reshape(len(array), array.shape[1] // k**2, k, k)
-
-    return {name: turned(name, array) for name, array in arrays.items()}
-
-
-def _score(channels, classes, std, rng):
+def _score(channels, classes, std, rng, scale=None):
     """A 1x1 convolution to the scores of the classes; its weights start at std times standard normal values."""
-    layer = Conv2d(channels, classes, 1, rng=rng)
+    layer = ScaledConv2d(channels, classes, scale, rng=rng) if scale else Conv2d(channels, classes, 1, rng=rng)
     layer.weight.value[...] = std * rng.standard_normal(layer.weight.value.shape)
     return layer
 
@@ -125,6 +135,14 @@ class Options(PixelOptions):
     batch_norm: bool = False  # before each ReLU of the features
     score_std: float = 0.0  # score layers start at this times standard normal values
     learn_last: bool = False  # whether the last interpolation learns
+    at_once: bool = False  # whether the skips' maps are scaled and interpolation is fixed, to train in one stage
+
+
+@dataclass(frozen=True)
+class AtOnceOptions(Options):
+    """To be trained in one stage."""
+
+    at_once: bool = True  # whether the skips' maps are scaled and interpolation is fixed, to train in one stage
 
 
 @dataclass(frozen=True)
@@ -140,13 +158,18 @@ class SmallOptions(Options):
     batch_norm: bool = True
 
 
-# Sec. 4.3: batches of 20, rate 1e-4, no class balancing; sec. 4.1: at least 175 epochs. There biases learn twice as
-# fast, and FCN-16s and FCN-8s start with a hundredth of the rate.
+# Sec. 4.3: batches of 20, rate 1e-4, biases twice as fast, no class balancing; sec. 4.1: at least 175 epochs. FCN-16s
+# and FCN-8s start with a hundredth of the rate.
 RECIPE = {
     "data": "voc", "epochs": 175, "batch_size": 20, "lr": 1e-4, "weight_decay": 0.0005, "schedule": "constant",
-    "warm_up": 0, "clip_norm": 0.0,
+    "warm_up": 0, "clip_norm": 0.0, "bias_rate": 2.0,
 }  # fmt: skip
 FINER = RECIPE | {"lr": 1e-6}
+# "Heavy learning", voc-fcn8s-atonce/solver.prototxt: one image a step, momentum 0.99, 300,000 steps (35 epochs of their
+# 8,498 images), rate 1e-10 and weight decay 0.0005 for the sum of the losses of all pixels. The loss here is their
+# mean: of 500 x 375 pixels, it takes 187,500 times the rate, 1.9e-5, and as small a part of the decay, 2.7e-9. (The
+# same files have 1e-10, 1e-12 and 1e-14 for FCN-32s, 16s and 8s in stages.)
+HEAVY = RECIPE | {"epochs": 35, "batch_size": 1, "lr": 1.9e-5, "momentum": 0.99, "weight_decay": 2.7e-9}
 # From random weights and with batch normalisation: a run of minutes, shorter for the finer networks.
 SMALL = ON_SHAPES | {"epochs": 2, "lr": 0.002}
 SMALL_FINER = SMALL | {"epochs": 1, "shapes_train": 4000, "lr": 0.001}
@@ -160,7 +183,7 @@ def _made(stride, classes, options, rng):
     o = options
     network = FCN(
         len(classes), stride, width=o.width, hidden=o.hidden, dropout=o.dropout, padding=o.padding,
-        batch_norm=o.batch_norm, score_std=o.score_std, learn_last=o.learn_last, rng=rng,
+        batch_norm=o.batch_norm, score_std=o.score_std, learn_last=o.learn_last, at_once=o.at_once, rng=rng,
     )  # fmt: skip
     return PixelClassifier(network, classes, options)
 
@@ -189,4 +212,10 @@ def fcn16s(classes, options: Options, rng: np.random.Generator) -> PixelClassifi
 @register("fcn8s", "segmentation", FINER | {"after": "fcn16s"}, options=Options, tiny=TINY_8, **TABLE)
 def fcn8s(classes, options: Options, rng: np.random.Generator) -> PixelClassifier:
     """The same with skips from pool4 and from pool3; start from an FCN-16s."""
+    return _made(8, classes, options, rng)
+
+
+@register("fcn8s_at_once", "segmentation", HEAVY, options=AtOnceOptions, tiny=TINY, **TABLE)
+def fcn8s_at_once(classes, options: AtOnceOptions, rng: np.random.Generator) -> PixelClassifier:
+    """FCN-8s in one stage; start from VGG-16."""
     return _made(8, classes, options, rng)

@@ -6,6 +6,7 @@ segmentation, arXiv:1511.00561.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -66,6 +67,7 @@ class Options(PixelOptions):
     short_side: int = 360
     max_side: int = 480
     class_weights: ClassWeights = "median"
+    loss_divisor: Literal["weights", "pixels"] = "pixels"  # the authors' Caffe; with CamVid's weights half the scale
     width: int = 64  # channels of the first convolution
     depth: int = 5  # blocks of VGG-16, each with a pooling
     unpool: Mode = "max"  # how the decoder upsamples, see Unpool2d
@@ -78,6 +80,7 @@ class SmallOptions(Options):
     short_side: int = 64
     max_side: int = 80
     class_weights: ClassWeights = None
+    loss_divisor: Literal["weights", "pixels"] = "weights"  # weights added up, or counted pixels
     width: int = 12
     depth: int = 3
 
@@ -86,7 +89,7 @@ class SmallOptions(Options):
 # (plain ones; batch normalisation is new).
 RECIPE = {
     "data": "camvid", "epochs": 436, "batch_size": 4, "lr": 0.001, "weight_decay": 0.0005, "schedule": "constant",
-    "warm_up": 0, "clip_norm": 0.0,
+    "warm_up": 0, "clip_norm": 0.0, "bias_rate": 2.0,
 }  # fmt: skip
 SMALL = ON_SHAPES | {"epochs": 2}  # from random weights within minutes
 TINY = Tiny({"width": 2, "depth": 2, "class_weights": [0.5, 1, 2, 3]}, scenes=1, size=(32, 32))

@@ -166,6 +166,7 @@ class Options(PixelOptions):
     mean: float | tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: float | tuple[float, float, float] = (1.0, 1.0, 1.0)
     class_weights: ClassWeights = "median"
+    loss_divisor: Literal["weights", "pixels"] = "pixels"  # the authors' Caffe; with CamVid's weights half the scale
     decoder: Literal[tuple(DECODERS)] = "segnet"  # a row of table 1
     width: int = 64  # channels of all convolutions
     kernel_size: int = 7  # odd
@@ -185,6 +186,7 @@ class SmallOptions(Options):
     max_side: int = 80
     mean: float | tuple[float, float, float] = IMAGENET_MEAN
     class_weights: ClassWeights = None
+    loss_divisor: Literal["weights", "pixels"] = "weights"  # weights added up, or counted pixels
     width: int = 24
     kernel_size: int = 5
     depth: int = 3
@@ -194,7 +196,7 @@ class SmallOptions(Options):
 # 10,000 batches, 322 epochs of CamVid's 367 images.
 RECIPE = {
     "data": "camvid", "epochs": 322, "batch_size": 12, "lr": 0.1, "weight_decay": 0.0005, "schedule": "constant",
-    "warm_up": 0, "clip_norm": 0.0,
+    "warm_up": 0, "clip_norm": 0.0, "bias_rate": 2.0,
 }  # fmt: skip
 TINY = Tiny({"width": 2, "kernel_size": 3, "class_weights": None}, scenes=1, size=(32, 32))
 TINY_SMALL = Tiny({"width": 2, "decoder": "fcn"}, scenes=1, size=(32, 32))

@@ -4,7 +4,7 @@ A beginning is one or more whole words of a dotted name: "backbone.conv1" means 
 backbone.conv10.weight.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from nn.layer import Layer
@@ -52,6 +52,29 @@ def scale_rates(groups: list[dict], lr: float, scales: Mapping[str, float]) -> l
         for name, parameter in group["parameters"].items():
             parts.setdefault(scales.get(longest(scales, name), 1.0), {})[name] = parameter
         split += [group | {"parameters": part, "lr": lr * scale} for scale, part in parts.items()]
+    return split
+
+
+def biases(model: Layer) -> set[str]:
+    """The names of the biases of a model, without those of normalisations."""
+    owners = dict(model.layers())
+    paths = (name.rpartition(".") for name in model.parameters())
+    return {
+        f"{owner}.{name}" if owner else name
+        for owner, _, name in paths
+        if name.startswith("bias") and "Norm" not in type(owners.get(owner)).__name__
+    }
+
+
+def scale_biases(groups: list[dict], lr: float, scale: float, names: Collection[str]) -> list[dict]:
+    """The groups of an optimiser, split where the rate of the parameters of these names is multiplied."""
+    if scale == 1:
+        return groups
+    split = []
+    for group in groups:
+        for factor, chosen in ((1.0, False), (scale, True)):
+            part = {name: p for name, p in group["parameters"].items() if (name in names) == chosen}
+            split += [group | {"parameters": part, "lr": group.get("lr", lr) * factor}] if part else []
     return split
 
 

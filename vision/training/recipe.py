@@ -10,7 +10,7 @@ from nn import SGD, AdaGrad, Adam, AdamW, ExponentialMovingAverage, RMSProp
 from nn.layer import Layer
 from nn.optim.optimiser import Optimiser, decay_groups
 from nn.optim.schedules import Schedule, constant, cosine, polynomial, step_decay, warm_up
-from vision.training.parameters import scale_rates
+from vision.training.parameters import biases, scale_biases, scale_rates
 
 DEFAULTS = {
     "epochs": 20,
@@ -19,6 +19,7 @@ DEFAULTS = {
     "optimiser": "sgd",  # see OPTIMISERS
     "lr": 0.01,
     "lr_scale": {},  # beginnings of parameters' names: what their rate is multiplied by
+    "bias_rate": 1.0,  # what the rate of biases is multiplied by besides, but for those of normalisations: 2 in Caffe
     "momentum": 0.9,  # of sgd and rmsprop
     "weight_decay": 0.0005,
     "schedule": "step",  # see SCHEDULES
@@ -55,6 +56,7 @@ def build_optimiser(model: Layer, recipe: Mapping) -> Optimiser:
         wanted = ", ".join(map(repr, OPTIMISERS))
         raise ValueError(f"recipe: optimiser must be one of {wanted}, got {recipe['optimiser']!r}")
     groups = scale_rates(decay_groups(model, recipe["weight_decay"]), recipe["lr"], recipe["lr_scale"])
+    groups = scale_biases(groups, recipe["lr"], recipe["bias_rate"], biases(model))
     return OPTIMISERS[recipe["optimiser"]](groups, recipe)
 
 

@@ -64,6 +64,20 @@ def test_every_gradient_of_the_hybrid_loss(core, complex_step):
     assert set(errors) == set(model.parameters())
 
 
+@pytest.mark.parametrize("detach, held", [("baseline", ["location"]), ("both", [])])
+def test_detached_heads_learn_but_send_nothing_into_the_core(detach, held):
+    """The gradients are those of a model without these losses, but for the heads' own."""
+    without = {f"{name}_weight": 0.0 for name in ("location", "baseline") if name not in held}
+    model, whole, rest = tiny(detach=detach), tiny(), tiny(**without)
+    for each in (model, whole, rest):
+        each.zero_grad()
+        each.backward(each.loss(batch(), np.random.default_rng(0))[1])
+    for name, parameter in model.parameters().items():
+        wanted = whole if name.startswith(("location", "baseline")) else rest
+        np.testing.assert_allclose(parameter.grad, wanted.parameters()[name].grad, rtol=1e-12, atol=1e-15)
+        assert np.abs(parameter.grad).max() > 0
+
+
 def test_gradients_with_an_image_that_does_not_count():
     model, (images, labels) = tiny(), batch()
     labels[2] = -1

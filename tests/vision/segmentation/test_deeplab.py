@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vision
-from nn import softmax_cross_entropy
+from nn import save_state, softmax_cross_entropy
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
     CLASSES,
@@ -17,9 +17,14 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )
 from vision.backbones import VGG, vgg16_plan
+from vision.classification import VGGNetwork
+from vision.registry import find
 from vision.segmentation import DeepLab
+from vision.segmentation.convolutional import decimated
 from vision.segmentation.deeplab import ASPP_L, LARGE_FOV
 from vision.segmentation.enlarge import Enlarge
+from vision.training.recipe import build_optimiser, with_defaults
+from vision.training.saving import find_pretrained, load_pretrained
 
 
 def tiny(version=1, **options):
@@ -58,7 +63,7 @@ def test_the_end_of_the_network_by_hand():
     np.testing.assert_allclose(network.average(before), features, rtol=1e-12)
     scores = 0
     for branch in network.branches:
-        fc6, fc7, fc8 = (layer for layer in branch if type(layer).__name__ == "Conv2d")
+        (fc6, *_), (fc7, *_), fc8 = branch
         scores = scores + fc8(np.maximum(fc7(np.maximum(fc6(features), 0)), 0))
     np.testing.assert_allclose(network.scores(x, training=False)[0], scores, rtol=1e-12)
 
@@ -67,7 +72,7 @@ def test_score_layers_start_small():
     """At 0.01 times standard normal values, as in the authors' train.prototxt."""
     network = DeepLab(30, (1, 2), width=2, hidden=100, rng=np.random.default_rng(0))
     for branch in network.branches:
-        assert branch[len(branch) - 1].weight.value.std() == pytest.approx(0.01, rel=0.05)
+        assert branch[2].weight.value.std() == pytest.approx(0.01, rel=0.05)
 
 
 def test_values_of_the_published_networks(monkeypatch):
@@ -78,6 +83,49 @@ def test_values_of_the_published_networks(monkeypatch):
         options = vision.build(f"deeplab_v{version}", CLASSES).options
         assert (options.rates, options.crf_gaussian, options.crf_bilateral) == values
         assert options.crf and options.average == (version == 1)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_weights_of_the_classifier_are_decimated(version, tmp_path):
+    """fc6 by hand: every second output, rows and columns 0, 3 and 6 of 7; fc7 both ways. All branches alike."""
+    vgg = VGGNetwork(5, vgg16_plan(2), hidden=8, rng=np.random.default_rng(0))
+    save_state(vgg.state_dict(), tmp_path / "vgg16.npz")
+    model = tiny(version, hidden=4, batch_norm=False)
+    loaded, own = load_pretrained(tmp_path / "vgg16.npz", model), model.state_dict()
+    w, branches = vgg.state_dict(), {1: 1, 2: 4}[version]
+    assert len(loaded) == 26 + 4 * branches and not any("fc8" in name for name in loaded)
+    for name in loaded[:26]:
+        np.testing.assert_array_equal(own[name], w[name])
+    fc6, fc7 = w["classifier.0.weight"].reshape(8, 16, 7, 7), w["classifier.3.weight"]
+    for i in range(branches):
+        np.testing.assert_array_equal(own[f"fc6.{i}.0.weight"], fc6[[0, 2, 4, 6]][:, :, [0, 3, 6]][..., [0, 3, 6]])
+        np.testing.assert_array_equal(own[f"fc7.{i}.0.weight"][..., 0, 0], fc7[[0, 2, 4, 6]][:, [0, 2, 4, 6]])
+        np.testing.assert_array_equal(own[f"fc6.{i}.0.bias"], w["classifier.0.bias"][::2])
+    narrow = tiny(version, width=1, hidden=4, batch_norm=False)
+    left_out = find_pretrained(tmp_path / "vgg16.npz", narrow).left_out
+    assert "fc6.0.0.weight has shape (8, 16, 7, 7), wanted (4, 8, 3, 3)" in left_out
+
+
+def test_decimation_keeps_the_ends_and_gives_the_published_shapes():
+    rows = np.arange(7.0)[:, None] + np.zeros((4096, 2, 7, 7))
+    assert decimated(rows, (1024, 2, 3, 3)).shape == (1024, 2, 3, 3)
+    np.testing.assert_array_equal(decimated(rows, (1024, 2, 3, 3))[0, 0, :, 0], [0, 3, 6])
+    np.testing.assert_array_equal(decimated(np.arange(4096), (1024,)), np.arange(0, 4096, 4))
+    np.testing.assert_array_equal(decimated(np.arange(5), (1,)), [0])
+    assert decimated(rows, (1024, 3, 3, 3)) is rows  # fewer channels than wanted
+
+
+@pytest.mark.parametrize("name", ["deeplab_v1", "deeplab_v2"])
+def test_rates_of_the_score_layers(name):
+    """Chen et al. 2015, sec. 4, and the authors' train.prototxt: ten times for fc8's weights, twenty for its biases."""
+    model = tiny({"deeplab_v1": 1, "deeplab_v2": 2}[name], batch_norm=False)
+    optimiser = build_optimiser(model, with_defaults(find(name).recipe))
+    rates = {key: group["lr"] for group in optimiser.groups for key in group["parameters"]}
+    layers = ("fc8.0", "fc6.0", "features.0")
+    assert {key: round(rate / 0.001) for key, rate in rates.items() if key.startswith(layers)} == {
+        "features.0.weight": 1, "features.0.bias": 2, "fc6.0.0.weight": 1, "fc6.0.0.bias": 2,
+        "fc8.0.weight": 10, "fc8.0.bias": 20,
+    }  # fmt: skip
 
 
 def test_cell_i_is_at_pixel_8_i():

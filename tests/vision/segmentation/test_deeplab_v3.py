@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import vision
+from nn import SGD, BatchNorm2d, save_state
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
     check_gradients,
@@ -15,6 +17,7 @@ from tests.vision.segmentation.systems import (
 )
 from vision.backbones.resnet import BLOCKS
 from vision.segmentation import DeepLabV3
+from vision.training.saving import load_pretrained
 
 
 def tiny(**options):
@@ -79,6 +82,29 @@ def test_the_whole_image_is_one_part_of_the_pyramid():
 @pytest.mark.parametrize("options", [{"auxiliary": True}, {"output_stride": 16, "multi_grid": [1, 2, 4]}])
 def test_every_gradient_of_the_whole_model(options):
     check_gradients(tiny(**options), (33, 40), n=3, kinds=[(True, 1e-9)])
+
+
+def test_the_paper_s_two_stages(tmp_path):
+    """Output stride 16, then 8 from its weights, multi-grid (1, 2, 4), statistics held; scales of 0.5 to 2 (sec. 4)."""
+    first, second = (vision.MODELS[f"deeplabv3_stride{stride}"] for stride in (16, 8))
+    for stage, stride, rate in ((first, 16, 0.007), (second, 8, 0.001)):
+        o = stage.options()
+        assert (o.output_stride, o.multi_grid, o.frozen_norms, o.auxiliary) == (stride, (1, 2, 4), stride == 8, False)
+        assert (stage.recipe["lr"], stage.recipe["zoom"], stage.recipe["crop"]) == (rate, [0.5, 2.0], [513, 513])
+    assert vision.MODELS["deeplabv3_resnet50"].recipe["zoom"] == [0.5, 2.0]
+    assert second.recipe["after"] == first.name
+    coarse, dense = (small(stage.name, width=1, blocks=[1] * 4, rates=[1]) for stage in (first, second))
+    images, labels = normal(2, 3, 33, 40).astype(np.float32), np.random.default_rng(1).integers(-1, 3, (2, 33, 40))
+    coarse.loss((images, labels), None)  # moves the running statistics
+    save_state(coarse.state_dict(), tmp_path / "coarse.npz")
+    assert set(load_pretrained(tmp_path / "coarse.npz", dense)) == dense.state_dict().keys()
+    before = {name: array.copy() for name, array in dense.state_dict().items()}
+    optimiser = SGD(dense.parameters(), lr=0.1)
+    dense.backward(dense.loss((images, labels), None)[1])
+    optimiser.step()
+    moved = {name for name, array in dense.state_dict().items() if (array != before[name]).any()}
+    norms = {name for name, layer in dense.layers() if isinstance(layer, BatchNorm2d)}
+    assert moved == {name for name in before if name.rpartition(".")[0] not in norms}
 
 
 def test_gradient_of_the_images_and_contract():

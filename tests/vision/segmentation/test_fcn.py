@@ -20,7 +20,7 @@ from tests.vision.segmentation.systems import (
 from vision.backbones import vgg16_plan
 from vision.classification import VGGNetwork
 from vision.segmentation import FCN
-from vision.segmentation.fcn import convolutional
+from vision.segmentation.convolutional import convolutional
 from vision.segmentation.skips import BilinearInterpolation, learned_interpolation
 from vision.training.saving import load_pretrained
 
@@ -55,6 +55,30 @@ def test_names():
     assert [name for name in tiny(8).parameters() if name.startswith(("score", "up"))] == tail
     assert tiny(32).state_dict().keys() < tiny(16).state_dict().keys() < tiny(8).state_dict().keys()
     assert tiny(32, learn_last=True).state_dict().keys() - tiny(32).state_dict().keys() == {"upscore32.weight"}
+
+
+def test_at_once_the_skips_are_scaled_and_interpolation_is_fixed():
+    """The authors' voc-fcn8s-atonce/net.py: scale_pool4, scale_pool3, upscore2 and upscore_pool4 with a rate of 0."""
+    stages, once = tiny(8, dropout=0.0).astype(np.float64), tiny(8, dropout=0.0, at_once=True).astype(np.float64)
+    state = stages.state_dict()
+    assert state.keys() - once.state_dict().keys() == {"upscore2.weight", "upscore_pool4.weight"}
+    state["score_pool4.weight"] = state["score_pool4.weight"] * 0.01
+    state["score_pool3.weight"] = state["score_pool3.weight"] * 0.0001
+    once.load_state_dict({name: stages.state_dict()[name] for name in once.state_dict()})
+    stages.load_state_dict(state)
+    x = normal(1, 3, 40, 50)
+    np.testing.assert_allclose(once(x), stages(x), rtol=1e-10)
+    check_gradients(tiny(8, width=1, at_once=True), (32, 32), kinds=[(True, 1e-9)])
+
+
+def test_heavy_learning_is_that_of_the_sum_of_the_losses():
+    """One step of SGD with the recipe of fcn8s_at_once equals one of Caffe's solver, for an image of 500 x 375."""
+    recipe, pixels = vision.MODELS["fcn8s_at_once"].recipe, 500 * 375
+    gradient, weight = 3e-4 * pixels, 0.7  # of the sum of the losses
+    theirs = 1e-10 * (gradient + 0.0005 * weight)
+    ours = recipe["lr"] * (gradient / pixels + recipe["weight_decay"] * weight)
+    assert ours == pytest.approx(theirs, rel=0.02)
+    assert (recipe["momentum"], recipe["batch_size"], recipe["bias_rate"]) == (0.99, 1, 2)
 
 
 class Map:

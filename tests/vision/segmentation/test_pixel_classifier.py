@@ -17,6 +17,7 @@ from vision.segmentation import (
     median_frequency,
     weighted_cross_entropy,
 )
+from vision.segmentation.pixel_classifier import weighted_out
 from vision.training.saving import load_pretrained
 
 CLASSES = ("sky", "tree", "road")
@@ -58,6 +59,37 @@ def test_class_weights():
 
 
 @pytest.mark.parametrize("weights", [False, True])
+def test_the_loss_over_the_pixels_as_in_caffe(weights):
+    images, labels, *maps = batch(weights)
+    mean, model = make(class_weights=[0.5, 1, 4]), make(class_weights=[0.5, 1, 4], loss_divisor="pixels")
+    both = np.array([0.5, 1, 4])[np.maximum(labels, 0)] * (maps[0] if weights else 1) * (labels >= 0)
+    wanted = mean.loss((images, labels, *maps), None)[0]["pixels"] * both.sum() / (labels >= 0).sum()
+    assert model.loss((images, labels, *maps), None)[0]["pixels"] == pytest.approx(wanted, rel=1e-6)
+    check_model(model.astype(np.float64), (images, labels, *maps))
+    nothing = model.loss((images, np.full_like(labels, -1), *maps), None)[0]
+    assert nothing == {"pixels": 0}
+
+
+def test_class_weights_are_taken_out_of_the_probabilities():
+    p, w = np.random.default_rng(0).dirichlet([1, 1, 1], (4, 5)).transpose(2, 0, 1), np.array([0.5, 1, 4])
+    weighted = w[:, None, None] * p / (w[:, None, None] * p).sum(axis=0)  # what is learned with the weights w
+    np.testing.assert_allclose(weighted_out(weighted, w, 1), p, rtol=1e-12)
+    half = (np.log(weighted) - 0.5 * np.log(w)[:, None, None]).argmax(axis=0)
+    np.testing.assert_array_equal(weighted_out(weighted, w, 0.5).argmax(axis=0), half)
+    assert weighted_out(p, w, 0) is p and weighted_out(p, None, 0.5) is p
+    unseen = weighted_out(p.astype(np.float32), np.array([0, 1, 1.0]), 1)
+    np.testing.assert_allclose(unseen, p, rtol=1e-6)
+    assert unseen.dtype == np.float32
+    photograph = np.random.default_rng(3).integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    plain, model = make(class_weights=[0.5, 1, 4]), make(class_weights=[0.5, 1, 4], tau=1.0)
+    p = plain.predict(plain.preprocess.batch([photograph]))[0]
+    np.testing.assert_array_equal(model.segment(photograph)["labels"], (p / w[:, None, None]).argmax(axis=0))
+    assert (plain.segment(photograph)["labels"] != model.segment(photograph)["labels"]).any()
+    with pytest.raises(ValueError, match="tau must be at least 0, got -1"):
+        make(tau=-1)
+
+
+@pytest.mark.parametrize("weights", [False, True])
 def test_gradients_with_class_weights(weights):
     check_model(make(class_weights=[0.5, 1, 4]), batch(weights), complex_step=True, tolerance=1e-9)
 
@@ -87,7 +119,9 @@ def test_class_weights_of_median_frequency():
         np.testing.assert_array_equal(model.class_weights, weights.astype(np.float32))
         assert json.loads(json.dumps(model.config)) == model.config
         assert model.config["class_weights"] == weights.tolist()
-    with pytest.raises(ValueError, match="class_weights must be 'median' or a list of numbers or none, got array"):
+    with pytest.raises(
+        ValueError, match="class_weights must be 'median' or 'root_median' or a list of numbers or none, got array"
+    ):
         make(class_weights=weights)
 
 
@@ -109,7 +143,9 @@ def test_bad_class_weights(weights):
 
 @pytest.mark.parametrize("weights", [[1, 2, np.nan], "mean", [1, [2, 3], 4], 1])
 def test_class_weights_of_another_kind(weights):
-    with pytest.raises(ValueError, match="net: class_weights must be 'median' or a list of numbers or none, got "):
+    with pytest.raises(
+        ValueError, match="net: class_weights must be 'median' or 'root_median' or a list of numbers or none, got "
+    ):
         make(class_weights=weights)
 
 

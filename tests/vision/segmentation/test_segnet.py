@@ -48,6 +48,20 @@ def test_the_decoder_mirrors_the_encoder(monkeypatch):
     assert mirrored(vgg16_plan(1, 2)) == [[(2, 2), (2, 1)], [(1, 1)]]
 
 
+@pytest.mark.parametrize("name", ["segnet", "segnet_basic"])
+def test_the_loss_is_divided_by_the_pixels(name):
+    """As in the authors' Caffe: with median-frequency weights, whose mean over CamVid's pixels is about 0.5."""
+    options = {"width": 2, "depth": 2, "class_weights": [0.5, 1, 2]} | ({"kernel_size": 3} if "basic" in name else {})
+    model = small(name, **options)
+    images, labels = normal(2, 3, 16, 16).astype(np.float32), np.random.default_rng(1).integers(-1, 3, (2, 16, 16))
+    (value,) = model.loss((images, labels), None)[0].values()
+    logits, _ = model.forward(images)
+    weights = model.class_weights[np.maximum(labels, 0)]
+    p = np.take_along_axis(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), np.maximum(labels, 0)[:, None], 1)
+    each = -np.log(p[:, 0]) * weights * (labels >= 0)
+    assert value == pytest.approx(each.sum() / (labels >= 0).sum(), rel=1e-4)
+
+
 def test_names_are_those_of_vgg16_bn():
     convolutions = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
     names = [f"features.{i + j}.{p}" for i in convolutions for j in (0, 1) for p in ("weight", "bias")]

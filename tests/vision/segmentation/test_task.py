@@ -165,6 +165,8 @@ def test_class_weights_are_counted_for_a_model_with_median_weights():
     share = 48 / (16 * 24)
     wanted = {"class_weights": pytest.approx([0.5 / (1 - share), 0.5 / share], abs=1e-6)}
     assert weights_of_classes(Stripes(class_weights="median"), data) == wanted
+    root = {"class_weights": pytest.approx(np.sqrt([0.5 / (1 - share), 0.5 / share]), abs=1e-6)}
+    assert weights_of_classes(Stripes(class_weights="root_median"), data) == root
 
 
 def test_the_task_is_entered():

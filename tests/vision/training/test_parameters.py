@@ -66,6 +66,15 @@ def test_rates_of_parts():
         scale_rates(groups, 0.5, {"tail": 2})
 
 
+def test_biases_learn_faster_but_for_those_of_normalisations():
+    net, recipe = Net(), {"lr": 0.5, "lr_scale": {"head": 10.0}, "bias_rate": 2.0}
+    groups = build_optimiser(net, with_defaults(recipe)).groups
+    rates = {name: group["lr"] for group in groups for name in group["parameters"]}
+    assert rates.keys() == net.parameters().keys()
+    assert rates.pop("head.weight") == 5 and rates.pop("head.bias") == 10
+    assert rates == {name: 1.0 if name in ("body.0.bias", "body.2.bias", "body2.bias") else 0.5 for name in rates}
+
+
 def test_a_step_moves_each_part_by_its_rate():
     net, recipe = Net(), {"lr": 0.5, "lr_scale": {"head": 0.1}, "momentum": 0.0, "weight_decay": 0.0}
     before = {name: parameter.value.copy() for name, parameter in net.parameters().items()}

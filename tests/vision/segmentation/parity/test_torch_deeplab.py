@@ -36,8 +36,8 @@ def test_loss_and_every_gradient(version, rates, subsampled):
         x = F.avg_pool2d(x, 3, 1, 1)
     scores = 0
     for b, rate in enumerate(rates):
-        y = conv(f"branches.{b}.0", x, padding=rate, dilation=rate).relu()
-        scores = scores + conv(f"branches.{b}.6", conv(f"branches.{b}.3", y).relu())
+        y = conv(f"fc6.{b}.0", x, padding=rate, dilation=rate).relu()
+        scores = scores + conv(f"fc8.{b}", conv(f"fc7.{b}.0", y).relu())
     theirs = torch.tensor(labels)
     if subsampled:
         theirs = theirs[:, ::8, ::8]
