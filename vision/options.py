@@ -32,11 +32,13 @@ class ImageOptions:
     max_side: int = 400  # pixels of the longer side at most
     mean: float | tuple[float, float, float] = IMAGENET_MEAN  # subtracted from each channel, in units of 0..255
     std: float | tuple[float, float, float] = IMAGENET_STD  # then each channel is divided by this
+    per_image: bool = False  # mean and std are each image's own
 
     def preprocess(self, **changes) -> Preprocess:
         """The Preprocess of these options; changes: fields of it that are not options."""
         sizes = {"short_side": self.short_side, "max_side": self.max_side}
-        return Preprocess(**(sizes | {"mean": self.mean, "std": self.std} | changes))
+        colours = {"mean": self.mean, "std": self.std, "per_image": self.per_image}
+        return Preprocess(**(sizes | colours | changes))
 
 
 class Field(NamedTuple):

@@ -26,6 +26,7 @@ class Preprocess:
     al. 2015, arXiv:1506.01497, sec. 3.3); "square": scaled to short_side x short_side; "fixed": scaled to `fixed`,
     (height, width); "none": unchanged; "centre": the square in the middle, of `crop` times the shorter side, is scaled
     to short_side x short_side. filter: how pixels are interpolated. The new value of a pixel is (pixel - mean) / std.
+    per_image: mean and std are those of all values of the image itself, as microscopes differ in their light.
     Images are padded with the mean colour, at the right and the bottom, to a multiple of `multiple` and to the largest
     of the batch.
 
@@ -42,6 +43,7 @@ class Preprocess:
     fixed: tuple[int, int] | None = None
     crop: float = 1.0
     filter: Literal["bilinear", "bicubic"] = "bilinear"
+    per_image: bool = False
 
     def __post_init__(self):
         sides = {"short_side": self.short_side, "max_side": self.max_side, "multiple": self.multiple}
@@ -107,15 +109,20 @@ class Preprocess:
 
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(N, 3, H, W) float32: images (H_i, W_i, 3) uint8, already scaled, normalised and padded."""
-        mean, std = (np.asarray(each, dtype=np.float32) for each in (self.mean, self.std))
         sides = np.max([x.shape[:2] for x in images], 0).tolist()
         height, width = (-(-side // self.multiple) * self.multiple for side in sides)
         if height * width > max(MAX_PIXELS, sides[0] * sides[1]):
             raise ValueError(f"padding to multiples of {self.multiple} makes images of {width}x{height} pixels")
         batch = np.zeros((len(images), 3, height, width), np.float32)
         for into, image in zip(batch, images):
-            into[:, : image.shape[0], : image.shape[1]] = ((image - mean) / std).transpose(2, 0, 1)
+            into[:, : image.shape[0], : image.shape[1]] = self.normalised(image).transpose(2, 0, 1)
         return batch
+
+    def normalised(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) float32: (image - mean) / std; of an image of one colour std counts as 1 at least."""
+        values = (image.mean(), max(image.std(), 1.0)) if self.per_image else (self.mean, self.std)
+        mean, std = (np.asarray(each, dtype=np.float32) for each in values)
+        return (image - mean) / std
 
 
 def open_photograph(photograph: Photograph) -> np.ndarray:

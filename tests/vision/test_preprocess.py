@@ -47,6 +47,14 @@ def test_a_batch_is_normalised_and_padded_with_the_mean_colour():
     assert not batch[0, :, 5:].any() and not batch[1, :, :, 9:].any()
 
 
+def test_an_image_by_its_own_mean_and_deviation():
+    """Light that is twice as bright, and shifted, makes no difference; one colour stays finite."""
+    preprocess, dark = Preprocess(per_image=True), np.random.default_rng(0).integers(0, 100, (5, 6, 3)).astype(np.uint8)
+    x, brighter, plain = preprocess.batch([dark, 2 * dark + 7, np.full((5, 6, 3), 9, np.uint8)])
+    np.testing.assert_allclose(x, brighter, atol=1e-5)
+    assert abs(x.mean()) < 1e-6 and abs(x.std() - 1) < 1e-5 and not plain.any()
+
+
 def test_photographs_are_read_as_data_sets_read_them(tmp_path):
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (15, 17, 3), np.uint8)
