@@ -12,13 +12,15 @@ from vision.boxes.sampling import largest
 from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, OVERLAPS, TRUTH, FeatureStore
 
 
-def described(regions: np.ndarray, boxes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def described(
+    regions: np.ndarray, boxes: np.ndarray, labels: np.ndarray, classes: int, overlap: np.ndarray | None = None
+) -> np.ndarray:
     """(K, 11 + classes): the columns of a feature store for regions (K, 4) of an image with objects boxes (G, 4).
 
-    The last G regions are the objects themselves.
+    The last G regions are the objects themselves. overlap (K, G): the IoU of both, if not that of the boxes.
     """
     table = np.zeros((len(regions), OVERLAPS + classes), np.float32)
-    overlap = iou(regions.astype(np.float64), boxes.astype(np.float64))  # (K, G)
+    overlap = iou(regions.astype(np.float64), boxes.astype(np.float64)) if overlap is None else overlap
     table[:, BOX], table[:, IOU] = regions, largest(overlap, axis=1)
     if len(boxes):
         best = overlap.argmax(axis=1)

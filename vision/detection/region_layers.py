@@ -23,6 +23,14 @@ def region_backbone(name: str, width: int, frozen: str | None, rng: np.random.Ge
     return backbone, pooling()
 
 
+def fully_connected(in_features: int, hidden: int, dropout: float, rng: np.random.Generator) -> Sequential:
+    """fc6 and fc7: (R, in_features) to (R, hidden)."""
+    return Sequential(
+        Linear(in_features, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+        Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+    )  # fmt: skip
+
+
 class RegionLayers(Layer):
     """pool5 (R, D) to logits (R, 1 + classes), index 0 for background, through fc6 and fc7 of `hidden` units.
 
@@ -31,10 +39,7 @@ class RegionLayers(Layer):
     """
 
     def __init__(self, in_features: int, hidden: int, classes: int, dropout: float, *, rng: np.random.Generator):
-        self.classifier = Sequential(
-            Linear(in_features, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
-            Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
-        )  # fmt: skip
+        self.classifier = fully_connected(in_features, hidden, dropout, rng)
         self.cls_score = Linear(hidden, 1 + classes, rng=rng)
         self.cls_score.weight.value[...] = gaussian((1 + classes, hidden), 0.01, rng)
         self.widths = {"pool5": in_features, "fc6": hidden, "fc7": hidden}

@@ -38,12 +38,13 @@ class RegionSVM(Detector):
     """A detector that scores proposals by SVMs on a CNN's features.
 
     A subclass has pool5(image, rois) -> (R, D), inferred, calls init_regions, and names in behind_features the parts
-    that stored features depend on. The buffer mined (classes, capacity) holds the rows of the negatives, -1 behind the
+    that stored features depend on, in after_features options that they do not. The buffer mined (classes, capacity) holds the rows of the negatives, -1 behind the
     last; fitted (2,): whether SVMs and box regression are there.
     """
 
     buffers = ("mined", "fitted")
     behind_features: tuple[str, ...] = ("backbone", "head")
+    after_features: tuple[str, ...] = ()
 
     def init_regions(self, in_features: int, rng: np.random.Generator):
         """The layers behind pool5, of D values."""
@@ -114,19 +115,23 @@ class RegionSVM(Detector):
         """The store of the training data in the folder of the run: opened, or made."""
         if self.folder is None:
             raise ValueError(f"{self.name}: features are stored in the folder of a run: train with scripts.train")
-        counts = [len(self.regions_of(target)) for _, targets in loader.epoch(0) for target in targets]
+        counts = [self.count_regions(target) for _, targets in loader.epoch(0) for target in targets]
         if not sum(counts):
             raise ValueError(f"{self.name}: no image has a proposal or an object: nothing to learn from")
-        layers = {name: self.head.widths[name] for name in sorted(self.stored_layers())}
-        return FeatureStore(self.folder / STORE, self.depends_on(), counts, layers, len(self.classes))
+        return FeatureStore(self.folder / STORE, self.depends_on(), counts, self.stored_layers(), len(self.classes))
 
-    def stored_layers(self) -> set[str]:
-        """The layers in the store."""
-        return {self.options.features, self.options.box_features}
+    def count_regions(self, target: dict) -> int:
+        """How many regions of a training image are stored."""
+        return len(self.regions_of(target))
+
+    def stored_layers(self) -> dict[str, int]:
+        """The layers in the store, and their widths."""
+        return {name: self.head.widths[name] for name in sorted({self.options.features, self.options.box_features})}
 
     def depends_on(self) -> dict[str, str]:
         """What stored features depend on: hashes of the options, and of the weights of the parts in behind_features."""
-        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        config = {name: value for name, value in self.config.items() if name not in self.after_features}
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for name, array in to_device(self.state_dict(), "cpu").items():
             if name.startswith(self.behind_features):
                 digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
@@ -157,12 +162,16 @@ class RegionSVM(Detector):
 
     def store_image(self, store: FeatureStore, i: int, image, target: dict):
         """Compute and store the regions of image (3, H, W), the i-th."""
+        table, features = self.examples(image, target)
+        store.write(i, table, {layer: features[layer] for layer in store.layers})
+
+    def examples(self, image, target: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The columns of the store and the features, by layer, of the regions of an image."""
         rois, where = self.regions_of(target), device_of(self.svm.weight.value)
         h, w = target["image_size"]
         pool5 = self.pool5(to_device(image[:, :h, :w], where), to_device(rois, where))
         features = to_device(self.head.features(pool5), "cpu")
-        table = described(rois, target["boxes"], target["labels"], len(self.classes))
-        store.write(i, table, {layer: features[layer] for layer in store.layers})
+        return described(rois, target["boxes"], target["labels"], len(self.classes)), features
 
     def fit_svms(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """SVMs of objects and random negatives; in each later round, what they take for objects comes in."""
@@ -180,7 +189,7 @@ class RegionSVM(Detector):
         """The SVM of each class, from its objects and its negatives. Features are scaled to a mean norm of 20."""
         o, figures, factor = self.options, {}, NORM / self.mean_norm(store, self.options.features)
         for c, (name, others) in enumerate(zip(self.classes, self.negatives())):
-            objects = np.flatnonzero(store.regions[:, TRUTH] == c + 1)
+            objects = self.positives(store, c)
             if not len(objects) or not len(others):
                 raise ValueError(f"{self.name}: {name} has {len(objects)} objects and {len(others)} regions without it")
             x = factor * np.concatenate([self.read(store, o.features, rows) for rows in (objects, others)])
@@ -189,6 +198,10 @@ class RegionSVM(Detector):
             self.assign(self.svm, slice(c, c + 1), factor * svm.weight, svm.bias)
             figures |= {f"{name}: negatives": len(others), f"{name}: violation": svm.violation, f"{name}: gap": svm.gap}
         return figures
+
+    def positives(self, store: FeatureStore, c: int) -> np.ndarray:
+        """The rows of class c's objects: their own boxes."""
+        return np.flatnonzero(store.regions[:, TRUTH] == c + 1)
 
     def negatives(self) -> list[np.ndarray]:
         """The rows of the negatives of each class."""

@@ -77,9 +77,9 @@ class SPPNet(RegionSVM):
             Stage("boxes", PLAIN, fit="fit_boxes"),
         )
 
-    def stored_layers(self) -> set[str]:
+    def stored_layers(self) -> dict[str, int]:
         """The pyramid alone: fc6 and fc7 are computed from it."""
-        return {"pool5"}
+        return {"pool5": self.head.widths["pool5"]}
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls}, cache): softmax cross-entropy of 32 objects and 96 regions of background.

@@ -5,6 +5,7 @@ from vision.instances.keypoint_rcnn import KeypointRCNN
 from vision.instances.mask_rcnn import MaskRCNN
 from vision.instances.mask_rcnn_fpn import MaskRCNNFPN
 from vision.instances.mnc import MNC
+from vision.instances.sds import SDS
 from vision.instances.segmenter import InstanceSegmenter
 
-__all__ = ["MNC", "InstanceSegmenter", "KeypointRCNN", "MaskRCNN", "MaskRCNNFPN", "task"]
+__all__ = ["MNC", "SDS", "InstanceSegmenter", "KeypointRCNN", "MaskRCNN", "MaskRCNNFPN", "task"]

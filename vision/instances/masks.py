@@ -43,6 +43,16 @@ def paste(
     return masks
 
 
+def spread(probabilities: np.ndarray, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The probabilities (D, m, m) at all pixels, (D, H, W) float64: interpolated as by `paste`, 0 outside the boxes."""
+    spread_out, m = np.zeros((len(boxes), *image_size)), probabilities.shape[-1]
+    for over, p, (x1, y1, x2, y2) in zip(spread_out, probabilities, np.asarray(boxes, np.float64)):
+        top, rows = _interpolation(y1, y2, image_size[0], m)
+        left, columns = _interpolation(x1, x2, image_size[1], m)
+        over[top : top + len(rows), left : left + len(columns)] = rows @ p @ columns.T
+    return spread_out
+
+
 def _interpolation(low: float, high: float, length: int, m: int) -> tuple[int, np.ndarray]:
     """The first pixel whose centre is inside [low, high], and the weights (pixels, m) of the cells from it on."""
     first, end = max(int(np.ceil(low - 0.5)), 0), min(int(np.floor(high - 0.5)) + 1, length)

@@ -20,7 +20,8 @@ from vision.task import TASKS, Task, known, predicted, shown
 
 
 def instance_batch(model: InstanceSegmenter, samples: list[dict]) -> tuple:
-    """As detector_batch; targets also have masks (K, h, w) bool, and keypoints (K, J, 3) where the samples do.
+    """As detector_batch; targets also have masks (K, h, w) bool, and keypoints (K, J, 3) where the samples do; of a
+    model that classifies regions segments, see vision.proposals.segments.
 
     Objects without a pixel are left out; boxes that a crop has clipped are fitted to what is left of the masks.
     Raises ValueError for a sample without masks, and for masks of another size than the image.
@@ -39,6 +40,8 @@ def instance_batch(model: InstanceSegmenter, samples: list[dict]) -> tuple:
     samples = [sample | {"boxes": fitted(sample["boxes"], sample["masks"])} for sample in samples]
     images, targets = detector_batch(model, samples)
     more = [{key: sample[key] for key in ("masks", "keypoints") if key in sample} for sample in samples]
+    if segments := getattr(model, "segments", None):
+        more = [target | {"segments": segments(sample["image"])} for target, sample in zip(more, samples)]
     return images, [target | each for target, each in zip(targets, more)]
 
 
