@@ -38,8 +38,9 @@ class RegionSVM(Detector):
     """A detector that scores proposals by SVMs on a CNN's features.
 
     A subclass has pool5(image, rois) -> (R, D), inferred, calls init_regions, and names in behind_features the parts
-    that stored features depend on, in after_features options that they do not. The buffer mined (classes, capacity) holds the rows of the negatives, -1 behind the
-    last; fitted (2,): whether SVMs and box regression are there.
+    that stored features depend on, in after_features the options that they do not depend on. The buffer mined
+    (classes, capacity) holds the rows of the negatives, -1 behind the last; fitted (2,): whether SVMs and box
+    regression are there.
     """
 
     buffers = ("mined", "fitted")

@@ -5,7 +5,9 @@ import numpy as np
 from nn import binary_cross_entropy_with_logits
 
 
-def fit_logistic(x: np.ndarray, y: np.ndarray, penalty: float = 1e-3, steps: int = 300) -> tuple[np.ndarray, np.ndarray]:
+def fit_logistic(
+    x: np.ndarray, y: np.ndarray, penalty: float = 1e-3, steps: int = 300
+) -> tuple[np.ndarray, np.ndarray]:
     """(weight (M, D), bias (M,)) of the minimum, for each of M classifiers alone, of
 
         mean over n of cross-entropy(y_n, sigmoid(w . x_n + b)) + penalty / 2 |w|^2

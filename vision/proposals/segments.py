@@ -91,7 +91,7 @@ def best_segments(segments: Segments, options) -> Segments:
 
 
 def block_segments(image: np.ndarray, side: int) -> Segments:
-    """A baseline that looks at no pixel: superpixels are blocks of side x side pixels, regions all rectangles of them."""
+    """A baseline that looks at no pixel: superpixels are blocks of side x side pixels, regions all their rectangles."""
     h, w = image.shape[:2]
     rows, columns = -(-h // side), -(-w // side)
     superpixels = np.arange(h)[:, None] // side * columns + np.arange(w) // side

@@ -5,9 +5,9 @@ import pytest
 
 import vision
 from datasets import Shapes
-from nn import Adam, clip_gradient_norm
+from tests.vision.instances.by_heart import learn, scenes
 from vision.instances.keypoint_rcnn import keypoint_loss, keypoint_targets, most_likely
-from vision.instances.task import count_keypoints, evaluate_instances, instance_batch
+from vision.instances.task import count_keypoints, instance_batch
 
 CLASSES = ("circle", "square", "triangle")
 SMALL = {
@@ -52,15 +52,8 @@ def test_there_and_back():
 
 
 def test_two_images_are_learned_by_heart():
-    data, model = Shapes(2, (64, 80), seed=6, max_objects=2), build()
-    batch, optimiser = instance_batch(model, [data[0], data[1]]), Adam(model.parameters(), lr=0.002)
-    for step in range(80):
-        _, cache = model.loss(batch, np.random.default_rng(step))
-        optimiser.zero_grad()
-        model.backward(cache)
-        clip_gradient_norm(model.parameters(), 10)
-        optimiser.step()
-    assert evaluate_instances(model, data)["mask_AP50"] == 1
+    data, model = scenes(2), build()
+    assert learn(model, data, steps=80)["mask_AP50"] == 1
     found = model.segment_objects(data[0]["image"])
     nearest = np.abs(found["keypoints"][:, None, :, :2] - data[0]["keypoints"][None, :, :, :2]).max(axis=(2, 3))
     assert nearest[found["scores"].argmax()].min() < 6  # pixels, the farthest of its four points

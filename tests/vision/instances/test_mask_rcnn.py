@@ -5,10 +5,10 @@ import pytest
 
 import vision
 from datasets import Shapes
-from nn import Adam, clip_gradient_norm
 from nn.losses.classification import binary_cross_entropy_with_logits
+from tests.vision.instances.by_heart import learn, scenes
 from vision.instances.mask_rcnn import MaskHead, Options, mask_grids, mask_loss
-from vision.instances.task import evaluate_instances, instance_batch
+from vision.instances.task import instance_batch
 
 CLASSES = ("circle", "square", "triangle")
 SMALL = {
@@ -64,17 +64,7 @@ def test_sampled_masks_belong_to_the_objects_of_their_regions():
 
 
 def test_two_images_are_learned_by_heart():
-    data = Shapes(2, (64, 80), seed=6, max_objects=3)
-    model = build()
-    batch, optimiser = instance_batch(model, [data[0], data[1]]), Adam(model.parameters(), lr=0.002)
-    for step in range(120):
-        optimiser.lr = 0.002 if step < 90 else 0.0005
-        _, cache = model.loss(batch, np.random.default_rng(step))
-        optimiser.zero_grad()
-        model.backward(cache)
-        clip_gradient_norm(model.parameters(), 10)
-        optimiser.step()
-    metrics = evaluate_instances(model, data)
+    metrics = learn(build(), scenes(3), steps=120, slower=90)
     assert metrics["mask_AP50"] == 1 and metrics["APr_0.7"] == 1 and metrics["mask_AP"] > 0.7
 
 

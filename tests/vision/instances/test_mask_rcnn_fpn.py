@@ -5,8 +5,8 @@ import pytest
 
 import vision
 from datasets import Shapes
-from nn import Adam, clip_gradient_norm
-from vision.instances.task import evaluate_instances, instance_batch
+from tests.vision.instances.by_heart import learn, scenes
+from vision.instances.task import instance_batch
 from vision.training.saving import load_pretrained
 
 CLASSES = ("circle", "square", "triangle")
@@ -67,17 +67,8 @@ def test_frozen_batch_normalisation_stays_as_it_is():
 
 
 def test_two_images_are_learned_by_heart():
-    data = Shapes(2, (64, 80), seed=6, max_objects=3)
     options = {"width": 8, "blocks": (1, 1, 1, 1), "pyramid_channels": 24, "hidden": 64, "mask_channels": 24}
     options |= {"short_side": 64, "max_side": 96, "anchor_scales": (12, 24, 48, 96, 192), "roi_samples": 32}
     model = vision.build("mask_rcnn_fpn_small", CLASSES, np.random.default_rng(3), **options, mask_convs=1)
-    batch, optimiser = instance_batch(model, [data[0], data[1]]), Adam(model.parameters(), lr=0.002)
-    for step in range(140):
-        optimiser.lr = 0.002 if step < 100 else 0.0005
-        _, cache = model.loss(batch, np.random.default_rng(step))
-        optimiser.zero_grad()
-        model.backward(cache)
-        clip_gradient_norm(model.parameters(), 10)
-        optimiser.step()
-    metrics = evaluate_instances(model, data)
+    metrics = learn(model, scenes(3), steps=140, slower=100)
     assert metrics["mask_AP50"] == 1 and metrics["mask_AP"] > 0.7

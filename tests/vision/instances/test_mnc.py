@@ -5,12 +5,12 @@ import pytest
 
 import vision
 from datasets import Shapes
-from nn import Adam, clip_gradient_norm
 from nn.gradcheck import GradientError, check_model
 from scripts.gradcheck import off_the_kinks, tiny_batch, tiny_data
+from tests.vision.instances.by_heart import learn, scenes
 from vision.boxes.boxes import decode, decode_backward
 from vision.instances.mnc import within
-from vision.instances.task import evaluate_instances, instance_batch
+from vision.instances.task import instance_batch
 from vision.registry import find
 
 CLASSES = ("circle", "square", "triangle")
@@ -79,17 +79,7 @@ def test_clipping_lets_the_gradient_through_inside():
 
 
 def test_two_images_are_learned_by_heart():
-    data, model = Shapes(2, (64, 80), seed=6, max_objects=2), build(width=4)
-    batch, optimiser = instance_batch(model, [data[0], data[1]]), Adam(model.parameters(), lr=0.002)
-    for step in range(90):
-        optimiser.lr = 0.002 if step < 70 else 0.0005
-        _, cache = model.loss(batch, np.random.default_rng(step))
-        optimiser.zero_grad()
-        model.backward(cache)
-        clip_gradient_norm(model.parameters(), 10)
-        optimiser.step()
-    metrics = evaluate_instances(model, data)
-    assert metrics["mask_AP50"] == 1
+    assert learn(build(width=4), scenes(2), steps=90, slower=70)["mask_AP50"] == 1
 
 
 @pytest.mark.parametrize("cascade", [3, 5])
