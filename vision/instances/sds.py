@@ -134,7 +134,7 @@ def labelled(overlap: np.ndarray, labels: np.ndarray, least: float) -> np.ndarra
 
 PAPER = {"system": "SDS", "paper": "Hariharan et al. 2014, arXiv:1407.1808"}
 TINY = {
-    "segments": "blocks", "min_side": 16, "backbone": "small_vgg", "width": 1, "hidden": 5, "size": 20, "padding": 3,
+    "segments": "blocks", "min_side": 16, "backbone": "small_vgg", "width": 2, "hidden": 5, "size": 20, "padding": 3,
     "samples": 8, "capacity": 50, "dropout": 0.0,
 }  # fmt: skip
 
