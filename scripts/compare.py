@@ -33,7 +33,7 @@ from scripts.compare_systems import System, before, in_order, learn_shapes, pars
 from scripts.data import open_data
 from scripts.imports import add_import, import_files
 from scripts.pictures import draw_curves
-from scripts.run_folder import CONFIG, PROPOSALS
+from scripts.run_folder import CONFIG, PROPOSALS, read_config
 from scripts.train_arguments import parse
 from vision.task import TASKS, shown
 from vision.training.log import LOG
@@ -140,13 +140,17 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int
 
 
 def _to_start_from(system, seed, run_dir):
-    """Arguments for the weights to start from: those of the net in the recipe's "after", with the same options."""
+    """Arguments for the weights to start from: those of the model in the recipe's "after".
+
+    Of its runs, the one whose options are the system's, but for options that only one of both models has.
+    """
     if not (first := before(system)):
         return []
-    folder = system._replace(text=system.text.replace(system.model, first, 1)).folder(run_dir, seed)
-    if (folder / RESULT).exists():
-        return ["--pretrained", folder]
-    print(f"note: from random weights, as {first} has not been trained in {run_dir}", file=sys.stderr)
+    for folder in sorted(run_dir.glob(f"{first}*_seed{seed}")):
+        given = read_config(folder)["arguments"]
+        if given["model"] == first and (folder / RESULT).exists() and system.has_options_of(first, given["set"]):
+            return ["--pretrained", folder]
+    print(f"note: from random weights, as {first} has not been trained so in {run_dir}", file=sys.stderr)
     return []
 
 

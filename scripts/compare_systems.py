@@ -1,11 +1,15 @@
 """The systems that scripts.compare trains: rows of its table."""
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 import vision
 from scripts.data import DEFAULTS
+from scripts.train_arguments import model_option
 
 
 class System(NamedTuple):
@@ -21,6 +25,12 @@ class System(NamedTuple):
 
     def folder(self, run_dir: Path, seed: int) -> Path:
         return run_dir / f"{self.text.replace(':', '_').replace(',', '_')}_seed{seed}"
+
+    def has_options_of(self, model: str, given: Sequence) -> bool:
+        """Whether these options [[name, value], ...] of another model are the system's where both models have them."""
+        both = set.intersection(*({f.name for f in fields(vision.MODELS[m].options)} for m in (self.model, model)))
+        own = json.loads(json.dumps([model_option(option) for option in self.options]))  # tuples become lists
+        return {n: v for n, v in own if n in both} == {n: v for n, v in given if n in both}
 
 
 def learn_shapes(task: str) -> list[str]:

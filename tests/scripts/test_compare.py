@@ -8,6 +8,7 @@ from PIL import Image
 
 from scripts import compare, train
 from scripts.compare_systems import parse_system
+from scripts.run_folder import write_config
 
 SCENES = ("--shapes-train", 8, "--shapes-val", 3, "--shapes-size", 32, 40)
 SMALLEST = "unet_small:width=2,depth=1,short_side=16,max_side=20"
@@ -23,11 +24,11 @@ def test_a_net_starts_from_the_coarser_one(tmp_path, monkeypatch, capsys):
     )
     compare.run(system, 3, args, [])
     assert "--pretrained" not in given[0] and "fcn32s_small has not been trained" in capsys.readouterr().err
-    coarser = tmp_path / "fcn32s_small_width=2_seed3"
-    coarser.mkdir()
-    (coarser / "result.json").touch()
+    for width, text in ((3, "fcn32s_small_width=3_seed3"), (2, "fcn32s_small_width=2_seed3")):
+        write_config(tmp_path / text, {"arguments": {"model": "fcn32s_small", "set": [["width", width]]}})
+        (tmp_path / text / "result.json").touch()
     compare.run(system, 3, args, [])
-    assert given[1][given[1].index("--pretrained") + 1] == coarser
+    assert given[1][given[1].index("--pretrained") + 1] == tmp_path / "fcn32s_small_width=2_seed3"
 
 
 @pytest.mark.parametrize(

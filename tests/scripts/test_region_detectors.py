@@ -78,7 +78,7 @@ def test_compared_with_the_work_of_all_regions(rcnn, tmp_path):
     """SPP-net starts from R-CNN's run though it is given first, on the same proposals. A run that ends with a fit is
     finished, its store is measured, and R-CNN counts the CNN once a region."""
     same = ",".join([*TINY, "max_side=48"])
-    systems = [f"spp_net_small:{same}", f"rcnn_small:{same}"]
+    systems = [f"spp_net_small:{same},region_side=16", f"rcnn_small:{same},size=16,padding=2"]
     assert compare.main([*systems, "--task", "detection", "--run-dir", tmp_path, "--split", "val", "--", *COMMON]) == 0
     header, _, *rows = [
         list(map(str.strip, row.split("|"))) for row in (tmp_path / "table.md").read_text().splitlines()
