@@ -24,13 +24,14 @@ ANGLES, SCALES, LIGHTS = 18, 9, (-5, -3, -1, 1, 3, 5)  # views of NORB: azimuths
 class ShiftedDigits:
     """Each digit at each of `shifts`, on a black 32x32. Sample i * len(shifts) + s is digit i, shifted by shifts[s].
 
-    Sample: image (32, 32, 3) uint8, label int, origin int, the digit; id str. digits (N, 28, 28) uint8, labels (N,).
-    neighbours(k): all forms of a digit and of its k nearest in pixel space, unshifted.
+    Sample: image (32, 32, 3) uint8; label int; origin int, the digit; form int, s; id str. digits (N, 28, 28) uint8,
+    labels (N,). forms: the names of the shifts. neighbours(k): all forms of a digit and of its k nearest in pixel
+    space, unshifted.
     """
 
     def __init__(self, digits: np.ndarray, labels: np.ndarray, classes: Sequence[str], shifts: Sequence[int] = SHIFTS):
         self.digits, self.classes, self.shifts = digits, tuple(classes), tuple(shifts)
-        self.labels = np.repeat(labels, len(self.shifts))
+        self.labels, self.forms = np.repeat(labels, len(self.shifts)), tuple(f"{s:+d}" for s in self.shifts)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,7 +45,7 @@ class ShiftedDigits:
         columns = slice(max(shift, 0), CANVAS + min(shift, 0)), slice(max(-shift, 0), CANVAS + min(-shift, 0))
         moved[:, columns[0]] = image[:, columns[1]]
         id_ = f"{origin}, shifted {shift:+d}"
-        return {"id": id_, "image": rgb(moved), "label": int(self.labels[index]), "origin": origin}
+        return {"id": id_, "image": rgb(moved), "label": int(self.labels[index]), "origin": origin, "form": s}
 
     def neighbours(self, k: int) -> list[np.ndarray]:
         """The graph for NeighbourPairs."""

@@ -18,6 +18,7 @@ def test_shifts():
     np.testing.assert_array_equal(left[:, :29], plain[:, 3:])
     np.testing.assert_array_equal(right[:, 6:], plain[:, :26])
     assert not left[:, 29:].any() and not right[:, :6].any()
+    assert data[8]["form"] == 2 and data.forms[2] == "+6"
     assert data[8]["origin"] == 2 and data[8]["label"] == 2 and data[8]["id"] == "2, shifted +6"
 
 

@@ -14,6 +14,8 @@ QUERIES = 500  # compared with the gallery at a time
 KS = (1, 2, 4, 8)  # of recall@k
 PAIRS, PAIRED = 5000, 50  # of one class, and of any, for verification; compared at a time
 CLUSTERED = 3000  # vectors for k-means at most
+COLUMNS = ("label", "run", "support", "origin", "form")  # of a sample, where it has them
+AROUND = 10  # neighbours whose forms are compared
 
 
 class Embedded(NamedTuple):
@@ -24,6 +26,7 @@ class Embedded(NamedTuple):
     runs: np.ndarray | None
     supports: np.ndarray | None
     origins: np.ndarray | None
+    forms: np.ndarray | None = None
 
 
 def embed_all(model: Embedder, dataset, failed: list[str] | None = None) -> Embedded:
@@ -34,9 +37,9 @@ def embed_all(model: Embedder, dataset, failed: list[str] | None = None) -> Embe
 
     samples, found = [], []
     for sample, vector in predicted(dataset, vectors, together=TOGETHER, failed=failed):
-        samples.append({key: sample.get(key) for key in ("label", "run", "support", "origin")})
+        samples.append({key: sample.get(key) for key in COLUMNS})
         found.append(vector)
-    columns = (_column(samples, key) for key in ("label", "run", "support", "origin"))
+    columns = (_column(samples, key) for key in COLUMNS)
     return Embedded(np.stack(found), *columns)
 
 
@@ -64,7 +67,9 @@ def evaluate_embedder(model: Embedder, dataset, failed: list[str] | None = None)
     if data.runs is None:
         metrics |= {"nmi": clustering(data)}
     if data.origins is not None:
-        metrics |= forms(data)
+        metrics |= spread(data)
+    if data.forms is not None:
+        metrics |= forms_around(model, data)
     return metrics | {"images": len(data.labels), "images_per_second": round(len(data.labels) / seconds, 1)}
 
 
@@ -131,7 +136,7 @@ def clustering(data: Embedded) -> float:
     return nmi(k_means(data.vectors[some].astype(np.float64), k, np.random.default_rng(0)), labels)
 
 
-def forms(data: Embedded) -> dict:
+def spread(data: Embedded) -> dict:
     """spread: the mean distance of the forms of an image from their mean, over that of all means from their mean.
 
     0: the map ignores what the forms differ in; 1: they lie as far apart as different images.
@@ -140,6 +145,21 @@ def forms(data: Embedded) -> dict:
     which = np.searchsorted(np.unique(data.origins), data.origins)
     inside = np.linalg.norm(data.vectors - means[which], axis=1).mean()
     return {"spread": float(inside / np.linalg.norm(means - means.mean(axis=0), axis=1).mean())}
+
+
+def forms_around(model: Embedder, data: Embedded) -> dict:
+    """same_form: of the AROUND nearest forms of other images, the share in the query's form; forms: how many there are.
+
+    1 / forms: the map ignores what the forms differ in, where all are as frequent; 1: each form keeps to itself.
+    """
+    same, own = [], np.unique(data.origins, return_counts=True)[1].max()
+    for start in range(0, len(data.forms), QUERIES):
+        rows = np.arange(start, min(start + QUERIES, len(data.forms)))
+        found = search(model.similarity, data.vectors[rows], data.vectors, AROUND + own).indices
+        for row, nearest in zip(rows, found):
+            others = nearest[data.origins[nearest] != data.origins[row]][:AROUND]
+            same.append((data.forms[others] == data.forms[row]).mean())
+    return {"same_form": float(np.mean(same)), "forms": len(np.unique(data.forms))}
 
 
 def embedding_table(metrics: dict) -> str:
@@ -156,4 +176,9 @@ def embedding_table(metrics: dict) -> str:
         rows.append(f"verification: {rates}")
     if "spread" in metrics:
         rows.append(f"spread of the forms of an image {metrics['spread']:.3f}")
+    if "same_form" in metrics:
+        chance = f"1 of {metrics['forms']} forms would be {1 / metrics['forms']:.3f}"
+        rows.append(
+            f"of the {AROUND} nearest of other images, {metrics['same_form']:.3f} have the same form ({chance})"
+        )
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])

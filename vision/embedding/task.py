@@ -48,12 +48,17 @@ def draw_embedded(image: np.ndarray, prediction: dict, classes, sample: dict | N
 
 
 def draw_embedder(model: Embedder, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray]:
-    """{map, retrieval, roc}: a map of the points, what is nearest to some queries, and verification."""
+    """{map, retrieval, roc}: a map of the points, what is nearest to some queries, and verification.
+
+    map_of_forms: the map in the colours of the forms, where images come in several.
+    """
     data, pictures = embed_all(model, dataset, failed), {}
     some = np.linspace(0, len(data.labels) - 1, min(MAPPED, len(data.labels))).astype(int)
     points, title = flattened(data.vectors[some])
     images = [dataset[int(i)]["image"] for i in some] if points.shape[1] == 2 else []
     pictures["map"] = draw_map(points, data.labels[some], dataset.classes, images, title)
+    if data.forms is not None:
+        pictures["map_of_forms"] = draw_map(points, data.forms[some], dataset.forms, title=f"{title}, by form")
     pictures["retrieval"] = retrieval_sheet(model, data, dataset)
     similarity, same = random_pairs(model, data)
     if same.any() and not same.all():

@@ -7,7 +7,7 @@ from nn.losses.mining import squared_distances
 from vision.embedding import draw
 from vision.embedding import evaluate as module
 from vision.embedding.draw import draw_map, draw_retrieval, spread_out, thumbnail
-from vision.embedding.evaluate import Embedded, embed_all, embedding_table, evaluate_embedder, forms
+from vision.embedding.evaluate import Embedded, embed_all, embedding_table, evaluate_embedder, forms_around, spread
 from vision.embedding.task import draw_embedder, flattened, retrieval_sheet
 
 RNG = np.random.default_rng(83)
@@ -67,7 +67,21 @@ def test_one_shot_runs_look_at_their_own_supports_alone():
 def test_the_spread_of_forms():
     """Forms at +-1 around means at 0 and 10, which lie 5 from their own mean."""
     vectors = np.array([[-1.0], [1.0], [9.0], [11.0]])
-    assert forms(Embedded(vectors, None, None, None, np.array([4, 4, 7, 7])))["spread"] == pytest.approx(1 / 5)
+    assert spread(Embedded(vectors, None, None, None, np.array([4, 4, 7, 7])))["spread"] == pytest.approx(1 / 5)
+
+
+def test_forms_of_the_neighbours(monkeypatch):
+    monkeypatch.setattr(module, "AROUND", 2)
+    origins, kinds = np.repeat(np.arange(4), 2), np.tile([0, 1], 4)
+    mixed = Embedded(np.repeat([[0.0], [1], [10], [11]], 2, axis=0), None, None, None, origins, kinds)
+    apart = Embedded((origins + 100 * kinds)[:, None].astype(float), None, None, None, origins, kinds)
+    assert forms_around(Pixel(), mixed) == {"same_form": 0.5, "forms": 2}  # both forms of the nearest other image
+    assert forms_around(Pixel(), apart) == {"same_form": 1.0, "forms": 2}
+    data = Samples([sample(v, v % 3, origin=v // 2, form=v % 2) for v in range(8)])
+    data.forms = ("left", "right")
+    table = embedding_table(evaluate_embedder(Pixel(), data))
+    assert "have the same form (1 of 2 forms would be 0.500)" in table
+    assert "map_of_forms" in draw_embedder(Pixel(), data)
 
 
 def test_a_sample_that_cannot_be_read_is_left_out():
