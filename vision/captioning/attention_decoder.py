@@ -1,7 +1,7 @@
 """The LSTM of Show, Attend and Tell, which attends to parts of an image at each step."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class AttentionDecoder(Layer):
     alpha_t = softmax over i of v . tanh(W_q h_{t-1} + b + W_k a_i)                                  eq. 4, 5
     z_t = beta_t sum_i s_ti a_i,  beta_t = sigmoid(f_beta(h_{t-1}))                                  eq. 6, sec. 4.2.1
     h_t, c_t = LSTM([E y_{t-1}; z_t], h_{t-1}, c_{t-1})                                              eq. 1-3
-    logits_t = L_o(E y_{t-1} + L_h h_t + L_z z_t)                                                    eq. 7
+    logits_t = L_o f(E y_{t-1} + L_h h_t + L_z z_t), f(x) = x                                        eq. 7
 
     see(t, alpha_t) returns the weights s_t: (s_t, 1) for the expectation, s_t = alpha_t (eq. 13), or (s_t, 0) for a
     constant; a column (N, 1) of 0 and 1 lets rows of a batch differ.
@@ -53,7 +53,9 @@ class AttentionDecoder(Layer):
     (logits (T, N, V), weights alpha (T, N, L)), cache = forward(keys (N, L, D), words (T, N), see)
     dkeys = backward((dlogits, dweights), cache)
 
-    gate=False leaves beta out; dropout comes before L_o. Reference: Xu et al. 2015, arXiv:1502.03044.
+    gate=False leaves beta out; readout="tanh": f = tanh, as in the authors' capgen.py; dropout comes before L_o.
+
+    Reference: Xu et al. 2015, arXiv:1502.03044.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class AttentionDecoder(Layer):
         attention_size: int,
         gate: bool = True,
         dropout: float = 0.0,
+        readout: Literal["linear", "tanh"] = "linear",
         *,
         rng: np.random.Generator,
     ):
@@ -76,6 +79,7 @@ class AttentionDecoder(Layer):
         self.cell = LSTMCell(embedding_size + part_size, hidden_size, rng=rng)
         self.from_h = Linear(hidden_size, embedding_size, rng=rng)
         self.from_z = Linear(part_size, embedding_size, bias=False, rng=rng)
+        self.readout = Sequential(*[Tanh()] * (readout == "tanh"))
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
         self.output = Linear(embedding_size, words, rng=rng)
 
@@ -140,15 +144,17 @@ class AttentionDecoder(Layer):
         steps, n, _ = h.shape
         of_h, c_h = self.from_h.forward(h.reshape(steps * n, h.shape[2]))
         of_z, c_z = self.from_z.forward(z.reshape(steps * n, z.shape[2]))
-        kept, c_dropout = self.dropout.forward(embedded.reshape(of_h.shape) + of_h + of_z, training)
+        read, c_readout = self.readout.forward(embedded.reshape(of_h.shape) + of_h + of_z, training)
+        kept, c_dropout = self.dropout.forward(read, training)
         logits, c_output = self.output.forward(kept)
-        return logits.reshape(steps, n, logits.shape[1]), (c_h, c_z, c_dropout, c_output)
+        return logits.reshape(steps, n, logits.shape[1]), (c_h, c_z, c_readout, c_dropout, c_output)
 
     def say_backward(self, dlogits, cache):
         """(dembedded, dh, dz)."""
-        c_h, c_z, c_dropout, c_output = cache
+        c_h, c_z, c_readout, c_dropout, c_output = cache
         steps, n, size = dlogits.shape
-        dsum = self.dropout.backward(self.output.backward(dlogits.reshape(steps * n, size), c_output), c_dropout)
+        dread = self.dropout.backward(self.output.backward(dlogits.reshape(steps * n, size), c_output), c_dropout)
+        dsum = self.readout.backward(dread, c_readout)  # E y + L_h h + L_z z
         dh, dz = self.from_h.backward(dsum, c_h), self.from_z.backward(dsum, c_z)
         return tuple(array.reshape(steps, n, array.shape[1]) for array in (dsum, dh, dz))
 

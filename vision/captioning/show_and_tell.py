@@ -52,7 +52,8 @@ class ShowAndTell(Captioner):
     image="first_input": x_{-1} = W_e v, then x_t = E S_t for the words from <start> on (Vinyals et al., eq. 10-12)
     image="first_step": h_t = f(W_xh E S_t + W_hh h_{t-1} + W_ih v [t = 1] + b) (Karpathy and Fei-Fei, eq. 13-15)
 
-    and p_{t+1} = softmax(W_o h_t + b_o). cell: "lstm" or "rnn", the latter with f = tanh. W_xh and W_ih are the left
+    and p_{t+1} = softmax(W_o h_t + b_o). cell: "lstm" or "rnn", the latter with f by `nonlinearity`: ReLU, as in the
+    authors' neuraltalk, or tanh. W_xh and W_ih are the left
     and the right columns of the cell's weight_ih_l0, its input being [E S_t; v], and [E S_t; 0] after the first step.
 
     loss: the mean over the sentences of the sum of -log p of their words and <end> (Vinyals et al., eq. 13).
@@ -66,8 +67,11 @@ class ShowAndTell(Captioner):
         self.vector = ImageVector(self.encoder.out_channels, options.levels, v, rng=rng)
         self.image = None if self.at_first_step else Linear(v, inputs, rng=rng)  # W_e
         self.embedding = Embedding(len(words), inputs, rng=rng)
-        cell = {"lstm": LSTM, "rnn": RNN}[options.cell]
-        self.cell = cell(inputs + v if self.at_first_step else inputs, hidden, rng=rng)
+        inputs = inputs + v if self.at_first_step else inputs
+        if options.cell == "lstm":
+            self.cell = LSTM(inputs, hidden, rng=rng)
+        else:
+            self.cell = RNN(inputs, hidden, nonlinearity=options.nonlinearity, rng=rng)
         self.dropout = Dropout(options.dropout, rng=rng.spawn(1)[0])
         self.output = Linear(hidden, len(words), rng=rng)
 
@@ -163,6 +167,7 @@ class Options(CaptionerOptions):
     """Show and Tell: an LSTM with the image as its first input."""
 
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
+    nonlinearity: Literal["relu", "tanh"] = "relu"  # of an rnn
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
     levels: tuple[int, ...] | None = (4, 2, 1)  # bins of the pyramid pooling of the features; none: their mean
     vector_size: int = 256  # size of the image's vector
@@ -180,6 +185,7 @@ class ShowAndTellPhotoOptions(PhotoOptions):
 
     encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet_classes"  # the CNN: see Encoder
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
+    nonlinearity: Literal["relu", "tanh"] = "relu"  # of an rnn
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
     levels: tuple[int, ...] | None = None  # bins of the pyramid pooling of the features; none: their mean
     vector_size: int = 256  # size of the image's vector

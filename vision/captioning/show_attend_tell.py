@@ -7,7 +7,7 @@ arXiv:1502.03044.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class ShowAttendTell(Captioner):
     def __init__(self, words, options: "AttentionOptions | AttentionPhotoOptions", rng: np.random.Generator):
         super().__init__(words, options, rng)
         o = options
-        sizes = o.embedding_size, o.hidden_size, o.attention_size, o.gate, o.dropout
+        sizes = o.embedding_size, o.hidden_size, o.attention_size, o.gate, o.dropout, o.readout
         self.decoder = AttentionDecoder(len(words), self.encoder.out_channels, *sizes, rng=rng)
 
     def backward(self, cache: Cache):
@@ -134,6 +134,7 @@ class AttentionOptions(CaptionerOptions):
 
     attention_size: int = 64  # hidden units of the attention
     gate: bool = True  # whether a gate scales the context (sec. 4.2.1)
+    readout: Literal["linear", "tanh"] = "linear"  # before the words' scores: eq. 7, or as in the authors' code
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ class AttentionPhotoOptions(PhotoOptions):
 
     attention_size: int = 128  # hidden units of the attention
     gate: bool = True  # whether a gate scales the context (sec. 4.2.1)
+    readout: Literal["linear", "tanh"] = "linear"  # before the words' scores: eq. 7, or as in the authors' code
     lambda_penalty: float = 0.1  # weight of the doubly stochastic penalty
 
 

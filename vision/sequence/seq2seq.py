@@ -1,15 +1,17 @@
 """Sequence to sequence: an encoder reads one sentence, a decoder generates another; with or without attention.
 
-    encoder    h_j = [forward GRU; backward GRU](x), j = 1 .. S                         keys (S, N, 2 H)
-    summary    c = [last forward state; last backward state],  s_0 = tanh(W c + b)
-    decoder    s_t = GRU([E y_(t-1); c_t], s_(t-1)),  p(y_t) = softmax(V [s_t; c_t] + b)
+    encoder    h_j = GRU(x_j, h_(j-1)), j = 1 .. S
+    summary    c = tanh(V h_S + b),  s_0 = tanh(V' c + b')
+    decoder    s_t = GRU([E y_(t-1); c_t], s_(t-1)),  p(y_t) = softmax(W [s_t; c_t; E y_(t-1)] + b)
 
-c_t is the summary c at every step (Cho et al.), or the mean of the h_j weighted by attention with the query s_(t-1)
-(Bahdanau et al.). The rest is the same in both.
+c_t is the summary c at every step (Cho et al.). With attention (Bahdanau et al.) the encoder reads both ways, h_j =
+[forward GRU; backward GRU](x); c_t is the mean of the h_j weighted by attention with the query s_(t-1); and s_0 =
+tanh(V' [last forward state; last backward state] + b').
 
 Reference: Cho et al. 2014, arXiv:1406.1078, sec. 2.2; Sutskever et al. 2014, arXiv:1409.3215; with attention: Bahdanau
-et al. 2015, arXiv:1409.0473, sec. 3 (eq. 4 to 7), app. A.2. Unlike theirs, the first state is made of the last states
-of both directions (theirs: of the backward one), and the output has no maxout layer.
+et al. 2015, arXiv:1409.0473, sec. 3 (eq. 4 to 7), app. A.2. Unlike both, the scores are linear: without their maxout
+layer, and without the two matrices that Cho et al. factorise W into; in Cho et al. the reset gate acts on the c of the
+decoder, too. Bahdanau et al. make s_0 of the backward state alone.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nn import GRU, AdditiveAttention, Embedding, GRUCell, Linear
+from nn import GRU, AdditiveAttention, Embedding, GRUCell, Linear, Sequential, Tanh
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layers.softmax import LogSoftmax
@@ -32,8 +34,8 @@ from vision.sequence.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 class Encoded(NamedTuple):
     """A source as the decoder reads it. Without attention the last three are None."""
 
-    summary: np.ndarray  # (N, 2 H)
-    keys: np.ndarray | None  # (N, S, 2 H)
+    summary: np.ndarray  # (N, C): C = H, or 2 H where the encoder reads both ways
+    keys: np.ndarray | None  # (N, S, C)
     mask: np.ndarray | None  # (N, S) bool: True at the real steps
     projected: np.ndarray | None  # (N, S, A): see AdditiveAttention
 
@@ -44,8 +46,8 @@ class EncoderCache(NamedTuple):
     embedding: Any
     rnn: Any
     projection: Any
+    summary: Any
     bridge: Any
-    state: np.ndarray  # s_0 = tanh(.)
 
 
 class Cache(NamedTuple):
@@ -63,6 +65,7 @@ class Options:
     """Without attention."""
 
     attention: bool = False  # whether the decoder attends to all of the source at each step
+    bidirectional: bool = False  # whether the encoder reads the source backwards, too
     hidden: int = 64  # H, also the hidden size of the attention
     embedding: int = 32  # size of the words' vectors, of source and target
     level: Literal["word", "char"] | None = None  # of the vocabulary; none: char where all words are single characters
@@ -82,36 +85,40 @@ class Seq2Seq(Model):
         self.vocabulary = Vocabulary(classes, level)
         size, hidden, embedding = len(self.vocabulary), options.hidden, options.embedding
         self.source = Embedding(size, embedding, PAD, rng=rng)
-        self.encoder = GRU(embedding, hidden, bidirectional=True, rng=rng)
-        self.bridge = Linear(2 * hidden, hidden, rng=rng)
-        self.attention = AdditiveAttention(hidden, 2 * hidden, hidden, rng=rng) if options.attention else None
+        self.encoder, seen = GRU(embedding, hidden, bidirectional=options.bidirectional, rng=rng), hidden
+        if options.bidirectional:
+            seen = 2 * hidden
+        self.context_size, self.summary = seen, Sequential()
+        if not options.attention:
+            self.summary = Sequential(Linear(seen, seen, rng=rng), Tanh())
+        self.bridge = Sequential(Linear(seen, hidden, rng=rng), Tanh())
+        self.attention = AdditiveAttention(hidden, seen, hidden, rng=rng) if options.attention else None
         self.target = Embedding(size, embedding, PAD, rng=rng)
-        self.cell = GRUCell(embedding + 2 * hidden, hidden, rng=rng)
-        self.head = Linear(3 * hidden, size, rng=rng)
+        self.cell = GRUCell(embedding + seen, hidden, rng=rng)
+        self.head = Linear(hidden + seen + embedding, size, rng=rng)
 
     def encode(self, source, lengths, training=False):
         """((Encoded, s_0 (N, H)), cache) of source (S, N)."""
         vectors, c_embedding = self.source.forward(source)
         (h, last), c_rnn = self.encoder.forward(vectors, lengths=lengths, training=training)
-        summary = array_module(last).concatenate([last[0], last[1]], axis=1)
-        a, c_bridge = self.bridge.forward(summary)
-        state = array_module(a).tanh(a)
+        summary, c_summary = self.summary.forward(array_module(last).concatenate([*last], axis=1))
+        state, c_bridge = self.bridge.forward(summary)
         encoded, c_projection = Encoded(summary, None, None, None), None
         if self.attention:
             keys = h.transpose(1, 0, 2)
             projected, c_projection = self.attention.project(keys)
             encoded = Encoded(summary, keys, real_steps(lengths, len(source)).T, projected)
-        return (encoded, state), EncoderCache(c_embedding, c_rnn, c_projection, c_bridge, state)
+        return (encoded, state), EncoderCache(c_embedding, c_rnn, c_projection, c_summary, c_bridge)
 
     def encode_backward(self, dencoded, dstate, cache):
         """dencoded: an Encoded of gradients."""
-        da = dstate * (1 - cache.state * cache.state)  # s_0 = tanh(a)
-        dsummary = dencoded.summary + self.bridge.backward(da, cache.bridge)
+        dsummary = dencoded.summary + self.bridge.backward(dstate, cache.bridge)  # c goes to s_0 and to the decoder
+        dsummary = self.summary.backward(dsummary, cache.summary)
         dh, (n, size) = None, dstate.shape
         if self.attention:
             dkeys = dencoded.keys + self.attention.project_backward(dencoded.projected, cache.projection)
             dh = dkeys.transpose(1, 0, 2)
-        dlast = dsummary.reshape(n, 2, size).transpose(1, 0, 2)  # summary = [last[0]; last[1]]
+        dlast = dsummary.reshape(n, self.context_size // size, size).transpose(1, 0, 2)  # [last[0]; last[1]]
         dvectors, *_ = self.encoder.backward((dh, dlast), cache.rnn)
         self.source.backward(dvectors, cache.embedding)
 
@@ -130,10 +137,10 @@ class Seq2Seq(Model):
         source, source_lengths, target, target_lengths = batch
         (encoded, state), c_encoder = self.encode(source, source_lengths, training=True)
         vectors, c_embedding = self.target.forward(target[:-1])
-        seen, steps = [], []  # [s_t; c_t] of each step
+        seen, steps = [], []  # [s_t; c_t; E y_(t-1)] of each step
         for read in vectors:
             (state, context, _), caches = self.step(read, state, encoded, training=True)
-            seen.append(array_module(state).concatenate([state, context], axis=1))
+            seen.append(array_module(state).concatenate([state, context, read], axis=1))
             steps.append(caches)
         logits, c_head = self.head.forward(array_module(state).concatenate(seen))
         logits = logits.reshape(*target[1:].shape, logits.shape[1])  # (T, N, V)
@@ -143,15 +150,15 @@ class Seq2Seq(Model):
     def backward(self, cache: Cache):
         """Add the gradients of the loss to all parameters."""
         steps, n, size = cache.dlogits.shape
-        hidden, xp = self.cell.hidden_size, array_module(cache.dlogits)
+        hidden, seen, xp = self.cell.hidden_size, self.context_size, array_module(cache.dlogits)
         dseen = self.head.backward(cache.dlogits.reshape(steps * n, size), cache.head)
-        dseen = dseen.reshape(steps, n, dseen.shape[1])  # (T, N, H + C)
+        dseen = dseen.reshape(steps, n, dseen.shape[1])  # (T, N, H + C + D)
         dstate, dencoded, dvectors = xp.zeros((n, hidden), dseen.dtype), None, []
         for t in reversed(range(steps)):
             c_attention, c_cell = cache.steps[t]
             dread, dstate = self.cell.backward(dstate + dseen[t, :, :hidden], c_cell)  # s_t: to the head, to step t + 1
-            dvectors.append(dread[:, : -2 * hidden])
-            dcontext = dread[:, -2 * hidden :] + dseen[t, :, hidden:]
+            dvectors.append(dread[:, :-seen] + dseen[t, :, hidden + seen :])  # E y_(t-1) goes to the cell and the head
+            dcontext = dread[:, -seen:] + dseen[t, :, hidden : hidden + seen]
             if self.attention:
                 dquery, dkeys, _, dprojected = self.attention.backward((dcontext, None), c_attention)
                 dstate = dstate + dquery  # s_(t-1) is also the query
@@ -200,8 +207,9 @@ class Seq2Seq(Model):
 
     def _next(self, state, words, encoded):
         """(log p (N, V) of the next words, -inf for <pad> and <start>; s_t)."""
-        (state, context, _), _ = self.step(self.target(words), state, encoded)
-        log_p = LogSoftmax(1)(self.head(array_module(state).concatenate([state, context], axis=1)))
+        vectors = self.target(words)
+        (state, context, _), _ = self.step(vectors, state, encoded)
+        log_p = LogSoftmax(1)(self.head(array_module(state).concatenate([state, context, vectors], axis=1)))
         for never in (PAD, START):
             log_p[:, never] = -np.inf
         return log_p, state
@@ -231,6 +239,7 @@ class AttentionOptions(Options):
     """With attention."""
 
     attention: bool = True  # whether the decoder attends to all of the source at each step
+    bidirectional: bool = True  # whether the encoder reads the source backwards, too
 
 
 SYSTEM = {

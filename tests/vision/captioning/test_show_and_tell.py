@@ -63,7 +63,8 @@ def naive_loss(model, v, caption):
         inputs.insert(0, (model.image.weight.value @ v + model.image.bias.value, None))
     for t, (x, after) in enumerate(inputs):
         if model.at_first_step:  # Karpathy and Fei-Fei, eq. 14
-            h = np.tanh(w[:, :3] @ x + u @ h + b + (w[:, 3:] @ v if t == 0 else 0))
+            f = np.tanh if cell.nonlinearity == "tanh" else lambda a: np.maximum(a, 0)
+            h = f(w[:, :3] @ x + u @ h + b + (w[:, 3:] @ v if t == 0 else 0))
         else:
             i, f, o, g = np.split(w @ x + u @ h + b, 4)
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
@@ -79,6 +80,15 @@ def test_loss_is_the_papers_equations_step_by_step(name):
     wanted = [naive_loss(model, image_vector(model, f), caption) for f, of in zip(x, CAPTIONS) for caption in of]
     losses, _ = model.loss((x, CAPTIONS), np.random.default_rng(0))
     assert losses["words"] == pytest.approx(np.mean(wanted), rel=1e-12)
+
+
+def test_neuraltalk_has_relu_and_tanh_by_name():
+    """As the authors' imagernn/rnn_generator.py: np.maximum(Xi + Xsh[t] + prev.dot(Whh) + bhh, 0)."""
+    assert build("neuraltalk").cell.nonlinearity == "relu"
+    model, x = build("neuraltalk", nonlinearity="tanh", fine_tune=False), features()
+    wanted = [naive_loss(model, image_vector(model, f), caption) for f, of in zip(x, CAPTIONS) for caption in of]
+    assert model.loss((x, CAPTIONS), np.random.default_rng(0))[0]["words"] == pytest.approx(np.mean(wanted), rel=1e-12)
+    check_model(model, (x, CAPTIONS), tolerance=1e-9)
 
 
 @BOTH

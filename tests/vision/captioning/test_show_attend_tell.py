@@ -76,6 +76,7 @@ def naive(model, of_image, caption, see):
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         deep = word + p["from_h.weight"] @ h + p["from_h.bias"] + p["from_z.weight"] @ z
+        deep = np.tanh(deep) if model.options.readout == "tanh" else deep
         log_p.append(np.log(softmax(p["output.weight"] @ deep + p["output.bias"])[after]))
     return np.array(log_p), np.array(every)
 
@@ -84,9 +85,9 @@ def each_sentence(x):
     return [(f, caption) for f, of_image in zip(x, CAPTIONS) for caption in of_image]
 
 
-@pytest.mark.parametrize("gate", [True, False])
-def test_soft_loss_is_the_papers_equations_step_by_step(gate):
-    model, x = build(gate=gate, fine_tune=False, lambda_penalty=0.7), features()
+@pytest.mark.parametrize("gate, readout", [(True, "linear"), (False, "linear"), (True, "tanh")])
+def test_soft_loss_is_the_papers_equations_step_by_step(gate, readout):
+    model, x = build(gate=gate, readout=readout, fine_tune=False, lambda_penalty=0.7), features()
     alone = [naive(model, f, caption, lambda t, weights: weights) for f, caption in each_sentence(x)]
     losses, _ = model.loss((x, CAPTIONS), np.random.default_rng(0))
     assert losses["words"] == pytest.approx(np.mean([-log_p.sum() for log_p, _ in alone]), rel=1e-12)
@@ -112,7 +113,7 @@ def test_hard_loss_is_the_papers_equations_step_by_step():
 
 
 @BOTH
-@pytest.mark.parametrize("options", [{}, {"gate": False}, {"dropout": 0.4}, {"fine_tune": False}])
+@pytest.mark.parametrize("options", [{}, {"gate": False}, {"dropout": 0.4}, {"fine_tune": False}, {"readout": "tanh"}])
 def test_every_gradient_of_the_whole_model(name, options):
     own = {"lambda_penalty": 0.7} if name == SOFT else {"lambda_e": 0.3, "lambda_r": 0.8}
     check_model(build(name, **options, **own), (images(), CAPTIONS), tolerance=1e-9)

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import vision
 from nn import Adam
 from nn.gradcheck import check_model
 from vision.sequence.padding import pad_batch
@@ -17,7 +18,7 @@ BOTH = pytest.mark.parametrize("attention", [False, True])
 
 
 def build(attention, seed=0, dtype=np.float64, **options):
-    options = {"hidden": 5, "embedding": 3} | options
+    options = {"hidden": 5, "embedding": 3, "bidirectional": attention} | options
     model = Seq2Seq(VOCABULARY.words, Options(attention=attention, **options), np.random.default_rng(seed)).astype(
         dtype
     )
@@ -57,6 +58,16 @@ def test_a_padded_batch_is_its_sentences_one_by_one(attention):
         np.testing.assert_allclose(parameter.grad, alone.parameters()[name].grad / len(TEXTS), atol=1e-12)
 
 
+def test_without_attention_it_is_cho_s():
+    """One direction, a summary c = tanh(V h_S), and the word before goes to the scores (app. A.1)."""
+    options = vision.build("seq2seq", VOCABULARY.words).options
+    assert (options.attention, options.bidirectional) == (False, False)
+    names = build(False).parameters()
+    assert "summary.0.weight" in names and not any("reverse" in name for name in names)
+    assert names["head.weight"].value.shape[1] == 5 + 5 + 3
+    assert vision.build("seq2seq_attention", VOCABULARY.words).options.bidirectional
+
+
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
@@ -79,10 +90,13 @@ def naive_loss(model, source, target):
     forward, backward = [zero], [zero]
     for t in range(len(x)):
         forward.append(gru(encoder, x[t], forward[-1], "_l0"))
-        backward.append(gru(encoder, x[-1 - t], backward[-1], "_l0_reverse"))
+        if model.options.bidirectional:
+            backward.append(gru(encoder, x[-1 - t], backward[-1], "_l0_reverse"))
     h = [np.concatenate([f, b]) for f, b in zip(forward[1:], backward[:0:-1])]
-    summary = np.concatenate([forward[-1], backward[-1]])
-    s, loss = np.tanh(p["bridge.weight"] @ summary + p["bridge.bias"]), 0.0
+    summary = np.concatenate([forward[-1], backward[-1]]) if model.options.bidirectional else forward[-1]
+    if not model.attention:
+        summary = np.tanh(p["summary.0.weight"] @ summary + p["summary.0.bias"])
+    s, loss = np.tanh(p["bridge.0.weight"] @ summary + p["bridge.0.bias"]), 0.0
     for before, word in pairwise(target):
         context = summary
         if model.attention:
@@ -91,14 +105,14 @@ def naive_loss(model, source, target):
             alpha = np.exp(e) / np.exp(e).sum()
             context = sum(weight * hj for weight, hj in zip(alpha, h))
         s = gru(cell, np.concatenate([p["target.weight"][before], context]), s)
-        logits = p["head.weight"] @ np.concatenate([s, context]) + p["head.bias"]
+        logits = p["head.weight"] @ np.concatenate([s, context, p["target.weight"][before]]) + p["head.bias"]
         loss -= logits[word] - np.log(np.exp(logits).sum())
     return loss
 
 
-@BOTH
-def test_the_loss_is_that_of_the_equations(attention):
-    model = build(attention)
+@pytest.mark.parametrize("attention, both_ways", [(False, False), (False, True), (True, True)])
+def test_the_loss_is_that_of_the_equations(attention, both_ways):
+    model = build(attention, bidirectional=both_ways)
     source, target = VOCABULARY.encode("the cat sat"), VOCABULARY.encode("a dog sat and", start=True, end=True)
     loss = model.loss(batch_of(["the cat sat"], ["a dog sat and"]), None)[0]["words"]
     assert loss == pytest.approx(naive_loss(model, source, target), rel=1e-12)
