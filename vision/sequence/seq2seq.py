@@ -250,5 +250,5 @@ TINY = Tiny({"hidden": 3, "embedding": 2})
 register("seq2seq", "translation", RECIPE, options=Options, tiny=TINY, **SYSTEM)(Seq2Seq)
 register(
     "seq2seq_attention", "translation", RECIPE, options=AttentionOptions, tiny=TINY, **SYSTEM,
-    figures="reversing 8 to 20 words: 22.6 % of 500 unseen lines exact without attention, 100 % with",
+    figures="reversing 8 to 20 words: 11.8 % of 500 unseen lines exact without attention",
 )(Seq2Seq)  # fmt: skip
