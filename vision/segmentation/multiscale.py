@@ -6,7 +6,7 @@ on Pattern Analysis and Machine Intelligence 35 (8), doi:10.1109/TPAMI.2012.231.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from vision.registry import Tiny, register
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.laplacian_pyramid import LaplacianPyramid, LocalContrastNorm
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
-from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
+from vision.segmentation.purity_classifier import PurityClassifier, PurityOptions
 
 
 class Cache(NamedTuple):
@@ -62,13 +62,15 @@ class MultiScaleNet(PixelNetwork):
         convs = [Conv2d(a, b, kernel_size, padding=kernel_size // 2, rng=rng) for a, b in pairwise(channels)]
         pool = MaxPool2d(2, ceil_mode=True)
         self.net = Sequential(convs[0], Tanh(), pool, convs[1], Tanh(), pool, convs[2])
+        self.feature_channels = scales * channels[-1]
         self.classifier = Sequential(
-            Conv2d(scales * channels[-1], hidden, 1, rng=rng), Tanh(), Conv2d(hidden, classes, 1, rng=rng)
+            Conv2d(self.feature_channels, hidden, 1, rng=rng), Tanh(), Conv2d(hidden, classes, 1, rng=rng)
         )
         self.pyramid, self.norm = LaplacianPyramid(scales), LocalContrastNorm()
         self.enlarge, self.last = [Enlarge(2**scale) for scale in range(scales)], Enlarge(4)
 
-    def forward(self, x, training=True):
+    def features(self, x, training=True):
+        """(maps (N, feature_channels, about H / 4, about W / 4), cache): what the classifier sees."""
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         bands, c_pyramid = self.pyramid.forward(x, training)
         cache, maps = Cache(c_pyramid, [], [], [], None, None), []
@@ -80,7 +82,11 @@ class MultiScaleNet(PixelNetwork):
             maps.append(y)
             for caches, c in zip(cache[1:4], (c_norm, c_net, c_enlarge)):
                 caches.append(c)
-        small, c_classifier = self.classifier.forward(array_module(x).concatenate(maps, axis=1), training)
+        return array_module(x).concatenate(maps, axis=1), cache
+
+    def forward(self, x, training=True):
+        maps, cache = self.features(x, training)
+        small, c_classifier = self.classifier.forward(maps, training)
         logits, c_last = self.last.forward(small, x.shape[2:], training)
         return logits, cache._replace(classifier=c_classifier, last=c_last)
 
@@ -99,12 +105,11 @@ class MultiScaleNet(PixelNetwork):
 
 
 @dataclass(frozen=True)
-class Options(RefinedOptions):
-    """The paper's channels, and labels by the optimal cover, which the paper reports to be best."""
+class Options(PurityOptions):
+    """The paper's channels. Its labels, by the optimal cover, are those of purity=1024 superpixels=cover."""
 
     short_side: int = 240
     max_side: int = 320
-    superpixels: Literal["majority", "cover"] | None = "cover"
     width: int = 16  # channels of the first convolution
     kernel_size: int = 7  # odd
     scales: int = 3  # levels of the pyramid
@@ -113,11 +118,10 @@ class Options(RefinedOptions):
 
 @dataclass(frozen=True)
 class SmallOptions(Options):
-    """Narrow, without superpixels, for generated scenes and CPUs."""
+    """Narrow, for generated scenes and CPUs."""
 
     short_side: int = 128
     max_side: int = 160
-    superpixels: Literal["majority", "cover"] | None = None
     width: int = 6
     kernel_size: int = 5
     hidden: int = 64
@@ -139,10 +143,10 @@ TINY_SMALL = Tiny({"width": 1, "hidden": 3, "scales": 2}, scenes=1)
     figures="mIoU 0.875 on generated scenes", **TABLE,
 )  # fmt: skip
 @register("multiscale", "segmentation", RECIPE, options=Options, tiny=TINY, **TABLE)
-def multiscale(classes, options: Options, rng: np.random.Generator) -> RefinedClassifier:
+def multiscale(classes, options: Options, rng: np.random.Generator) -> PurityClassifier:
     """The multi-scale network."""
     o = options
     network = MultiScaleNet(
         len(classes), width=o.width, kernel_size=o.kernel_size, scales=o.scales, hidden=o.hidden, rng=rng
     )  # fmt: skip
-    return RefinedClassifier(network, classes, options)
+    return PurityClassifier(network, classes, options, rng)

@@ -11,7 +11,7 @@ import numpy as np
 from nn.layer import positive
 from vision.segmentation.dense_crf import check_parameters, dense_crf
 from vision.segmentation.pixel_classifier import PixelClassifier, PixelOptions
-from vision.segmentation.segment_tree import majority, optimal_cover, superpixels
+from vision.segmentation.segment_tree import majority, superpixels
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RefinedOptions(PixelOptions):
     crf_gaussian: tuple[float, float] = (3.0, 3.0)  # its Gaussian kernel: weight, standard deviation in pixels
     crf_bilateral: tuple[float, float, float] = (5.0, 50.0, 10.0)  # bilateral kernel: weight, pixels, grey levels
     crf_iterations: int = 10  # its steps of mean field
-    superpixels: Literal["majority", "cover"] | None = None  # mean of a superpixel, or votes in the optimal cover
+    superpixels: Literal["majority"] | None = None  # majority: the mean over a superpixel
     superpixel_size: int = 100  # pixels that a superpixel has at least
 
     def __post_init__(self):
@@ -48,8 +48,6 @@ class RefinedClassifier(PixelClassifier):
         options = self.options
         if options.crf:
             probabilities = dense_crf(image, probabilities, **options.of_crf())
-        if options.superpixels:
-            labels = superpixels(image, options.superpixel_size)
-            means = majority if options.superpixels == "majority" else optimal_cover
-            probabilities = means(image, labels, probabilities)
+        if options.superpixels == "majority":
+            probabilities = majority(image, superpixels(image, options.superpixel_size), probabilities)
         return probabilities

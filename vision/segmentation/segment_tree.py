@@ -1,4 +1,4 @@
-"""Superpixels, the tree of their merging, and the probabilities of a network over both.
+"""Superpixels, the tree of their merging, and the purest of its nodes above each superpixel.
 
 Reference: Farabet et al. 2013, Learning hierarchical features for scene labeling, IEEE Transactions on Pattern Analysis
 and Machine Intelligence 35 (8), doi:10.1109/TPAMI.2012.231, sec. 4.
@@ -98,21 +98,3 @@ def cover(parents: np.ndarray, histograms: np.ndarray) -> np.ndarray:
         if entropy[above] <= entropy[node]:
             best[node] = above
     return best[: (len(parents) + 1) // 2]
-
-
-def optimal_cover(image: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(C, H, W): at each pixel the shares of the classes in its segment of the optimal cover.
-
-    The paper predicts the distribution of the classes in a segment by a second classifier of its features; here it is
-    counted, each pixel for its most probable class, so that doubt is not mistaken for impurity. If one class has most
-    of an image, the whole image is purer than a superpixel in which the network errs: it takes a good network.
-    """
-    count = labels.max() + 1
-    parents = merge_tree(count, *boundary_strengths(image, labels))
-    votes = probabilities.argmax(axis=0) == np.arange(len(probabilities))[:, None, None]
-    histograms = np.zeros((len(parents), len(probabilities)))
-    histograms[:count] = segment_means(labels, votes) * np.bincount(labels.ravel())[:, None]
-    for node, parent in enumerate(parents[:-1]):  # children come before their parents
-        histograms[parent] += histograms[node]
-    histograms /= histograms.sum(axis=1, keepdims=True)
-    return histograms[cover(parents, histograms)].T[:, labels].astype(probabilities.dtype)

@@ -12,7 +12,6 @@ from vision.segmentation.segment_tree import (
     cover,
     majority,
     merge_tree,
-    optimal_cover,
     segment_means,
     superpixels,
 )
@@ -104,38 +103,6 @@ def test_cover_is_the_purest_node_above_each_leaf():
     assert (cover(parents, np.full((15, 3), 1 / 3)) == 14).all()  # all equally pure: the root
 
 
-def test_cover_of_two_halves():
-    """Superpixels of noise in one half: the cover takes the whole half, and does not change the other one."""
-    image, truth = halves()
-    labels = np.arange(20)[:, None] // 5 * 4 + np.arange(24) // 6  # 16 blocks of 5 x 6 pixels
-    p = np.stack([1 - truth, truth]) * 0.9 + 0.05
-    p[:, :5, :6] = 0.5  # one superpixel of the left half is in doubt
-    found = optimal_cover(image, labels, p)
-    assert (found.argmax(axis=0) == truth).all() and found[0, 0, 0] > 0.8
-    assert majority(image, labels, p)[0, 0, 0] == pytest.approx(0.5)
-
-
-def test_cover_by_hand():
-    """Superpixels of 3, 4, 3 and 2 pixels: each pixel has one vote, in every node above it."""
-    for seed in range(6):
-        image = np.random.default_rng(seed).integers(0, 255, (3, 4, 3)).astype(np.uint8)
-        p = random_probabilities(2, 3, 4, seed)
-        winners, parents = p.argmax(axis=0), merge_tree(4, *boundary_strengths(image, LABELS))
-        shares = []
-        for node in range(7):
-            inside = [leaf for leaf in range(4) if node in _ancestors(parents, leaf)]
-            votes = [int(winners[r, c]) for r in range(3) for c in range(4) if LABELS[r, c] in inside]
-            shares.append([votes.count(c) / len(votes) for c in range(2)])
-        entropy = [-sum(share * np.log(share) for share in each if share) for each in shares]
-        wanted = np.zeros((2, 3, 4))
-        for leaf in range(4):
-            above = _ancestors(parents, leaf)
-            least = min(entropy[node] for node in above)
-            chosen = [node for node in above if entropy[node] <= least + 1e-12][-1]
-            wanted[:, LABELS == leaf] = np.array(shares[chosen])[:, None]
-        np.testing.assert_allclose(optimal_cover(image, LABELS, p), wanted)
-
-
 def test_superpixels_are_scikit_image_s():
     """With a smoothing of 0.8 pixels and their size for scale and for the least number of pixels."""
     skimage = pytest.importorskip("skimage.segmentation")
@@ -154,7 +121,7 @@ def test_superpixels_follow_the_picture():
     assert abs(segment_means(labels, truth[None]) - 0.5).min() > 0.3
 
 
-@pytest.mark.parametrize("options", [{"superpixels": "majority"}, {"superpixels": "cover"}, {"crf": True}])
+@pytest.mark.parametrize("options", [{"superpixels": "majority"}, {"crf": True}])
 def test_options_of_a_model(options):
     model = small("multiscale_small", **{"width": 1, "superpixel_size": 40} | options)
     image, p = halves()[0], random_probabilities(3, 20, 24)
@@ -162,9 +129,7 @@ def test_options_of_a_model(options):
         wanted = dense_crf(image, p)
     else:
         pytest.importorskip("skimage")
-        wanted = {"majority": majority, "cover": optimal_cover}[options["superpixels"]](
-            image, superpixels(image, 40), p
-        )
+        wanted = majority(image, superpixels(image, 40), p)
     np.testing.assert_array_equal(model.refine(image, p), wanted)
     assert small("multiscale_small", width=1).refine(image, p) is p
 
