@@ -53,18 +53,23 @@ class RegionCache(NamedTuple):
     dhead: tuple
 
 
+def region_pooling(options: RegionOptions, cells: int, scale: float, samples: int = 2) -> Layer:
+    """The pooling that the options name, to cells x cells; samples: of RoIAlign in a cell, along each side."""
+    poolings = {
+        "pool": lambda: RoIPool(cells, scale, options.rounding),
+        "align": lambda: RoIAlign(cells, scale, samples, aligned=True),
+        "warp": lambda: RoIWarp(cells, scale, aligned=True),
+    }
+    return poolings[options.pooling]()
+
+
 class RegionDetector(Detector):
     """A detector with self.roi_pool and self.head: regions are pooled from one map of features, then classified."""
 
     def add_head(self, backbone: Backbone, rng: np.random.Generator):
         """Make the pooling of regions and the head."""
-        o, scale = self.options, 1 / backbone.stride
-        poolings = {
-            "pool": lambda: RoIPool(o.pooled_size, scale, o.rounding),
-            "align": lambda: RoIAlign(o.pooled_size, scale, 2, aligned=True),
-            "warp": lambda: RoIWarp(o.pooled_size, scale, aligned=True),
-        }
-        self.roi_pool = poolings[o.pooling]()
+        o = self.options
+        self.roi_pool = region_pooling(o, o.pooled_size, 1 / backbone.stride)
         self.head = RegionHead(backbone.out_channels * o.pooled_size**2, len(self.classes), o, rng=rng)
 
     def region_loss(self, features, sampled: Regions) -> tuple[dict[str, float], RegionCache]:

@@ -8,12 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nn import Conv2d, ConvTranspose2d, ReLU, RoIAlign, Sequential, binary_cross_entropy_with_logits
+from nn import Conv2d, ConvTranspose2d, ReLU, Sequential, binary_cross_entropy_with_logits
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import Backbone, small_vgg
 from vision.boxes import iou
 from vision.detection import faster_rcnn
+from vision.detection.fast_rcnn import region_pooling
 from vision.detection.faster_rcnn import FasterRCNN
 from vision.instances.masks import mask_targets
 from vision.instances.segmenter import InstanceSegmenter
@@ -29,7 +30,7 @@ class Options(faster_rcnn.SmallOptions):
     anchor_scales: tuple[float, ...] = (14, 28, 56)  # sides of square anchors in pixels
     width: int = 16  # channels of the first convolution
     roi_samples: int = 64  # regions that the heads are trained on, per image (64 with one map, 512 with a pyramid)
-    pooling: Literal["align"] = "align"  # of regions: RoIAlign
+    pooling: Literal["align", "pool", "warp"] = "align"  # of regions, for boxes and masks: RoIAlign, RoIPool, RoIWarp
     sampling_ratio: int = 2  # samples of RoIAlign in a bin along each axis (sec. 3: four of them)
     nms_iou: float = 0.5  # IoU above which NMS drops a detection
     mask_pooled: int = 14  # cells of a pooled region along each side, for the mask branch
@@ -109,8 +110,8 @@ class MaskRCNN(InstanceSegmenter, FasterRCNN):
     def __init__(self, classes, backbone: Backbone, options: Options, *, rng: np.random.Generator):
         super().__init__(classes, backbone, options, rng=rng)
         o, scale = options, 1 / backbone.stride
-        self.roi_pool = RoIAlign(o.pooled_size, scale, o.sampling_ratio, aligned=True)
-        self.mask_align = RoIAlign(o.mask_pooled, scale, o.sampling_ratio, aligned=True)
+        self.roi_pool = region_pooling(o, o.pooled_size, scale, o.sampling_ratio)
+        self.mask_align = region_pooling(o, o.mask_pooled, scale, o.sampling_ratio)
         self.mask_head = MaskHead(backbone.out_channels, len(self.classes), o, rng=rng)
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):

@@ -185,4 +185,5 @@ TASKS["instances"] = Task(
     draw=draw_prediction,
     save=save_instances,
     derive=count_keypoints,
+    pictures=lambda model, dataset, failed=None: model.pictures(dataset),
 )
