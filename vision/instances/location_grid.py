@@ -41,7 +41,7 @@ def grid_cross_entropy(scores, alpha, targets):
     xp, t, n = array_module(scores), targets, max(targets.size, 1)
     alpha = xp.asarray(alpha, scores.real.dtype)
     yes, no = sigmoid(scores), sigmoid(-scores)  # neither is a difference: no digits are lost
-    least = xp.finfo(alpha.dtype).tiny
+    least = np.finfo(alpha.dtype).tiny
     p, q = ((alpha * each).sum(axis=1) + least for each in (yes, no))
     value = -(t * xp.log(p) + (1 - t) * xp.log(q)).sum() / n
     dp = ((1 - t) / q - t / p)[:, None] / n
