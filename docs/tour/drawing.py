@@ -32,7 +32,10 @@ def draw_boxes(axes, boxes, colour, labels=(), style="-", width=1.5):
 
 
 def save(figure, out, name):
-    """Write the figure to the folder `out`, and say so."""
+    """Write the figure to the folder `out`, with a legend wherever curves have labels, and say so."""
+    for axes in figure.axes:
+        if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
+            axes.legend(fontsize="small")
     path = Path(out) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)

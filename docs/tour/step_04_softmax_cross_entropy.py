@@ -85,7 +85,6 @@ def main(out="tour_out"):
     curve.plot(losses)
     curve.axhline(np.log(3), linestyle=":", label="log 3")
     curve.set(xlabel="step", ylabel="loss")
-    curve.legend()
     across, down = np.meshgrid(np.linspace(-1.2, 1.2, 150), np.linspace(-1.2, 1.2, 150))
     answer = network(np.stack([across.ravel(), down.ravel()], axis=1)).argmax(axis=1).reshape(across.shape)
     regions.contourf(across, down, answer, levels=[-0.5, 0.5, 1.5, 2.5], alpha=0.4)

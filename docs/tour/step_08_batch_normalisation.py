@@ -99,7 +99,6 @@ def main(out="tour_out"):
             axes.semilogy(range(1, 21), found, "-" if normalised else "--", label=name)
             assert not normalised or 0.4 < min(found) < max(found) < 0.8
     axes.set(xlabel="layer", ylabel="standard deviation of its activations")
-    axes.legend(fontsize="small")
     drawing.save(figure, out, "step_08.png")
     network = Sequential(*layers)
     network.forward(x)  # training: updates the running statistics
