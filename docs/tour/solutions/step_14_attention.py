@@ -46,7 +46,7 @@ class DotProductAttention(Layer):
 
 
 def exercise_2():
-    """The root of K: K products of numbers of size 1 add up to about sqrt(K). Large scores would saturate the softmax."""
+    """The root of K: K products of numbers of size 1 add up to about sqrt(K). Large scores saturate the softmax."""
     rng = np.random.default_rng(0)
     errors = check_layer(DotProductAttention(), rng.standard_normal((2, 4)), rng.standard_normal((2, 5, 4)))
     print("dot-product attention, relative errors:", {name: f"{error:.0e}" for name, error in errors.items()})
