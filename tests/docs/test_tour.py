@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from docs.tour import __main__ as tour
 
 FOLDER = Path(tour.__file__).parent
-FREE = {"numpy", "sys", "time", "itertools", "docs.tour", "datasets"}  # docs.tour: drawing
+FREE = {"numpy", "docs.tour", "datasets", *sys.stdlib_module_names}  # docs.tour: drawing
 
 
 def explained():
