@@ -30,6 +30,8 @@ class Loader:
     ahead: batches that may wait, prepared or in preparation
     parts: more than 1: instead of a batch comes a list of so many, its samples shared out in order; of fewer where the
         batch has fewer samples
+    share: (rank, size): of each batch the samples rank, rank + size, ... are prepared, always as a list of parts, which
+        is empty where the batch has too few samples
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Loader:
         sampler: Sampler | None = None,
         ahead: int = 2,
         parts: int = 1,
+        share: tuple[int, int] = (0, 1),
     ):
         wanted = (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0), ("parts", parts, 1))
         for name, value, least in wanted:
@@ -55,7 +58,7 @@ class Loader:
             raise ValueError(f"Loader: ahead must be at least 1, got {ahead}; workers=0 does without threads")
         self.dataset, self.batch_size, self.collate, self.transform = dataset, batch_size, collate, transform
         self.shuffle, self.seed, self.workers, self.drop_last, self.ahead = shuffle, seed, workers, drop_last, ahead
-        self.sampler, self.parts = sampler, parts
+        self.sampler, self.parts, self.share = sampler, parts, share
         if len(self) == 0:
             raise ValueError(f"Loader: {len(dataset)} samples make no batch of {batch_size}; is the data set empty?")
 
@@ -91,11 +94,12 @@ class Loader:
         if self.shuffle:
             rng.shuffle(order)
         drawn = [(Drawn(index), index) for index in order.tolist()]
-        return [drawn[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
+        rank, size = self.share
+        return [drawn[i * self.batch_size + rank : (i + 1) * self.batch_size : size] for i in range(len(self))]
 
     def _batch(self, number: int, chunk: list[tuple[Drawn, int]]) -> Any:
         """The batch, or the list of its parts."""
-        if self.parts == 1:
+        if self.parts == 1 and self.share[1] == 1:
             return self._collated(number, chunk)
         bounds = np.linspace(0, len(chunk), min(self.parts, len(chunk)) + 1).astype(int).tolist()
         return [self._collated(number, chunk[a:b]) for a, b in pairwise(bounds)]

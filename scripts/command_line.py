@@ -31,6 +31,14 @@ def program(script: str) -> str:
     return f"{CONSOLE} {script.removeprefix('scripts.')}" if started_as["console"] else f"python -m {script}"
 
 
+def without(arguments: list[str], name: str) -> list[str]:
+    """The arguments without one of them and its value."""
+    if name not in arguments:
+        return [each for each in arguments if not each.startswith(f"{name}=")]
+    at = arguments.index(name)
+    return arguments[:at] + arguments[at + 2 :]
+
+
 def typed_command(script: str, *arguments) -> str:
     """A whole command line, its arguments quoted for the shell."""
     return f"{program(script)} {shlex.join(map(str, arguments))}"

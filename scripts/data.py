@@ -164,13 +164,11 @@ def open_training_data(task: str, arguments: Namespace, classes: Sequence[str] |
     return FewOfEach(dataset, few, arguments.seed) if few else dataset
 
 
-def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> Loader:
-    """Batches for model.loss; images are resized as the model's `preprocess` says, and augmented.
+def training_loader(model: Model, task: Task, dataset, arguments: Namespace, share: tuple[int, int] = (0, 1)) -> Loader:
+    """Batches for model.loss; images are resized as the model's `preprocess` says, and augmented. share: see Loader.
 
     Raises ValueError where the data set holds no object that counts.
     """
-    if arguments.accumulate > 1 and (task.experience or task.in_order or model.sampling):
-        raise ValueError(f"--accumulate {arguments.accumulate}: the samples of a batch of {model.name} belong together")
     if task.experience:
         return task.experience(model, dataset, arguments.batch_size, arguments.seed)
     counts = getattr(dataset, "counts", None)
@@ -188,6 +186,7 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace) -> 
         seed=arguments.seed,
         workers=arguments.workers,
         parts=arguments.accumulate,
+        share=share,
     )
 
 

@@ -34,8 +34,9 @@ import numpy as np
 import vision
 from datasets.listing import fingerprint
 from nn.io.checkpoint import remove_temporaries
-from scripts.command_line import command, make_sure_of, typed_command
+from scripts.command_line import command, make_sure_of, typed_command, without
 from scripts.data import open_data, open_training_data, training_loader, validation_loader, with_proposals
+from scripts.processes import check_sharing, start_processes, together
 from scripts.run_folder import CONFIG, PICTURES, PROPOSALS, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
@@ -45,7 +46,8 @@ from vision import Model
 from vision.proposals import WithProposals
 from vision.registry import find
 from vision.task import Task, task_of
-from vision.training import Diverged, Stopped, Trainer
+from vision.training import Diverged, Follower, Stopped, Trainer
+from vision.training.communicator import Communicator
 from vision.training.endings import with_advice
 from vision.training.lock import locked
 from vision.training.parameters import freeze
@@ -58,6 +60,15 @@ from vision.training.validation import ValidationLoss
 def main(arguments: list[str]) -> int | None:
     args = parse(arguments, __doc__)
     make_sure_of(args.device)
+    if args.processes > 1:
+        return start_processes(args.processes, without(arguments, "--processes"))
+    return together(partial(begin, args))
+
+
+def begin(args: Namespace, others: Communicator) -> int:
+    """Train in a folder that is this process's, or that of the process of rank 0; exit status."""
+    if others.rank:
+        return train(args, Path(args.run_dir), others)
     folder = Path(args.run_dir)
     if not args.resume:
         refuse_to_overwrite(folder)
@@ -65,27 +76,29 @@ def main(arguments: list[str]) -> int | None:
         remove_temporaries(folder / PICTURES)
         if not args.resume:
             refuse_to_overwrite(folder)  # another process may have been faster
-        return train(args, folder)
+        return train(args, folder, others)
 
 
-def train(args: Namespace, folder: Path) -> int:
+def train(args: Namespace, folder: Path, others: Communicator) -> int:
     """The run of the arguments, in its locked folder; exit status."""
     task = task_of(args.model)
     train_data = open_training_data(find(args.model).task, args, args.classes)
     check_classes(find(args.model).task, train_data)
     val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
-    check_batches(args, model, len(train_data))
-    train_data, val_data = (proposed(model, data, args) for data in (train_data, val_data))
+    check_sharing(model, task, args, others)
+    check_batches(args, model, len(train_data), others.size)
+    with others.first():
+        train_data, val_data = (proposed(model, data, args) for data in (train_data, val_data))
     config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
-    trainer = build_trainer(args, task, model, train_data, val_data, config)
+    trainer = build_trainer(args, task, model, train_data, val_data, config, others)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint starts again
         trainer.resume(args.changes)
         if "epochs" in args.changes and trainer.progress.epoch > trainer.epochs:
             raise ValueError(f"--epochs {args.epochs}: the run has done {trainer.progress.epoch} already; give more")
     else:
         try_smallest(model, task, train_data, val_data, args)
-    if args.changes or not (args.resume and (folder / LAST).exists()):
+    if others.rank == 0 and (args.changes or not (args.resume and (folder / LAST).exists())):
         write_config(folder, config)
     print(introduction(trainer, train_data, val_data, args))
     if not args.resume and (warning := untrained_objects(model, train_data)):
@@ -129,22 +142,28 @@ def check_classes(task: str, data):
         raise ValueError(f"the training data have one class alone, {data.classes[0]}; a model of {task} needs two")
 
 
-def check_batches(args: Namespace, model: Model, samples: int):
+def check_batches(args: Namespace, model: Model, samples: int, processes: int):
     """ValueError where the last batch of an epoch, or a part, is too small for a model with a `smallest_batch`."""
     if model.sampling is not None:  # all batches are equal
         return
     smallest, last = model.smallest_batch, samples % args.batch_size or args.batch_size
-    if smallest > 1 and last // min(args.accumulate, last) < smallest:
-        parts = f" in {args.accumulate} parts" if args.accumulate > 1 else ""
+    shares = args.accumulate * processes
+    if smallest > 1 and last // min(shares, last) < smallest:
+        parts = f" in {shares} parts" if shares > 1 else ""
         raise ValueError(
             f"{args.model} needs batches of at least {smallest}; the last of {samples} {task_of(args.model).unit} by "
             f"--batch-size {args.batch_size} has {last}{parts}: choose another --batch-size"
         )
 
 
-def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_data, config: dict) -> Trainer:
+def build_trainer(
+    args: Namespace, task: Task, model: Model, train_data, val_data, config: dict, others: Communicator
+) -> Trainer:
+    """The Trainer, or the Follower of another process: it evaluates nothing, and hears what the Trainer finds."""
+
     def loader(recipe):  # per stage: its recipe may change the augmentation
-        return training_loader(model, task, train_data, Namespace(**vars(args) | recipe))
+        share = others.rank, others.size
+        return training_loader(model, task, train_data, Namespace(**vars(args) | recipe), share)
 
     def validation(recipe):
         try:
@@ -156,25 +175,26 @@ def build_trainer(args: Namespace, task: Task, model: Model, train_data, val_dat
             return None
         return ValidationLoss(loader, args.val_batches, args.seed)
 
-    return Trainer(
+    return (Follower if others.rank else Trainer)(
         model,
         loader,
         {name: getattr(args, name) for name in RECIPE} | {"lr_scale": dict(args.lr_scale)},
         args.run_dir,
         fixed=tuple(args.typed),
         seed=args.seed,
-        validation=validation if args.val_batches else None,
-        evaluate=partial(task.evaluate, dataset=val_data),
+        validation=validation if args.val_batches and not others.rank else None,
+        evaluate=(lambda model: None) if others.rank else partial(task.evaluate, dataset=val_data),
         metric=task.metric,
         evaluate_every=args.evaluate_every,
         patience=args.patience,
-        after_epoch=partial(report, task=task, val_data=val_data, pictures=args.pictures),
+        after_epoch=None if others.rank else partial(report, task=task, val_data=val_data, pictures=args.pictures),
         checkpoint_every=args.checkpoint_every,
         time_limit=60 * args.time_limit if args.time_limit else math.inf,
         device=args.device,
         config=config,
         data={"training": fingerprint(train_data), "validation": fingerprint(val_data)},
         unit=task.unit if not task.in_order else "chunks",
+        others=others,
     )
 
 

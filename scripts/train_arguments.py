@@ -30,14 +30,14 @@ from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 
 RUN = {
     "seed": 0, "evaluate_every": 1, "val_batches": 8, "patience": 0, "checkpoint_every": 100, "pictures": 6,
-    "workers": 1, "device": "cpu", "set": [], "freeze": [], "proposals": None,
+    "workers": 1, "device": "cpu", "set": [], "freeze": [], "proposals": None, "processes": 1,
 }  # fmt: skip
 
 # Arguments of a session, not of the run: they may differ when it is resumed, and do not change its results (the device
 # changes rounding).
 SESSION = {
     "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports",
-    "models", "changes", "proposals",
+    "models", "changes", "proposals", "processes",
 }  # fmt: skip
 
 
@@ -171,6 +171,8 @@ def _add_run_arguments(parser, defaults):
     group.add("--time-limit", positive, "MINUTES", "save and stop after this time (default: none)")
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
+    text = "processes that share each batch, started by mpiexec; or start this command by mpiexec yourself"
+    group.add("--processes", count, "N", text)
     group.switch("--debug", "show the traceback of an error")
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from vision.model import Model, Stage
 from vision.training.bar import Bar
 from vision.training.endings import Diverged, Stopped
 from vision.training.events import Events
+from vision.training.lock import locked
 from vision.training.log import Log
 from vision.training.progress import Progress, Waiting, peak_memory
 from vision.training.run_state import RunState
@@ -71,7 +72,18 @@ class KeptRun:
         p.stale += 1
         if value is not None and math.isfinite(value) and (p.best is None or value > p.best):
             p.best, p.best_epoch, p.stale = value, p.epoch + 1, 0
-            self.state.write_model(self.folder / BEST)
+            self.save_best()
+
+    def save_best(self):
+        """Write best.npz: the model alone."""
+        self.state.write_model(self.folder / BEST)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The folder is this process's alone, and the log is open."""
+        with locked(self.folder), Log(self.folder, self.progress.log_bytes) as self.log:
+            with Events(self.folder, self.progress.step) as self.events:
+                yield
 
     def write_log(self, **record):
         """Append a record, with the position of the run, to the log."""
@@ -80,6 +92,10 @@ class KeptRun:
         position |= {"stage": self.stage.name} if len(self.stages) > 1 else {}
         self.log.write(position | record)
         self.events.write(position | record, p.stage_step if "fit" in record else p.step)
+
+    def write_table(self):
+        """Write the epochs of the log as a table."""
+        self.log.write_table()
 
     def log_changes(self):
         """What a run was resumed with that is another than before stands in the log, and stays there."""

@@ -22,12 +22,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from vision.model import Model
+from vision.training.communicator import Communicator, OtherFailed
 from vision.training.endings import Diverged, Stopped, with_advice
-from vision.training.events import Events
 from vision.training.interruption import interrupts_wait, memory_explained, overflow_unwarned
 from vision.training.kept_run import KeptRun
-from vision.training.lock import locked
-from vision.training.log import LOG, Log
+from vision.training.log import LOG
+from vision.training.parts import check_same_weights
 from vision.training.progress import Progress, RunningMean, Waiting
 from vision.training.recipe import with_defaults
 from vision.training.run_state import read_run
@@ -64,6 +64,7 @@ class Trainer(KeptRun):
     config: JSON-able, kept in every checkpoint.
     data: a JSON-able fingerprint of the data, kept in every checkpoint; a run is resumed on the same data only.
     unit: what a batch consists of, for the progress bar.
+    others: the processes that train together. That of rank 0 is a Trainer, the others are vision.training.Followers.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class Trainer(KeptRun):
         config: dict | None = None,
         data: Any = None,
         unit: str = "images",
+        others: Communicator | None = None,
     ):
         super().__init__(model.to(device), folder, config or {}, data)
         self.loader_of, self.common, self.fixed = loader, with_defaults(recipe), fixed
         self.seed, self.device, self.unit, self.validation = seed, device, unit, validation
         self.evaluate, self.metric, self.evaluate_every, self.patience = evaluate, metric, evaluate_every, patience
         self.after_epoch, self.checkpoint_every, self.time_limit = after_epoch, checkpoint_every, time_limit
+        self.others = others or Communicator()
         self.trainable = {name: p.trainable for name, p in model.parameters().items()}
         self.running, self.waiting = RunningMean(), Waiting()
         self.prepare_stage()
@@ -114,7 +117,8 @@ class Trainer(KeptRun):
         for name, parameter in self.model.parameters().items():
             parameter.trainable = self.trainable[name] and name.startswith(stage.trains)
         device, seed = self.device, self.seed
-        self.update = None if stage.fit else Update(self.model, stage, self.recipe, self.total_steps, device, seed)
+        settings = self.model, stage, self.recipe, self.total_steps, device, seed, self.others
+        self.update = None if stage.fit else Update(*settings)
         self.validate = self.validation(self.recipe) if self.validation and not stage.fit else None
 
     def run(self) -> Progress:
@@ -126,17 +130,15 @@ class Trainer(KeptRun):
         self.started = time.monotonic() - self.progress.seconds
         self.deadline = time.monotonic() + self.time_limit
         try:
-            with (
-                locked(self.folder),
-                Log(self.folder, self.progress.log_bytes) as self.log,
-                Events(self.folder, self.progress.step) as self.events,
-                overflow_unwarned(),
-            ):
+            with self.opened(), overflow_unwarned(), self.others.failing():
+                self.others.check_equal("batches and data", [len(self.loader), self.data])
                 self.log_changes()
                 while self.progress.stage < len(self.stages):
                     self.run_stage()
         except KeyboardInterrupt:  # during an evaluation, or pressed twice
             raise self.stopped(signal.SIGINT) from None
+        except OtherFailed as error:
+            raise with_advice(ValueError(str(error)), self.kept()) from None
         except Diverged as error:
             raise Diverged(f"{error}; {self.remedy()}") from None
         except (ValueError, OSError, MemoryError) as error:
@@ -191,8 +193,8 @@ class Trainer(KeptRun):
                 self.running.update(self.step(batch))
                 self.bar.show(self.running.means)
                 self.bar.update(self.batch_size)
-                late = time.monotonic() > self.deadline
-                if interrupts or late:
+                late = self.others.any(interrupts or time.monotonic() > self.deadline)
+                if late:
                     break
                 if p.step % self.checkpoint_every == 0:
                     self.save()
@@ -220,10 +222,11 @@ class Trainer(KeptRun):
         with average.swapped() if average else nullcontext():
             self.summarise()
             if due:
-                metrics = self.evaluate(self.model)
+                metrics = self.others.broadcast(self.evaluate(self.model))
                 self.write_log(metrics=metrics)
                 self.keep_best(metrics.get(self.metric))
-        self.log.write_table()
+        self.write_table()
+        check_same_weights(self.model, self.others)
         if self.after_epoch:
             self.after_epoch(self, metrics)
         p.epoch, p.batch = p.epoch + 1, 0

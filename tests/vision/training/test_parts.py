@@ -10,6 +10,7 @@ from scripts.gradcheck import begun_pairs, off_the_kinks, tiny_data
 from vision.model import Model, Stage
 from vision.registry import find
 from vision.task import task_of
+from vision.training.communicator import Communicator
 from vision.training.parts import add_gradients
 from vision.training.validation import as_in_inference
 
@@ -27,7 +28,7 @@ SLOW = {"stacked_attention_vqa", "faster_rcnn_vgg16", "mask_rcnn_resnet50_fpn", 
 def gradients(model, stage, parts):
     """The losses and the gradients by name."""
     model.zero_grad()
-    losses = add_gradients(model, stage, parts, np.random.default_rng(5), "cpu", "here")
+    losses = add_gradients(model, stage, parts, np.random.default_rng(5), "cpu", "here", Communicator())
     return losses, {name: p.grad.copy() for name, p in model.parameters().items() if p.trainable}
 
 
@@ -97,4 +98,4 @@ class Uneven(Model):
 def test_parts_with_other_losses_are_refused():
     parts = [np.ones(3), np.ones(2)]
     with pytest.raises(ValueError, match="uneven: computes 2 losses of one part of a batch and 1 of another; train it"):
-        add_gradients(Uneven(), Stage(), parts, np.random.default_rng(0), "cpu", "here")
+        add_gradients(Uneven(), Stage(), parts, np.random.default_rng(0), "cpu", "here", Communicator())

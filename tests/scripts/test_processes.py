@@ -1,0 +1,125 @@
+"""scripts.train in several processes, by mpiexec. Needs mpi4py and mpiexec: the extra `mpi`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nn.io.checkpoint import read_checkpoint
+from scripts import train
+
+BESIDE = Path(sys.executable).with_name("mpiexec")
+MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+SCENES = ("--shapes-train", 18, "--shapes-val", 3, "--shapes-size", 32, 40, "--pictures", 0, "--workers", 0)
+MODEL = ("--model", "multiscale_small", "--set", "width=2", *SCENES, "--batch-size", 8, "--val-batches", 0)
+
+
+@pytest.fixture(autouse=True)
+def mpi():
+    pytest.importorskip("mpi4py")
+    if MPIEXEC is None:
+        pytest.skip("there is no mpiexec")
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "scripts.train", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"NN_THREADS": "1"},
+    )  # fmt: skip
+
+
+def finished(child):
+    out, err = child.communicate(timeout=100)
+    return child.returncode, out, err
+
+
+def losses(folder):
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [record["losses"]["pixels"] for record in records if "losses" in record]
+
+
+def wait_for_steps(child, folder):
+    log, end = folder / "metrics.jsonl", time.monotonic() + 60
+    while not (log.exists() and log.read_bytes().count(b"\n") > 3):
+        assert time.monotonic() < end and child.poll() is None
+        time.sleep(0.01)
+
+
+def ranks_of(child):
+    """Processes that run scripts.train for this child: its descendants that have no children of their own."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+
+    def descends(pid):
+        return pid == child.pid or (pid in parents and descends(parents[pid]))
+
+    found = [pid for pid in parents if descends(pid)]
+    return [pid for pid in found if pid not in parents.values()]
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    status, out, err = finished(start(*MODEL, "--epochs", 2, "--processes", 2, "--run-dir", tmp_path / "two"))
+    assert status == 0, err
+    assert out.count("done in") == 1  # one of them prints
+    assert train.main([*MODEL, "--epochs", 2, "--run-dir", tmp_path / "one"]) == 0
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    two, one = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in ("two", "one"))
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_process_ends_all_and_the_run_resumes_to_the_same_bits(tmp_path):
+    whole = start(*MODEL, "--epochs", 8, "--processes", 2, "--run-dir", tmp_path / "whole")
+    child = start(*MODEL, "--epochs", 8, "--processes", 2, "--checkpoint-every", 1, "--run-dir", tmp_path / "parts")
+    wait_for_steps(child, tmp_path / "parts")
+    os.kill(max(ranks_of(child)), signal.SIGKILL)
+    assert finished(child)[0] != 0  # and it ends
+    status, _, err = finished(start("--resume", "--processes", 2, "--run-dir", tmp_path / "parts"))
+    assert status == 0, err
+    status, _, err = finished(whole)
+    assert status == 0, err
+    parts, whole = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in ("parts", "whole"))
+    assert all(parts[name].tobytes() == value.tobytes() for name, value in whole.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_saved(tmp_path, number):
+    child = start(*MODEL, "--epochs", 1000, "--evaluate-every", 0, "--processes", 2, "--run-dir", tmp_path / "run")
+    wait_for_steps(child, tmp_path / "run")
+    if number == signal.SIGINT:
+        os.killpg(child.pid, number)  # as a terminal does
+    else:
+        child.send_signal(number)
+    status, _, err = finished(child)
+    assert status == 130
+    saved = read_checkpoint(tmp_path / "run" / "last.npz")[1]["progress"]["step"]
+    assert f"saved up to step {saved}; go on with:" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((*MODEL[:-3], 1), "2 processes: a batch of 1 is too small to be shared; give a larger --batch-size"),
+        (("--model", "hog_svm", *SCENES), "2 processes: hog_svm has stages that no gradient trains; train it in one"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, message):
+    status, out, err = finished(start(*arguments, "--processes", 2, "--run-dir", tmp_path / "run"))
+    assert status == 2
+    assert message in err
+    assert sum(line.startswith("error: ") for line in err.splitlines()) == 1
+    assert "Traceback" not in err + out
