@@ -53,20 +53,22 @@ def test_the_lock_of_a_killed_process_is_taken_over(holder, tmp_path):
 
 def test_of_many_that_start_at_once_one_gets_it(tmp_path):
     program = (
-        "import sys, time\nfrom vision.training.lock import locked\nsys.stdin.readline()\n"
-        "try:\n    with locked(sys.argv[1]):\n        time.sleep(2)\n        print('held')\n"
-        "except ValueError:\n    print('refused')\n"
+        "import sys\nfrom vision.training.lock import locked\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+        "try:\n    with locked(sys.argv[1]):\n        print('held', flush=True)\n        sys.stdin.readline()\n"
+        "except ValueError:\n    print('refused', flush=True)\n"
     )
     children = [
         subprocess.Popen([sys.executable, "-c", program, tmp_path / "run"], cwd=ROOT, text=True,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(6)
     ]  # fmt: skip
-    time.sleep(1)
+    assert {child.stdout.readline() for child in children} == {"ready\n"}
     for child in children:
         child.stdin.write("\n")
         child.stdin.flush()
-    said = sorted(child.communicate(timeout=60)[0] for child in children)
+    said = sorted(child.stdout.readline() for child in children)
+    for child in children:
+        child.communicate(timeout=60)  # ends the one that holds it
     assert said == ["held\n"] + ["refused\n"] * 5
 
 
