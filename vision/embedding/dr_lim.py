@@ -42,7 +42,7 @@ RECIPE = {
 @register(
     "dr_lim", "embedding", RECIPE, options=Options, tiny=Tiny({"width": 3}, scenes=8, size=(32, 32)),
     system="DrLIM", paper="Hadsell, Chopra and LeCun 2006",
-    figures="MNIST's 4 and 9 in 2-D, pairs by label, 100 steps: nearest neighbour error 4.8 % of 1,991 test images",
+    figures="shifted 4 and 9 without labels: of the ten nearest of other images, 20.5 % have the same of 5 shifts",
 )  # fmt: skip
 class DrLIM(Embedder):
     """images (N, 3, S, S) to a map (N, dimensions): 6x6 convolution, 3x3 subsampling, one over all, a linear layer."""

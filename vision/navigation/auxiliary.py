@@ -2,7 +2,8 @@
 
 Reference: Mirowski et al. 2017, arXiv:1611.03673, sec. 3: depth on a 4 x 16 map in 8 bands by softmax, from the
 convolutions (D1) or from the LSTM (D2), which learns faster than regression; loop closure (L) by a logistic unit.
-Their bands are those of DeepMind Lab's depth buffer, which is not linear; here they are BANDS, in cells.
+Their bands are of DeepMind Lab's depth buffer to the power of 10, with bounds at 0.05, 0.175, 0.3, 0.425, 0.55, 0.675
+and 0.8 in public implementations (the paper was not at hand); here they are BANDS, in cells.
 """
 
 import numpy as np
