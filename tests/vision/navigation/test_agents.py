@@ -181,6 +181,14 @@ def test_successes_are_counted_as_the_docstring_says():
     assert m["goals_per_minute"] == pytest.approx(3 / (200 / 900))
 
 
+def test_an_episode_without_a_goal_counts_whole_as_the_first_trip():
+    trip, shortest = np.zeros((100, 3), int), np.full((100, 3), 10.0)
+    trip[49, 0], trip[69, 0], trip[9, 1] = 50, 20, 10  # agent 2 never reaches the goal
+    m = measure(Walks(trip, shortest, np.zeros((100, 3)), np.zeros((100, 3, 2)), np.zeros((100, 3, 0))), 100)
+    assert m["first_trip"] == 50  # of 50, 10 and 100
+    assert m["later_trips"] == 20
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="20 rollouts an epoch make no batch of 30"):
         Rollouts(tiny(), mazes(), 30)
