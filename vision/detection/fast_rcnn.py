@@ -247,4 +247,5 @@ class SmallOptions(Options):
 register(
     "fast_rcnn_small", "detection", {"epochs": 20, "batch_size": 2, "lr": 0.01},
     options=SmallOptions, tiny=Tiny(TINY | {"pooling": "align"}), **PAPER,
+    figures="AP50 0.822 on 72 photographs of blood cells",
 )(FastRCNN)  # fmt: skip
