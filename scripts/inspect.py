@@ -106,8 +106,8 @@ def models(args: Namespace, runs: list[Path]) -> list[tuple[str, Model]]:
         classes = data_for(args.model, (32, 48)).classes
         rng = np.random.default_rng(args.seed)
         return [(f"{args.model}, untrained", vision.build(args.model, list(classes), rng, **options))]
-    loaded = [(str(run), load_model(find_checkpoint(run), **options)[0]) for run in runs]
-    for run, model in loaded:
+    loaded = [(run.resolve().stem, load_model(find_checkpoint(run), **options)[0]) for run in runs]
+    for run, (_, model) in zip(runs, loaded):
         if args.model and model.name != args.model:
             raise ValueError(f"{run}: holds {model.name}, not {args.model}; leave out --model")
     return loaded

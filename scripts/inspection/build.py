@@ -11,7 +11,9 @@ from scripts.inspection import pictures
 from scripts.inspection.facts import Facts, fields_of
 from scripts.inspection.numbers import rounded
 from scripts.inspection.outputs import followed
-from scripts.inspection.passes import looked_into
+from scripts.inspection.passes import Seen, looked_into
+from scripts.inspection.recurrent import attention_parts, gates_parts, words_of
+from scripts.inspection.regions import boxes_part
 from vision import Model
 from vision.registry import find
 from vision.task import task_of
@@ -38,14 +40,20 @@ def report(model: Model, samples: list[dict], words: str, about: dict[str, Any],
             "frozen": frozen,
             "pixels": pictures.overlay(data[0]) if data is not None else None,
         }
-        outputs = followed(seen)
+        outputs, extras = followed(seen), parts(seen, samples[0])
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     entry = find(model.name)
     return {
         **about, "model": model.name, "task": entry.task, "paper": entry.paper, "words": words,
         "input": shown_input(samples[0], batch), "versions": versions, "date": date.today().isoformat(),
-        "whole": whole, "outputs": outputs, **facts,
+        "whole": whole, "outputs": outputs, "extras": extras, **facts,
     }  # fmt: skip
+
+
+def parts(seen: Seen, sample: dict) -> list[dict[str, Any]]:
+    """What only some models have: boxes, gates over time, attention."""
+    words = words_of(seen, sample)
+    return [*boxes_part(seen, sample), *attention_parts(seen, words), *gates_parts(seen, words)]
 
 
 def shown_input(sample: dict, batch: tuple) -> dict[str, Any]:

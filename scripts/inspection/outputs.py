@@ -74,14 +74,17 @@ def chosen(seen: Seen) -> list[Output]:
 
 
 def picked(rows: np.ndarray, background: bool, in_order: bool) -> list[tuple[int, int]]:
-    """(row, class) of scores (R, classes): of one row its best classes; of several the best class of each, first those
-    that exceed the background most, or in_order."""
+    """(row, class) of scores (R, classes): of one row its best classes; of several the best class of each, the rows
+    in_order, or those first that exceed the background most, one of each class before a second one."""
     if len(rows) == 1:
         return [(0, int(k)) for k in np.argsort(-rows[0], kind="stable")[:MOST]]
     counted = rows[:, background:]
-    sure = counted.max(axis=1) - (rows[:, 0] if background else 0)
-    some = range(min(MOST, len(rows))) if in_order else np.argsort(-sure, kind="stable")[:MOST]
-    return [(int(row), int(counted[row].argmax()) + background) for row in some]
+    best = counted.argmax(axis=1) + background
+    if in_order:
+        return [(row, int(best[row])) for row in range(min(MOST, len(rows)))]
+    order = np.argsort(-(counted.max(axis=1) - (rows[:, 0] if background else 0)), kind="stable").tolist()
+    firsts = [order[i] for i in sorted(np.unique(best[order], return_index=True)[1])]
+    return [(row, int(best[row])) for row in dict.fromkeys([*firsts, *order])][:MOST]
 
 
 def scores_of(seen: Seen) -> tuple[Pass | None, int | None]:

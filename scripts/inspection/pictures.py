@@ -148,13 +148,15 @@ def strip(arrays: list, side: int = TILE) -> str:
 
 
 def thumbnail(x: np.ndarray, side: int) -> np.ndarray:
-    """(h, w), both at most `side`: the magnitudes of an array, of its first image."""
-    if x.ndim == 4:
-        plane = abs(x[0]).mean(axis=0)
-    elif x.ndim == 3:
-        plane = abs(x[:, 0] if x.shape[1] < x.shape[0] else x[0])
+    """(h, w), both at most `side`: the magnitudes of an array, of that image or region where they are largest."""
+    if x.ndim == 3 and x.shape[1] < x.shape[0]:  # over time
+        plane = abs(x[:, 0])
+    elif x.ndim > 2:
+        row = abs(x[int(abs(x.reshape(len(x), -1)).sum(axis=1).argmax())])
+        plane = row.mean(axis=0) if row.ndim == 3 else row.reshape(len(row), -1)
     else:
-        vector = abs(x.reshape(len(x), -1)[0] if x.ndim > 1 else x.reshape(-1))
+        rows = abs(x.reshape(1, -1)) if x.ndim < 2 else abs(x)
+        vector = rows[rows.sum(axis=1).argmax()]
         edge = int(np.ceil(vector.size**0.5))
         plane = np.pad(vector, (0, edge * edge - vector.size)).reshape(edge, edge)
     return shrunk(plane[None].astype(float), min(side, plane.shape[0]), min(side, plane.shape[1]))[0]

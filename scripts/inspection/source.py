@@ -1,9 +1,9 @@
 """The code of a layer: forward, backward, the functions that they call, and the formula of its docstring."""
 
 import inspect
+import re
 import sys
 import textwrap
-from itertools import takewhile
 from pathlib import Path
 
 from nn.summary import _arguments
@@ -26,10 +26,11 @@ def kind(layer) -> dict:
 
 
 def formula(doc: str) -> str:
-    """The first paragraph of a docstring, and the equations with which the next ones begin."""
+    """The first paragraph of a docstring, and of the next ones those that begin with an equation, their first sentence
+    each."""
     first, *more = doc.split("\n\n")
-    equations = ["\n".join(takewhile(is_equation, part.split("\n"))) for part in more]
-    return "\n\n".join([first, *[each.partition(". ")[0] for each in equations if each][:2]])
+    equations = [re.split(r"\.(?:\s|$)", part)[0] for part in more if is_equation(part.split("\n")[0])]
+    return "\n\n".join([first, *equations[:2]])
 
 
 def is_equation(line: str) -> bool:

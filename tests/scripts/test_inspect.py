@@ -91,6 +91,43 @@ def photo(tmp_path):
     return path
 
 
+def test_boxes_gates_and_attention():
+    (boxes,) = tiny_report("faster_rcnn_small")[0]["extras"]
+    kinds = {layer["name"]: layer for layer in boxes["layers"]}
+    before, after = (kinds[f"proposals {word} suppression"] for word in ("before", "after"))
+    assert after["count"] <= before["count"] and len(before["scores"]) == len(before["boxes"])
+    assert before["scores"] == sorted(before["scores"], reverse=True)
+    assert kinds["anchors of one cell"]["count"] == 6 and kinds["the truth of the loss"]["shown"]
+    attention, gates = tiny_report("show_attend_tell_soft")[0]["extras"]
+    assert "<end>" in attention["labels"] and len(attention["tiles"]) == len(attention["labels"])
+    assert [*gates["drawn"]] == [
+        "input gate i", "forget gate f", "output gate o", "candidate g", "cell c", "state h"
+    ] and len(gates["norms"]) == len(gates["labels"])  # fmt: skip
+    assert gates["drawn"]["forget gate f"]["low"] == 0 and gates["drawn"]["cell c"]["low"] < 0
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_gates_of_a_stack_are_those_of_its_cells(kind):
+    import nn
+    from scripts.inspection.recurrent import step_of, steps_of
+
+    stack, cell = getattr(nn, kind)(3, 4), getattr(nn, f"{kind}Cell")(3, 4)
+    cell.load_state_dict({name.removesuffix("_l0"): array for name, array in stack.state_dict().items()})
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
+    with nn.record(stack) as passes:
+        (y, *_), _ = stack.forward(x)
+    with nn.record(cell) as calls:
+        states = ()
+        for x_t in x:
+            new, _ = cell.forward(x_t, *states)
+            states = new if isinstance(new, tuple) else (new,)
+    for t, (one, other) in enumerate(zip(steps_of(passes[0]), map(step_of, calls), strict=True)):
+        assert one.keys() == other.keys()
+        for name, values in one.items():
+            np.testing.assert_allclose(values, other[name], atol=1e-6)
+        np.testing.assert_allclose(one["state h"], y[t, 0], atol=1e-6)
+
+
 SMALL = ["--set", "width=2", "short_side=48"]
 
 
