@@ -9,7 +9,7 @@ import numpy as np
 
 from nn import Linear
 from nn.gpu.device import device_of, to_device
-from nn.layer import check_shape
+from nn.layer import check_shape, positive
 from vision.boxes.mask_runs import mask_runs, run_iou
 from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, TRUTH, FeatureStore
 from vision.detection.region_examples import described
@@ -36,8 +36,9 @@ class SegmentSVM(RegionSVM, InstanceSegmenter):
     def __init__(self, classes, options: Options, rng: np.random.Generator):
         InstanceSegmenter.__init__(self, classes, options, options.preprocess())
         o, n = options, len(self.classes)
-        if min(o.count, o.samples, o.capacity, o.min_side) < 1 or min(o.c, o.penalty) <= 0:
-            raise ValueError(f"SDS: need count, samples, capacity, min_side >= 1 and c, penalty > 0, got {o}")
+        positive("SDS", count=o.count, min_side=o.min_side, samples=o.samples, capacity=o.capacity)
+        if min(o.c, o.penalty) <= 0:
+            raise ValueError(f"SDS: c and penalty must be above 0, got {o.c} and {o.penalty}")
         self.svm, self.refiner = Linear(2 * o.hidden, n, rng=rng), Refiner(2 * o.hidden, n, rng=rng)
         self.svm.weight.value[...] = 0
         self.mined, self.fitted = np.full((n, o.capacity), -1, np.int64), np.zeros(1, bool)

@@ -90,6 +90,22 @@ def test_objects_give_way_to_their_best_region(trained):
         assert sorted(map(tuple, store.regions[rows, OBJECT])) == sorted(map(tuple, store.regions[truth, OBJECT]))
 
 
+def test_fits_resume_between_rounds(trained):
+    """What a round leaves is in the state: the next one, in a new model, gives the same bits."""
+    model, data = trained
+    again, fitted = small(), ("svm.", "refiner.", "mined", "fitted")
+    state = {name: array for name, array in model.state_dict().items() if not name.startswith(fitted)}
+    again.load_state_dict(again.state_dict() | state)  # the CNNs are trained, nothing is fitted
+    for name in ("fit_svms", "fit_refinement"):
+        for start in (0, 1):
+            saved, again = again.state_dict(), small()
+            again.load_state_dict(saved)
+            again.folder, again.segments = model.folder, model.segments
+            next(getattr(again, name)(data, np.random.default_rng(0), start))
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, again.state_dict()[name], err_msg=name)
+
+
 @pytest.mark.parametrize("features", ["box", "region"])
 def test_svms_may_see_one_feature_alone(trained, features):
     """The same store serves all choices, and the weights of the other feature stay 0."""
@@ -157,8 +173,9 @@ def test_refinement_by_hand():
 
 def test_bad_input(tmp_path):
     model = small()
-    with pytest.raises(ValueError, match="SDS: need count, samples, capacity"):
-        small(count=0)
+    for options, message in (({"count": 0}, "SDS: count must be"), ({"c": 0.0}, "SDS: c and penalty must be above 0")):
+        with pytest.raises(ValueError, match=message):
+            small(**options)
     with pytest.raises(ValueError, match="SDS: predict needs the segments of each image, got none"):
         model.predict(np.zeros((1, 3, 40, 40), np.float32))
     model.folder, data = tmp_path, Planted(model)
