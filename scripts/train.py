@@ -159,7 +159,7 @@ def check_batches(args: Namespace, model: Model, samples: int, processes: int):
 def build_trainer(
     args: Namespace, task: Task, model: Model, train_data, val_data, config: dict, others: Communicator
 ) -> Trainer:
-    """The Trainer, or the Follower of another process: it evaluates nothing, and hears what the Trainer finds."""
+    """The Trainer, or the Follower of another process than that of rank 0."""
 
     def loader(recipe):  # per stage: its recipe may change the augmentation
         share = others.rank, others.size
@@ -183,7 +183,7 @@ def build_trainer(
         fixed=tuple(args.typed),
         seed=args.seed,
         validation=validation if args.val_batches and not others.rank else None,
-        evaluate=(lambda model: None) if others.rank else partial(task.evaluate, dataset=val_data),
+        evaluate=partial(task.evaluate, dataset=val_data),
         metric=task.metric,
         evaluate_every=args.evaluate_every,
         patience=args.patience,

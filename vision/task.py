@@ -5,6 +5,7 @@ A task is one file, vision/<room>/task.py, that adds its entry to TASKS. A model
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from nn.gpu.device import device_of, to_device
 from vision.model import Model
 from vision.registry import find
+from vision.training.communicator import EVALUATORS
 from vision.training.interruption import memory_explained
 
 
@@ -66,16 +68,49 @@ def predicted(
 
     predict: a list of samples, `together` at most -> a list of their predictions. A ValueError or MemoryError of one
     sample is raised with the sample's id. With a list `failed` it is added to that, and the sample is left out, as are
-    samples that cannot be read; ValueError where none is left.
+    samples that cannot be read; ValueError where none is left. In a training run of several processes each predicts
+    its share, and all get all predictions.
     """
-    indices, count = tqdm(range(len(dataset)), "evaluating", unit=f" {unit}", disable=None, leave=False), 0
-    samples = _readable(dataset, indices, failed)
-    while batch := list(islice(samples, together)):
-        for pair in _attempted(predict, batch, failed):
+    count, others = 0, EVALUATORS.get()
+    with tqdm(total=len(dataset), desc="evaluating", unit=f" {unit}", disable=None, leave=False) as bar:
+        pairs = _predicted if others.size == 1 else partial(_predicted_together, others)
+        for pair in pairs(dataset, predict, together, failed, bar):
             count += 1
             yield pair
     if failed and not count:
         raise ValueError(f"none of {len(dataset)} {unit} can be evaluated; the first: {failed[0]}")
+
+
+def _predicted(dataset, predict, together, failed, bar):
+    """(sample, its prediction) of all samples."""
+    indices = bar_over(range(len(dataset)), bar)
+    samples = _readable(dataset, indices, failed)
+    while batch := list(islice(samples, together)):
+        yield from _attempted(predict, batch, failed)
+
+
+def _predicted_together(others, dataset, predict, together, failed, bar):
+    """The same by several processes: each takes `together` samples in turn, and tells the others what it predicts."""
+    for start in range(0, len(dataset), others.size * together):
+        first, messages = start + others.rank * together, None if failed is None else []
+        indices = range(first, min(first + together, len(dataset)))
+        own = {index: sample for index in indices for sample in _readable(dataset, [index], messages)}
+        index_of = {id(sample): index for index, sample in own.items()}
+        found = _attempted(predict, list(own.values()), messages) if own else []
+        told = [(index_of[id(sample)], prediction) for sample, prediction in found], messages or []
+        for predictions, others_messages in others.exchange("predictions", told):
+            for index, prediction in predictions:
+                yield own[index] if index in own else dataset[index], prediction
+            if failed is not None:
+                failed.extend(others_messages)
+        bar.update(min(others.size * together, len(dataset) - start))
+
+
+def bar_over(indices, bar):
+    """The indices; the bar shows how many are done."""
+    for index in indices:
+        yield index
+        bar.update()
 
 
 def _readable(dataset, indices, failed):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.vision.training.threads import in_threads
 from vision.task import predicted
+from vision.training.communicator import evaluated_together
 
 
 class Data:
@@ -72,3 +74,33 @@ def test_where_nothing_is_left_it_says_so():
 def test_other_errors_are_bugs_and_come_through():
     with pytest.raises(KeyError):
         results(Data(2), lambda samples: {}["bug"], failed=[])
+
+
+@pytest.mark.parametrize(("size", "together"), [(2, 1), (3, 2), (2, 50)])
+def test_processes_share_the_predictions(size, together):
+    """All get what one alone would get, in order; each predicts a part."""
+
+    def work(others):
+        predicted_here, failed = [], []
+
+        def own(samples):
+            predicted_here.extend(sample["id"] for sample in samples)
+            return predict(samples, "3")
+
+        with evaluated_together(others):
+            return results(Data(9, damaged=(1,)), own, together=together, failed=failed), failed, predicted_here
+
+    every = [result for result, error in in_threads(size, work)]
+    assert all(found == [(str(k), k * k) for k in (0, 2, 4, 5, 6, 7, 8)] for found, _, _ in every)
+    assert all(sorted(failed) == ["1.png: damaged", "3: too thin"] for _, failed, _ in every)
+    everywhere = [set(here) for _, _, here in every]
+    assert set.union(*everywhere) == set("02345678") and not set.intersection(*everywhere)
+
+
+def test_a_damaged_sample_ends_the_evaluation_of_all():
+    def work(others):
+        with evaluated_together(others), others.failing():
+            return results(Data(9, damaged=(1,)), predict)
+
+    errors = [str(error) for _, error in in_threads(2, work)]
+    assert errors == ["process 1 of 2: ValueError: 1.png: damaged", "1.png: damaged"]

@@ -9,6 +9,7 @@ Reference: Goyal et al. 2017, Accurate, large minibatch SGD: training ImageNet i
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,19 @@ class MPICommunicator(Communicator):
 
 # What launchers of MPI tell their processes about how many they are: MPICH and Intel, Open MPI, Slurm.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS")
+
+
+EVALUATORS: ContextVar[Communicator] = ContextVar("EVALUATORS", default=Communicator())  # noqa: B039 (nothing changes)
+
+
+@contextmanager
+def evaluated_together(others: Communicator) -> Iterator[None]:
+    """In the block, the processes share the predictions of an evaluation: see vision.task.predicted."""
+    token = EVALUATORS.set(others)
+    try:
+        yield
+    finally:
+        EVALUATORS.reset(token)
 
 
 def communicator() -> Communicator:

@@ -22,7 +22,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from vision.model import Model
-from vision.training.communicator import Communicator, OtherFailed
+from vision.training.communicator import Communicator, OtherFailed, evaluated_together
 from vision.training.endings import Diverged, Stopped, with_advice
 from vision.training.interruption import interrupts_wait, memory_explained, overflow_unwarned
 from vision.training.kept_run import KeptRun
@@ -222,7 +222,8 @@ class Trainer(KeptRun):
         with average.swapped() if average else nullcontext():
             self.summarise()
             if due:
-                metrics = self.others.broadcast(self.evaluate(self.model))
+                with evaluated_together(self.others):
+                    metrics = self.others.broadcast(self.evaluate(self.model))
                 self.write_log(metrics=metrics)
                 self.keep_best(metrics.get(self.metric))
         self.write_table()

@@ -1,6 +1,5 @@
-"""Several processes of one training run, here as threads that exchange through lists."""
+"""Training in several processes, which are threads here."""
 
-import threading
 from functools import partial
 
 import numpy as np
@@ -9,47 +8,12 @@ import pytest
 from datasets import Loader
 from nn import Dropout, Linear, Sequential, softmax_cross_entropy
 from nn.io.checkpoint import read_checkpoint
+from tests.vision.training.threads import in_threads
 from vision.model import Model
 from vision.training import Follower, Stopped, Trainer
 from vision.training.communicator import Communicator, OtherFailed, buckets
 
 RECIPE = {"epochs": 2, "batch_size": 8, "lr": 0.1, "warm_up": 0, "clip_norm": 1.0, "schedule": "constant"}
-
-
-class Threads(Communicator):
-    """A communicator of threads. shared: (barrier, list of what each has sent)."""
-
-    def __init__(self, rank, size, shared):
-        self.rank, self.size, (self.barrier, self.sent) = rank, size, shared
-
-    def gather(self, value):
-        self.sent[self.rank] = value
-        self.barrier.wait(timeout=20)
-        everything = list(self.sent)
-        self.barrier.wait(timeout=20)
-        return everything
-
-    def sum_vector_(self, vector):
-        vector[...] = np.sum(self.gather(vector.copy()), axis=0)
-
-
-def in_threads(size, work):
-    """work(communicator) in `size` threads -> [(its result, its error)] by rank."""
-    shared, results = (threading.Barrier(size), [None] * size), [None] * size
-
-    def run(rank):
-        try:
-            results[rank] = work(Threads(rank, size, shared)), None
-        except Exception as error:
-            results[rank] = None, error
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert not any(thread.is_alive() for thread in threads)
-    return results
 
 
 class Classifier(Model):
