@@ -49,31 +49,29 @@ def class_counts(tree: Tree, truth: np.ndarray, classes: int) -> np.ndarray:
 def grid_maxima(tree: Tree, features: np.ndarray, grid: int = GRID) -> np.ndarray:
     """O (nodes, F grid^2) of features (F, h, w) whose cells lie evenly over the image (H, W): elastic max pooling.
 
-    The box around a node is cut into grid x grid cells; each has the maximum of each feature over the node's pixels in
-    it, 0 where there are none.
+    A node has the cells in which a pixel of it lies. The box around them is divided into grid x grid parts; each has
+    the maximum of each feature over the node's cells in it, 0 where there are none.
     """
-    (f, h, w), (height, width) = features.shape, tree.labels.shape
-    flat, pixels = features.reshape(f, h * w), _pixels(tree)
-    pooled = np.zeros((len(tree.parents), grid, grid, f), features.dtype)
-    for node, of_node in enumerate(pixels):
-        y, x = np.divmod(of_node, width)
-        row, column = (((v - v.min()) * grid) // (v.max() - v.min() + 1) for v in (y, x))
-        cell = (y * h // height) * w + x * w // width
-        keys = np.unique((row * grid + column) * (h * w) + cell)  # each feature once in each cell of the grid
-        for key in np.unique(keys // (h * w)):
-            inside = keys[keys // (h * w) == key] % (h * w)
-            pooled[node, key // grid, key % grid] = flat[:, inside].max(axis=1)
-    return pooled.transpose(0, 3, 1, 2).reshape(len(pooled), f * grid * grid)
+    f, h, w = features.shape
+    flat, pooled = features.reshape(f, h * w), np.zeros((len(tree.parents), grid * grid, f), features.dtype)
+    for node, cells in enumerate(cells_of_nodes(tree, h, w)):
+        row, column = (((v - v.min()) * grid) // (v.max() - v.min() + 1) for v in np.divmod(cells, w))
+        order = np.argsort(row * grid + column, kind="stable")
+        parts, first = np.unique((row * grid + column)[order], return_index=True)
+        pooled[node, parts] = np.maximum.reduceat(flat[:, cells[order]], first, axis=1).T
+    return pooled.transpose(0, 2, 1).reshape(len(pooled), f * grid * grid)
 
 
-def _pixels(tree):
-    """The flat indices of the pixels of each node."""
-    order = np.argsort(tree.labels, axis=None, kind="stable")
-    inside = np.split(order, np.cumsum(np.bincount(tree.labels.ravel()))[:-1])
-    inside += [np.zeros(0, order.dtype)] * (len(tree.parents) - len(inside))
-    for node, parent in enumerate(tree.parents[:-1]):
-        inside[parent] = np.concatenate([inside[parent], inside[node]])
-    return inside
+def cells_of_nodes(tree: Tree, h: int, w: int) -> list[np.ndarray]:
+    """For each node the flat indices of the cells, of h x w over the image, in which it has a pixel."""
+    leaves, (height, width) = (len(tree.parents) + 1) // 2, tree.labels.shape
+    cell = (np.arange(height) * h // height)[:, None] * w + np.arange(width) * w // width
+    keys = np.unique(tree.labels * (h * w) + cell)
+    found = np.split(keys % (h * w), np.searchsorted(keys, np.arange(1, leaves) * (h * w)))
+    found += [np.zeros(0, keys.dtype)] * (leaves - 1)
+    for node, parent in enumerate(tree.parents[:-1]):  # children come before their parents
+        found[parent] = np.union1d(found[parent], found[node])
+    return found
 
 
 def divergence(logits: np.ndarray, shares: np.ndarray) -> tuple[float, np.ndarray]:

@@ -24,17 +24,18 @@ def test_counts_pixel_by_pixel():
 
 
 @pytest.mark.parametrize("size", [(3, 4), (2, 2), (6, 5)])
-def test_maxima_pixel_by_pixel(size):
-    """Of the feature cell that lies at each pixel, over a 3x3 grid in the box of the segment; 0 in empty cells."""
+def test_maxima_cell_by_cell(size):
+    """Of the cells with a pixel of the segment, over a 3x3 grid in their box; 0 in its empty parts."""
     labels, features = LABELS.repeat(2, axis=0).repeat(2, axis=1), normal(2, *size)
     found = grid_maxima(Tree(labels, TREE.parents), features).reshape(7, 2, 3, 3)
     for node, leaves in LEAVES.items():
-        wanted, (rows, columns) = np.full((2, 3, 3), -np.inf), np.nonzero(np.isin(labels, leaves))
-        for y, x in zip(rows, columns):
-            i = (y - rows.min()) * 3 // (rows.max() - rows.min() + 1)
-            j = (x - columns.min()) * 3 // (columns.max() - columns.min() + 1)
-            of_pixel = features[:, y * size[0] // 6, x * size[1] // 8]
-            wanted[:, i, j] = np.maximum(wanted[:, i, j], of_pixel)
+        pixels = zip(*np.nonzero(np.isin(labels, leaves)))
+        cells = {(y * size[0] // 6, x * size[1] // 8) for y, x in pixels}
+        (top, left), (bottom, right) = (tuple(f(at) for at in zip(*cells)) for f in (min, max))
+        wanted = np.full((2, 3, 3), -np.inf)
+        for y, x in cells:
+            i, j = (y - top) * 3 // (bottom - top + 1), (x - left) * 3 // (right - left + 1)
+            wanted[:, i, j] = np.maximum(wanted[:, i, j], features[:, y, x])
         np.testing.assert_array_equal(found[node], np.where(np.isinf(wanted), 0, wanted))
 
 
