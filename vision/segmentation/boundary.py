@@ -19,8 +19,9 @@ def boundary_f1(labels: np.ndarray, truth: np.ndarray, classes: int, tolerance: 
     truth -1 do not count, nor does the image's border. labels, truth (H, W) int. A class without any boundary, such as
     one that fills the image, scores 1 if that is so in both.
 
-    In small images, with a diagonal below 1 / tolerance pixels (133), boundaries must be right to the pixel: scores of
-    images of different sizes cannot be compared. Raises ValueError for other shapes and a negative tolerance.
+    In small images, with a diagonal below 1 / tolerance pixels (133), boundaries must be right to the pixel: an object
+    found one pixel too large all around scores 0, and scores of images of different sizes cannot be compared. Raises
+    ValueError for other shapes and a negative tolerance.
     """
     if labels.shape != truth.shape or labels.ndim != 2:
         raise ValueError(f"boundary_f1: labels and truth must be (H, W), got {labels.shape} and {truth.shape}")

@@ -1,5 +1,6 @@
 """The task of segmentation: batches, predictions, metrics and pictures of labelled pixels."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vision.segmentation.boundary import boundary_f1
+from vision.segmentation.boundary import TOLERANCE, boundary_f1
 from vision.segmentation.class_weights import median_frequency
 from vision.segmentation.draw import draw_labels, write_labels
 from vision.segmentation.metrics import class_accuracy, confusion_matrix, global_accuracy, iou, mean
@@ -49,15 +50,17 @@ def segment(model: PixelClassifier, sample: dict) -> dict[str, Any]:
 def evaluate_segmenter(model: PixelClassifier, dataset, failed: list[str] | None = None) -> dict[str, Any]:
     """Metrics of all pixels that have a label, in the images' own size, and the speed, reading included.
 
-    boundary_f1 of a class is the mean over the images that have it, or in which it was found. Samples with `instances`
-    give the metrics of `objects`, too: the connected components of all classes but 0.
+    boundary_f1 of a class is the mean over the images that have it, or in which it was found; boundary_tolerance is the
+    least over the images, in pixels. Samples with `instances` give the metrics of `objects`, too: the connected
+    components of all classes but 0.
     """
     started, classes = time.monotonic(), len(dataset.classes)
-    n, borders, objects = np.zeros((classes, classes), np.int64), [], []
+    n, borders, objects, reach = np.zeros((classes, classes), np.int64), [], [], math.inf
     for sample, prediction in predicted(dataset, lambda samples: [segment(model, samples[0])], failed=failed):
         labels, truth = prediction["labels"], sample["segmentation"]
         n += confusion_matrix(labels, truth, classes)
         borders.append(boundary_f1(labels, truth, classes))
+        reach = min(reach, TOLERANCE * math.hypot(*truth.shape))
         if "instances" in sample:
             objects.append(match_objects(components(labels > 0), np.where(truth < 0, -1, sample["instances"])))
     seconds = time.monotonic() - started
@@ -67,7 +70,8 @@ def evaluate_segmenter(model: PixelClassifier, dataset, failed: list[str] | None
         "boundary_f1": np.array([mean(f1) for f1 in np.transpose(borders)]),
     }
     per_class = {
-        name: {"pixels": int(n[c].sum())} | {key: known(values[c]) for key, values in columns.items()}
+        name: {"pixels": int(n[c].sum()), "labelled": int(n[:, c].sum())}
+        | {key: known(values[c]) for key, values in columns.items()}
         for c, name in enumerate(dataset.classes)
     }
     return {
@@ -75,6 +79,7 @@ def evaluate_segmenter(model: PixelClassifier, dataset, failed: list[str] | None
         "global_accuracy": known(global_accuracy(n)),
         "class_accuracy": known(mean(columns["accuracy"])),
         "boundary_f1": known(mean(columns["boundary_f1"])),
+        "boundary_tolerance": round(reach, 2) if borders else None,
         **({"objects": _object_scores(objects)} if objects else {}),
         "classes": per_class,
         "images": len(borders),
@@ -108,7 +113,20 @@ def segmentation_table(metrics: dict) -> str:
         f1, precision, recall = (shown(objects[key]) for key in ("f1", "precision", "recall"))
         rows.append(f"{objects['objects']} objects: F1 at IoU 0.5 {f1} (precision {precision}, recall {recall})")
     rows.append(f"global accuracy {shown(metrics['global_accuracy'])}")
+    rows += _about_boundaries(metrics)
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+
+
+def _about_boundaries(metrics):
+    """Lines on what makes boundary F1 low or 0 where labels may be good: small images, a class everywhere."""
+    lines, reach = [], metrics.get("boundary_tolerance")
+    if reach is not None and reach < 1:
+        share = f"{100 * TOLERANCE:g} % of the diagonal of images this small is {reach:.2f} pixels"
+        lines.append(f"boundary F1 is to the pixel: {share}; a boundary that is one pixel off scores 0")
+    found = [name for name, row in metrics["classes"].items() if row.get("labelled")]
+    if len(found) == 1 and sum(row["pixels"] > 0 for row in metrics["classes"].values()) > 1:
+        lines.append(f"every pixel was labelled {found[0]}: there is no boundary")
+    return lines
 
 
 def describe_areas(prediction: dict, classes: Sequence[str]) -> list[dict]:

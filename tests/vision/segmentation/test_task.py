@@ -123,6 +123,24 @@ def test_evaluation_with_objects():
     json.dumps(metrics)
 
 
+def test_a_boundary_f1_of_0_is_explained():
+    """An object found one pixel too large all around has an IoU above 0.5, and in small images no boundary pixel."""
+    ring = sample()
+    ring["segmentation"] = np.zeros_like(ring["segmentation"])
+    ring["segmentation"][6:10, 6:14] = 1
+    ring["image"][...] = 0
+    ring["image"][5:11, 5:15] = 255
+    metrics = evaluate_segmenter(Stripes(), Two([ring]))
+    assert metrics["boundary_f1"] == 0 and metrics["classes"]["nucleus"]["IoU"] == pytest.approx(32 / 60)
+    assert metrics["boundary_tolerance"] == pytest.approx(0.0075 * np.hypot(16, 24), abs=0.005)
+    line = "boundary F1 is to the pixel: 0.75 % of the diagonal of images this small is 0.22 pixels"
+    assert line in segmentation_table(metrics) and "every pixel" not in segmentation_table(metrics)
+    ring["image"][...] = 0
+    nothing = segmentation_table(evaluate_segmenter(Stripes(), Two([ring])))
+    assert "every pixel was labelled background: there is no boundary" in nothing
+    assert "boundary F1 is" not in segmentation_table(metrics | {"boundary_tolerance": 1.2})
+
+
 def test_evaluation_of_borders_and_of_objects_that_do_not_count():
     """What is found is a pixel wider than the truth; one of two true objects is in a region that does not count."""
     wide = sample()
