@@ -65,6 +65,8 @@ def together(work: Callable[[Communicator], int]) -> int:
 
 def check_sharing(model: Model, task: Task, args: Namespace, others: Communicator):
     """ValueError where the samples of a batch belong together, or a stage is a fit: nothing can be shared out."""
+    if args.sync_batch_norm and ((others.size == 1 and not args.resume) or args.accumulate > 1):
+        raise ValueError("--sync-batch-norm is for several processes without --accumulate; leave it out")
     if args.accumulate == others.size == 1:
         return
     how = f"--accumulate {args.accumulate}" if args.accumulate > 1 else f"{others.size} processes"

@@ -37,7 +37,7 @@ from nn.io.checkpoint import remove_temporaries
 from scripts.command_line import command, make_sure_of, typed_command, without
 from scripts.data import open_data, open_training_data, training_loader, validation_loader, with_proposals
 from scripts.processes import check_sharing, start_processes, together
-from scripts.run_folder import CONFIG, PICTURES, PROPOSALS, refuse_to_overwrite, write_config
+from scripts.run_folder import CONFIG, PICTURES, PROPOSALS, read_config, refuse_to_overwrite, write_config
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
 from scripts.train_report import ending, introduction, report, untrained_objects
@@ -53,6 +53,7 @@ from vision.training.lock import locked
 from vision.training.parameters import freeze
 from vision.training.recipe import DEFAULTS as RECIPE
 from vision.training.saving import LAST
+from vision.training.sync_batch_norm import synchronise_batch_norm
 from vision.training.validation import ValidationLoss
 
 
@@ -88,9 +89,13 @@ def train(args: Namespace, folder: Path, others: Communicator) -> int:
     model = build_model(args, task, train_data)
     check_sharing(model, task, args, others)
     check_batches(args, model, len(train_data), others.size)
+    if args.sync_batch_norm and others.size > 1:
+        synchronise_batch_norm(model, others)
     with others.first():
         train_data, val_data = (proposed(model, data, args) for data in (train_data, val_data))
-    config = {"arguments": of_the_run(args), "model": model.config, "versions": versions()}
+    config = {"arguments": of_the_run(args), "model": model.config, "versions": versions(), "processes": others.size}
+    if args.resume and (before := read_config(folder).get("processes", 1)) != others.size:
+        args.changes["processes"] = before, others.size
     trainer = build_trainer(args, task, model, train_data, val_data, config, others)
     if args.resume and (folder / LAST).exists():  # a run killed before its first checkpoint starts again
         trainer.resume(args.changes)

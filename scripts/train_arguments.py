@@ -173,6 +173,8 @@ def _add_run_arguments(parser, defaults):
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
     text = "processes that share each batch, started by mpiexec; or start this command by mpiexec yourself"
     group.add("--processes", count, "N", text)
+    text = "with several processes: batch normalisation over the whole batch, not over each one's share"
+    group.switch("--sync-batch-norm", text)
     group.switch("--debug", "show the traceback of an error")
 
 

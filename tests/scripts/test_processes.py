@@ -96,6 +96,19 @@ def test_a_killed_process_ends_all_and_the_run_resumes_to_the_same_bits(tmp_path
     assert all(parts[name].tobytes() == value.tobytes() for name, value in whole.items())
 
 
+def test_another_number_of_processes_resumes_and_says_so(tmp_path):
+    common = ("--model", "unet_small", "--set", "width=2", "depth=2", *MODEL[4:], "--evaluate-every", 0, "--epochs", 3)
+    run = ("--sync-batch-norm", "--run-dir", tmp_path / "run")
+    child = start(*common, "--time-limit", 0.0001, "--processes", 2, *run)
+    assert finished(child)[0] == 0
+    status, out, err = finished(start("--resume", "--time-limit", 1, "--run-dir", tmp_path / "run"))
+    assert status == 0, err
+    assert "processes 1 in place of 2" in out
+    assert {"processes": [2, 1]} in [
+        json.loads(line).get("changed") for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_saved(tmp_path, number):
     child = start(*MODEL, "--epochs", 1000, "--evaluate-every", 0, "--processes", 2, "--run-dir", tmp_path / "run")
