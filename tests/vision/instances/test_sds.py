@@ -194,3 +194,9 @@ def test_an_image_without_objects():
     losses, cache = model.loss(instance_batch(model, [empty]), np.random.default_rng(0))
     model.backward(cache)
     assert np.isfinite(losses["both"]) and not cache.sampled.region_labels.any()
+
+
+def test_an_image_without_regions():
+    nothing = Segments(np.zeros((30, 40), np.int64), np.zeros((0, 1), bool))
+    (found,) = small().predict(np.zeros((1, 3, 30, 40), np.float32), None, [nothing])
+    assert found["masks"].shape == (0, 30, 40) and found["boxes"].shape == (0, 4)
