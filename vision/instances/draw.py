@@ -9,6 +9,7 @@ from vision.detection.draw import BLACK, COLOURS, LONG_SIDE, WHITE, Plate, put_p
 
 OPACITY = 0.45
 CROWDED = 25  # more objects have no plates, which would hide them
+SURE_POINT = 0.05  # probability of its cell from which a key point is drawn: there are thousands of cells
 
 
 def draw_instances(
@@ -16,9 +17,10 @@ def draw_instances(
 ) -> np.ndarray:
     """A copy of the image (H, W, 3) uint8, small ones enlarged by a whole number, with the instances painted over.
 
-    found: masks (D, H, W) bool, boxes (D, 4), labels (D,), and perhaps scores (D,). Neighbouring indices have colours
-    far apart, so touching objects of one class are told apart. truth: true masks (G, H, W), outlined in white.
-    Raises ValueError for masks of another size than the image.
+    found: masks (D, H, W) bool, boxes (D, 4), labels (D,), and perhaps scores (D,) and keypoints (D, J, 3), which are
+    discs in the object's colour with a white rim, where their probability is SURE_POINT or more. Neighbouring indices
+    have colours far apart, so touching objects of one class are told apart. truth: true masks (G, H, W), outlined in
+    white. Raises ValueError for masks of another size than the image.
     """
     masks, h, w = found["masks"], *image.shape[:2]
     for each in (masks, *([] if truth is None else [truth])):
@@ -34,11 +36,23 @@ def draw_instances(
         picture[contour(large, line)] = colour
         name = str(found["labels"][i]) if classes is None else classes[found["labels"][i] - 1]
         plates.append(Plate(name + ("" if scores is None else f" {scores[i]:.2f}"), found["boxes"][i] * factor, colour))
+    for i in order if "keypoints" in found else ():
+        points = found["keypoints"][i]
+        draw_points(picture, points[points[:, 2] >= SURE_POINT, :2] * factor, COLOURS[i % len(COLOURS)], 2 * line)
     for mask in () if truth is None else truth:
         picture[contour(enlarged(mask, factor), max(1, line // 2))] = WHITE
     if truth is not None:
         plates = [*plates, Plate("white: ground truth", np.array([0, 0, w, h]) * factor, BLACK)]
     return put_plates(picture, plates[::-1] if len(masks) <= CROWDED else plates[len(masks) :])
+
+
+def draw_points(picture: np.ndarray, points: np.ndarray, colour, radius: int) -> None:
+    """Draw discs with a white rim at points (P, 2), x and y in pixels, into a picture (H, W, 3) uint8."""
+    y, x = np.indices(picture.shape[:2]) + 0.5
+    for px, py in points:
+        distance = np.hypot(x - px, y - py)
+        picture[distance <= radius + 1] = WHITE
+        picture[distance <= radius] = colour
 
 
 def contour(mask: np.ndarray, line: int = 1) -> np.ndarray:

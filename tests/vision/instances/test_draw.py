@@ -39,3 +39,13 @@ def test_masks_of_another_size_are_refused():
     wrong = scene() | {"masks": np.zeros((2, 60, 81), bool)}
     with pytest.raises(ValueError, match=r"masks must have the image's size \(60, 80\), got \(60, 81\)"):
         draw_instances(IMAGE, wrong)
+
+
+def test_key_points_are_discs_in_their_objects_colours():
+    points = np.array([[[20, 20, 0.9], [30, 30, 0.01]], [[50.0, 30, 0.5], [5, 55, 0.5]]])
+    picture, plain = draw_instances(IMAGE, scene() | {"keypoints": points}, ["cell"]), draw_instances(IMAGE, scene())
+    f = picture.shape[0] // 60
+    at = lambda x, y: picture[int(y * f), int(x * f)].tolist()  # noqa: E731
+    assert at(20, 20) == picture[10 * f, 10 * f].tolist() != at(50, 30) == picture[10 * f, 40 * f].tolist()
+    assert at(5, 55) == at(50, 30)  # outside of its mask, too
+    assert at(30, 30) == plain[30 * f, 30 * f].tolist() != at(20, 20)  # nobody is sure of it
