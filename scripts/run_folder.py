@@ -9,6 +9,7 @@ metrics.csv     the same by epoch: means of the losses, metrics
 last.npz        the newest checkpoint, to resume from      best.npz    the model with the best evaluation
 proposals/      boxes from elsewhere, for detectors that want them, unless --proposals names another folder
 curve.png       losses and headline metric over epochs     pictures/   predictions on validation data
+report.html     all of these on one page, written at the end
 """
 
 import json

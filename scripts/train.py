@@ -38,6 +38,7 @@ from scripts.command_line import command, make_sure_of, typed_command, without
 from scripts.data import open_data, open_training_data, training_loader, validation_loader, with_proposals
 from scripts.processes import check_sharing, start_processes, together
 from scripts.run_folder import CONFIG, PICTURES, PROPOSALS, read_config, refuse_to_overwrite, write_config
+from scripts.run_report import REPORT, write_run_report
 from scripts.smallest import try_smallest
 from scripts.train_arguments import of_the_run, parse
 from scripts.train_report import ending, introduction, report, untrained_objects
@@ -223,6 +224,10 @@ def run(trainer: Trainer, task: Task) -> int:
             raise
         cause = "make room" if is_full(error) else "mend that"
         raise with_advice(error, f"{cause}, then go on with: {resume}") from error
+    try:
+        write_run_report(trainer.folder, task)
+    except OSError as error:  # the run itself is safe
+        print(f"note: {REPORT} could not be written: {error}", file=sys.stderr)
     print(ending(trainer, task))
     return 0
 

@@ -10,6 +10,7 @@ from datasets import drop_difficult, resize_to
 from scripts.command_line import typed_command
 from scripts.pictures import contact_sheet, draw_curve, save_drawn
 from scripts.run_folder import CURVE, PICTURES
+from scripts.run_report import REPORT
 from vision import Model
 from vision.detection import Detector
 from vision.registry import find
@@ -116,7 +117,7 @@ def ending(trainer: Trainer, task: Task) -> str:
     early = f"; stopped early, as {p.stale} evaluations in a row were not better" if tired else ""
     return (
         f"done in {p.seconds / 60:.1f} minutes{best}{early}\n"
-        f"look at {folder / CURVE} and {folder / PICTURES}; next:\n"
+        f"look at {folder / REPORT}, {folder / CURVE} and {folder / PICTURES}; next:\n"
         f"  {typed_command('scripts.evaluate', folder)}\n"
         f"  {typed_command('scripts.predict', folder)} {task.input.upper()} --out predictions"
     )

@@ -28,7 +28,8 @@ def test_values_of_options():
 
 def test_content_of_the_run_folder(trained):
     names = {path.name for path in trained.iterdir() if not path.name.startswith("events.out")}  # of TensorBoard
-    assert names == {"config.json", "metrics.jsonl", "metrics.csv", "curve.png", "pictures", "last.npz", "best.npz"}
+    kept = {"config.json", "metrics.jsonl", "metrics.csv", "curve.png", "pictures", "last.npz", "best.npz"}
+    assert names == kept | {"report.html"}
     assert {path.name for path in (trained / "pictures").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
     for picture in (trained / "curve.png", trained / "pictures/epoch_0001.png"):
         with Image.open(picture) as image:
