@@ -224,10 +224,11 @@ def run(trainer: Trainer, task: Task) -> int:
             raise
         cause = "make room" if is_full(error) else "mend that"
         raise with_advice(error, f"{cause}, then go on with: {resume}") from error
-    try:
-        write_run_report(trainer.folder, task)
-    except OSError as error:  # the run itself is safe
-        print(f"note: {REPORT} could not be written: {error}", file=sys.stderr)
+    if not isinstance(trainer, Follower):
+        try:
+            write_run_report(trainer.folder, task)
+        except OSError as error:  # the run itself is safe
+            print(f"note: {REPORT} could not be written: {error}", file=sys.stderr)
     print(ending(trainer, task))
     return 0
 
