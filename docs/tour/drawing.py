@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -40,3 +41,24 @@ def save(figure, out, name):
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)
     print(f"the picture is {path}")
+
+
+def save_scenes(out, name, scenes, boxes):
+    """The first eight scenes with boxes found in green, the true ones in dashed white."""
+    figure, axes = new(2, 4, width=2.5, height=2.5)
+    for panel, scene, found in zip(axes, scenes, boxes):
+        show(panel, scene["image"])
+        draw_boxes(panel, found, "tab:green", width=3)
+        draw_boxes(panel, scene["boxes"], "white", style="--")
+    save(figure, out, name)
+
+
+def save_masks(out, name, scenes, masks):
+    """The first eight scenes, each with its masks (K, H, W) in red, green, blue, red, ..."""
+    figure, axes = new(2, 4, width=2.5, height=2.5)
+    for panel, scene, found in zip(axes, scenes, masks):
+        picture = scene["image"] / 255
+        for i, mask in enumerate(found):
+            picture[mask] = 0.5 * picture[mask] + 0.5 * np.eye(3)[i % 3]
+        show(panel, picture)
+    save(figure, out, name)
