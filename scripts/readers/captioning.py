@@ -14,9 +14,9 @@ from datasets.shapes_language import (
     NOUNS,
     NUMBERS,
     Phrase,
-    is_true,
     names_main_objects,
     objects_called,
+    true_claims,
 )
 from nn.layers.adaptive_pool import mean_matrix
 from scripts.readers.shapes import SPLITS, open_shapes
@@ -25,6 +25,7 @@ from vision.sequence import Vocabulary
 MOST_OBJECTS = 3  # in a generated scene
 MIN_COUNT = 5  # of a word in the captions of photographs, to be in the vocabulary: as in the code of neuraltalk
 FEW = 500  # captions, of which MIN_COUNT would leave hardly a word
+ERRORS = ("unreadable", "kind", "colour", "count", "relation", "half")  # types of claims, see true_claims
 WORDS = (*NUMBERS, *ARTICLES, *COLOURS, *NOUNS, *"and in the half left right of above below".split())
 
 
@@ -75,10 +76,14 @@ class CaptionedShapes:
         """Figures of a caption with these words; evaluate_captioner shows their means over all captions.
 
         true: whether everything it says is in the scene; true_and_main: and it names the two largest objects;
+        wrong_kind and so on: whether this is the first of ERRORS in it, since a wrong kind makes the rest wrong, too;
         attention: the attention on an object at its words; attention_by_chance: the object's share of the image.
         """
-        true = is_true(found["caption"], sample)
-        figures = {"true": [true], "true_and_main": [true and names_main_objects(found["caption"], sample)]}
+        wrong = {claim.type for claim, true in true_claims(found["caption"], sample) if not true}
+        figures = {"true": [not wrong]}
+        figures["true_and_main"] = [not wrong and names_main_objects(found["caption"], sample)]
+        first = next((error for error in ERRORS if error in wrong), None)
+        figures |= {f"wrong_{error}": [error == first] for error in ERRORS}
         on_object = attention_on_objects(found, words, sample)
         return figures | {"attention": [a for a, _ in on_object], "attention_by_chance": [b for _, b in on_object]}
 

@@ -128,6 +128,30 @@ def test_true_captions_score_best():
     json.dumps(found)
 
 
+def test_errors_by_kind_add_up_with_what_is_true():
+    """The first false claim counts: where there is no star, its colour and number are wrong, too."""
+    data = scenes(12)
+    sample = next(each for each in map(data.__getitem__, range(12)) if len(each["kinds"]) == 1)
+    kind, colour = sample["kinds"][0], sample["colours"][0]
+    others = [next(c for c in ("red", "blue") if c != colour), next(k for k in ("circle", "square") if k != kind)]
+    captions = {
+        f"a {colour} {kind}": "true", f"a {colour} {others[1]}": "wrong_kind", f"a {others[0]} {kind}": "wrong_colour",
+        f"two {colour} {kind}s": "wrong_count", f"a {colour} {kind} {kind}": "wrong_unreadable",
+    }  # fmt: skip
+    for caption, wanted in captions.items():
+        assert judged(data, sample, caption) == [wanted], caption
+    pair = next(each for each in map(data.__getitem__, range(12)) if len(set(each["kinds"])) == 2)
+    one, other = dict.fromkeys(pair["kinds"])
+    relations = [judged(data, pair, f"a {one} {relation} a {other}") for relation in ("left of", "right of")]
+    assert ["wrong_relation"] in relations
+
+
+def judged(data, sample, caption):
+    """The figures of a caption that are true."""
+    figures = data.judge(sample, {"caption": caption}, caption.split())
+    return [name for name, values in figures.items() if values == [True] and name != "true_and_main"]
+
+
 def test_attention_is_measured_on_the_object_that_the_words_name():
     """Two objects of 4 x 4 pixels in 16 x 16: attention 1 on the first, 1/2 on each, uniform, for colour and kind."""
     masks = np.zeros((2, 16, 16), bool)
