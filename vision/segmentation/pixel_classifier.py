@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nn import Softmax, Upsample2d, softmax_cross_entropy
-from nn.layer import Layer
+from nn.layer import Layer, positive
 from vision.model import Model
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, Preprocess, open_photograph
@@ -29,7 +29,7 @@ ClassWeights = Literal["median", "root_median"] | tuple[float, ...] | None
 class PixelOptions(ImageOptions):
     """The options of all pixel classifiers.
 
-    Raises ValueError for border_weights but w0 >= 0 and sigma > 0, and for a negative tau.
+    Raises ValueError for border_weights but w0 >= 0 and sigma > 0, a negative tau, and sides below 1.
     """
 
     short_side: int = 120  # pixels of the shorter side
@@ -38,6 +38,8 @@ class PixelOptions(ImageOptions):
     class_weights: ClassWeights = None  # in the loss; median: counted in the data; root_median: their square roots
     loss_divisor: Literal["weights", "pixels"] = "weights"  # of the sum of losses: weights added up, or counted pixels
     tau: float = 0.0  # of weighted_out: what part of the class weights is taken out of a photograph's probabilities
+    test_mirrored: bool = False  # in testing, the mean of the probabilities with those of the mirror image
+    test_scales: tuple[int, ...] = ()  # short sides in testing, whose probabilities are averaged; []: short_side alone
     border_weights: tuple[float, float] | None = None  # w0 and sigma of weight_map.py, for data that tell objects apart
 
     def __post_init__(self):
@@ -47,6 +49,7 @@ class PixelOptions(ImageOptions):
             raise ValueError(f"PixelOptions: border_weights must be w0 >= 0 and sigma > 0 pixels, got {got}")
         if self.tau < 0:
             raise ValueError(f"PixelOptions: tau must be at least 0, got {self.tau}")
+        positive("PixelOptions", test_scales=min(self.test_scales, default=1))
 
     def preprocess(self, **changes) -> Preprocess:
         return super().preprocess(**{"multiple": self.multiple} | changes)
@@ -136,12 +139,26 @@ class PixelClassifier(Model):
         labels (H, W) int64: the best class at each pixel. scores (H, W): its probability. names: name by label.
         """
         image = open_photograph(photograph)
-        scaled = self.preprocess.scaled(image)
-        (h, w), size = scaled.shape[:2], image.shape[:2]
-        p = on_its_device(self, self.predict, self.preprocess.batch([scaled]))[:, :, :h, :w]
-        p = p if (h, w) == size else Upsample2d(size, mode="bilinear", align_corners=False)(p)
-        p = self.refine(image, weighted_out(p[0], self.class_weights, self.options.tau))
+        p = np.mean([self.view(image, *how) for how in self.views()], axis=0)
+        p = self.refine(image, weighted_out(p, self.class_weights, self.options.tau))
         return {"labels": p.argmax(axis=0), "scores": p.max(axis=0), "names": self.classes}
+
+    def views(self) -> list[tuple[int, bool]]:
+        """(short side, whether mirrored) of each view that test_scales and test_mirrored ask for."""
+        o = self.options
+        return [(side, m) for side in o.test_scales or (o.short_side,) for m in (False, True)[: 1 + o.test_mirrored]]
+
+    def view(self, image: np.ndarray, short_side: int, mirrored: bool) -> np.ndarray:
+        """(C, H, W): the probabilities of a photograph (H, W, 3) uint8 as it is seen in a view, in its own pixels."""
+        how, size = self.preprocess, image.shape[:2]
+        if short_side != how.short_side:
+            how = replace(how, short_side=short_side, max_side=round(short_side * how.max_side / how.short_side))
+        scaled = how.scaled(image)
+        h, w = scaled.shape[:2]
+        seen = scaled[:, ::-1] if mirrored else scaled
+        p = on_its_device(self, self.predict, how.batch([seen]))[:, :, :h, :w]
+        p = p[..., ::-1] if mirrored else p
+        return p[0] if (h, w) == size else Upsample2d(size, mode="bilinear", align_corners=False)(p)[0]
 
     def predict(self, images) -> np.ndarray:
         """(N, C, oh, ow): the probability of each class at each pixel of the output."""

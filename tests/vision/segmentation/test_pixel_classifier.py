@@ -58,6 +58,29 @@ def test_class_weights():
     assert value == pytest.approx(weighted_cross_entropy(logits, labels, both)[0], rel=1e-6)
 
 
+def test_mirror_images_and_scales_are_averaged():
+    """A 3x3 convolution that sees to the right, so that the mirror image differs; sides of 60 and 120 pixels."""
+
+    def made(**options):
+        layer = Conv2d(3, 3, 3, padding=1, rng=np.random.default_rng(0))
+        layer.weight.value[..., :2] = 0
+        return PixelClassifier(Net(layer), CLASSES, complete("net", PixelOptions, options))
+
+    photograph = np.random.default_rng(3).integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    plain = made()
+    p = [plain.view(photograph, 120, False), plain.view(photograph[:, ::-1], 120, False)[..., ::-1]]
+    p += [plain.view(photograph, 60, False), plain.view(photograph[:, ::-1], 60, False)[..., ::-1]]
+    assert all(each.shape == (3, 120, 160) for each in p) and abs(p[0] - p[1]).max() > 0.05
+    np.testing.assert_array_equal(plain.segment(photograph)["scores"], p[0].max(axis=0))
+    for options, wanted in (({"test_mirrored": True}, p[:2]), ({"test_scales": [120, 60]}, p[::2])):
+        found = made(**options).segment(photograph)
+        np.testing.assert_allclose(found["scores"], np.mean(wanted, axis=0).max(axis=0), rtol=1e-6)
+    both = made(test_mirrored=True, test_scales=[120, 60]).segment(photograph)
+    np.testing.assert_array_equal(both["labels"], np.mean(p, axis=0).argmax(axis=0))
+    with pytest.raises(ValueError, match="PixelOptions: test_scales must be a whole number >= 1, got 0"):
+        made(test_scales=[0])
+
+
 @pytest.mark.parametrize("weights", [False, True])
 def test_the_loss_over_the_pixels_as_in_caffe(weights):
     images, labels, *maps = batch(weights)
