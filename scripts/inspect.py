@@ -106,11 +106,17 @@ def models(args: Namespace, runs: list[Path]) -> list[tuple[str, Model]]:
         classes = data_for(args.model, (32, 48)).classes
         rng = np.random.default_rng(args.seed)
         return [(f"{args.model}, untrained", vision.build(args.model, list(classes), rng, **options))]
-    loaded = [(run.resolve().stem, load_model(find_checkpoint(run), **options)[0]) for run in runs]
+    loaded = [(title(run), load_model(find_checkpoint(run), **options)[0]) for run in runs]
     for run, (_, model) in zip(runs, loaded):
         if args.model and model.name != args.model:
             raise ValueError(f"{run}: holds {model.name}, not {args.model}; leave out --model")
     return loaded
+
+
+def title(run: Path) -> str:
+    """The name of a run's folder, or those of a checkpoint and its folder."""
+    run = run.resolve()
+    return run.name if run.is_dir() else f"{run.parent.name}/{run.stem}"
 
 
 if __name__ == "__main__":

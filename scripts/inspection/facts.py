@@ -10,7 +10,7 @@ from nn.receptive_field import ALL, Field, receptive_fields
 from nn.record import Pass, arrays_in
 from scripts.inspection import pictures, source
 from scripts.inspection.numbers import dead, parameter_norms, rounded, statistics, warnings
-from scripts.inspection.passes import Seen
+from scripts.inspection.passes import Seen, output_and_gradient
 from vision import Model
 from vision.backbones import Backbone
 
@@ -44,7 +44,7 @@ class Facts:
 
     def of(self, p: Pass) -> dict[str, Any]:
         """One pass."""
-        y, dy = (next(arrays_in(tree), None) for tree in (p.y, p.dy))
+        y, dy = output_and_gradient(p)
         kind, norms = type(p.layer).__name__, parameter_norms(unique(p.layer))
         of_y, of_dy = (None if a is None else statistics(a) for a in (y, dy))
         share, drawn = None if y is None else dead(y), self.draw(y)

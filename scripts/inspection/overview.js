@@ -112,7 +112,7 @@ function list() {
     const marks = [...new Set(pass.warnings.map(text => text.split(":")[0]))].map(colour =>
       element("span", {class: "badge " + colour, title: pass.warnings.join("; ")}, colour === "red" ? "!!" : "!"));
     const above = pass.parent === null ? "" : report.passes[pass.parent].name + ".";
-    const name = (pass.name.startsWith(above) ? pass.name.slice(above.length) : pass.name) + (pass.call ? ` · call ${pass.call + 1}` : "");
+    const name = (pass.name.startsWith(above) ? pass.name.slice(above.length) : pass.name) + (pass.call ? ` #${pass.call + 1}` : "");
     const button = element("button", {type: "button", "data-order": pass.order, title: pass.name, on: {click: () => select(pass.order)}},
       dot, element("span", {class: "name"}, name), ...marks, element("span", {class: "kind"}, pass.kind));
     button.style.paddingLeft = 6 + 12 * pass.depth + "px";

@@ -65,6 +65,14 @@ def stage_of(model: Model, name: str | None) -> Stage:
     return known[name]
 
 
+def output_and_gradient(p: Pass) -> tuple[Any, Any]:
+    """(y, dy): of several outputs the first one with a gradient, else the first one; None where there is no array."""
+    outputs, gradients = (tree if isinstance(tree, tuple) else (tree,) for tree in (p.y, p.dy))
+    pairs = [(next(arrays_in(y), None), next(arrays_in(dy), None)) for y, dy in zip(outputs, gradients)]
+    both = (pair for pair in pairs if pair[0] is not None and pair[1] is not None and pair[0].shape == pair[1].shape)
+    return next(both, (next(arrays_in(p.y), None), next(arrays_in(p.dy), None)))
+
+
 @contextmanager
 def unfrozen(model: Model) -> Iterator[None]:
     """All parameters are trainable in the block, and no stage of a backbone is cut off."""
@@ -113,7 +121,7 @@ def _backward_with(seen, at, dy):
     layer.backward = exchanged
     try:
         getattr(seen.model, seen.stage.backward)(seen.cache)
-        firsts = {p: next(arrays_in(p.dy), None) for p in seen.passes}
+        firsts = {p: output_and_gradient(p)[1] for p in seen.passes}
         firsts[DATA] = seen.data_gradient
         return {p: a for p, a in firsts.items() if a is not None}
     finally:

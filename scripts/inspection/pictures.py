@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -129,7 +130,7 @@ def overlay(gradient: np.ndarray) -> str:
     return paletted(levels, palette)
 
 
-def strip(arrays: list, side: int = TILE) -> str:
+def strip(arrays: Sequence, side: int = TILE) -> str:
     """One tile of side x side pixels for each array, side by side, each scaled by itself; None: an empty tile.
 
     Of maps (N, C, H, W) the mean magnitude over the channels; of all else the values in the order of the memory.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import scripts.train
 import vision
 from datasets import Shapes
 from scripts import inspect
@@ -152,6 +153,25 @@ def test_answers_of_other_tasks(name, photo, tmp_path):
     chosen = ["--set", "short_side=48", *options.get(name, ["width=2"])]
     assert inspect.main(["--model", name, photo, "--out", tmp_path / "page.html", *chosen]) == 0
     assert "own" in read(tmp_path / "page.html")[0]["words"]
+
+
+def test_two_checkpoints_side_by_side_and_what_is_no_pair(tmp_path, capsys):
+    from vision.training.saving import LAST
+
+    for name in ("a", "b"):
+        run = tmp_path / name
+        train = ["--model", "vgg_small", "--shapes-train", 2, "--shapes-val", 2, "--shapes-size", 32, 40, "--epochs", 1]
+        more = ["--batch-size", 2, "--pictures", 0, "--val-batches", 0, "--workers", 0, "--seed", len(name)]
+        assert scripts.train.main([*train, *more, "--set", "width=2", "--run-dir", run]) == 0
+        assert (run / "report.html").read_text().startswith("<!doctype html>")
+    out = tmp_path / "both.html"
+    compared = ["--compare", tmp_path / "a", tmp_path / "b" / LAST, "--out", out, "--size", 32, 40]
+    assert inspect.main(compared) == 0
+    first, second = read(out)
+    assert (first["name"], second["name"]) == ("a", "b/last")
+    assert [p["name"] for p in first["passes"]] == [p["name"] for p in second["passes"]]
+    assert inspect.main([tmp_path / "a", "--model", "resnet18", "--out", out]) == 2
+    assert "holds vgg_small, not resnet18; leave out --model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
