@@ -45,6 +45,42 @@ def test_a_step_runs_and_ends_in_something_printed_or_drawn(name, tmp_path, caps
     assert [path.name for path in tmp_path.iterdir()] == re.findall(r"the picture is \S+/(\S+)", printed)
 
 
+@pytest.mark.parametrize(
+    "name, function",
+    [
+        ("step_01_neuron", "backward"),
+        ("step_04_softmax_cross_entropy", "ours"),
+        ("step_05_convolution", "conv_loops_backward"),
+        ("step_05_convolution", "conv_matrix_backward"),
+        ("step_06_transposed_convolution", "stamp"),
+        ("step_07_pooling", "put_back"),
+        ("step_08_batch_normalisation", "backward"),
+        ("step_09_residual", "along"),
+        ("step_10_training_loop", "descend"),
+        ("step_12_rnn", "backward"),
+        ("step_13_lstm", "step_backward"),
+        ("step_14_attention", "backward"),
+        ("step_15_boxes", "overlap"),
+        ("step_16_anchors", "deltas_to"),
+        ("step_17_roi_pooling", "roi_align"),
+        ("step_17_roi_pooling", "roi_pool_backward"),
+        ("step_19_masks", "binary_cross_entropy"),
+        ("step_20_reinforce", "estimates"),
+    ],
+)
+def test_a_wrong_sign_stops_a_step(name, function, monkeypatch, tmp_path):
+    step = import_module(f"docs.tour.{name}")
+    right = getattr(step, function)
+
+    def wrong(*args, **options):
+        result = right(*args, **options)
+        return (-result[0], *result[1:]) if isinstance(result, tuple) else -result
+
+    monkeypatch.setattr(step, function, wrong)
+    with pytest.raises(AssertionError):
+        step.main(tmp_path)
+
+
 @pytest.mark.parametrize("name", tour.STEPS)
 def test_a_step_keeps_to_its_form(name):
     text, number = (FOLDER / f"{name}.py").read_text(), int(name[5:7])
