@@ -99,14 +99,17 @@ class Model(Layer):
         return arrays
 
 
-def load(path: str | os.PathLike, **changes) -> Model:
+def load(path: str | os.PathLike, fold: bool = False, **changes) -> Model:
     """The trained model of a checkpoint or of a run's folder (its best.npz, else last.npz): `vision.load("runs/mine")`.
 
-    changes: options that differ from training, such as crf=True. Raises ValueError naming what is wrong with the file.
+    fold: batch normalisation becomes part of the convolutions before it, see vision/fold.py: faster, for inference
+    only. changes: options that differ from training, such as crf=True. Raises ValueError naming what is wrong with the
+    file, and for a model that cannot be folded.
     """
-    from vision.training.saving import (  # here, since saving builds models and imports this file
-        find_checkpoint,
-        load_model,
-    )
+    from vision.fold import fold_batch_norm  # here, since both import this file
+    from vision.training.saving import find_checkpoint, load_model
 
-    return load_model(find_checkpoint(path), **changes)[0]
+    model = load_model(find_checkpoint(path), **changes)[0]
+    if fold:
+        fold_batch_norm(model)
+    return model
