@@ -27,7 +27,6 @@ class Facts:
         callers = {id(p.parent) for p in seen.passes}
         self.leaf = {id(p): id(p) not in callers for p in seen.passes}
         self.pixels = int(np.clip(PIXELS / (2 * max(1, len(seen.passes))), LEAST, MOST))
-        self.batch = len(next(arrays_in(seen.batch), np.zeros(1)))
 
     def all(self) -> dict[str, Any]:
         """passes, pictures, kinds, and the film strip: of each leaf a tile of its output and one of its gradient."""
@@ -68,18 +67,18 @@ class Facts:
         if id(x) not in self.drawn:
             self.drawn[id(x)] = len(self.pictures)
             channels = () if like is None or x.ndim != 4 else self.pictures[like].get("channels", ())
-            self.pictures.append(picture(x, self.pixels, self.batch, both, channels))
+            self.pictures.append(picture(x, self.pixels, both, channels))
         return self.drawn[id(x)]
 
 
-def picture(x: np.ndarray, pixels: int, batch: int, both: bool | None = None, channels=()) -> dict[str, Any]:
+def picture(x: np.ndarray, pixels: int, both: bool | None = None, channels=()) -> dict[str, Any]:
     """Maps of (N, C, H, W), of the first image or region; a matrix of sequences (T, N, D) or of (N, A, D); the bars of
     a vector (N, D), or a matrix where there are many of them."""
     if x.ndim == 4 and x.shape[2] * x.shape[3] > 1:
         return pictures.maps(x[0].astype(np.float32), pixels, both, channels)._asdict()
     x = x.astype(np.float32)
     if x.ndim == 3 or x.ndim > 4:
-        time = x.ndim == 3 and x.shape[1] == batch
+        time = x.ndim == 3 and x.shape[1] < x.shape[0]  # of few sequences
         plane = x[:, 0].T if time else x[0].reshape(len(x[0]), -1)
         return pictures.matrix(plane, pixels, both)._asdict() | {"time": time}
     rows = x.reshape(len(x), -1) if x.ndim > 1 else x.reshape(1, -1)

@@ -122,7 +122,7 @@ function inputOf(report, i) {
   made.append(element("h3", {}, "Follow an output back"), element("div", {class: "chips", role: "group", "aria-label": "what is followed back"},
     ...chips, ...report.outputs.map((output, k) => chip(output.label, output.value, k))));
   made.append(element("p", {class: "hint"}, report.outputs.length
-    ? `Its gradient at every layer, down to the pixels, was computed for these ${report.outputs.length} outputs when the page was written.`
+    ? `Its gradient at every layer${input.uri ? ", down to the pixels," : ""} was computed for these ${report.outputs.length} outputs when the page was written.`
     : "No output is followed in this model."));
   return made;
 }

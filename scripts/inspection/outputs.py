@@ -69,7 +69,9 @@ def chosen(seen: Seen) -> list[Output]:
     for row, k in picked(rows, names[0] == "background", in_order=find(seen.model.name).task in IN_ORDER):
         where = [int(i) for i in np.unravel_index(row, scores.shape[:-1])]
         index = (*where[: axis % y.ndim], k, *where[axis % y.ndim :])
-        outputs.append(Output(at, index, names[k] + place(y, where, ROW.get(find(seen.model.name).task, "image"))))
+        outputs.append(
+            Output(at, index, shown(names[k]) + place(y, where, ROW.get(find(seen.model.name).task, "image")))
+        )
     return outputs
 
 
@@ -115,6 +117,11 @@ def named(model: Model, channels: int) -> list[str]:
     names = classes_of(model)
     names = ["background", *names] if channels == len(names) + 1 else names
     return names + [f"channel {k}" for k in range(len(names), channels)]
+
+
+def shown(name: str) -> str:
+    """The name of a class; a character in quotes."""
+    return name if len(name) > 1 else f"“{name}”"
 
 
 def place(y: np.ndarray, where: list[int], row: str) -> str:

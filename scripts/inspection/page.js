@@ -66,7 +66,7 @@ function start() {
   list();
   inputs();
   extras();
-  const foot = reports.map((report, i) => element("p", {}, `${report.command}${tag(i)} · ${report.date} · Python ${report.versions.python}, NumPy ${report.versions.numpy}`));
+  const foot = reports.slice(0, 1).map(report => element("p", {}, `${report.command} · ${report.date} · Python ${report.versions.python}, NumPy ${report.versions.numpy}`));
   document.getElementById("foot").append(...foot);
   addEventListener("resize", () => { strips(); show(); });
   step(0);

@@ -61,17 +61,20 @@ def colours(palette: str) -> bytes:
     return table.tobytes() + b"\0\0\0"
 
 
-def levels_of(x: np.ndarray, both: bool | None = None) -> tuple[np.ndarray, str, float, float]:
+def levels_of(
+    x: np.ndarray, both: bool | None = None, high: float | None = None
+) -> tuple[np.ndarray, str, float, float]:
     """(levels 0 .. 254, palette, low, high): of values without a negative one from 0, of others around 0.
 
-    The ends are the 99.5th percentile of the magnitudes, so that one outlier does not make all else dark. NaN and
+    high: by default the 99.5th percentile of the magnitudes, so that one outlier does not make all else dark. NaN and
     infinity are CLEAR.
     """
     finite = np.isfinite(x)
     known = x[finite]
     both = bool((known < 0).any()) if both is None else both
-    high = float(np.percentile(abs(known), 99.5)) if known.size else 0.0
-    high = high or float(abs(known).max(initial=0)) or 1.0
+    if high is None:
+        high = float(np.percentile(abs(known), 99.5)) if known.size else 0.0
+        high = high or float(abs(known).max(initial=0)) or 1.0
     low = -high if both else 0.0
     scaled = np.clip((np.where(finite, x, 0) - low) / (high - low), 0, 1) * (CLEAR - 1)
     return np.where(finite, scaled + 0.5, CLEAR).astype(np.uint8), TWO if both else ONE, low, high
@@ -113,12 +116,12 @@ def shrunk(x: np.ndarray, h: int, w: int) -> np.ndarray:
     return x
 
 
-def matrix(x: np.ndarray, pixels: int, both: bool | None = None) -> Picture:
+def matrix(x: np.ndarray, pixels: int, both: bool | None = None, high: float | None = None) -> Picture:
     """A matrix (rows, columns), made smaller by means of blocks where it is large."""
     rows, columns = x.shape
     w = min(columns, WIDE)
     h = max(1, min(rows, pixels // w))
-    levels, palette, low, high = levels_of(shrunk(x[None], h, w)[0], both)
+    levels, palette, low, high = levels_of(shrunk(x[None], h, w)[0], both, high)
     about = {"tile": (h, w), "cells": (rows, columns), "channels": (0,), "of": 1, "low": low, "high": high}
     return Picture(paletted(levels, palette), w, h, "matrix", **about)
 

@@ -46,7 +46,8 @@ def part(p: Pass, steps: list[dict], norms: list, words: list[str]) -> dict[str,
     drawn = {}
     for name in steps[0]:
         values = np.stack([step[name] for step in steps], axis=1)  # (H, T)
-        drawn[name] = pictures.matrix(values, PIXELS, both=None if values.min() < 0 else False)._asdict()
+        gate = " gate " in name  # from 0 to 1
+        drawn[name] = pictures.matrix(values, PIXELS, False if gate else None, 1.0 if gate else None)._asdict()
     labels = padded(words, len(steps))
     title = TITLE.format(f"{p.name or type(p.layer).__name__}, {type(p.layer).__name__}")
     return {"kind": "gates", "title": title, "text": TEXT, "drawn": drawn, "norms": norms, "labels": labels}
