@@ -108,7 +108,7 @@ class _Recorder:
         this = self.pass_of(layer, cache)
         if this in self.going_back:  # backward leaves the parameters to it
             original(dy, cache)
-        elif self.to_data:
+        elif self.to_data and type(layer).backward is not Layer.backward:
             layer.backward(dy, cache)
         else:
             began = self.begin_backward(this, dy)

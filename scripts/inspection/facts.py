@@ -113,21 +113,22 @@ def multiply_adds(layer: Layer, y) -> int:
 def fields_of(model: Model, batch: tuple) -> dict[tuple[str, int], Any]:
     """{(name of a layer, number of the call): [first, size, stride] along rows and columns, or "all"}.
 
-    Of the model, or of its first backbone where the whole cannot be written down as a graph.
+    Of the model; where the whole cannot be written down as a graph, of the first of its parts that can.
     """
     images = next(arrays_in(batch), np.zeros(0))
     if images.ndim != 4 or images.shape[1] != 3:
         return {}
     shape = 1, *images.shape[1:]
-    for prefix, layer in model.layers():
-        if layer is model or isinstance(layer, Backbone):
-            try:
-                found = receptive_fields(layer, shape)
-            except (ValueError, TypeError, AttributeError, NotImplementedError):
-                continue
-            if any(found.values()):
-                before = f"{prefix}." if prefix else ""
-                return {(before + name, call): plain(field) for (name, call), field in found.items()}
+    parts = [(name, layer) for name, layer in model.layers() if isinstance(layer, Backbone)]
+    parts += [(name, layer) for name, layer in model.children() if any(layer.children())]
+    for prefix, layer in [("", model), *parts]:
+        try:
+            found = receptive_fields(layer, shape)
+        except (ValueError, TypeError, AttributeError, NotImplementedError, IndexError):
+            continue  # it does not read images, or is not made of windows
+        if any(found.values()):
+            before = f"{prefix}." if prefix else ""
+            return {(before + name, call): plain(field) for (name, call), field in found.items()}
     return {}
 
 

@@ -118,7 +118,7 @@ function inputOf(report, i) {
   const chip = (label, value, index) => element("button", {type: "button", "aria-pressed": "false", "data-output": index, on: {click: () => follow(index)}},
     label, value === null ? null : element("small", {}, " " + short(value)));
   const chips = [chip(input.uri ? "the picture" : "the loss", null, -2)];
-  if (input.uri) chips.push(chip("gradient of the loss", null, -1));
+  if (input.uri && report.whole.pixels) chips.push(chip("gradient of the loss", null, -1));
   made.append(element("h3", {}, "Follow an output back"), element("div", {class: "chips", role: "group", "aria-label": "what is followed back"},
     ...chips, ...report.outputs.map((output, k) => chip(output.label, output.value, k))));
   made.append(element("p", {class: "hint"}, report.outputs.length

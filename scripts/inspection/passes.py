@@ -34,8 +34,8 @@ class Seen(NamedTuple):
 
     @property
     def data_gradient(self):
-        """That of the images, or of what the first layer with a gradient reads; None where there is none."""
-        return next((a for p in self.leaves for a in arrays_in(p.dx) if a.ndim == 4), None)
+        """That of the images (N, 1 or 3, H, W), where they first come in; None where there is none."""
+        return next((a for p in self.leaves for a in arrays_in(p.dx) if a.ndim == 4 and a.shape[1] in (1, 3)), None)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def formula(doc: str) -> str:
     """The first paragraph of a docstring, and of the next ones those that begin with an equation, their first sentence
     each."""
     first, *more = doc.split("\n\n")
-    equations = [re.split(r"(?<=\S)\.(?=\s+[A-Z]|\s*$)", part)[0] for part in more if is_equation(part.split("\n")[0])]
+    equations = [re.split(r"(?<=\S)\.(?=\s|$)", part)[0] for part in more if is_equation(part.split("\n")[0])]
     return "\n\n".join([first, *equations[:2]])
 
 

@@ -124,6 +124,20 @@ def test_the_gradient_of_the_data_is_there_on_demand_alone():
         assert passes[2].dx is passes[1].dy is not None
 
 
+def test_a_layer_that_has_no_backward_but_for_its_parameters():
+    class Lowest(Layer):
+        def forward(self, x, training=True):
+            return 2 * x, x
+
+        def backward_parameters(self, dy, cache):
+            self.seen = dy
+
+    with nn.record(lowest := Lowest(), to_data=True) as passes:
+        y, cache = lowest.forward(draw(2, 2))
+        lowest.backward_parameters(y, cache)
+    assert passes[0].dy is y is lowest.seen and passes[0].dx is None and passes[0].returned
+
+
 def test_inputs_by_name_without_training():
     layer = Linear(3, 2)
     with nn.record(layer) as passes:
