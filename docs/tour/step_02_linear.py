@@ -32,7 +32,7 @@ from docs.tour.step_01_neuron import backward, forward
 
 class Linear:
     def __init__(self, in_features, out_features, rng):
-        self.weight = rng.standard_normal((out_features, in_features))
+        self.weight = rng.standard_normal((out_features, in_features))  # random: equal neurons would stay equal
         self.bias = np.zeros(out_features)
         self.dweight, self.dbias = np.zeros_like(self.weight), np.zeros_like(self.bias)
 
@@ -101,11 +101,11 @@ def main(out="tour_out"):
     assert np.allclose(neuron.layers[0].dweight[0], backward(forward(neuron.layers[0].weight[0], 0, x[0], 1)[1])[0])
 
     inputs, targets = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float), np.array([[0], [1], [1], [0]], float)
-    network = Sequential(Linear(2, 8, rng), ReLU(), Linear(8, 1, rng), Sigmoid())  # XOR needs a hidden layer
+    network = Sequential(Linear(2, 8, rng), ReLU(), Linear(8, 1, rng), Sigmoid())  # one neuron cannot do XOR: step 1
     for _ in range(2000):
         answer, cache = network.forward(inputs)
-        network.backward(answer - targets, cache)
-        for layer in network.layers[::2]:
+        network.backward(answer - targets, cache)  # the dy of step 1, line (3)
+        for layer in network.layers[::2]:  # the two Linear
             layer.weight, layer.bias = layer.weight - 0.5 * layer.dweight, layer.bias - 0.5 * layer.dbias
             layer.dweight[...], layer.dbias[...] = 0, 0  # backward adds, so the next step begins at 0
     print("XOR, learned by two layers:", answer.ravel().round(3))

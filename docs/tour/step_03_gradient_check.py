@@ -56,10 +56,10 @@ def error_of_input(layer, x, dy):
     return relative_error(layer.backward(dy, cache), numerical_gradient(lambda: (layer.forward(x)[0] * dy).sum(), x))
 
 
-class Centre(Layer):
+class Centre(Layer):  # nn.Layer: what all layers of the library are made from; it finds their parameters
     """y = x - mean of its row. Backward has a wrong sign."""
 
-    def forward(self, x, training=True):
+    def forward(self, x, training=True):  # training: some layers differ then, from step 8 on; here it says nothing
         return x - x.mean(axis=1, keepdims=True), None
 
     def backward(self, dy, cache):
@@ -80,7 +80,8 @@ def main(out="tour_out"):
     print(f"nn.Linear, random dy:       {right:.0e}   right")
     assert blind < 1e-6 and wrong > 1 and right < 1e-8
 
-    network = Sequential(Linear(5, 4), ReLU(), Linear(4, 2), Sigmoid())  # the library's check: all inputs and weights
+    network = Sequential(Linear(5, 4), ReLU(), Linear(4, 2), Sigmoid())
+    print("the library's check, relative errors of the input and of all weights:")
     print({name: f"{error:.0e}" for name, error in check_layer(network, x).items()})
     try:
         check_layer(Centre(), x)

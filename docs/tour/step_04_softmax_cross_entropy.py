@@ -2,13 +2,13 @@
 
 Question: a network gives C scores, one for each class. What number says how wrong they are, and what is its gradient?
 
-Scores z_1 ... z_C can be any numbers. The softmax makes probabilities of them, positive and with the sum 1:
+Scores z_1 ... z_C, also called logits, can be any numbers. The softmax makes probabilities of them, with the sum 1:
 
     p_c = exp(z_c) / sum over k of exp(z_k)
 
 The network should give the right class, t, a high probability. The loss is how surprised it is to be told t:
 
-    loss = -log p_t = log(sum over k of exp(z_k)) - z_t
+    loss = -log p_t = log(sum over k of exp(z_k)) - z_t             log: the natural logarithm
 
 0 if p_t = 1, and large if p_t is near 0. A network that knows nothing has p_t = 1/C, so its loss is log C: check that
 at the start of every training. The gradient, the first term by the chain rule, the second as it is:

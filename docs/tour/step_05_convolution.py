@@ -56,7 +56,7 @@ def conv_loops_backward(dy, x, weight, stride):
 
 
 def columns_at(shape, k, stride):
-    """For each (i, j) of a window the slice of x, of this shape (..., H, W), that all windows read there."""
+    """For each (i, j) of a window what all windows read there, as an index: x[at]. np.s_ keeps a slice for later."""
     oh, ow = ((size - k) // stride + 1 for size in shape[2:])
     return [np.s_[..., i : i + stride * oh : stride, j : j + stride * ow : stride] for i, j in np.ndindex(k, k)]
 

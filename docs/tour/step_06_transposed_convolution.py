@@ -19,7 +19,7 @@ It has the right size, (H - 1) stride + k, but it is NOT the inverse: M.T M x is
 Column p of M.T holds the kernel, at the window of p. So pixel p of x adds the whole kernel, times its own value, to y:
 it stamps the kernel on a large map, the stamps `stride` apart. Where k is no multiple of the stride, stamps overlap
 unevenly, and even a constant x gives a checkerboard. A kernel of 4 with stride 2 does not; filled with the weights of
-bilinear interpolation, 1/4 3/4 3/4 1/4, it enlarges a picture smoothly, and may then be trained: so FCN begins.
+bilinear interpolation, 1/4 3/4 3/4 1/4, it enlarges a picture smoothly, and may then be trained (so does FCN).
 """
 
 import sys

@@ -20,7 +20,7 @@ Undoing it. A segmentation network wants a map of the old size again. Three ways
 
 Max unpooling does to values what the backward of max pooling does to gradients: they are the same function (for windows
 that do not overlap). It is linear, but its matrix changes with every picture, so it is not a transposed convolution.
-SegNet and DeconvNet use it: the borders of things stay where they were.
+The networks SegNet and DeconvNet use it: the borders of things stay where they were.
 """
 
 import sys

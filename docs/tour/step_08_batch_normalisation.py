@@ -25,7 +25,8 @@ dinv_std/dx_j = -inv_std^3 (x_j - mean) / m = -inv_std^2 x_hat_j / m, times x_i 
          = weight inv_std ( dy_j  -  dbias / m  -  x_hat_j dweight / m )
 
 At test time one example must not depend on the others in its batch: mean and var are then averages kept while training
-(the running statistics), constants, and terms 1 and 2 are gone. Longer: docs/derivations.md, section 1.
+(the running statistics), constants, and terms 1 and 2 are gone. (docs/derivations.md, section 1.) BatchNorm2d is the
+same for x (N, C, H, W): the m values of a channel are all its pixels in all examples.
 """
 
 import sys
