@@ -56,7 +56,7 @@ class FasterRCNN(nn.Layer):
         found, c_head = self.head.forward(pooled)  # (R, 6)
         losses, danswers, dfound = {}, np.zeros_like(answers), np.zeros_like(found)
         losses["rpn_cls"], danswers[:, :2] = nn.softmax_cross_entropy(answers[:, :2], anchor_labels)
-        yes, cells = 10.0 * (anchor_labels[:, None] == 1), len(anchor_labels) // 2  # only objects have a box
+        yes, cells = 10.0 * (anchor_labels[:, None] == 1), len(anchor_labels) // 2  # lambda 10, eq. 1
         losses["rpn_box"], danswers[:, 2:] = nn.smooth_l1(answers[:, 2:], anchor_deltas, 1, yes, "mean", cells)
         losses["cls"], dfound[:, :2] = nn.softmax_cross_entropy(found[:, :2], labels)
         losses["box"], dfound[:, 2:] = nn.smooth_l1(found[:, 2:], deltas, 1, labels[:, None] > 0, "mean", len(labels))
