@@ -7,7 +7,7 @@ within a hundred steps. If it does not, there is a mistake, and it is small enou
 
 The checks, in this order. Each finds what the one before cannot:
 
-    1. the first loss is log C          else: the scores are too large, the input is not scaled, or the labels are wrong
+    1. the first loss is log C          else: the scores are too large, or the input is not scaled
     2. the gradient check (step 3)      else: a backward is wrong
     3. two images are learned           else: what is between the layers is wrong: the loop, the rate, the data
     4. then real data; compare the loss on the training images and on others. Only there the word overfitting has its

@@ -19,11 +19,11 @@ dlog p_a/dz_c = [c = a] - p_c. In words: make what was rewarded more probable. T
 
 One draw is noisy. A baseline b makes it less so: R(a) - b in the place of R(a). It changes nothing on average, because
 sum over a of p_a dlog p_a/dz = d(sum over a of p_a)/dz = d1/dz = 0. Take the mean reward: what is better than usual
-becomes more probable, what is worse less. Without it, rewards of 2 and 3 would make everything more probable.
+becomes more probable, what is worse less. Without it, rewards of 2 and 3 make all that is drawn more probable.
 
-The example: pictures of 32 x 32 with a bright spot. A network sees a coarse 4 x 4 version and chooses one of 16 places
+The example: pictures of 32 x 32 with a bright spot. A network sees a coarse 4 x 4 version and chooses one of 16 fields
 for its glimpse, 8 x 8 sharp pixels. It is rewarded if the spot is inside. (Mnih et al. 2014 take several glimpses, with
-an RNN of step 12 between them, at continuous places: vision/classification/recurrent_attention.py.)
+an RNN of step 12 between them, at continuous positions: vision/classification/recurrent_attention.py.)
 """
 
 import sys
@@ -58,7 +58,7 @@ def coarse(pictures):
 def train(steps, gift, use_baseline, rng):
     """The policy network, and how often the spot was seen, for each step. `gift` is added to every reward."""
     network = Sequential(Linear(16, 32, rng=rng), ReLU(), Linear(32, 16, rng=rng))
-    network[2].weight.value *= 0.1  # all places alike at the start
+    network[2].weight.value *= 0.1  # all fields alike at the start
     optimiser, hits, baseline = SGD(network.parameters(), lr=0.1, momentum=0.9), [], gift
     for _ in range(steps):
         pictures, where = spots(64, rng)
@@ -99,9 +99,9 @@ def main(out="tour_out"):
         curve.plot(np.convolve(hits, np.full(20, 1 / 20), "valid"), label=name)
     curve.set(xlabel="step", ylabel="spot seen (mean of 20 steps)", ylim=(0, 1))
     pictures, _ = spots(1, np.random.default_rng(5))
-    place = network(10 * coarse(pictures))[0].argmax()
+    field = network(10 * coarse(pictures))[0].argmax()
     drawing.show(picture, pictures[0], "where it looks")
-    x, y = place % 4 * 8, place // 4 * 8
+    x, y = field % 4 * 8, field // 4 * 8
     drawing.draw_boxes(picture, [[x, y, x + 8, y + 8]], "tab:green", width=3)
     drawing.save(figure, out, "step_20.png")
     assert last > 0.8
@@ -111,7 +111,7 @@ if __name__ == "__main__":
     main(*sys.argv[1:])
 
 # Exercises (answers: solutions/step_20_reinforce.py)
-# 1. The estimator of a continuous place l, drawn from a normal distribution around the network's mean m, is
+# 1. The estimator of a continuous position l, drawn from a normal distribution around the network's mean m, is
 #    (R - b) (l - m) / std^2. Derive it, and compare the mean of many draws with the slope of the expected reward.
-# 2. In this example the right place is known, so the softmax cross-entropy could teach it. Compare how fast both learn.
+# 2. In this example the right field is known, so the softmax cross-entropy could teach it. Compare how fast both learn.
 #    When is REINFORCE the only way?

@@ -25,7 +25,7 @@ def exercise_1():
 
 
 def exercise_2():
-    """Cross-entropy needs far fewer steps: it is told the right one of 16 places; a reward says only yes or no.
+    """Cross-entropy needs far fewer steps: it is told the right one of 16 fields; a reward says only yes or no.
 
     REINFORCE is the only way where nobody knows the right choice: in a game, or where a glimpse is good if it helps
     the classification that comes after it.
