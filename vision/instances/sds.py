@@ -133,6 +133,7 @@ def labelled(overlap: np.ndarray, labels: np.ndarray, least: float) -> np.ndarra
 
 
 PAPER = {"system": "SDS", "paper": "Hariharan et al. 2014, arXiv:1407.1808"}
+FIGURES = "few generated scenes, AP^r at 0.5: box 0.118, region 0.248, both 0.367"
 TINY = {
     "segments": "blocks", "min_side": 16, "backbone": "small_vgg", "width": 2, "hidden": 5, "size": 20, "padding": 3,
     "samples": 8, "capacity": 50, "dropout": 0.0,
@@ -144,5 +145,5 @@ register(
 )(SDS)  # fmt: skip
 register(
     "sds_small", "instances", {"epochs": 10, "batch_size": 4, "lr": 0.02, "jitter": 0.0, "flip_horizontal": 0.0},
-    options=SmallOptions, tiny=Tiny(TINY), **PAPER,
+    options=SmallOptions, tiny=Tiny(TINY), figures=FIGURES, **PAPER,
 )(SDS)  # fmt: skip
