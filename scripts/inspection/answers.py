@@ -20,6 +20,12 @@ def sure(found: dict) -> dict:
     return {key: value[kept] for key, value in found.items() if isinstance(value, np.ndarray)}
 
 
+def with_area(found: dict) -> dict:
+    """The objects whose boxes are at least a pixel wide and high: one of an untrained network may be a line."""
+    kept = (found["boxes"][:, 2:] - found["boxes"][:, :2] >= 1).all(axis=1)
+    return {key: value[kept] for key, value in found.items() if isinstance(value, np.ndarray)}
+
+
 def class_answer(model: Model, sample: dict, target: str | None) -> Samples:
     """The most probable class, or the class that is given."""
     if target is not None:
@@ -32,7 +38,7 @@ def class_answer(model: Model, sample: dict, target: str | None) -> Samples:
 
 def box_answer(model: Model, sample: dict, target: str | None) -> Samples:
     """The boxes that the model finds (of localizers too), with masks and points where it has any."""
-    found = sure(task_of(model.name).predict(model, sample))
+    found = sure(with_area(task_of(model.name).predict(model, sample)))
     n, (h, w) = len(found["labels"]), sample["image"].shape[:2]
     if not n:  # a class and a box in the middle, so that there is a gradient at all
         found = {"boxes": np.array([[w / 4, h / 4, 3 * w / 4, 3 * h / 4]], np.float32), "labels": np.array([1])}

@@ -12,6 +12,7 @@ from vision import Model
 from vision.registry import find
 
 MOST = 5  # outputs that are followed
+WIDTH = 2  # of the deltas x, y, width, height
 SPECIAL = 6  # classes that a model may add to its own: background, <pad>, an objectness
 ROW = {"detection": "region", "instances": "region", "captioning": "word", "translation": "word", "language": "step",
        "navigation": "step", "vqa": "question"}  # fmt: skip  # what a row of scores is; else an image
@@ -29,11 +30,12 @@ class Output(NamedTuple):
 
 def followed(seen: Seen) -> list[dict[str, Any]]:
     """The outputs as JSON: label, value, pass, strip of pictures for the leaves, norms, and the data's gradient."""
-    outputs = chosen(seen)
-    if not outputs:
-        return []
-    every = gradients_of(seen, outputs[0].at, [output.index for output in outputs])
-    return [about(seen, output, gradients) for output, gradients in zip(outputs, every)]
+    found, outputs = [], chosen(seen)
+    for at in dict.fromkeys(output.at for output in outputs):
+        own = [output for output in outputs if output.at is at]
+        every = gradients_of(seen, at, [output.index for output in own])
+        found += [about(seen, output, gradients) for output, gradients in zip(own, every)]
+    return found
 
 
 def about(seen: Seen, output: Output, gradients: dict) -> dict[str, Any]:
@@ -72,7 +74,22 @@ def chosen(seen: Seen) -> list[Output]:
         outputs.append(
             Output(at, index, shown(names[k]) + place(y, where, ROW.get(find(seen.model.name).task, "image")))
         )
-    return outputs
+    return outputs + box_of(seen, outputs[0])
+
+
+def box_of(seen: Seen, first: Output) -> list[Output]:
+    """The box of the first region that is followed: how much its width changes, among the deltas of its class."""
+    if ROW.get(find(seen.model.name).task) != "region" or len(first.index) != 2:
+        return []
+    classes = len(seen.model.classes)
+    deltas = {4 * classes: 1, 4 * (classes + 1): 0}  # channels: the class to which the first four belong
+    for p in reversed(seen.leaves):
+        y = next(arrays_in(p.y), np.zeros(0))
+        if first.at.order < p.order and y.ndim == 2 and p.dy is not None and y.shape[1] in deltas:
+            row, k = first.index
+            if k >= deltas[y.shape[1]] and len(y) > row:
+                return [Output(p, (row, 4 * (k - deltas[y.shape[1]]) + WIDTH), f"its box: width, region {row + 1}")]
+    return []
 
 
 def picked(rows: np.ndarray, background: bool, in_order: bool) -> list[tuple[int, int]]:

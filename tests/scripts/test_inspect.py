@@ -1,6 +1,7 @@
 """scripts.inspect: the data of the page for models of every kind, and the file that is written."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -35,7 +36,7 @@ def tiny_report(name):
     return made, model, before
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", vision.MODELS if os.environ.get("NN_TEST_ALL_MODELS") else SOME)  # .ci/run: all
 def test_the_page_of_every_kind_of_model(name):
     made, model, before = tiny_report(name)
     after = model.state_dict()
@@ -99,6 +100,8 @@ def test_boxes_gates_and_attention():
     assert after["count"] <= before["count"] and len(before["scores"]) == len(before["boxes"])
     assert before["scores"] == sorted(before["scores"], reverse=True)
     assert kinds["anchors of one cell"]["count"] == 6 and kinds["the truth of the loss"]["shown"]
+    labels = [output["label"] for output in tiny_report("faster_rcnn_small")[0]["outputs"]]
+    assert labels[-1] == "its box: width, " + labels[0].split(", ")[1]
     attention, gates = tiny_report("show_attend_tell_soft")[0]["extras"]
     assert "<end>" in attention["labels"] and len(attention["tiles"]) == len(attention["labels"])
     assert [*gates["drawn"]] == [
