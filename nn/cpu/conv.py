@@ -1,14 +1,14 @@
-"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of five algorithms is the fastest.
+"""Convolution on the CPU: the functions of nn/layers/conv.py, by whichever of six algorithms is the fastest.
 
 nn/cpu/conv_depthwise.py is for groups of one channel, nn/cpu/conv_depthwise_small.py for those of small planes,
-nn/cpu/conv_pointwise.py for 1x1 kernels on small planes, nn/cpu/winograd.py for 3x3 kernels over many channels, and
-nn/cpu/conv_tiled.py for everything else.
+nn/cpu/conv_pointwise.py for 1x1 kernels on small planes, nn/cpu/winograd.py for 3x3 kernels over many channels,
+nn/cpu/conv_dft.py for 5x5 to 9x9 over many positions, and nn/cpu/conv_tiled.py for everything else.
 """
 
 import numpy as np
 
 from nn.config import config
-from nn.cpu import conv_depthwise, conv_depthwise_small, conv_pointwise, conv_tiled, winograd
+from nn.cpu import conv_depthwise, conv_depthwise_small, conv_dft, conv_pointwise, conv_tiled, winograd
 from nn.cpu.chunks import in_slices
 from nn.layers.windows import Geometry
 
@@ -26,6 +26,8 @@ def _fastest(dtype, weight_shape, g: Geometry, images, in_size, out_size):
         return conv_depthwise
     if conv_pointwise.takes(g, images, out_size):
         return conv_pointwise
+    if conv_dft.takes(dtype, weight_shape, g, images, out_size):
+        return conv_dft
     return winograd if config.winograd and winograd.takes(dtype, weight_shape, g, out_size) else conv_tiled
 
 
