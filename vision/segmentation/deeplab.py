@@ -96,14 +96,14 @@ class DeepLab(PixelNetwork):
         """
         named = convolutional(self.backbone.pretrained_names(arrays))
         for old, new, index in (("classifier.0", "fc6", 0), ("classifier.3", "fc7", 1)):
-            if f"{old}.weight" not in named:
-                continue
-            weight, bias = named.pop(f"{old}.weight"), named.pop(f"{old}.bias")
+            weight, bias = (named.pop(f"{old}.{kind}", None) for kind in ("weight", "bias"))
             for i, branch in enumerate(self.branches):
                 shape = branch[index][0].weight.value.shape
-                same = new == "fc7" or weight.shape[1] == shape[1]  # the same features below fc6
-                named[f"{new}.{i}.0.weight"] = decimated(weight, shape) if same else weight
-                named[f"{new}.{i}.0.bias"] = decimated(bias, shape[:1])
+                if weight is not None:  # fc6 sees the features of the same layer, all of them
+                    same = new == "fc7" or weight.shape[1:2] == shape[1:2]
+                    named[f"{new}.{i}.0.weight"] = decimated(weight, shape) if same else weight
+                if bias is not None:
+                    named[f"{new}.{i}.0.bias"] = decimated(bias, shape[:1])
         return named
 
     def forward(self, x, training=True):

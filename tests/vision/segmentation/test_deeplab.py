@@ -104,6 +104,8 @@ def test_weights_of_the_classifier_are_decimated(version, tmp_path):
     narrow = tiny(version, width=1, hidden=4, batch_norm=False)
     left_out = find_pretrained(tmp_path / "vgg16.npz", narrow).left_out
     assert "fc6.0.0.weight has shape (8, 16, 7, 7), wanted (4, 8, 3, 3)" in left_out
+    alone = model.network.pretrained_names({"classifier.0.weight": np.zeros(3)})  # damaged, and without its bias
+    assert alone["fc6.0.0.weight"].shape == (3,) and "fc6.0.0.bias" not in alone
 
 
 def test_decimation_keeps_the_ends_and_gives_the_published_shapes():
