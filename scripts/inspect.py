@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int | None:
     reports = []
     for name, model in models(args, runs):
         samples, words = samples_of(model, picture, args.target, tuple(args.size))
-        reports.append(report(model, samples, words, {"name": name, "command": typed}, args.stage))
+        testing = not (args.training or (args.model and not runs))
+        reports.append(report(model, samples, words, {"name": name, "command": typed}, args.stage, testing))
     text = page(" and ".join(each["name"] for each in reports), {"reports": reports})
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out) as file:
@@ -58,7 +59,7 @@ def build_parser() -> Parser:
     parser = Parser("scripts.inspect", __doc__)
     text = "a checkpoint (.npz) or the folder of a run, unless --model or --published; then a picture, or a text for a "
     text += "model of text (default: a generated scene)"
-    parser.add_argument("inputs", metavar="RUN PICTURE", type=Path, nargs="*", help=text)
+    parser.add_argument("inputs", metavar="RUN_OR_PICTURE", type=Path, nargs="*", help=text)
     parser.add_argument(
         "--out", metavar="FILE", type=Path, default=Path("inspect.html"), help="(default: inspect.html)"
     )
@@ -70,6 +71,8 @@ def build_parser() -> Parser:
     parser.add_argument("--target", metavar="TEXT", help=text)
     text = "the stage of training whose loss it is, for models with several (default: the last)"
     parser.add_argument("--stage", metavar="NAME", help=text)
+    text = "batch normalisation by this batch, and dropout, as in training; so is it always with random weights"
+    parser.add_argument("--training", action="store_true", help=text)
     text = "of the generated scene (default: 240 320)"
     side = number(32, whole=True)
     parser.add_argument("--size", metavar=("HEIGHT", "WIDTH"), type=side, nargs=2, default=[240, 320], help=text)

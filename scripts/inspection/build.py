@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nn.record import arrays_in
-from scripts.inspection import pictures
+from scripts.inspection import pictures, source
 from scripts.inspection.facts import Facts, fields_of
 from scripts.inspection.numbers import rounded
 from scripts.inspection.outputs import followed
@@ -18,21 +18,29 @@ from vision import Model
 from vision.registry import find
 from vision.task import task_of
 
+TRAINING = "as in a step of training: with the statistics of this batch, and with dropout"
+TESTING = "as in testing: with running statistics, without dropout"
 
-def report(model: Model, samples: list[dict], words: str, about: dict[str, Any], stage: str | None = None) -> dict:
+
+def report(
+    model: Model, samples: list[dict], words: str, about: dict[str, Any], stage: str | None = None, testing=False
+):
     """All that the page shows of one pass: see page.js for how it is read.
 
-    samples: scaled, with a truth; words: what the truth is. about: name, command, of the report's head.
+    samples: scaled, with a truth; words: what the truth is. about: name, command, of the report's head. testing: with
+    running statistics and without dropout, not as a step of training.
     """
     batch = task_of(model.name).collate(model, samples)
     fields, parameters = fields_of(model, batch), {id(p): p for p in model.parameters().values()}.values()
+    written = {id(layer): source.arguments(layer) for _, layer in model.layers()}
     frozen = sum(p.value.size for p in parameters if not p.trainable)
-    with looked_into(model, batch, stage) as seen:
-        facts = Facts(seen, fields).all()
+    with looked_into(model, batch, stage, testing) as seen:
+        facts = Facts(seen, fields, written).all()
         data = seen.data_gradient
         whole = {
             "losses": {name: rounded(float(value)) for name, value in seen.losses.items()},
             "stage": seen.stage.name,
+            "mode": TESTING if testing else TRAINING,
             "ms": rounded(1e3 * seen.seconds[0]),
             "back_ms": rounded(1e3 * seen.seconds[1]),
             "macs": sum(each["macs"] for each in facts["passes"] if each["leaf"]),

@@ -20,10 +20,11 @@ BARS, SOME = 256, 4  # elements of a vector that are drawn; vectors from which o
 
 
 class Facts:
-    """The passes of a model as JSON-able dicts; pictures of one array are made once."""
+    """The passes of a model as JSON-able dicts; pictures of one array are made once. fields: see fields_of; written:
+    the arguments of each layer, by its id."""
 
-    def __init__(self, seen: Seen, fields: dict):
-        self.seen, self.drawn, self.pictures, self.fields = seen, {}, [], fields
+    def __init__(self, seen: Seen, fields: dict, written: dict[int, str]):
+        self.seen, self.drawn, self.pictures, self.fields, self.written = seen, {}, [], fields, written
         callers = {id(p.parent) for p in seen.passes}
         self.leaf = {id(p): id(p) not in callers for p in seen.passes}
         self.pixels = int(np.clip(PIXELS / (2 * max(1, len(seen.passes))), LEAST, MOST))
@@ -48,7 +49,7 @@ class Facts:
         of_y, of_dy = (None if a is None else statistics(a) for a in (y, dy))
         share, drawn = None if y is None else dead(y), self.draw(y)
         return {
-            "order": p.order, "name": p.name or "(the model)", "kind": kind, "arguments": source.arguments(p.layer),
+            "order": p.order, "name": p.name or "(the model)", "kind": kind, "arguments": self.written[id(p.layer)],
             "depth": p.depth, "parent": None if p.parent is None else p.parent.order, "leaf": self.leaf[id(p)],
             "call": p.call, "training": p.training, "back": p.backward_order,
             "inputs": {name: shapes(value) for name, value in p.inputs.items() if [*arrays_in(value)]},

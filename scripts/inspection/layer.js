@@ -143,11 +143,13 @@ function seenImage(report) {
 function pointed(report, pass, i, cell, said) {
   const where = `channel ${cell.channel}, cell ${cell.row}, ${cell.column}`;
   if (!pass.field || pass.field === "all") return field(i, pass.field, where);
-  const [[top, tall, down], [left, wide, right]] = pass.field;
-  field(i, {x: left + cell.column * right, y: top + cell.row * down, width: wide, height: tall}, where);
+  const [[top, tall, down], [left, wide, right]] = pass.field, [h, w] = report.input.padded || [1e9, 1e9];
+  const x = left + cell.column * right, y = top + cell.row * down, inside = (low, size, most) => [Math.max(0, low), Math.min(most, low + size)];
+  const [x1, x2] = inside(x, wide, w), [y1, y2] = inside(y, tall, h);
+  field(i, {x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1)}, where, `sees ${short(wide)} x ${short(tall)} pixels`);
 }
 
-function field(i, box, where = "") {
+function field(i, box, where = "", size = box ? "sees the whole picture" : "what it sees is not known") {
   const place = document.querySelectorAll("#inputs .input")[i], {input} = reports[i];
   if (!place) return;
   const [h, w] = input.padded || [input.height, input.width];
@@ -156,7 +158,6 @@ function field(i, box, where = "") {
     rect.setAttribute("visibility", box && input.padded ? "visible" : "hidden");
     for (const [name, value] of Object.entries(box || {})) rect.setAttribute(name, value);
   });
-  const size = box ? `sees ${short(box.width)} x ${short(box.height)} pixels` : "what it sees is not known";
   place.querySelector(".said").textContent = where ? `${where}: ${size}.` : box ? "It sees the whole picture." : "";
 }
 

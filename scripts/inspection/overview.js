@@ -18,7 +18,7 @@ function head() {
     element("div", {class: "head"},
       element("div", {}, element("h1", {}, reports.map(each => each.name).join(" and ")),
         element("p", {class: "soft"}, `one forward and one backward pass of ${first.model} · ${about}`)), theme),
-    ...[...new Set(reports.map(report => report.words))].map(words => element("p", {}, "A loss needs a truth. Here it is ", element("b", {}, words), ".")),
+    ...[...new Set(reports.map(report => report.words))].map(words => element("p", {}, "A loss needs a truth. Here it is ", element("b", {}, words), `. The layers do ${whole.mode}.`)),
     element("dl", {class: "facts"}, ...terms));
 }
 

@@ -12,6 +12,11 @@ from nn.record import Pass, arrays_in, rewind
 from vision import Model, Stage
 from vision.backbones import Backbone
 
+QUIET = (  # layers, and the value of their attribute with which they do as in testing
+    ((nn.BatchNorm1d, nn.BatchNorm2d), "frozen", True),
+    ((nn.Dropout, nn.Dropout2d, nn.DropPath), "p", 0.0),
+    ((nn.RNN, nn.LSTM, nn.GRU), "dropout", 0.0),
+)
 DATA = "data"  # stands for the images among passes
 
 
@@ -39,19 +44,37 @@ class Seen(NamedTuple):
 
 
 @contextmanager
-def looked_into(model: Model, batch: tuple, stage: str | None = None) -> Iterator[Seen]:
+def looked_into(model: Model, batch: tuple, stage: str | None = None, testing: bool = False) -> Iterator[Seen]:
     """The pass of a loss of the batch and back. In the block gradients_of may go back once more.
+
+    testing: batch normalisation uses its running statistics, and nothing is dropped.
 
     What is frozen is trained in this pass, so that its gradients are seen; nothing is stepped.
     """
     chosen = stage_of(model, stage)
     model.zero_grad()
-    with unfrozen(model), nn.record(model, to_data=True) as passes:
+    with unfrozen(model), quiet(model, testing), nn.record(model, to_data=True) as passes:
         began = time.perf_counter()
         losses, cache = getattr(model, chosen.loss)(batch, np.random.default_rng(0))
         turned = time.perf_counter()
         getattr(model, chosen.backward)(cache)
         yield Seen(model, batch, chosen, passes, losses, cache, (turned - began, time.perf_counter() - turned))
+
+
+@contextmanager
+def quiet(model: Model, wanted: bool) -> Iterator[None]:
+    """In the block, if wanted, layers do as in testing, though they keep what backward needs."""
+    before = []
+    for _, layer in model.layers() if wanted else ():
+        for kinds, name, value in QUIET:
+            if isinstance(layer, kinds) and getattr(layer, "track_running_stats", True):
+                before.append((layer, name, getattr(layer, name)))
+                setattr(layer, name, value)
+    try:
+        yield
+    finally:
+        for layer, name, value in before:
+            setattr(layer, name, value)
 
 
 def stage_of(model: Model, name: str | None) -> Stage:

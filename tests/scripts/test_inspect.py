@@ -86,6 +86,17 @@ def test_the_gradient_of_an_output_is_that_of_a_finite_difference():
     assert next(arrays_in(gradients[output.at]))[output.index] == pytest.approx(1)
 
 
+def test_as_in_testing_the_scores_are_those_of_a_prediction():
+    data = tiny_data("vgg_small", vision.MODELS["vgg_small"].tiny)
+    model = vision.build("vgg_small", data.classes, np.random.default_rng(3), **vision.MODELS["vgg_small"].tiny.options)
+    model(model.preprocess.batch([data[0]["image"]]))
+    about, settings = {"name": "a", "command": "b"}, [repr(layer) for _, layer in model.layers()]
+    made = report(model, [data[0]], "the truth", about, testing=True)
+    assert [repr(layer) for _, layer in model.layers()] == settings and "frozen" not in made["passes"][2]["arguments"]
+    logits = sorted(model(model.preprocess.batch([data[0]["image"]]))[0], reverse=True)
+    assert [output["value"] for output in made["outputs"]] == pytest.approx(logits, rel=1e-3)
+
+
 @pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "photo.png"
