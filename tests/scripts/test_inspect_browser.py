@@ -111,7 +111,7 @@ def test_a_cell_shows_what_it_sees(opened):
     page = opened("detector")
     page.locator("#tree button", has_text="features.3").first.click()
     maps, said, field = page.locator("#layer .map").first, page.locator(".said"), page.locator("#inputs rect.field")
-    maps.click(position={"x": 3, "y": 3})
+    maps.click(position={"x": 30, "y": 20})
     assert re.match(r"channel \d+, cell \d+, \d+: sees [\d.]+ x [\d.]+ pixels", said.inner_text())
     before = float(field.get_attribute("x"))
     page.keyboard.press("ArrowRight")
