@@ -43,16 +43,17 @@ def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str
         class_counts(split, data, COUNTED.get(find(args.model).task, "images"))
         for split, data in ((args.train_split, train_data), (args.val_split, val_data))
     ]
-    begin = f"resuming at step {trainer.progress.step} of" if trainer.progress.step else "training for"
+    begin = f"resuming at step {trainer.progress.stage_step} of" if trainer.progress.step else "training for"
+    epochs = f"{trainer.epochs} epochs" + (f" of stage {trainer.stage.name}" if len(trainer.stages) > 1 else "")
     changes = "".join(f", {name} {now} in place of {before}" for name, (before, now) in args.changes.items())
     lines = [
         f"{args.model}: {size:,} parameters{f' ({held:,} frozen)' if held else ''}, {known}",
         f"{args.data}: {splits}",
         *filter(None, counts),
-        f"{begin} {trainer.total_steps} steps ({trainer.epochs} epochs){changes}; everything goes to {trainer.folder}",
+        f"{begin} {trainer.total_steps} steps ({epochs}){changes}; everything goes to {trainer.folder}",
     ]
     if trainer.stage.fit:
-        lines[-1] = f"the first stage, {trainer.stage.name}, is a fit{changes}; everything goes to {trainer.folder}"
+        lines[-1] = f"the stage {trainer.stage.name} is a fit{changes}; everything goes to {trainer.folder}"
     elif len(trainer.loader) == 1 and trainer.batch_size > SMALL:
         lines.append(f"note: an epoch is one step, of {len(train_data)} {task.unit}: a smaller --batch-size makes more")
     return "\n".join(lines)
