@@ -72,6 +72,7 @@ def test_a_full_disk_is_said_before_storing(rcnn, tmp_path, monkeypatch, capsys)
     assert not list((tmp_path / "run" / "features").iterdir())
     monkeypatch.undo()
     assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0
+    assert "the stage features is a fit; everything goes to" in capsys.readouterr().out
 
 
 def test_compared_with_the_work_of_all_regions(rcnn, tmp_path):
