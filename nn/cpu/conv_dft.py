@@ -1,6 +1,6 @@
 """Convolution with kernels of 5x5 to 9x9 by the discrete Fourier transform of tiles, every step a matrix product.
 
-nn/layers/conv_dft.py explains the convolution theorem and overlap-save. Here T x T pixels of a tile become F x T waves,
+nn/layers/convolution_theorem.py explains the theorem and overlap-save. Here T x T pixels of a tile become F x T waves,
 F = T/2 + 1, since the waves of real numbers come in conjugate pairs. Complex numbers are two real ones:
 
     rows      (2F, T) @ tile                     re and im of the F waves of each column
@@ -22,7 +22,7 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 from nn.cpu.parallel import parallel_for, workspace
-from nn.layers.conv_dft import dft_matrix
+from nn.layers.convolution_theorem import dft_matrix
 from nn.layers.windows import Geometry
 
 TILES = {5: 16, 6: 16, 7: 16, 8: 20, 9: 20}  # pixels along a side of a tile, T, by the size of the kernel

@@ -102,7 +102,7 @@ def test_the_slider_walks_forward_then_backward(opened):
     assert where.inner_text().startswith("← backward") and "features.0" in where.inner_text()
     assert "backward" in page.evaluate("document.body.className")
     page.locator("#play").click()
-    playwright.expect(where).to_contain_text("forward → 2 of")
+    playwright.expect(where).to_contain_text(re.compile(r"forward → ([2-9]|\d\d) of"))
     page.locator("#play").click()
     assert page.locator("#play").get_attribute("aria-pressed") == "false"
 

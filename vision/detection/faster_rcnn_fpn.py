@@ -166,7 +166,7 @@ def freeze_norms(body: Layer):
         "anchor_samples": 800, "roi_samples": 12, "min_size": 2, "canonical": 24, "pooled_size": 3,
     }),
     system="Faster R-CNN with FPN", paper="Lin et al. 2017, arXiv:1612.03144",
-    figures="ResNet-50-FPN: 41,755,286 parameters, as published; not trained here",
+    figures="ResNet-50-FPN: 41,755,286 parameters, as published; small: AP50 0.899 on 72 photographs of blood cells",
 )  # fmt: skip
 def faster_rcnn_resnet50_fpn(classes, options: Options, rng) -> FasterRCNNFPN:
     """The paper's, as in torchvision: 41,755,286 parameters for 90 classes and the background."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.layers.activation import sigmoid
+from nn.losses.parts import count_of_batch
 
 
 def grid_weights(size: int, k: int) -> np.ndarray:
@@ -38,7 +39,7 @@ def grid_cross_entropy(scores, alpha, targets):
     scores z (P, K K, size, size), alpha from grid_weights, targets t (P, size, size) of 0 .. 1. One classifier, K = 1,
     is the binary cross-entropy of its logits.
     """
-    xp, t, n = array_module(scores), targets, max(targets.size, 1)
+    xp, t, n = array_module(scores), targets, count_of_batch(targets.size) or 1
     alpha = xp.asarray(alpha, scores.real.dtype)
     yes, no = sigmoid(scores), sigmoid(-scores)  # neither is a difference: no digits are lost
     least = np.finfo(alpha.dtype).tiny

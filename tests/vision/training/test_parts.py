@@ -18,6 +18,7 @@ OTHER_DRAWS = "what it samples differs with the batch"
 NOT_THE_SAME = {
     **dict.fromkeys(("deep_pose", "deep_pose_small", "fractalnet", "ram_mnist", "ram_translated"), OTHER_DRAWS),
     **dict.fromkeys(("rcnn", "rcnn_small", "spp_net", "spp_net_small", "show_attend_tell_hard"), OTHER_DRAWS),
+    **dict.fromkeys(("sds", "sds_small", "hypercolumn_boxes_small"), OTHER_DRAWS),
     **dict.fromkeys(("dpm", "hog_svm"), "all its stages are fits"),
     **dict.fromkeys(("ff_a3c", "lstm_a3c", "nav_a3c", "nav_a3c_d1d2l"), "it plays its batches itself"),
     "triplet_net": "it mines in the batch",

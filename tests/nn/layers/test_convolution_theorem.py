@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nn.layers import conv
-from nn.layers.conv_dft import conv2d, correlate, dft2, dft_matrix, inverse_dft2
+from nn.layers.convolution_theorem import conv2d, correlate, dft2, dft_matrix, inverse_dft2
 from nn.layers.windows import Geometry
 
 RNG = np.random.default_rng(0)
