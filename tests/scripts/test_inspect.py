@@ -36,7 +36,7 @@ def tiny_report(name):
     return made, model, before
 
 
-@pytest.mark.parametrize("name", vision.MODELS if os.environ.get("NN_TEST_ALL_MODELS") else SOME)
+@pytest.mark.parametrize("name", vision.MODELS if os.environ.get("NN_TEST_ALL_MODELS") else SOME)  # .ci/run: all
 def test_the_page_of_every_kind_of_model(name):
     made, model, before = tiny_report(name)
     after = model.state_dict()
