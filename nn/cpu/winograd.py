@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import in_slices
+from nn.cpu.overlapping_tiles import gather
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry
 
@@ -96,19 +97,7 @@ def gather_tiles(x, chunk, tiles, columns, padding, side, matrix, slot):
     channels = x.shape[1]
     out = workspace((len(matrix), tiles * channels), x.dtype, slot)
     for images, rows, start, count in chunk:
-        n, r = images.stop - images.start, rows.stop - rows.start
-        y0, x0 = TILE * rows.start - padding[0], -padding[1]
-        height, width = TILE * (r - 1) + side, TILE * (columns - 1) + side
-        inside = x[images, :, max(y0, 0) : max(y0 + height, 0), max(x0, 0) : x0 + width].transpose(0, 2, 3, 1)
-        part = workspace((n, height, width, channels), x.dtype, 0)
-        if inside.shape != part.shape:
-            part[...] = 0
-        y1, x1 = max(-y0, 0), max(-x0, 0)
-        part[:, y1 : y1 + inside.shape[1], x1 : x1 + inside.shape[2]] = inside
-        sn, sh, sw, sc = part.strides
-        shape, strides = (side, side, n, r, columns, channels), (sh, sw, sn, TILE * sh, TILE * sw, sc)
-        gathered = workspace(shape, x.dtype, 1)
-        np.copyto(gathered, np.lib.stride_tricks.as_strided(part, shape, strides))
+        gathered = gather(x, (images, rows), columns, padding, TILE, side)
         of_band = slice(start * channels, (start + count) * channels)
         np.matmul(matrix, gathered.reshape(side * side, -1), out=out[:, of_band])
     return out.reshape(len(matrix), tiles, channels)

@@ -44,7 +44,7 @@ class Outputs(NamedTuple):
 
 
 class TwoHeads(Layer):
-    """x, images or features of a frozen trunk, to Outputs."""
+    """Outputs of x: images (N, 3, H, W), or of a frozen trunk its features (N, C, h, w)."""
 
     def __init__(self, classes: int, options: "Options", *, rng: np.random.Generator):
         o = options
