@@ -64,7 +64,8 @@ class TurnedDigit:
     difference. The angles close up to a ring, the sizes make a line: together a cylinder. split: two thirds of the
     views, drawn by `seed`, are "train", the rest is "test".
 
-    Sample: image (32, 32, 3) uint8; label int, the angle's index; size int, its index; id str. digit (28, 28) uint8.
+    Sample: image (32, 32, 3) uint8; label int, the angle's index; angle float, in radians; size int, its index; origin
+    int, of the angle and size; form int, of the shift; id str. digit (28, 28) uint8. forms: the names of the shifts.
     """
 
     def __init__(self, digit: np.ndarray, split: str = "train", seed: int = 0):
@@ -76,6 +77,7 @@ class TurnedDigit:
         self.digit, self.views = digit.astype(np.float32), np.array([views[i] for i in chosen])
         self.labels = self.views[:, 0]
         self.classes = tuple(f"{360 // ANGLES * a} degrees" for a in range(ANGLES))
+        self.forms = tuple(f"{shift:+d}" for shift in LIGHTS)
 
     def __len__(self) -> int:
         return len(self.views)
@@ -84,9 +86,11 @@ class TurnedDigit:
         angle, size, shift = self.views[index].tolist()
         scale = 0.5 + 0.05 * size  # 0.5 to 0.9 of the digit's own size
         centre = CANVAS / 2 + shift, CANVAS / 2
-        rows, columns = similar(CANVAS, 2 * np.pi * angle / ANGLES, scale, centre)
+        turn = 2 * np.pi * angle / ANGLES
+        rows, columns = similar(CANVAS, turn, scale, centre)
         image = sample(self.digit[None], rows.ravel(), columns.ravel()).reshape(rows.shape)
-        view = {"id": self._id(index), "label": angle, "size": size}
+        view = {"id": self._id(index), "label": angle, "angle": turn, "size": size}
+        view |= {"origin": angle * SCALES + size, "form": LIGHTS.index(shift)}
         return view | {"image": rgb(np.floor(image + 0.5).astype(np.uint8))}
 
     def neighbours(self, k: int) -> list[np.ndarray]:

@@ -49,6 +49,8 @@ def test_a_view_is_turned_scaled_and_shifted():
         if angle == 0 and size == 8:
             row, column = np.unravel_index(data[i]["image"][..., 0].argmax(), (32, 32))
             assert abs(column + 0.5 - (16 + shift + 0.9 * 12.5)) <= 1 and abs(row - 16) <= 1
-    assert data[0]["image"].shape == (32, 32, 3)
+    view, (angle, size, shift) = data[400], data.views[400]
+    assert view["image"].shape == (32, 32, 3) and view["angle"] == pytest.approx(np.radians(20 * angle))
+    assert view["origin"] == 9 * angle + size and int(data.forms[view["form"]]) == shift
     with pytest.raises(ValueError, match="TurnedDigit: split must be train or test, got 'val'"):
         TurnedDigit(spot, "val")

@@ -26,7 +26,7 @@ def test_a_run_is_measured_and_drawn(run, tmp_path, capsys):
     assert "goals a minute" in printed
     assert "position read linearly from the hidden state: off by" in printed
     found = json.loads((tmp_path / "m.json").read_text())
-    assert {"success", "random_success", "reward", "position_error"} <= found.keys()
+    assert {"success", "random_success", "reward", "position_error", "second_detour"} <= found.keys()
     with Image.open(tmp_path / "drawn" / "episode.gif") as moving, Image.open(tmp_path / "drawn" / "ways.png") as ways:
         assert moving.n_frames > 1
         assert ways.size == (120, 120)
@@ -55,6 +55,7 @@ def test_a_map_of_one_s_own(tmp_path, capsys):
         (["size=4"], "size must be odd"),
         (["sise=5"], "did you mean 'size'?"),
         (["rollouts=0"], "rollouts must be a whole number >= 1"),
+        (["agents=1"], "agents must be a whole number >= 2"),
         (["rollouts=1"], "make no batch of 2"),
         (["goal=nowhere"], "goal must be"),
     ],

@@ -7,14 +7,14 @@ import numpy as np
 
 from vision.embedding.embedder import TOGETHER, Embedder
 from vision.embedding.gallery import search
-from vision.embedding.metrics import area_under, k_means, nmi, recall_at, roc
+from vision.embedding.metrics import angles_apart, area_under, cylinder, k_means, nmi, recall_at, roc
 from vision.task import predicted
 
 QUERIES = 500  # compared with the gallery at a time
 KS = (1, 2, 4, 8)  # of recall@k
 PAIRS, PAIRED = 5000, 50  # of one class, and of any, for verification; compared at a time
 CLUSTERED = 3000  # vectors for k-means at most
-COLUMNS = ("label", "run", "support", "origin", "form")  # of a sample, where it has them
+COLUMNS = ("label", "run", "support", "origin", "form", "angle", "size")  # of a sample, where it has them
 AROUND = 10  # neighbours whose forms are compared
 
 
@@ -27,6 +27,8 @@ class Embedded(NamedTuple):
     supports: np.ndarray | None
     origins: np.ndarray | None
     forms: np.ndarray | None = None
+    angles: np.ndarray | None = None  # radians
+    sizes: np.ndarray | None = None
 
 
 def embed_all(model: Embedder, dataset, failed: list[str] | None = None) -> Embedded:
@@ -70,6 +72,8 @@ def evaluate_embedder(model: Embedder, dataset, failed: list[str] | None = None)
         metrics |= spread(data)
     if data.forms is not None:
         metrics |= forms_around(model, data)
+    if data.angles is not None:
+        metrics |= cylinder(data.vectors, data.angles, data.sizes) | turns_around(model, data)
     return metrics | {"images": len(data.labels), "images_per_second": round(len(data.labels) / seconds, 1)}
 
 
@@ -162,6 +166,13 @@ def forms_around(model: Embedder, data: Embedded) -> dict:
     return {"same_form": float(np.mean(same)), "forms": len(np.unique(data.forms))}
 
 
+def turns_around(model: Embedder, data: Embedded) -> dict:
+    """nearest_turn: how far the angle of the nearest other image is off on average, in degrees; 90 by chance."""
+    found = search(model.similarity, data.vectors, data.vectors, 2).indices
+    nearest = np.where(found[:, 0] == np.arange(len(found)), found[:, 1], found[:, 0])
+    return {"nearest_turn": float(np.degrees(angles_apart(data.angles, data.angles[nearest]).mean()))}
+
+
 def embedding_table(metrics: dict) -> str:
     """The metrics of evaluate_embedder, a line each."""
     if "runs" in metrics:
@@ -181,4 +192,8 @@ def embedding_table(metrics: dict) -> str:
         rows.append(
             f"of the {AROUND} nearest of other images, {metrics['same_form']:.3f} have the same form ({chance})"
         )
+    if "turn_error" in metrics:
+        off = f"off by {metrics['turn_error']:.1f} degrees, the nearest neighbour's by {metrics['nearest_turn']:.1f}"
+        rows.append(f"turn read in a plane: {off} (90 by chance)")
+        rows.append(f"size read along a line: correlation {metrics['size_correlation']:.3f}")
     return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])

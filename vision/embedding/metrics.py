@@ -97,3 +97,22 @@ def _lloyd(x, centres):
         for index in np.unique(clusters):  # a centre without points stays
             centres[index] = x[clusters == index].mean(axis=0)
     return clusters, float(((x - centres[clusters]) ** 2).sum())
+
+
+def angles_apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a - b| of angles in radians, the shorter way around: 0 to pi."""
+    return np.abs((a - b + np.pi) % (2 * np.pi) - np.pi)
+
+
+def cylinder(x: np.ndarray, angle: np.ndarray, size: np.ndarray) -> dict[str, float]:
+    """How well points (N, D) lie on a cylinder: around it by their angle (N,) in radians, along it by their size (N,).
+
+    Least squares give the linear maps of x to (cos, sin) of the angle, and to the size. turn_error: how far the angle
+    read in this plane is off on average, in degrees; 90 where x says nothing, and where the ring is not in order.
+    size_correlation: of the size with what is read of it, for least squares the ratio of their deviations.
+    """
+    x = np.column_stack([x, np.ones(len(x))])
+    wanted = np.column_stack([np.cos(angle), np.sin(angle), size])
+    cos, sin, along = (x @ np.linalg.lstsq(x, wanted)[0]).T
+    off = angles_apart(np.arctan2(sin, cos), angle).mean()
+    return {"turn_error": float(np.degrees(off)), "size_correlation": float(along.std() / size.std())}

@@ -11,20 +11,24 @@ from vision.navigation.auxiliary import depth_map
 from vision.navigation.mazes import MazeOptions
 from vision.navigation.world import ACTIONS, World
 
+AGENTS = 16  # of an evaluation
 STATE = ("last_reward", "last_action", "first", "loop", "memory")
 
 
 class Mazes:
     """Mazes as a data set. len: the rollouts of single agents in an epoch; sample i: the first view of agent i.
 
-    maze: (walls, goal or None) of a map, instead of generated layouts. split: "train" and "val" differ in what is
+    maze: (walls, goal or None) of a map, instead of generated layouts. agents: of an evaluation, each walks for one
+    episode. split: "train" and "val" differ in what is
     drawn at random, starts above all; mazes of a fixed layout and static goals are the same.
     """
 
     classes = ACTIONS
 
-    def __init__(self, options: MazeOptions, split: str = "train", rollouts: int = 5000, maze=None):
-        self.options, self.rollouts, self.maze = options, rollouts, maze
+    def __init__(
+        self, options: MazeOptions, split: str = "train", rollouts: int = 5000, maze=None, agents: int = AGENTS
+    ):
+        self.options, self.rollouts, self.maze, self.agents = options, rollouts, maze, agents
         self.seed = {"train": 0, "val": 1, "test": 2}[split]
 
     def __len__(self) -> int:

@@ -9,11 +9,11 @@ import numpy as np
 from vision.navigation.agents import Agent
 from vision.navigation.decoding import position_error
 from vision.navigation.draw import draw_maze, draw_policy, frame
-from vision.navigation.rollouts import Mazes, Rollouts, rollout_batch
+from vision.navigation.rollouts import AGENTS, Mazes, Rollouts, rollout_batch
 from vision.navigation.world import ACTIONS
 from vision.task import TASKS, Task, known, on_its_device, shown
 
-AGENTS, SEED = 16, 99  # of an evaluation: each walks for one episode
+SEED = 99  # of an evaluation
 MINUTE = 900  # steps: 15 a second, as in the paper
 ENOUGH = 3  # a trip is a success within so many times the steps of the shortest path
 
@@ -79,13 +79,31 @@ def measure(walks: Walks, episode: int) -> dict:
     }
 
 
+def latency(walks: Walks, episode: int) -> dict:
+    """Does an agent that has found the goal of an episode find it again faster?
+
+    first_detour, second_detour: the steps of the episodes' first and second trips over those of the shortest paths.
+    A trip that takes longer than half an episode counts as half an episode, and a second trip counts only where the
+    first left it half of the episode: so both are cut off at the same length. second_trips: how many there are.
+    """
+    most, first, second = episode // 2, [], []
+    for trips, shortest in zip(walks.trip.T, walks.shortest.T):
+        end, *rest = [*np.flatnonzero(trips) + 1, episode]
+        first.append((min(end, most), shortest[0]))
+        if end <= most:
+            second.append((min(rest[0] - end, most), shortest[end]))
+    detours = [np.sum(each, axis=0) if each else np.full(2, np.nan) for each in (first, second)]
+    first_detour, second_detour = (known(steps / least) for steps, least in detours)
+    return {"first_detour": first_detour, "second_detour": second_detour, "second_trips": len(second)}
+
+
 def evaluate_navigation(model: Agent, dataset: Mazes, failed: list[str] | None = None) -> dict:
-    """What AGENTS agents reach in an episode each, beside agents that act at random and shortest paths."""
+    """What the data set's agents reach in an episode each, beside agents that act at random and shortest paths."""
     started, episode = time.monotonic(), dataset.options.episode
-    walks = walk(model, dataset)
+    walks = walk(model, dataset, dataset.agents)
     seconds = time.monotonic() - started
-    at_random = measure(walk(model, dataset, policy="random"), episode)
-    found = measure(walks, episode) | position_error(walks.hidden, walks.position)
+    at_random = measure(walk(model, dataset, dataset.agents, policy="random"), episode)
+    found = measure(walks, episode) | latency(walks, episode) | position_error(walks.hidden, walks.position)
     return found | {
         "random_success": at_random["success"],
         "random_goals_per_minute": at_random["goals_per_minute"],
@@ -100,7 +118,8 @@ def navigation_table(m: dict) -> str:
         f"success {shown(m['success'])} (at random {shown(m['random_success'])}), reward an episode {m['reward']:.1f}\n"
         f"goals a minute {m['goals_per_minute']:.2f} (at random {m['random_goals_per_minute']:.2f}, "
         f"by shortest paths {m['shortest_goals_per_minute']:.1f}); {m['frames_per_second']} frames/s\n"
-        f"steps to the goal, median: first time {shown(m['first_trip'])}, later {shown(m['later_trips'])}\n"
+        f"steps to the goal, median: first time {shown(m['first_trip'])}, later {shown(m['later_trips'])}; over those "
+        f"of the shortest path: first {shown(m['first_detour'])}, second {shown(m['second_detour'])}\n"
         f"position read linearly from the hidden state: off by {m['position_error']:.2f} cells "
         f"(the mean position: {m['mean_position_error']:.2f})"
     )

@@ -84,6 +84,16 @@ def test_forms_of_the_neighbours(monkeypatch):
     assert "map_of_forms" in draw_embedder(Pixel(), data)
 
 
+def test_turns_of_the_neighbours():
+    turns = np.radians([350, 0, 20, 180])
+    data = Samples([sample(v, 0, angle=a, size=i % 2) for i, (v, a) in enumerate(zip((1, 2, 4, 90), turns))])
+    found = evaluate_embedder(Pixel(), data)
+    assert found["nearest_turn"] == pytest.approx((10 + 10 + 20 + 160) / 4)  # 0 is next to 350, 20 to 0, 180 to 20
+    assert "the nearest neighbour's by 50.0 (90 by chance)\nsize read along a line: correlation " in embedding_table(
+        found
+    )
+
+
 def test_a_sample_that_cannot_be_read_is_left_out():
     class Damaged(Samples):
         def __getitem__(self, index):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vision.embedding.metrics import area_under, k_means, most_similar, nmi, recall_at, roc
+from vision.embedding.metrics import angles_apart, area_under, cylinder, k_means, most_similar, nmi, recall_at, roc
 
 RNG = np.random.default_rng(81)
 
@@ -50,6 +50,17 @@ def test_k_means_finds_clusters_that_lie_apart():
     clusters = k_means(centres[labels] + RNG.normal(size=(90, 3)), 4, np.random.default_rng(0))
     assert nmi(clusters, labels) == pytest.approx(1)
     assert len(set(k_means(np.zeros((5, 2)), 3, np.random.default_rng(0)))) == 1  # all points are one
+
+
+def test_points_on_a_cylinder():
+    angle, size = RNG.uniform(0, 2 * np.pi, 80), RNG.integers(0, 9, 80)
+    there = np.column_stack([3 * np.cos(angle), 3 * np.sin(angle), size / 4])
+    turned = there @ np.linalg.qr(RNG.normal(size=(3, 3)))[0] + 5  # whichever way it stands
+    found = cylinder(turned, angle, size)
+    assert found["turn_error"] == pytest.approx(0, abs=1e-6) and found["size_correlation"] == pytest.approx(1)
+    assert cylinder(turned, RNG.permutation(angle), size)["turn_error"] > 60  # a ring in no order
+    assert cylinder(turned[:, :1] ** 0, angle, RNG.integers(0, 9, 80))["turn_error"] > 60  # all in one place
+    assert np.degrees(angles_apart(np.radians(350), np.radians(20))) == pytest.approx(30)
 
 
 def test_bad_input():

@@ -12,7 +12,7 @@ from vision.navigation import MazeOptions, Mazes, Rollouts
 from vision.navigation.actor_critic import discounted_returns, policy_loss, sample_actions
 from vision.navigation.auxiliary import depth_loss, depth_map
 from vision.navigation.memory import Memory
-from vision.navigation.task import Walks, measure
+from vision.navigation.task import Walks, latency, measure
 from vision.training import Trainer
 
 TINY = {"height": 20, "width": 24, "channels": 2, "features": 5, "hidden": 4, "first_hidden": 3, "rollout": 6}
@@ -187,6 +187,20 @@ def test_an_episode_without_a_goal_counts_whole_as_the_first_trip():
     m = measure(Walks(trip, shortest, np.zeros((100, 3)), np.zeros((100, 3, 2)), np.zeros((100, 3, 0))), 100)
     assert m["first_trip"] == 50  # of 50, 10 and 100
     assert m["later_trips"] == 20
+
+
+def test_the_second_trip_against_the_first():
+    """Agent 0: 20 and 10 steps; 1: 30, then none; 2: the first takes too long, and the second does not count."""
+    trip, shortest = np.zeros((100, 4), int), np.full((100, 4), 10.0)
+    trip[19, 0], trip[29, 0], trip[29, 1], trip[59, 2], trip[69, 2] = 20, 10, 30, 60, 10  # agent 3 never finds the goal
+    shortest[20:, 0], shortest[30:, 1] = 5, 8
+    walks = Walks(trip, shortest, np.zeros((100, 4)), np.zeros((100, 4, 2)), np.zeros((100, 4, 0)))
+    m = latency(walks, 100)
+    assert m["first_detour"] == pytest.approx((20 + 30 + 50 + 50) / 40)
+    assert m["second_detour"] == pytest.approx((10 + 50) / (5 + 8))
+    assert m["second_trips"] == 2
+    nobody = latency(Walks(*(each[:, 3:] for each in walks)), 100)
+    assert nobody == {"first_detour": 5, "second_detour": None, "second_trips": 0}
 
 
 def test_bad_input():
