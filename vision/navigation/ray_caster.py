@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-TEXELS, KINDS = 16, 10  # texture of TEXELS x TEXELS, of KINDS kinds: walls, then floor
+TEXELS, KINDS = 16, 10  # texture of TEXELS x TEXELS, a power of 2, of KINDS kinds: walls, then floor
 RADIUS, HEIGHT = 0.22, 0.5  # of the goal and the apples, which are upright cylinders
 COLOURS = np.array([[230, 40, 200], [90, 220, 60]], np.uint8)  # of the goal, of apples
 FAR = np.float32(1e9)
@@ -48,7 +48,7 @@ class RayCaster:
         depth, texture, along = hit_walls(walls, x, y, dx, dy)
         slope, seen = self.slope[:, None], depth[:, None]  # (H, 1), (N, 1, W)
         height = slope * seen  # of each pixel on the wall, -0.5 is its top
-        row = ((height + 0.5) * TEXELS).astype(np.int32).clip(0, TEXELS - 1)
+        row = ((height + 0.5) * TEXELS).astype(np.int32) & (TEXELS - 1)
         column = (along * TEXELS).astype(np.int32)
         pixels = self.textures[(texture * TEXELS**2 + column)[:, None] + row * TEXELS]  # (N, H, W) packed
         on_wall = np.abs(height) <= 0.5
@@ -62,8 +62,8 @@ class RayCaster:
     def floor(self, x, y, dx, dy, half):
         """The floor's packed colours in rows from `half` on: (N, H - half, W)."""
         flat = self.flat[half:, None]
-        u = ((x[:, None] + flat * dx[:, None]) * TEXELS).astype(np.int32) % TEXELS
-        v = ((y[:, None] + flat * dy[:, None]) * TEXELS).astype(np.int32) % TEXELS
+        u = ((x[:, None] + flat * dx[:, None]) * TEXELS).astype(np.int32) & (TEXELS - 1)
+        v = ((y[:, None] + flat * dy[:, None]) * TEXELS).astype(np.int32) & (TEXELS - 1)
         return self.textures[(KINDS - 1) * TEXELS**2 + v * TEXELS + u]
 
     def add_objects(self, pixels, far, wall, relative, present, dx, dy) -> View:
@@ -91,27 +91,34 @@ def hit_walls(walls, x, y, dx, dy):
     n, rows, columns = walls.shape
     agent = np.arange(n)[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        t, cross, column, row = crossings(x, y, dx, dy, columns)
-        t_x = np.where(walls[agent, row.clip(0, rows - 1), column] & (t > 0), t, FAR)
-        along_x, kind_x = cross, texture_of(row, column, 0)
-        t, cross, row, column = crossings(y, x, dy, dx, rows)
-        t_y = np.where(walls[agent, row, column.clip(0, columns - 1)] & (t > 0), t, FAR)
-        along_y, kind_y = cross, texture_of(row, column, 1)
-    nearest_x, nearest_y = t_x.argmin(axis=2)[..., None], t_y.argmin(axis=2)[..., None]
-    t_x, along_x, kind_x = (np.take_along_axis(v, nearest_x, 2)[..., 0] for v in (t_x, along_x, kind_x))
-    t_y, along_y, kind_y = (np.take_along_axis(v, nearest_y, 2)[..., 0] for v in (t_y, along_y, kind_y))
+        t, cross, column, row = crossings(x, y, dx, dy, columns, rows)
+        t_x, along_x, column, row = first(walls[agent, row, column], t, cross, column, row)
+        kind_x = texture_of(row, column, 0)
+        t, cross, row, column = crossings(y, x, dy, dx, rows, columns)
+        t_y, along_y, row, column = first(walls[agent, row, column], t, cross, row, column)
+        kind_y = texture_of(row, column, 1)
     through_x = t_x < t_y
     along = np.where(through_x, along_x, along_y)
     return np.where(through_x, t_x, t_y), np.where(through_x, kind_x, kind_y), along - np.floor(along)
 
 
-def crossings(x, y, dx, dy, size):
-    """Where rays cross the lines x = 1 .. size - 1: t, y there, and the cell behind, column and row (N, W, lines)."""
-    lines = np.arange(1, size, dtype=np.float32)
-    t = (lines - x[..., None]) / dx[..., None]
-    across = (y[..., None] + t * dy[..., None]).clip(-1, 1e4)
-    behind = np.where(dx[..., None] > 0, np.arange(1, size), np.arange(size - 1))
+def crossings(x, y, dx, dy, columns, rows):
+    """Where rays cross the lines x = 1 .. columns - 1: t, y there, and the cell behind, its column and row.
+
+    (N, W, lines) each. Where a ray is already outside of the maze, y and the row are those of its edge.
+    """
+    t = (np.arange(1, columns, dtype=np.float32) - x[..., None]) / dx[..., None]
+    across = np.fmin(np.fmax(y[..., None] + t * dy[..., None], 0), rows - 1)  # 0 for nan
+    behind = np.where(dx[..., None] > 0, np.arange(1, columns), np.arange(columns - 1))
     return t, across, behind, across.astype(np.int32)
+
+
+def first(wall, t, *others):
+    """t of the first crossing ahead behind which is a wall, and the others there: (N, W) each of (N, W, lines)."""
+    n, w, lines = t.shape
+    t = np.where(wall & (t > 0), t, FAR)
+    at = t.argmin(axis=2) + lines * np.arange(n * w).reshape(n, w)
+    return [each.ravel()[at] for each in (t, *others)]
 
 
 def texture_of(row, column, side):
