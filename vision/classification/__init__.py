@@ -6,9 +6,10 @@ from vision.classification.deformable_resnet import DeformableResNet
 from vision.classification.densenet import densenet40_cifar, densenet121, densenet_bc100_cifar
 from vision.classification.efficientnet import efficientnet, efficientnet_lite0
 from vision.classification.fractalnet import FractalNet
+from vision.classification.glimpse import GlimpseNetwork
 from vision.classification.googlenet import GoogLeNetClassifier
 from vision.classification.mnist_networks import Grey
-from vision.classification.recurrent_attention import GlimpseNetwork, RecurrentAttention
+from vision.classification.recurrent_attention import RecurrentAttention
 from vision.classification.resnet_cifar import ResNetCifar
 from vision.classification.spatial_transformer import SpatialTransformer
 from vision.classification.squeezenet import squeezenet1_0

@@ -1,4 +1,4 @@
-"""The glimpse sensor: what a retina sees of an image, sharp at the centre and coarser around it.
+"""The glimpse sensor, what a retina sees of an image, sharp at the centre and coarser around it; and its network.
 
 Locations are (x, y): (-1, -1) is the top left corner of the image, (0, 0) its centre, (1, 1) the bottom right corner.
 
@@ -7,7 +7,9 @@ Reference: Mnih et al. 2014, Recurrent models of visual attention, arXiv:1406.62
 
 import numpy as np
 
+from nn import Linear, ReLU, Sequential
 from nn.dispatch import array_module
+from nn.layer import Layer
 
 
 def summed_area(images: np.ndarray) -> np.ndarray:
@@ -54,3 +56,30 @@ def glimpse_boxes(locations: np.ndarray, image_size: tuple[int, int], size: int,
     x1, y1 = corners(locations, image_size, size, scales)
     widths = size * 2 ** xp.arange(scales)
     return xp.stack([x1, y1, x1 + widths, y1 + widths], axis=-1).astype(np.float32)
+
+
+class GlimpseNetwork(Layer):
+    """g = relu(what(patches) + where(locations)).    patches (N, P), locations (N, 2), g (N, G).
+
+    `what` and `where` are linear, ReLU, linear, with `units` units in between.
+
+    Reference: Mnih et al. 2014, sec. 4, "Glimpse network": 128 units, G = 256.
+    """
+
+    def __init__(self, patch_size: int, units: int, out_units: int, *, rng: np.random.Generator):
+        self.what, self.where = (
+            Sequential(Linear(inputs, units, rng=rng), ReLU(), Linear(units, out_units, rng=rng))
+            for inputs in (patch_size, 2)
+        )
+        self.relu = ReLU()
+
+    def forward(self, patches, locations, training=True):
+        what, c_what = self.what.forward(patches, training)
+        where, c_where = self.where.forward(locations, training)
+        g, c_relu = self.relu.forward(what + where, training)
+        return g, (c_what, c_where, c_relu)
+
+    def backward(self, dy, cache):
+        c_what, c_where, c_relu = cache
+        dsum = self.relu.backward(dy, c_relu)
+        return self.what.backward(dsum, c_what), self.where.backward(dsum, c_where)

@@ -18,48 +18,21 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nn import Linear, LSTMCell, ReLU, RNNCell, Sequential, Tanh
+from nn import Linear, LSTMCell, RNNCell, Sequential, Tanh
 from nn.dispatch import array_module
-from nn.layer import Layer, check_shape, positive
+from nn.layer import check_shape, positive
 from nn.layers.softmax import Softmax
 from nn.losses.classification import softmax_cross_entropy
 from nn.losses.common import check_at_least_0
 from nn.losses.regression import l2
 from nn.random import normal
 from vision.classification.classifier import ImageClassifier
-from vision.classification.glimpse import glimpse_boxes, sense, summed_area
+from vision.classification.glimpse import GlimpseNetwork, glimpse_boxes, sense, summed_area
 from vision.classification.reinforce import number_of, reinforce
 from vision.options import ImageOptions
 from vision.preprocess import Photograph, open_photograph
 from vision.registry import Tiny, register
 from vision.task import on_its_device
-
-
-class GlimpseNetwork(Layer):
-    """g = relu(what(patches) + where(locations)).    patches (N, P), locations (N, 2), g (N, G).
-
-    `what` and `where` are linear, ReLU, linear, with `units` units in between.
-
-    Reference: Mnih et al. 2014, sec. 4, "Glimpse network": 128 units, G = 256.
-    """
-
-    def __init__(self, patch_size: int, units: int, out_units: int, *, rng: np.random.Generator):
-        self.what, self.where = (
-            Sequential(Linear(inputs, units, rng=rng), ReLU(), Linear(units, out_units, rng=rng))
-            for inputs in (patch_size, 2)
-        )
-        self.relu = ReLU()
-
-    def forward(self, patches, locations, training=True):
-        what, c_what = self.what.forward(patches, training)
-        where, c_where = self.where.forward(locations, training)
-        g, c_relu = self.relu.forward(what + where, training)
-        return g, (c_what, c_where, c_relu)
-
-    def backward(self, dy, cache):
-        c_what, c_where, c_relu = cache
-        dsum = self.relu.backward(dy, c_relu)
-        return self.what.backward(dsum, c_what), self.where.backward(dsum, c_where)
 
 
 class Glimpse(NamedTuple):

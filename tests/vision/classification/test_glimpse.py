@@ -1,9 +1,10 @@
-"""The glimpse sensor against loops over pixels."""
+"""The glimpse sensor against loops over pixels; the network that reads it, by its equation."""
 
 import numpy as np
 import pytest
 
-from vision.classification.glimpse import glimpse_boxes, sense, summed_area
+from nn.gradcheck import check_contract, check_layer
+from vision.classification.glimpse import GlimpseNetwork, glimpse_boxes, sense, summed_area
 
 
 def naive_sense(images, locations, size, scales):
@@ -75,3 +76,24 @@ def test_summed_areas_of_float32_are_summed_in_float64():
     image = np.full((1, 60, 60), 1 / 3, np.float32)
     patches = sense(summed_area(image), np.zeros((1, 2)), 12, 3)
     np.testing.assert_allclose(patches, image[0, 0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("complex_step", [True, False])
+def test_gradients_of_the_glimpse_network(complex_step):
+    network, rng = GlimpseNetwork(6, 4, 5, rng=np.random.default_rng(0)), np.random.default_rng(1)
+    inputs = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
+    check_layer(network, *inputs, complex_step=complex_step, tolerance=1e-12 if complex_step else 1e-7)
+    check_contract(network, inputs, (rng.standard_normal((1, 6)), rng.standard_normal((1, 2))))
+
+
+def test_the_glimpse_network_is_its_equation():
+    network, rng = GlimpseNetwork(6, 4, 5, rng=np.random.default_rng(0)), np.random.default_rng(1)
+    patches, locations = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
+    weights = {name: parameter.value for name, parameter in network.parameters().items()}
+
+    def path(x, name):
+        hidden = np.maximum(x @ weights[f"{name}.0.weight"].T, 0)  # biases begin at 0
+        return hidden @ weights[f"{name}.2.weight"].T
+
+    wanted = np.maximum(path(patches, "what") + path(locations, "where"), 0)
+    np.testing.assert_allclose(network(patches, locations), wanted, rtol=1e-12)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import vision
-from nn.gradcheck import check_contract, check_layer, check_loss, check_model
+from nn.gradcheck import check_loss, check_model
 from nn.optim.adaptive import Adam
 from nn.optim.clipping import clip_gradient_norm
 from vision.classification.glimpse import sense, summed_area
-from vision.classification.recurrent_attention import GlimpseNetwork, reinforce
+from vision.classification.reinforce import reinforce
 
 CLASSES = ("one", "two", "three")
 
@@ -33,27 +33,6 @@ def tiny(core="rnn", **options):
 def batch(n=4, h=9, w=7, seed=1):
     rng = np.random.default_rng(seed)
     return rng.random((n, 3, h, w)), rng.integers(0, 3, n)
-
-
-@pytest.mark.parametrize("complex_step", [True, False])
-def test_gradients_of_the_glimpse_network(complex_step):
-    network, rng = GlimpseNetwork(6, 4, 5, rng=np.random.default_rng(0)), np.random.default_rng(1)
-    inputs = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
-    check_layer(network, *inputs, complex_step=complex_step, tolerance=1e-12 if complex_step else 1e-7)
-    check_contract(network, inputs, (rng.standard_normal((1, 6)), rng.standard_normal((1, 2))))
-
-
-def test_the_glimpse_network_is_its_equation():
-    network, rng = GlimpseNetwork(6, 4, 5, rng=np.random.default_rng(0)), np.random.default_rng(1)
-    patches, locations = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
-    weights = {name: parameter.value for name, parameter in network.parameters().items()}
-
-    def path(x, name):
-        hidden = np.maximum(x @ weights[f"{name}.0.weight"].T, 0)  # biases begin at 0
-        return hidden @ weights[f"{name}.2.weight"].T
-
-    wanted = np.maximum(path(patches, "what") + path(locations, "where"), 0)
-    np.testing.assert_allclose(network(patches, locations), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("core", ["rnn", "lstm"])
