@@ -69,18 +69,23 @@ class RecurrentRefinement(PixelNetwork):
     none.
 
     Here all scores of an image are learned at once: zeros around keep the sizes, and scores are interpolated to the
-    image's size. In the paper patches are as large as the windows, 25 pixels for one application, 121 for two, and a
-    whole image is labelled by scores of shifted copies of it, interleaved (sec. 3.3).
+    image's size. In the paper patches are as large as the windows, 25 pixels for one application, 121 for two.
+
+    interleave: in inference the scores are those of interleave x interleave shifted copies of the image, so many times
+    finer than a cell, and only then interpolated (sec. 3.3; the paper has them for each fourth, second or each pixel).
 
     Reference: Pinheiro and Collobert 2014, sec. 3.2; sec. 4 has 8x8 kernels and 25 and 50 channels.
     """
 
     def __init__(
         self, classes: int, applications: int = 2, *, width: int = 25, kernel_size: int = 8, layers: int = 2,
-        shrink: bool = True, batch_norm: bool = False, rng: np.random.Generator,
+        shrink: bool = True, batch_norm: bool = False, interleave: int = 1, rng: np.random.Generator,
     ):  # fmt: skip
-        positive(self, classes=classes, applications=applications, width=width, kernel_size=kernel_size, layers=layers)
-        self.classes = classes
+        positive(
+            self, classes=classes, applications=applications, width=width, kernel_size=kernel_size, layers=layers,
+            interleave=interleave,
+        )  # fmt: skip
+        self.classes, self.interleave = classes, interleave
         channels, net = [3 + classes, *(width * 2**i for i in range(layers))], []
         for inputs, outputs in pairwise(channels):
             net += [SameConv2d(inputs, outputs, kernel_size, rng=rng), MaxPool2d(2, ceil_mode=True), Tanh()]
@@ -90,6 +95,9 @@ class RecurrentRefinement(PixelNetwork):
         self.nets = [self._behind_convolutions(own) for own in self.norms]
         self.softmax, self.smaller = Softmax(axis=1), AvgPool2d(2**layers, ceil_mode=True) if shrink else None
         self.enlarge = [Enlarge(2 ** (layers * (t if shrink else 1))) for t in range(1, applications + 1)]
+        if self.enlarge[-1].stride % interleave:
+            cell = self.enlarge[-1].stride
+            raise ValueError(f"{type(self).__name__}: interleave must divide a cell's {cell} pixels, got {interleave}")
 
     def _behind_convolutions(self, norms):
         """The layers of self.net, the same objects, with these normalisations in between."""
@@ -104,6 +112,8 @@ class RecurrentRefinement(PixelNetwork):
         yield from ((f"norms.{t}", norms) for t, norms in enumerate(self.norms))
 
     def forward(self, x, training=True):
+        if self.interleave > 1 and not training:
+            return self.interleaved(x), None
         logits, cache = self.scores(x, training)
         return logits[-1], cache
 
@@ -115,9 +125,14 @@ class RecurrentRefinement(PixelNetwork):
 
     def scores(self, x, training=True):
         """([logits of each application], cache)."""
+        _, logits, caches = zip(*self.applied(x, training))
+        return [*logits], [*caches]
+
+    def applied(self, x, training):
+        """Of each application, one after the other: (scores of its cells, these enlarged to the image, Cache)."""
         check_shape(self, images=(x, ("N", 3, "H", "W")))
         xp, (n, _, *size) = array_module(x), x.shape
-        p, said, logits, caches = xp.zeros((n, self.classes, *size), x.dtype), None, [], []
+        p, said = xp.zeros((n, self.classes, *size), x.dtype), None
         for net, enlarge in zip(self.nets, self.enlarge):
             c_softmax, c_smaller = None, None
             if said is not None:
@@ -127,9 +142,7 @@ class RecurrentRefinement(PixelNetwork):
             small, c_net = net.forward(xp.concatenate([x, p], axis=1), training)
             y, c_enlarge = enlarge.forward(small, size, training)
             said = small if self.smaller else y
-            logits.append(y)
-            caches.append(Cache(c_softmax, c_smaller, c_net, c_enlarge))
-        return logits, caches
+            yield small, y, Cache(c_softmax, c_smaller, c_net, c_enlarge)
 
     def scores_backward(self, dlogits, caches, images=True):
         """The gradient of the images from those of all logits, None for logits on which nothing else depends."""
@@ -147,6 +160,20 @@ class RecurrentRefinement(PixelNetwork):
                 dx = dx + dboth[:, :3]
                 dx = dx if cache.smaller is None else self.smaller.backward(dx, cache.smaller)
         return dx if images else None
+
+    def interleaved(self, x):
+        """(N, classes, H, W): the last scores of shifted copies of the images, each at the middle of what it saw."""
+        xp, (n, channels, h, w), k = array_module(x), x.shape, self.interleave
+        cell = self.enlarge[-1].stride
+        step, (rows, columns) = cell // k, (-(-side // cell) for side in (h, w))
+        before = (cell - step) // 2  # zeros, so that the first cell of the first copy has its middle in the first step
+        around = xp.zeros((n, channels, *(cell * cells + cell - step for cells in (rows, columns))), x.dtype)
+        around[:, :, before : before + h, before : before + w] = x
+        fine = xp.zeros((n, self.classes, k * rows, k * columns), x.dtype)
+        for i, j in np.ndindex(k, k):
+            copy = around[:, :, i * step :, j * step :][:, :, : cell * rows, : cell * columns]
+            *_, (fine[:, :, i::k, j::k], _, _) = self.applied(copy, training=False)
+        return Enlarge(step)(fine, (h, w))
 
 
 def added(a, b):
@@ -181,6 +208,7 @@ class Options(RefinedOptions):
     layers: int = 2  # convolutions before the scores, each with a pooling
     shrink: bool = True  # whether the image is scaled to the size of the scores, or else the scores to the image's
     batch_norm: bool = False  # behind each convolution
+    interleave: int = 1  # in inference: copies shifted along x and as many along y, whose scores are interleaved
 
 
 @dataclass(frozen=True)
@@ -217,6 +245,6 @@ def recurrent_refinement(classes, options: Options, rng: np.random.Generator) ->
     o = options
     network = RecurrentRefinement(
         len(classes), o.applications, width=o.width, kernel_size=o.kernel_size, layers=o.layers, shrink=o.shrink,
-        batch_norm=o.batch_norm, rng=rng,
+        batch_norm=o.batch_norm, interleave=o.interleave, rng=rng,
     )  # fmt: skip
     return RecurrentClassifier(network, classes, options)

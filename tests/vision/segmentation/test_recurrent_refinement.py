@@ -15,6 +15,7 @@ from tests.vision.segmentation.systems import (
     small,
 )
 from vision.segmentation import RecurrentRefinement
+from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import probabilities
 from vision.segmentation.recurrent_refinement import SameConv2d
 
@@ -98,6 +99,26 @@ def test_one_application_by_hand():
     np.testing.assert_allclose(network(x), network.enlarge[0].forward(y, (9, 14))[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("shrink, cell", [(True, 16), (False, 4)])
+def test_interleaved_scores_are_those_of_shifted_images(shrink, cell):
+    """A score for each cell / 2 pixels: the image, with zeros around, shifted so that a cell's middle comes there."""
+    network = tiny(applications=2, shrink=shrink, interleave=2).network.astype(np.float64)
+    h, w, step = 9, 18, cell // 2
+    x, rows, columns = normal(2, 3, h, w), -(-h // cell), -(-w // cell)
+    fine = np.zeros((2, 3, 2 * rows, 2 * columns))
+    for i, j in np.ndindex(fine.shape[2:]):
+        y0, x0 = (step * (at % 2) - step // 2 for at in (i, j))  # the copy's first pixel, in the image
+        copy = np.zeros((2, 3, cell * rows, cell * columns))
+        for row, column in np.ndindex(copy.shape[2:]):
+            if 0 <= row + y0 < h and 0 <= column + x0 < w:
+                copy[:, :, row, column] = x[:, :, row + y0, column + x0]
+        small = [*network.applied(copy, False)][-1][0]
+        fine[:, :, i, j] = small[:, :, i // 2, j // 2]
+    np.testing.assert_allclose(network(x), Enlarge(step)(fine, (h, w)), rtol=1e-10)
+    coarse = tiny(applications=2, shrink=shrink).network.astype(np.float64)
+    np.testing.assert_array_equal(network.scores(x)[0][-1], coarse(x))  # training is as without
+
+
 @pytest.mark.parametrize("shrink", [True, False])
 def test_loss_goes_through_all_applications(shrink):
     """The gradient of the last loss through the scores of the first application is not 0; all losses add up."""
@@ -165,3 +186,5 @@ def test_mistakes_are_named():
         tiny(applications=0)
     with pytest.raises(ValueError, match=r"RecurrentRefinement: images must have shape \(N, 3, H, W\)"):
         tiny().network(normal(1, 1, 8, 8))
+    with pytest.raises(ValueError, match="RecurrentRefinement: interleave must divide a cell's 16 pixels, got 3"):
+        tiny(interleave=3)
