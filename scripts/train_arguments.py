@@ -140,7 +140,7 @@ def _add_optimisation_arguments(parser, defaults):
     text = "parts whose rate is another: --lr-scale backbone=0.1 head=10; the longest beginning of a name holds"
     group.add("--lr-scale", rate_of_part, "PREFIX=X", text, nargs="+")
     group.add("--bias-rate", positive, "X", "what the rate of biases is multiplied by besides")
-    group.add("--momentum", fraction, "X", "momentum of sgd and rmsprop")
+    group.add("--momentum", fraction, "X", "momentum of sgd, nesterov and rmsprop")
     group.add("--weight-decay", not_negative, "X", "weight decay (not of biases)")
     group.add("--schedule", str, None, "how the learning rate falls", choices=list(SCHEDULES))
     text = "fractions of the run after which --schedule step divides the rate by 10"

@@ -17,17 +17,16 @@ from vision.backbones.deformable import (
     sampling_points,
 )
 from vision.backbones.resnet import BLOCKS
-from vision.classification.classifier import ClassificationNetwork, Classifier
+from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.classification.resnet import RECIPE
 from vision.model import Stage
-from vision.options import ImageOptions
 from vision.preprocess import Photograph, open_photograph
 from vision.registry import Tiny, register
 from vision.task import on_its_device
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """ResNet-50 with modulated deformable convolutions in layer4."""
 
     width: int = 64  # channels of the first convolution

@@ -19,53 +19,14 @@ from nn import (
     ReLU,
     Sequential,
     softmax,
-    softmax_cross_entropy,
 )  # fmt: skip
 from nn.containers import backward_chain, backward_wanted
 from nn.layer import Layer, check_shape, positive
 from vision.backbones import Backbone, FeatureMap
-from vision.classification.classifier import Classifier
-from vision.options import ImageOptions
+from vision.classification.classifier import Classifier, ClassifierOptions
+from vision.classification.fractal_paths import Paths, all_paths, column_paths, local_paths
+from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
 from vision.registry import Tiny, register
-
-# What runs in a block: for each step its columns whose convolutions end there and count in the join.
-Paths = tuple[tuple[int, ...], ...]
-
-
-def ending(columns: int, step: int) -> tuple[int, ...]:
-    """The columns of which a convolution ends at a step 1 .. 2^(columns - 1).
-
-    Column c, from the shallowest, has 2^c convolutions of 2^(columns - 1 - c) steps each.
-    """
-    return tuple(c for c in range(columns) if step % 2 ** (columns - 1 - c) == 0)
-
-
-def all_paths(columns: int) -> Paths:
-    """Every convolution of a block."""
-    return tuple(ending(columns, step) for step in range(1, 2 ** (columns - 1) + 1))
-
-
-def column_paths(columns: int, column: int) -> Paths:
-    """One column alone: a plain network, as global drop-path samples it."""
-    return tuple(tuple(c for c in step if c == column) for step in all_paths(columns))
-
-
-def local_paths(columns: int, drop: float, rng: np.random.Generator) -> Paths:
-    """Local drop-path: each input of a join is dropped with probability `drop`, but one at least is kept (sec. 3)."""
-    kept = []
-    for step in all_paths(columns):
-        chosen = tuple(c for c in step if rng.random() >= drop)
-        kept.append(chosen or (int(rng.choice(step)),))
-    return needed(columns, kept)
-
-
-def needed(columns: int, paths: Sequence[tuple[int, ...]]) -> Paths:
-    """The paths without what reaches no later join: it would be computed for nothing."""
-    wanted, kept = {len(paths)}, list(paths)
-    for step in range(len(paths), 0, -1):
-        kept[step - 1] = kept[step - 1] if step in wanted else ()
-        wanted |= {step - 2 ** (columns - 1 - c) for c in kept[step - 1]}  # where these convolutions begin
-    return tuple(kept)
 
 
 class FractalCache(NamedTuple):
@@ -171,23 +132,31 @@ class FractalNet(Backbone):
         (self.body if isinstance(cache, list) else super()).backward_parameters(dy, cache)
 
 
+class Sampled(NamedTuple):
+    """What is drawn for a batch: constants, which a gradient check reuses. paths: of each block."""
+
+    paths: tuple[Paths, ...]
+    mix: Mix | None
+
+
 class Cache(NamedTuple):
-    """From loss to backward. `sampled`, the paths of each block, is a constant: a gradient check reuses it."""
+    """From loss to backward."""
 
     network: Any
     dlogits: np.ndarray
-    sampled: tuple[Paths, ...]
+    sampled: Sampled
 
 
-# Sec. 4: batches of 100, 400 epochs, rate 0.02, momentum 0.9, the rate divided by 10 whenever half of the rest is over.
+# Sec. 4: batches of 100, 400 epochs, rate 0.02, momentum 0.9, the rate divided by 10 whenever half of the rest is over;
+# images mirrored and shifted.
 RECIPE = {
     "epochs": 400, "batch_size": 100, "lr": 0.02, "milestones": [0.5, 0.75, 0.875, 0.9375], "warm_up": 0,
-    "weight_decay": 0.0, "clip_norm": 0.0, "zoom": [0.85, 1.18], "jitter": 0.0,
+    "weight_decay": 0.0, "clip_norm": 0.0, "shift": 4, "jitter": 0.0,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Options(ImageOptions):
+class Options(ClassifierOptions):
     """FractalNet-20: 5 blocks of 4 convolutions in the deepest column."""
 
     columns: int = 3  # of each block; the deepest has 2^(columns - 1) convolutions
@@ -200,7 +169,10 @@ class Options(ImageOptions):
     max_side: int = 64  # pixels of the longer side at most
 
 
-TINY = {"columns": 3, "channels": [4, 3], "dropout": [0.0, 0.2], "drop_path": 0.3, "share_global": 0.0}
+TINY = {
+    "columns": 3, "channels": [4, 3], "dropout": [0.0, 0.2], "drop_path": 0.3, "share_global": 0.0, "mixup": 0.4,
+    "label_smoothing": 0.1,
+}  # fmt: skip
 
 
 @register(
@@ -231,12 +203,12 @@ class FractalClassifier(Classifier):
         logits, c_head = self.head.forward(features, training)
         return logits, (c_network, c_head)
 
-    def loss(self, batch, rng: np.random.Generator, sampled: tuple[Paths, ...] | None = None):
+    def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls}, cache): the mean of -log p(label) over the images, of a part of the network."""
         images, labels = batch
-        sampled = sampled or self.draw_paths(rng)
-        logits, c_network = self.forward(images, True, sampled)
-        cls, dlogits = softmax_cross_entropy(logits, labels)
+        sampled = sampled or Sampled(self.draw_paths(rng), draw_mix(len(labels), self.common.mixup, rng))
+        logits, c_network = self.forward(mixed(images, sampled.mix), True, sampled.paths)
+        cls, dlogits = mixed_cross_entropy(logits, labels, sampled.mix, self.common.label_smoothing)
         return {"cls": cls}, Cache(c_network, dlogits, sampled)
 
     def backward(self, cache: Cache):

@@ -29,8 +29,8 @@ def detection_errors(
     confused      IoU >= 0.1 with an object of another class
     background    all others
 
-    missed: objects that none of these detections, of whatever class, is about. and crowded objects
-    and the detections about them do not count.
+    missed: objects that none of these detections, of whatever class, is about. Difficult and crowded objects and the
+    detections about them do not count.
 
     detections: boxes (D, 4), labels (D,) in 1 .. classes, scores (D,) of each image; ground_truth: boxes, labels and
     perhaps difficult, crowd. Raises ValueError for lists of unequal length.

@@ -11,7 +11,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class HOG:
-    """The descriptor's parameters; hog(image) gives its map. The defaults are the paper's.
+    """The descriptor's parameters; hog(image) gives its map. The defaults are those of the published weights.
+
+    The paper's default detector has two others: no square root, and sigma = 8, half of a block's width.
 
     cell, block: sides in pixels and in cells. signed: directions over 360 degrees, else opposite ones are one.
     interpolate: a vote is shared between the two nearest bins and, by position, between the cells of its block

@@ -19,9 +19,10 @@ def draw_detector(model, dataset, failed: list[str] | None = None) -> dict[str, 
     for sample, prediction in predicted(dataset, lambda samples: [_detect(model, samples[0])], failed=failed):
         found.append(prediction)
         truth.append({key: sample[key] for key in ("boxes", "labels", "difficult", "crowd") if key in sample})
-    counts = detection_errors(found, truth, dataset.classes)
+    counts, curves = (f(found, truth, dataset.classes) for f in (detection_errors, precision_recall_curves))
+    most = sorted(counts, key=lambda name: -counts[name]["objects"])[:MOST]
     return model.pictures(dataset) | {
-        "precision_recall": draw_curves(precision_recall_curves(found, truth, dataset.classes)),
+        "precision_recall": draw_curves({name: curves[name] for name in most}),
         "errors": draw_errors(counts),
         "kinds_of_errors": errors_table(counts),
     }
@@ -35,7 +36,7 @@ def draw_curves(curves: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> np.n
     """Precision over recall at IoU 0.5 of each class, with its AP."""
     figure = _figure(7, 6)
     axes, known = figure.subplots(), {name: curve for name, curve in curves.items() if curve is not None}
-    for name, (recall, precision) in list(known.items())[:MOST]:
+    for name, (recall, precision) in known.items():
         axes.plot(np.append(0, recall), np.append(1, precision), label=f"{name} {voc_ap(recall, precision):.3f}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="IoU 0.5; with AP")
     axes.grid(alpha=0.3)

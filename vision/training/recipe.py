@@ -20,7 +20,7 @@ DEFAULTS = {
     "lr": 0.01,
     "lr_scale": {},  # beginnings of parameters' names: what their rate is multiplied by
     "bias_rate": 1.0,  # what the rate of biases is multiplied by besides, but for those of normalisations: 2 in Caffe
-    "momentum": 0.9,  # of sgd and rmsprop
+    "momentum": 0.9,  # of sgd, nesterov and rmsprop
     "weight_decay": 0.0005,
     "schedule": "step",  # see SCHEDULES
     "milestones": [0.7, 0.9],  # of "step": fractions of the run after which the rate falls to a tenth
@@ -31,6 +31,7 @@ DEFAULTS = {
 
 OPTIMISERS: dict[str, Callable[[list[dict], dict], Optimiser]] = {
     "sgd": lambda groups, r: SGD(groups, lr=r["lr"], momentum=r["momentum"]),
+    "nesterov": lambda groups, r: SGD(groups, lr=r["lr"], momentum=r["momentum"], nesterov=True),
     "adam": lambda groups, r: Adam(groups, lr=r["lr"]),
     "adamw": lambda groups, r: AdamW(groups, lr=r["lr"]),
     "rmsprop": lambda groups, r: RMSProp(groups, lr=r["lr"], momentum=r["momentum"]),

@@ -7,14 +7,8 @@ import vision
 from nn import Adam, Sequential
 from nn.gradcheck import check_contract
 from scripts.gradcheck import check_tiny_model
-from vision.classification.fractalnet import (
-    FractalBlock,
-    FractalNet,
-    all_paths,
-    column_paths,
-    local_paths,
-    needed,
-)
+from vision.classification.fractal_paths import all_paths, column_paths, local_paths, needed
+from vision.classification.fractalnet import FractalBlock, FractalNet
 from vision.registry import find
 
 CLASSES = ("one", "two", "three", "four")

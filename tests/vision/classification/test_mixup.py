@@ -5,6 +5,7 @@ import pytest
 
 import vision
 from nn.gradcheck import check_model
+from vision.classification import ClassifierOptions
 from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
 
 CLASSES = ("cat", "dog", "cow", "hen")
@@ -53,3 +54,11 @@ def test_the_options_of_all_classifiers():
     assert model.loss(batch, np.random.default_rng(0))[0] != losses
     again, _ = mix.loss(batch, np.random.default_rng(1), cache.sampled)
     assert again == losses and isinstance(cache.sampled, Mix)
+
+
+def test_all_classifiers_but_those_of_glimpses_have_them():
+    without = {
+        name for name, entry in vision.MODELS.items()
+        if entry.task == "classification" and not issubclass(entry.options, ClassifierOptions)
+    }  # fmt: skip
+    assert without == {"ram_mnist", "ram_translated"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vision.detection import pictures
 from vision.detection.errors import detection_errors, errors_table
 from vision.detection.pictures import draw_curves, draw_errors
 
@@ -71,6 +72,23 @@ def test_a_class_without_objects_and_the_table():
 def test_lists_of_unequal_length():
     with pytest.raises(ValueError, match="one entry per image, got 1 detections, 0 ground_truth"):
         detection_errors([image([A], [1], [0.5])], [], ["cat"])
+
+
+def test_curves_are_those_of_the_classes_with_the_most_objects(monkeypatch):
+    class Data(list):
+        classes = ("cat", "dog")
+
+    class Detector:
+        detect = staticmethod(lambda image, proposals: image)
+        pictures = staticmethod(lambda dataset: {})
+
+    drawn = {}
+    monkeypatch.setattr(pictures, "MOST", 1)
+    monkeypatch.setattr(pictures, "draw_curves", drawn.update)
+    truth = image([B], [1]), image([A, B], [2, 2])
+    found = image([B], [1], [0.5]), image([A], [2], [0.5])
+    pictures.draw_detector(Detector, Data(t | {"image": f} for t, f in zip(truth, found)))
+    assert list(drawn) == ["dog"]
 
 
 def test_pictures():

@@ -17,9 +17,12 @@ def test_weights_decay_and_biases_do_not():
 def test_the_optimiser_is_the_one_named():
     layer = Linear(2, 3, rng=np.random.default_rng(0))
     assert isinstance(build_optimiser(layer, with_defaults({})), SGD)
+    for name in ("sgd", "nesterov"):
+        made = build_optimiser(layer, with_defaults({"optimiser": name}))
+        assert type(made) is SGD and {group["nesterov"] for group in made.groups} == {name == "nesterov"}
     for name, kind in {"adam": Adam, "adamw": AdamW, "rmsprop": RMSProp, "adagrad": AdaGrad}.items():
         assert type(build_optimiser(layer, with_defaults({"optimiser": name, "lr": 1e-3}))) is kind
-    with pytest.raises(ValueError, match="optimiser must be one of 'sgd', 'adam', 'adamw', .*, got 'lbfgs'"):
+    with pytest.raises(ValueError, match="optimiser must be one of 'sgd', 'nesterov', 'adam', .*, got 'lbfgs'"):
         build_optimiser(layer, with_defaults({"optimiser": "lbfgs"}))
 
 
