@@ -16,7 +16,9 @@ from vision.classification.reinforce import reinforce
 CLASSES = ("one", "two", "three")
 
 
-SMALL = {"glimpses": 3, "glimpse_size": 2, "scales": 2, "hidden": 5, "location_std": 0.4, "episodes": 0}
+SMALL = {
+    "glimpses": 3, "glimpse_size": 2, "scales": 2, "hidden": 5, "location_std": 0.4, "episodes": 0, "detach": "none",
+}  # fmt: skip
 
 
 def tiny(core="rnn", **options):
@@ -259,7 +261,7 @@ def test_the_paper_s_sizes():
         assert shapes["location.0.weight"] == (2, 256)
         assert shapes["action.weight"] == (10, 256)
         assert shapes["baseline.weight"] == (1, 256)
-        assert model.options.glimpses == 6
+        assert (model.options.glimpses, model.options.detach) == (6, "both")  # REINFORCE is for the policy, sec. 3.2
         side = model.preprocess.short_side
         assert model.predict(np.zeros((2, 3, side, side), np.float32)).shape == (2, 10)
     assert model.options.glimpse_size * 4 == 48  # of 60: the coarsest patch does not cover the image
