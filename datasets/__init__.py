@@ -35,6 +35,7 @@ from .coco import COCODetection, open_coco
 from .coco_file import read_coco
 from .elastic import elastic_deformation
 from .few import FewOfEach
+from .headers import image_size
 from .label_maps import LabelMap, read_label_map
 from .labelled_images import LabelledImages, LabelledObjects
 from .loader import Loader, detection_batch
@@ -48,7 +49,7 @@ from .pairs import Dates, Reversal
 from .palette import read_label_picture, voc_palette, write_label_picture
 from .pet_breeds import PetBreeds
 from .pet_heads import PetHeads
-from .pictures import image_size, read_image
+from .pictures import read_image
 from .pose_crops import PoseCrops
 from .rle import decode as decode_rle
 from .rle import encode as encode_rle

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from .coco_file import IDS
 from .files import Folder, composed, missing, shorten
+from .header_index import HeaderIndex
+from .headers import notes_on
 from .json_checks import entries, kind
 from .listing import Listed
 from .lists import read_list, split_line
-from .pictures import none_left, notes_on, read_header, read_image, unless_left_out
-from .progress import reading
+from .pictures import none_left, read_image
 from .text import read_json, read_lines
 
 
@@ -43,13 +44,15 @@ class CaptionedImages:
             self.records.append(record._replace(captions=_checked(source, record)))
         if not self.records:
             raise ValueError(f"{source}: lists no image")
-        self.headers = {r.path: unless_left_out(read_header, r.path) for r in reading(self.records)}
-        self.records = [record for record in self.records if self.headers[record.path]]
-        self.headers = {record.path: self.headers[record.path] for record in self.records}
+        index = HeaderIndex(self.records[0].path.parent)
+        headers = index.read([record.path for record in self.records])
+        self.headers = {r.path: header for r, header in zip(self.records, headers) if header}
+        self.records = [record for record in self.records if record.path in self.headers]
         if not self.records:
             raise none_left(source, len(seen) // 2)
         self.captions = [record.captions for record in self.records]
-        self.problems = [f"{source}: {note}" for note in notes_on(self.headers, annotated=False)] + self._unspaced()
+        notes = notes_on(self.headers, annotated=False) + index.notes
+        self.problems = [f"{source}: {note}" for note in notes] + self._unspaced()
 
     def __len__(self) -> int:
         return len(self.records)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from .files import missing
+from .headers import image_size
 from .listing import Listed
-from .pictures import image_size, read_image
+from .pictures import read_image
 from .text import read_json
 
 BATCHES = {"train": ("cifar10_batch_0", "cifar10_batch_1"), "test": ("cifar10_batch_50",)}

@@ -4,18 +4,18 @@ root/train/cat/1.jpg, root/train/dog/1.jpg     so root/val/..., root/test/...
 root/cat/1.jpg, root/dog/1.jpg                 one folder for all: a fifth of each class, drawn by a seed, is "val"
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from .classes import alike, checked_classes, chosen
-from .files import PICTURES, UNREAD, composed, files_below, is_hidden, missing, shorten
+from .files import PICTURES, UNREAD, composed, is_hidden, missing, names_below, shorten
+from .header_index import HeaderIndex
+from .headers import notes_on
 from .listing import Listed
-from .pictures import none_left, notes_on, read_header, read_image, unless_left_out, without_ending
-from .progress import reading
+from .pictures import none_left, read_image, without_ending
 from .splits import ALIASES, canonical, names_of_split, random_fifth
 
 
@@ -47,9 +47,12 @@ class ClassFolders:
             raise missing(root, "folder", "give the one that holds train, val, or the folders of the classes")
         split = canonical(split)
         folder, drawn, others = _folder_of(self.root, split)
-        found = {}
-        for name, path in files_below(folder, PICTURES):
-            found.setdefault(name.split("/")[0] if "/" in name else None, []).append((name, path))
+        found, unread = {}, []
+        for name, path in names_below(folder, PICTURES + UNREAD):
+            if name.lower().endswith(UNREAD):
+                unread.append(name)
+            else:
+                found.setdefault(name.split("/")[0] if "/" in name else None, []).append((name, path))
         loose = found.pop(None, [])
         if not found:
             raise ValueError(f"{folder}: holds no folder with pictures; give each class a folder")
@@ -67,13 +70,14 @@ class ClassFolders:
             raise ValueError(
                 f"{folder}: holds no picture of the split {split!r} and the classes {shorten(self.classes)}"
             )
-        self._read_headers(folder)
+        unkept = self._read_headers(folder)
         self.labels = [label for *_, label in self.items]
         counts = Counter(label for _, _, label in self.items)
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
         empty = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
         empty = [name for name in empty if composed(name) not in found]
-        self.problems = [f"{folder}: {note}" for note in self._notes(found, loose, drawn, empty) + _unread(folder)]
+        notes = self._notes(found, loose, drawn, empty) + _unread(unread) + unkept
+        self.problems = [f"{folder}: {note}" for note in notes]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -84,16 +88,17 @@ class ClassFolders:
 
     def listing(self) -> Iterator[Listed]:
         """The id, size and file of each picture."""
-        return (Listed(name, self.headers[path][:2], path) for name, path, _ in self.items)
+        return (Listed(name, header[:2], Path(path)) for (name, path, _), header in zip(self.items, self.headers))
 
-    def _read_headers(self, folder):
-        with ThreadPoolExecutor(4) as pool:
-            paths = [path for _, path, _ in self.items]
-            found = dict(zip(paths, reading(pool.map(partial(unless_left_out, read_header), paths), len(paths))))
-        self.headers = {path: header for path, header in found.items() if header is not None}
-        self.items = [item for item in self.items if item[1] in self.headers]
-        if not self.items:
-            raise none_left(folder, len(paths))
+    def _read_headers(self, folder) -> list[str]:
+        """The header of each picture; what there is to say about the file that keeps them."""
+        index = HeaderIndex(folder)
+        headers = index.read([path for _, path, _ in self.items])
+        if not any(headers):
+            raise none_left(folder, len(headers))
+        self.items = [item for item, header in zip(self.items, headers) if header]
+        self.headers = [header for header in headers if header]
+        return index.notes
 
     def _notes(self, found, loose, drawn, empty) -> list[str]:
         notes = [f"holds all splits; {len(self)} pictures, drawn by a seed, are {self.split}"] if drawn else []
@@ -109,12 +114,12 @@ class ClassFolders:
         twice = [name for name, n in Counter(without_ending(name) for name, _, _ in self.items).items() if n > 1]
         if twice:
             notes.append(f"{len(twice)} names come twice, with other endings, and all are used (first: {twice[0]})")
-        return notes + alike(self.classes, self.counts) + notes_on(self.headers, annotated=False)
+        headers = dict(zip((path for _, path, _ in self.items), self.headers))
+        return notes + alike(self.classes, self.counts) + notes_on(headers, annotated=False)
 
 
-def _unread(folder: Path) -> list[str]:
+def _unread(found: list[str]) -> list[str]:
     """A line about pictures of kinds that are not read."""
-    found = [name for name, _ in files_below(folder, UNREAD)]
     if not found:
         return []
     return [f"{len(found)} files are of kinds that are not read (first: {found[0]}); save them as JPEG or PNG"]
@@ -139,4 +144,7 @@ def _folder_of(root: Path, split: str) -> tuple[Path, bool, list[Path]]:
 
 def _holds_classes(folder: Path) -> bool:
     """Whether a folder holds folders, so that it is one of a split; a class called train holds pictures."""
-    return folder.is_dir() and any(each.is_dir() and not is_hidden(each.name) for each in folder.iterdir())
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as inside:  # knows without asking for each of a million files whether it is a folder
+        return any(each.is_dir() and not is_hidden(each.name) for each in inside)

@@ -38,19 +38,22 @@ def files_below(folder: str | PathLike, suffixes: Sequence[str] | None = None) -
 
     suffixes: endings in lower case that are wanted, in any case in the files; None: all. Hidden ones are left out.
     """
-    found, folder = [], str(folder)
+    return ((name, Path(path)) for name, path in names_below(folder, suffixes))
+
+
+def names_below(folder: str | PathLike, suffixes: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """The same with paths as text, which take a quarter of the time to make: for millions of files."""
+    found, folder, endings = [], str(folder), tuple(suffixes or ("",))
     for inner, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not is_hidden(name)]
         if os.path.islink(inner) and os.path.realpath(os.path.dirname(inner)).startswith(os.path.realpath(inner)):
             folders[:] = []  # a link to a folder around it has no end
             continue
-        prefix = os.path.relpath(inner, folder)
-        for name in names:
-            if is_hidden(name) or (suffixes is not None and os.path.splitext(name)[1].lower() not in suffixes):
-                continue
-            relative = name if prefix == "." else f"{prefix.replace(os.sep, '/')}/{name}"
-            found.append((composed(relative), Path(inner, name)))
-    return iter(sorted(found))
+        relative = os.path.relpath(inner, folder).replace(os.sep, "/")
+        prefix, above = "" if relative == "." else f"{relative}/", os.path.join(inner, "")
+        wanted = [name for name in names if name.lower().endswith(endings) and not is_hidden(name)]
+        found += [(composed(f"{prefix}{name}"), f"{above}{name}") for name in wanted]
+    return sorted(found)
 
 
 def files_in(folder: str | PathLike, suffixes: Sequence[str]) -> list[Path]:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .classes import alike
+from .headers import Header, notes_on, read_header, turned_hint
 from .label_maps import LabelMap, numbered
 from .listing import Listed
 from .lists import Line, find_all, not_held
 from .palette import read_label_picture, read_values
-from .pictures import BAND, Header, none_left, notes_on, pictures, read_header, read_image, turned_hint, unless_left_out
+from .pictures import BAND, none_left, pictures, read_image, unless_left_out
 from .progress import reading
 
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from .classes import alike, checked_classes
 from .files import composed, shorten
+from .header_index import HeaderIndex
+from .headers import Header, notes_on, turned_hint
 from .listing import Listed
-from .pictures import Header, none_left, notes_on, read_header, read_image, turned_hint, unless_left_out
+from .pictures import none_left, read_image
 from .progress import reading
 from .rle import draw_masks, reaches_far
 
@@ -89,11 +91,14 @@ class ObjectImages:
         self._headers: dict[Path, Header] = {}
         self._lines: list[str] = []
         self._given = self._left_out = 0
-        self.items = [item for item in map(self._check, reading(records, total)) if item is not None]
+        records = list(reading(records, total))
+        index = HeaderIndex(records[0].path.parent if records else source)
+        headers = index.read([record.path for record in records])
+        self.items = [item for item in map(self._check, records, headers) if item is not None]
         if not self.items:
             raise none_left(source, self._left_out) if self._left_out else ValueError(f"{source}: lists no picture")
         self.counts = self._count()
-        self.problems = self._summary() + self._lines
+        self.problems = self._summary() + self._lines + [f"{source}: {note}" for note in index.notes]
         self._refuse_nothing()
 
     def __len__(self) -> int:
@@ -111,12 +116,11 @@ class ObjectImages:
         """The id, size and file of each picture."""
         return (Listed(item.id, item.size, item.path) for item in self.items)
 
-    def _check(self, record: Annotated) -> Item | None:
+    def _check(self, record: Annotated, header: Header | None) -> Item | None:
         """The objects of one picture that can be; what is wrong with the others becomes a line of `problems`.
 
         None for a damaged picture that is left out.
         """
-        header = unless_left_out(read_header, record.path)
         if header is None:
             self._left_out += 1
             return None

@@ -5,7 +5,7 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
-from .pictures import bands, opened
+from .pictures import bands, has_more, opened
 
 IGNORE = 255  # VOC's value of pixels that do not count
 MAX_PIXELS = 36_000_000  # of label pictures: a label is int64, so that more would take half a gigabyte
@@ -43,6 +43,8 @@ def read_values(path: str | PathLike, colours: bool = False) -> np.ndarray:
         bits = _bits_of_png(path) if kind == "PNG" else 8
         plain = mode in GREY and not colours
         fault = _keeps_no_values(kind, mode, bits, plain)
+        if has_more(image):
+            fault = "holds several frames or pages, and which has the labels is not known; save that one as a PNG"
         values = None if fault else np.asarray(image) if plain else _packed(image)
     if fault:
         raise ValueError(f"{path}: {fault}")

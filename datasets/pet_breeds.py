@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from .classes import alike, checked_classes
 from .files import composed
+from .header_index import HeaderIndex
+from .headers import notes_on
 from .index_file import names_in, read_index
 from .listing import Listed
 from .lists import find_all
-from .pictures import none_left, notes_on, pictures, read_header, read_image, unless_left_out
+from .pictures import none_left, pictures, read_image
 
 
 class PetBreeds:
@@ -39,11 +39,10 @@ class PetBreeds:
         files = [held[name] for (name,) in find_all([(str(path), name) for name in names], (folder, held))]
         if len(files) < len(names):
             raise ValueError(f"{path}: two of its names are one picture; remove one of the lines")
-        with ThreadPoolExecutor(4) as pool:
-            headers = list(pool.map(partial(unless_left_out, read_header), files))
+        kept = HeaderIndex(folder)
         self.items = [
             (name, file, header, self.classes.index(breeds[name]))
-            for name, file, header in zip(names, files, headers)
+            for name, file, header in zip(names, files, kept.read(files))
             if header is not None
         ]
         if not self.items:
@@ -52,7 +51,7 @@ class PetBreeds:
         self.counts = {name: counts[label] for label, name in enumerate(self.classes)}
         notes = notes_on({file: header for _, file, header, _ in self.items}, annotated=False)
         notes += [f"{name} has no picture in this split" for name, count in self.counts.items() if not count]
-        self.problems = [f"{folder}: {note}" for note in notes + alike(self.classes)]
+        self.problems = [f"{folder}: {note}" for note in notes + alike(self.classes) + kept.notes]
 
     def __len__(self) -> int:
         return len(self.items)

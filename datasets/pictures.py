@@ -5,11 +5,11 @@ Whatever a file holds, out comes (H, W, 3) uint8 RGB, upright.
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -19,9 +19,7 @@ from .files import PICTURES, files_below, is_there, missing
 MIN_SIDE = 8  # a smaller picture holds nothing to learn from: surely a damaged or a wrong file
 MAX_PIXELS = 64_000_000  # a few kilobytes can hold more than the memory; a decoded pixel takes 7 bytes here
 BAND = 1 << 20  # pixels that are converted together
-END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of every file that was written completely
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright, 3 upside down, 5 to 8 lay the picture on its side
-TWELVE_BITS = 4096
 AS_STORED = {  # by the EXIF orientation: a view of the upright picture (H, W, 3) that has the pixels as they are stored
     1: lambda x: x,
     2: lambda x: x[:, ::-1],
@@ -38,15 +36,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MA
 
 T = TypeVar("T")
 _LEFT_OUT: list[list[str]] = []  # what the blocks of leaving_out collect, the innermost last
-
-
-class Header(NamedTuple):
-    """What the beginning of a picture file says."""
-
-    height: int  # upright, as read_image returns the picture
-    width: int
-    turned: bool  # EXIF turns or mirrors the stored picture
-    dim: bool  # a 16-bit file whose values all lie below 4096: 17 greys after scaling
 
 
 def pictures(folder: Path) -> dict[str, Path]:
@@ -81,7 +70,7 @@ def _kind_of(path: Path) -> str:
 
 def without_ending(name: str) -> str:
     """The name without the ending of a picture, where it has one; other dots stay."""
-    return next((name[: -len(suffix)] for suffix in PICTURES if name.lower().endswith(suffix)), name)
+    return name[: name.rindex(".")] if name.lower().endswith(PICTURES) else name
 
 
 def read_image(path: str | PathLike) -> np.ndarray:
@@ -95,34 +84,12 @@ def read_image(path: str | PathLike) -> np.ndarray:
     """
     with opened(path) as image:
         image.load()  # newer Pillows turn a TIFF here, and its orientation is 1 from then on
-        orientation, (w, h) = _orientation(image), image.size
+        orientation, (w, h) = orientation_of(image), image.size
         pixels = np.empty((h, w, 3) if orientation < 5 else (w, h, 3), np.uint8)
         stored = AS_STORED[orientation](pixels)
         for rows, band in bands(image):
             stored[rows] = _to_rgb(band)
     return pixels
-
-
-def image_size(path: str | PathLike) -> tuple[int, int]:
-    """(height, width) as `read_image` will return it, from the header alone: see read_header."""
-    return read_header(path)[:2]
-
-
-def read_header(path: str | PathLike) -> Header:
-    """Size and peculiarities of a picture, in about 0.1 ms: the file's beginning and its last bytes are read.
-
-    A JPEG or PNG without its end mark is decoded to be sure: so a file that was cut off while it was copied is found
-    before training starts. Files of 16 bits are decoded, too. Raises ValueError as `read_image` does.
-    """
-    with opened(path) as image:
-        width, height = _stored_size(image)
-        orientation = _orientation(image)
-        if END_MARKS.get(image.format, b"") not in _tail(path):
-            image.load()
-        dim = image.mode.startswith("I") and 255 < int(image.getextrema()[1]) < TWELVE_BITS
-    if orientation >= 5:
-        height, width = width, height
-    return Header(height, width, orientation > 1, dim)
 
 
 @contextmanager
@@ -155,31 +122,6 @@ def none_left(source: str | PathLike, count: int) -> ValueError:
     """The error for a data set all of whose pictures are left out."""
     first = f"; the first: {min(_LEFT_OUT[-1])}" if _LEFT_OUT and _LEFT_OUT[-1] else ""
     return ValueError(f"{source}: none of {count} pictures can be read{first}")
-
-
-def notes_on(headers: dict[Path, Header], annotated: bool = True) -> list[str]:
-    """Lines about pictures that look wrong: turned ones if they have boxes or masks (annotated), and dim ones."""
-    turned = [path for path, header in headers.items() if header.turned and annotated]
-    dim = [path for path, header in headers.items() if header.dim]
-    n, notes = len(headers), []
-    if turned:
-        notes.append(
-            f"EXIF turns {_several(turned)} of {n} pictures, which are read upright; annotations drawn on the stored "
-            "orientation lie wrong: look at some"
-        )
-    if dim:
-        notes.append(
-            f"{_several(dim)} of {n} pictures have 16 bits, but only values below {TWELVE_BITS} (12 bits?): at most 17 "
-            "greys are left; scale the values to 0..65535, or save them as 8 bits"
-        )
-    return notes
-
-
-def turned_hint(header: Header, stated: tuple[int, int]) -> str:
-    """Words on the likely cause where a stated size (height, width) is that of the picture before EXIF turned it."""
-    if header.turned and stated == (header.width, header.height):
-        return " (EXIF turns this picture, and the size is that of the stored one: annotate the upright picture)"
-    return ""
 
 
 def bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
@@ -226,14 +168,19 @@ def _too_large(path, size, pixels, most):
     return ValueError(f"{path}: the image is{size} {pixels / 1e6:.0f} million pixels, {limit}; scale it down")
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none. Pillow would decode a whole PNG to look for it."""
     has_exif = image.format != "PNG" or "exif" in image.info
     value = image.getexif().get(ORIENTATION, 1) if has_exif else 1
     return value if value in range(1, 9) else 1
 
 
-def _stored_size(image: Image.Image) -> tuple[int, int]:
+def has_more(image: Image.Image) -> bool:
+    """Whether an open image has frames or pages behind the first. Those of phones' JPEGs (MPO) are previews."""
+    return image.format != "MPO" and getattr(image, "is_animated", False)
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) before EXIF turns the picture. Newer Pillows give the size of a TIFF after it."""
     return (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
 
@@ -248,17 +195,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
-
-
-def _several(paths: Iterable[Path]) -> str:
-    """How many, and the first by name."""
-    paths = list(paths)
-    return f"{len(paths)} ({paths[0].name}{', ...' if len(paths) > 1 else ''})"
-
-
-def _tail(path: str | PathLike, count: int = 64) -> bytes:
-    """The last bytes of a file; some cameras and tools write a little padding behind the end mark."""
-    with open(path, "rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - count))
-        return file.read()

@@ -6,6 +6,9 @@ from pathlib import Path
 from .files import files_in, missing
 from .text import lines_of, read_text
 
+SOURCES = {"source", "src", "input", "from", "question", "text", "sentence"}  # what heads the columns of tables
+TARGETS = {"target", "tgt", "output", "to", "answer", "translation", "summary", "label"}
+
 
 def read_texts(root: str | os.PathLike) -> str:
     """The text of a file, or of all .txt files of a folder in the order of their names, one after another.
@@ -37,6 +40,8 @@ def read_pairs(path: str | os.PathLike) -> list[dict]:
                 raise ValueError(f"{path}, line {number}: wanted a source, a tab and a target, got {line!r:.60}")
             if not all(any(map(str.isalnum, part)) for part in parts):
                 raise ValueError(f"{path}, line {number}: wanted words on both sides of the tab, got {line!r:.60}")
+            if number == 1 and parts[0].casefold() in SOURCES and parts[1].casefold() in TARGETS:
+                raise ValueError(f"{path}, line 1: {line.strip()!r} names the columns; remove this line")
             pairs.append({"text": parts[0], "target": parts[1]})
     if not pairs:
         raise ValueError(f"{path}: holds no pairs; give lines of a source, a tab and a target")

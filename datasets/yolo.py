@@ -18,8 +18,8 @@ import numpy as np
 
 from .classes import chosen
 from .files import files_below, is_empty, meant, missing, shorten
+from .header_index import HeaderIndex
 from .objects import Annotated, ObjectImages, Thing
-from .pictures import read_header, unless_left_out
 from .progress import reading
 from .splits import canonical
 from .text import read_lines
@@ -71,8 +71,12 @@ class YOLODetection(ObjectImages):
         kept = [row for name in rows for row in rows[name] if self.config.names[row[1]] in classes]
         polygons = sum(len(values) > 4 for _, _, values in kept) if not self.config.joints else 0
         extras = ["masks"] if masks and kept and polygons == len(kept) else []
-        records = (self._record(name, path, labels[name], rows.get(name, []), classes) for name, path in found.items())
-        super().__init__(self.root, records, classes, extras, self.config.joints, total=len(found))
+        headers = HeaderIndex(next(iter(found.values())).parent).read(list(found.values())) if found else []
+        records = [
+            self._record(name, path, header, labels[name], rows.get(name, []), classes)
+            for (name, path), header in zip(found.items(), headers)
+        ]
+        super().__init__(self.root, records, classes, extras, self.config.joints)
         self.horizontal_order = self.config.mirror
         notes += without_pictures(self.root, labels, texts)
         bare = sum(file is None for file in labels.values())
@@ -96,8 +100,7 @@ class YOLODetection(ObjectImages):
             notes.append("most boxes reach out of their images; all would fit as x1 y1 x2 y2, but YOLO has cx cy w h")
         return notes
 
-    def _record(self, name, path, label, rows, classes) -> Annotated:
-        header = unless_left_out(read_header, path)
+    def _record(self, name, path, header, label, rows, classes) -> Annotated:
         if header is None:
             return Annotated(name, path, str(label or path), [])
         things = [

@@ -27,10 +27,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from datasets import read_image, read_text
 from datasets.files import PICTURES, files_in, meant
+from datasets.headers import read_header
 from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, add_device, command, fraction, list_failed, make_sure_of
 from scripts.imports import add_import, import_files
@@ -45,7 +47,6 @@ from vision.task import task_of
 from vision.training.saving import find_checkpoint, load_model
 
 SUFFIXES = {"image": PICTURES, "text": (".txt",)}
-READERS = {"image": read_image, "text": read_text}
 RESULT, LABELS = "predictions.json", "labels"
 
 
@@ -197,6 +198,16 @@ def find_inputs(paths: list[Path], kind: str) -> list[Path]:
             raise ValueError(f"{path}: this folder holds no {word} ({', '.join(sorted(suffixes))}); give another")
         inputs += inside
     return inputs
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """The picture in a file; a note is printed where the file has frames or pages behind the first."""
+    if read_header(path).more:
+        print(f"note: {path}: has several frames or pages; the first is taken", file=sys.stderr)
+    return read_image(path)
+
+
+READERS = {"image": read_photograph, "text": read_text}
 
 
 def result_names(inputs: list[Path]) -> list[str]:

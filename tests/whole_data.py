@@ -15,8 +15,9 @@ from PIL import Image
 
 import datasets
 from datasets.files import PICTURES
+from datasets.headers import read_header
 from datasets.lists import find_all, read_list
-from datasets.pictures import pictures, read_header
+from datasets.pictures import pictures
 from vision.preprocess import open_photograph
 
 H, W = 16, 20

@@ -111,6 +111,15 @@ def test_where_all_are_damaged(tmp_path, kind):
         open_data()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_behind_the_first_are_told(tmp_path, kind):
+    path, open_data = kind(tmp_path / "root")
+    frames = [Image.new("RGB", (48, 40), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    notes = [note for note in open_data().problems if "frames or pages" in note]
+    assert len(notes) == 1 and "1 (b.png) of 3 pictures have several frames or pages; the first of each is" in notes[0]
+
+
 def test_a_damaged_label_picture_is_left_out_with_its_photograph(tmp_path):
     path, open_data = damaged_folders(tmp_path / "root")
     path = path.parent.parent / "labels/b.png"

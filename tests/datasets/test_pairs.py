@@ -57,6 +57,7 @@ def test_pairs_from_a_file(tmp_path):
         ("one\t \n", r"pairs.tsv, line 1: wanted"),
         ("one\tun\n...\ttrois", r"pairs.tsv, line 2: wanted words on both sides of the tab"),
         ("\n", r"pairs.tsv: holds no pairs; give lines"),
+        ("Source\ttarget\none\tun", r"pairs.tsv, line 1: 'Source\\ttarget' names the columns; remove this line"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):

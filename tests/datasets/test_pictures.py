@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import image_size, read_image
-from datasets.pictures import notes_on, pictures, read_header, turned_hint
+from datasets import image_size, read_image, read_label_picture
+from datasets.headers import notes_on, read_header, turned_hint
+from datasets.pictures import pictures
 from vision.preprocess import open_photograph
 
 
@@ -261,6 +262,21 @@ def test_twelve_bits_in_sixteen(tmp_path):
     assert len(np.unique(read_image(tmp_path / "a.png"))) == 17
     (note,) = notes_on(headers)
     assert note.startswith("1 (a.png) of 3 pictures have 16 bits, but only values below 4096 (12 bits?)")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tif", "a.webp", "a.png"])
+def test_frames_and_pages_behind_the_first(tmp_path, name):
+    """Of an animation or a TIFF of several pages the first is read, and the header says that there are more."""
+    frames = [Image.fromarray(np.full((12, 17, 3), value, np.uint8)) for value in (0, 128, 255)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    assert read_header(tmp_path / name) == (12, 17, False, False, True) and read_image(tmp_path / name).max() == 0
+    frames[0].save(tmp_path / name)
+    assert not read_header(tmp_path / name).more
+    if name == "a.tif":
+        frames = [frame.convert("L") for frame in frames]
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(ValueError, match="a.tif: holds several frames or pages, and which has the labels"):
+            read_label_picture(tmp_path / name)
 
 
 def test_a_missing_picture_names_what_is_near(tmp_path):
