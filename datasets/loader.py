@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .listing import name_of
+from .reader_processes import ReaderProcesses, SampleReader
 from .samplers import Drawn, Sampler
 
 
@@ -23,11 +24,13 @@ class Loader:
     collate: list of samples -> batch; runs on the worker, too
     transform: (sample, rng) -> sample
     workers: threads that decode, transform and collate; 0 does it in the caller's thread
+    processes: as many processes as threads decode and transform instead, and the threads only collate: the same
+        batches, faster where Python's threads wait for each other; see datasets.reader_processes, and close()
     drop_last: leave out the last batch of an epoch where it is smaller than batch_size
     sampler: draws the batches of epoch e from default_rng([seed, e]) where samples come in pairs or classes, instead of
         batch_size, shuffle and drop_last: see datasets.samplers. A sample may come several times in an epoch, so the
         one at position p of all batches is transformed with default_rng([seed, e, p + 1])
-    ahead: batches that may wait, prepared or in preparation
+    ahead: batches that may wait, prepared or in preparation (default: 2, or one a worker)
     parts: more than 1: instead of a batch comes a list of so many, its samples shared out in order; of fewer where the
         batch has fewer samples
     share: (rank, size): of each batch the samples rank, rank + size, ... are prepared, always as a list of parts, which
@@ -46,10 +49,12 @@ class Loader:
         workers: int = 1,
         drop_last: bool = False,
         sampler: Sampler | None = None,
-        ahead: int = 2,
+        ahead: int | None = None,
         parts: int = 1,
         share: tuple[int, int] = (0, 1),
+        processes: bool = False,
     ):
+        ahead = max(2, workers) if ahead is None else ahead
         wanted = (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0), ("parts", parts, 1))
         for name, value, least in wanted:
             if value < least:
@@ -59,6 +64,9 @@ class Loader:
         self.dataset, self.batch_size, self.collate, self.transform = dataset, batch_size, collate, transform
         self.shuffle, self.seed, self.workers, self.drop_last, self.ahead = shuffle, seed, workers, drop_last, ahead
         self.sampler, self.parts, self.share = sampler, parts, share
+        self.reader, self.processes = SampleReader(dataset, transform, seed), None
+        if processes and workers:
+            self.processes = ReaderProcesses(self.reader, workers)
         if len(self) == 0:
             raise ValueError(f"Loader: {len(dataset)} samples make no batch of {batch_size}; is the data set empty?")
 
@@ -79,6 +87,11 @@ class Loader:
             raise ValueError(f"Loader: need epoch >= 0 and start in 0..{len(self)}, got {number} and {start}")
         chunks = self._chunks(number)[start:]
         return self._on_threads(number, chunks) if self.workers else (self._batch(number, chunk) for chunk in chunks)
+
+    def close(self):
+        """End the processes, where there are some; without it they end with the program."""
+        if self.processes is not None:
+            self.processes.close()
 
     def names(self, number: int, batch: int) -> list[str]:
         """The files or ids of the samples in a batch of an epoch, for messages: see listing.name_of."""
@@ -105,21 +118,15 @@ class Loader:
         return [self._collated(number, chunk[a:b]) for a, b in pairwise(bounds)]
 
     def _collated(self, number, chunk):
-        samples = [self._sample(number, *each) for each in chunk]
+        if self.processes is None:
+            samples = [self.reader.read(number, *each) for each in chunk]
+        else:
+            samples = self.processes.read(number, chunk)
         try:
             return self.collate(samples)
         except ValueError as error:
             names = ", ".join(name_of(self.dataset, drawn.index) for drawn, _ in chunk)
             raise ValueError(f"{names}: {error}") from error
-
-    def _sample(self, number: int, drawn: Drawn, stream: int) -> dict:
-        sample = self.dataset[drawn.index] | drawn.fields  # a data set's own errors name the file
-        if self.transform is None:
-            return sample
-        try:  # + 1, as [seed, e, 0] is the same seed as [seed, e] to NumPy
-            return self.transform(sample, np.random.default_rng([self.seed, number, stream + 1]))
-        except ValueError as error:
-            raise ValueError(f"{name_of(self.dataset, drawn.index)}: {error}") from error
 
     def _on_threads(self, number: int, chunks: list[list[tuple[Drawn, int]]]) -> Iterator[Any]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")

@@ -11,6 +11,7 @@ Coordinates are continuous pixels: the image spans [0, W] x [0, H], the first pi
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -25,13 +26,13 @@ FILL = (124, 116, 104)  # their colour, about the mean of photographs
 
 def compose(*functions: Callable[[dict, np.random.Generator], dict]) -> Callable[[dict, np.random.Generator], dict]:
     """One transform that applies several in order, sharing `rng`."""
+    return partial(_in_order, functions)  # no inner function: processes that read data take it pickled
 
-    def apply(sample: dict, rng: np.random.Generator) -> dict:
-        for function in functions:
-            sample = function(sample, rng)
-        return sample
 
-    return apply
+def _in_order(functions, sample, rng):
+    for function in functions:
+        sample = function(sample, rng)
+    return sample
 
 
 def resize(sample: dict, rng: np.random.Generator | None = None, *, short_side: int, max_side: int) -> dict:

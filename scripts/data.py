@@ -185,6 +185,7 @@ def training_loader(model: Model, task: Task, dataset, arguments: Namespace, sha
         sampler=sampler_of(model, dataset, arguments),
         seed=arguments.seed,
         workers=arguments.workers,
+        processes=vars(arguments).get("worker_processes", False),
         parts=vars(arguments).get("accumulate", 1),
         share=share,
     )

@@ -37,7 +37,7 @@ RUN = {
 # changes rounding).
 SESSION = {
     "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports",
-    "models", "changes", "proposals", "processes",
+    "models", "changes", "proposals", "processes", "worker_processes",
 }  # fmt: skip
 
 
@@ -171,6 +171,7 @@ def _add_run_arguments(parser, defaults):
     group.add("--time-limit", positive, "MINUTES", "save and stop after this time (default: none)")
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
+    group.switch("--worker-processes", "read training data in as many processes as --workers, not only in threads")
     text = "processes that share each batch, started by mpiexec; or start this command by mpiexec yourself"
     group.add("--processes", count, "N", text)
     text = "with several processes: batch normalisation over the whole batch, not over each one's share"
