@@ -91,7 +91,7 @@ def test_arguments_reach_model_loader_and_optimiser(small, tmp_path):
 
 
 def test_results_depend_on_the_seed_and_not_on_workers(small, tmp_path):
-    for name, options in {"a": (), "b": ("--workers", 0), "c": ("--seed", 1)}.items():
+    for name, options in {"a": (), "b": ("--workers", 1, "--worker-processes"), "c": ("--seed", 1)}.items():
         main([*small, "--run-dir", tmp_path / name, "--epochs", 1, "--pictures", 0, *options])
     a, b, c = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in "abc")
     assert all(a[name].tobytes() == b[name].tobytes() for name in a)
