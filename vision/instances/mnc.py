@@ -8,9 +8,9 @@
 The gradient of L2 and L3 reaches the coordinates of the boxes, and so the RPN and stage 3, through RoI warping. Which
 boxes are taken, and what they should become, are constants.
 
-Reference: Dai et al. 2016, arXiv:1512.04412 (v1). Not as there: masks of boxes that NMS drops are not averaged into
-those that stay (sec. 5, "mask voting"); and box_gradient is 0.1, since a network with random weights learns to move all
-boxes away from objects, where they are easily told to be background, faster than the RPN's own loss moves them back.
+Reference: Dai et al. 2016, arXiv:1512.04412 (v1). Not as there: box_gradient is 0.1, since a network with random
+weights learns to move all boxes away from objects, where they are easily told to be background, faster than the RPN's
+own loss moves them back.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,16 @@ import numpy as np
 
 from nn import binary_cross_entropy_with_logits, smooth_l1, softmax, softmax_cross_entropy
 from nn.dispatch import array_module
+from nn.gpu.device import to_device
 from nn.layer import check_shape
 from vision.backbones import Backbone, small_vgg
-from vision.boxes import RPN, iou
-from vision.boxes.boxes import clip, decode, decode_backward, encode
-from vision.boxes.matching import choose_rois
-from vision.boxes.nms import nms_among
-from vision.boxes.rpn import best_boxes
-from vision.detection.faster_rcnn import stacked
+from vision.boxes import RPN
+from vision.boxes.boxes import clip, decode, decode_backward
+from vision.boxes.nms import nms
 from vision.instances import mask_rcnn
 from vision.instances.cascade import MasksAndClasses, StageOutputs
-from vision.instances.masks import mask_targets
+from vision.instances.mask_voting import vote
+from vision.instances.mnc_targets import Chosen, Sampled, Wanted, sample_regions, stage_targets
 from vision.instances.segmenter import InstanceSegmenter
 from vision.registry import Tiny, register
 
@@ -42,35 +41,9 @@ class Options(mask_rcnn.Options):
 
     cascade: Literal[3, 5] = 5  # stages
     mask_hidden: int = 256  # units below the mask of a box (sec. 3.2)
+    nms_iou: float = 0.3  # IoU above which NMS drops a detection
+    vote_iou: float = 0.5  # IoU from which on the mask of a dropped detection votes; above 1 none does
     box_gradient: float = 0.1  # times the gradient of L2 and L3 by the boxes' coordinates; the paper's 1, constants: 0
-
-
-class Chosen(NamedTuple):
-    """The regions of a step: which anchor of its image each comes from, or -1 for an object's own box."""
-
-    anchor: np.ndarray  # (R,)
-    image_index: np.ndarray  # (R,)
-    box: np.ndarray  # (R, 4): the object's box where anchor is -1
-    limit: np.ndarray  # (R, 4): width and height of its image, twice
-
-
-class Wanted(NamedTuple):
-    """What stages 2 and 3 should say of boxes (R, 4): constants."""
-
-    labels: np.ndarray  # (R,), 0 for background
-    deltas: np.ndarray  # (R, 4), normalised
-    foreground: np.ndarray  # (P,): indices of the boxes with an object
-    masks: np.ndarray  # (P, m, m)
-    moved: np.ndarray  # (R,): the class whose deltas move the box for the next stage
-
-
-class Sampled(NamedTuple):
-    """Constants of a step."""
-
-    anchor_labels: np.ndarray
-    anchor_deltas: np.ndarray
-    chosen: Chosen
-    wanted: list[Wanted]  # of each pass
 
 
 class Cache(NamedTuple):
@@ -108,7 +81,7 @@ class MNC(InstanceSegmenter):
         (scores, deltas), c_rpn = self.rpn.forward(features)
         anchors, new = self.rpn.anchors(features), sampled is None
         if new:
-            sampled = self.sample(scores, deltas, anchors, targets, rng)
+            sampled = sample_regions(self.rpn, scores, deltas, anchors, targets, rng)
         losses, drpn = self.rpn.loss((scores, deltas), sampled.anchor_labels, sampled.anchor_deltas)
         chosen, passes, all_outputs = sampled.chosen, [], []
         free = self.first_boxes(deltas, anchors, chosen)
@@ -116,7 +89,8 @@ class MNC(InstanceSegmenter):
             boxes = within(free, chosen.limit)
             outputs, cache = self.head.forward(features, boxes, chosen.image_index)
             if new:
-                sampled.wanted.append(self.want(boxes, outputs, chosen.image_index, targets))
+                how = self.options.foreground_iou, self._std(boxes), self.head.side
+                sampled.wanted.append(stage_targets(boxes, outputs.logits, chosen.image_index, targets, *how))
             more, dy = self.losses(outputs, sampled.wanted[k])
             losses |= {name + (str(k + 1) if k else ""): value for name, value in more.items()}
             passes.append((cache, boxes, free, dy))
@@ -180,69 +154,38 @@ class MNC(InstanceSegmenter):
         box, ddeltas = smooth_l1(outputs.deltas, target, 1.0, weights, normaliser=count)
         return {"mask": mask, "cls": cls, "box": box}, StageOutputs(dmasks, dlogits, ddeltas)
 
-    def sample(self, scores, deltas, anchors, targets, rng) -> Sampled:
-        """Targets of the anchors, and the regions that the later stages are trained on."""
-        o, xp, of_anchors, regions = self.options, array_module(scores), [], []
-        for n, target in enumerate(targets):
-            of_anchors.append(self.rpn.match(anchors, target, rng))
-            objectness, size = scores[n, :, 1] - scores[n, :, 0], target["image_size"]
-            boxes = clip(decode(deltas[n], anchors), size)
-            limits = o.train_pre_nms, o.train_post_nms, o.proposal_nms_iou, o.min_size
-            kept = best_boxes(objectness, boxes, *limits)
-            candidates = xp.concatenate([boxes[kept], target["boxes"].astype(boxes.dtype)])
-            index = xp.concatenate([kept, xp.full(len(target["boxes"]), -1, np.int64)])
-            how = o.roi_samples, o.foreground_fraction, o.foreground_iou, o.background_iou
-            picked = xp.concatenate(choose_rois(iou(candidates, target["boxes"]), rng, *how))
-            limit = xp.broadcast_to(xp.asarray([size[1], size[0]] * 2, boxes.dtype), (len(picked), 4))
-            of_image = xp.full(len(picked), n, np.int64)
-            regions.append((index[picked], of_image, candidates[picked], limit))
-        return Sampled(*stacked(of_anchors), Chosen(*(xp.concatenate(each) for each in zip(*regions))), [])
-
-    def want(self, boxes, outputs: StageOutputs, image_index, targets) -> Wanted:
-        """The object that each box overlaps most, from an IoU of foreground_iou on: class, deltas, mask."""
-        xp, m = array_module(boxes), self.head.side
-        labels, deltas = xp.zeros(len(boxes), np.int64), xp.zeros_like(boxes)
-        foreground, masks = [], [xp.zeros((0, m, m), boxes.dtype)]
-        for n, target in enumerate(targets):
-            own = xp.flatnonzero(image_index == n)
-            if len(target["boxes"]) and len(own):
-                overlap = iou(boxes[own], target["boxes"])
-                fg = own[overlap.max(axis=1) >= self.options.foreground_iou]
-                gt = iou(boxes[fg], target["boxes"]).argmax(axis=1)
-                labels[fg] = target["labels"][gt]
-                deltas[fg] = encode(target["boxes"][gt], boxes[fg]) / self._std(boxes)
-                foreground.append(fg)
-                if len(fg):
-                    masks.append(mask_targets(target["masks"], boxes[fg], gt, m).astype(boxes.dtype))
-        fg = xp.concatenate([xp.zeros(0, np.int64), *foreground])
-        return Wanted(labels, deltas, fg, xp.concatenate(masks), outputs.logits[:, 1:].argmax(axis=1))
-
     def predict(self, images, image_sizes=None) -> list[dict]:
-        """boxes, labels, scores and mask_grids (D, m, m) of each image; image_sizes [(h, w), ...] where padded."""
+        """boxes, labels, scores and masks (D, h, w) bool of each image, on the CPU; image_sizes [(h, w), ...] where
+        padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         features, sizes, found = self.backbone(images), image_sizes or [images.shape[2:]] * len(images), []
         scores, deltas = self.rpn(features)
         anchors = self.rpn.anchors(features)
         for n, size in enumerate(sizes):
             boxes = self.rpn.propose(scores[n], deltas[n], anchors, size, training=False)
-            found.append(self.detections(features, boxes, n, size))
+            found.append(self.detections(*to_device(self.candidates(features, boxes, n, size), "cpu"), size))
         return found
 
-    def detections(self, features, boxes, n: int, size: tuple[int, int]) -> dict:
-        """What is in the boxes (M, 4) of image n, after all stages; NMS by class."""
-        o, xp = self.options, array_module(boxes)
-        index = xp.full(len(boxes), n, np.int64)
-        outputs = self.head(features, boxes, index)
-        for _ in range(1, self.rounds):
+    def candidates(self, features, boxes, n: int, size: tuple[int, int]):
+        """boxes (I, 4), scores (I, classes) and masks (I, m, m) of image n, from the RPN's boxes (M, 4): those of
+        stage 3, and those of stage 5 on the boxes that stage 3 has moved ("Inference")."""
+        xp, found = array_module(boxes), []
+        for _ in range(self.rounds):
+            outputs = self.head(features, boxes, xp.full(len(boxes), n, np.int64))
+            masks = 1 / (1 + xp.exp(-xp.clip(outputs.mask_logits, -50, 50)))
+            found.append((boxes, softmax(outputs.logits, axis=1)[:, 1:], masks))
             boxes = clip(self.moved(outputs.deltas, boxes, outputs.logits[:, 1:].argmax(axis=1)), size)
-            outputs = self.head(features, boxes, index)
-        scores, classes = softmax(outputs.logits, axis=1)[:, 1:].ravel(), len(self.classes)  # (M * classes,)
-        labels, repeated = xp.arange(len(scores)) % classes + 1, boxes.repeat(classes, axis=0)
-        keep = nms_among(
-            scores >= o.score_threshold, repeated, scores, o.nms_iou, labels, max_keep=o.detections_per_image
-        )
-        grids = 1 / (1 + xp.exp(-xp.clip(outputs.mask_logits, -50, 50)))[keep // classes]
-        return {"boxes": repeated[keep], "labels": labels[keep], "scores": scores[keep], "mask_grids": grids}
+        return tuple(map(xp.concatenate, zip(*found)))
+
+    def detections(self, boxes, scores, grids, size: tuple[int, int]) -> dict:
+        """The instances among the candidates, after NMS by class and mask voting."""
+        o = self.options
+        sure = np.flatnonzero(scores.ravel() >= o.score_threshold)
+        candidate, label = np.divmod(sure, len(self.classes))
+        boxes, labels, scores, grids = boxes[candidate], label + 1, scores.ravel()[sure], grids[candidate]
+        kept = nms(boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
+        masks = vote(kept, boxes, labels, scores, grids, size, o.vote_iou)
+        return {"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept], "masks": masks}
 
     def dense(self, images) -> dict[str, np.ndarray]:
         """The features, and the RPN's scores (N, A, 2) and deltas (N, A, 4)."""
