@@ -15,7 +15,7 @@ from .headers import Header, notes_on, turned_hint
 from .listing import Listed
 from .pictures import none_left, read_image
 from .progress import reading
-from .rle import draw_masks, reaches_far
+from .rle import doubt_about, draw_masks
 
 FEW = 5  # lines about single boxes that need no line that sums them up
 
@@ -141,10 +141,8 @@ class ObjectImages:
                 shown = thing.shown or f"({', '.join(f'{value:g}' for value in thing.box)})"
                 self._lines.append(f"{record.source}: {thing.name} {shown} {problem}")
             if box is not None:
-                if reaches_far(thing.shape, size):
-                    self._lines.append(
-                        f"{record.source}: the polygon of {thing.name} reaches far outside: its box is taken"
-                    )
+                if doubt := doubt_about(thing.shape, size):
+                    self._lines.append(f"{record.source}: {doubt.format(thing.name)}: its box is taken")
                     thing = thing._replace(shape=None)
                 boxes.append(box)
                 kept.append(thing)

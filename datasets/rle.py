@@ -110,6 +110,21 @@ def reaches_far(shape: list | dict | None, size: tuple[int, int]) -> bool:
     return any(abs(value) > (1 + FAR) * max(size) for polygon in polygons for value in polygon)
 
 
+def doubt_about(shape: list | dict | None, size: tuple[int, int]) -> str:
+    """Why a `segmentation` cannot be the mask of an object in an image of this size (H, W); "" where it can."""
+    if not shape:
+        return ""
+    if isinstance(shape, dict):
+        counts = shape["counts"]
+        counts = unpack(counts) if isinstance(counts, (str, bytes)) else counts
+        return "" if sum(counts[1::2]) else "the RLE of {} has no pixel"
+    if reaches_far(shape, size):
+        return "the polygon of {} reaches far outside"
+    points = np.concatenate(shape).reshape(-1, 2)  # (P, 2): x, y
+    outside = (points.max(axis=0) <= 0) | (points.min(axis=0) >= size[::-1])
+    return "the polygon of {} lies outside of the image" if outside.any() else ""
+
+
 def shape_mask(shape: list | dict, h: int, w: int) -> np.ndarray:
     """The mask (H, W) bool of an object's `segmentation`: polygons, of which it is the union, or an RLE."""
     if isinstance(shape, dict):

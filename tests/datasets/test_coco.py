@@ -274,3 +274,24 @@ def test_a_polygon_that_reaches_far_is_not_walked(tmp_path):
     wanted = np.zeros((H, W), bool)
     wanted[2:9, 2:8] = True
     np.testing.assert_array_equal(data[0]["masks"], [wanted])
+
+
+OUTSIDE = "the polygon of dog lies outside of the image"
+
+
+@pytest.mark.parametrize(
+    "shape, doubt",
+    [
+        ([[W, 2, W + 9.5, 2, W + 9, 9], [W + 3, 0, W + 5, 0, W + 4, 4]], OUTSIDE),
+        ([[2, -9, 8, -9, 8, 0]], OUTSIDE),
+        ({"size": [H, W], "counts": [H * W]}, "the RLE of dog has no pixel"),
+        (encode(np.zeros((H, W), bool)), "the RLE of dog has no pixel"),
+    ],
+)
+def test_masks_outside_the_image(tmp_path, shape, doubt):
+    data = read(write(tmp_path, annotations=[box(1, 7, 3, [2, 2, 6, 7], segmentation=shape)]))
+    assert data.problems[-1] == f"{data.source}, image 7: {doubt}: its box is taken"
+    assert data[0]["masks"].sum() == 6 * 7
+    inside = [[W, 2, W + 9, 2, W + 9, 9], [2, 2, 8, 2, 8, 9]]  # one of two parts
+    data = read(write(tmp_path, annotations=[box(1, 7, 3, [2, 2, 6, 7], segmentation=inside)]))
+    assert not data.problems and 0 < data[0]["masks"].sum() < 6 * 7
