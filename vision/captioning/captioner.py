@@ -9,21 +9,23 @@ import numpy as np
 from nn import LogSoftmax
 from nn.gpu.device import device_of, to_device
 from vision.backbones import Remembered
-from vision.captioning.encoder import Encoder
+from vision.captioning.encoder import KINDS, Encoder
 from vision.model import Model
 from vision.options import ImageOptions
-from vision.preprocess import Photograph, open_photograph
+from vision.preprocess import Photograph, Preprocess, open_photograph
 from vision.sequence import Vocabulary, pad_batch
 from vision.sequence.beam_search import beam_search
 from vision.task import on_its_device
+
+EncoderKind = Literal["small_cnn", "squeezenet", "squeezenet_classes", "vgg16", "efficientnet_lite0"]
 
 
 @dataclass(frozen=True)
 class CaptionerOptions(ImageOptions):
     """Options of all captioning models, for generated scenes."""
 
-    encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "small_cnn"  # the CNN: see Encoder
-    width: int = 12  # width of the CNN: its channels are multiples of it
+    encoder: EncoderKind = "small_cnn"  # the CNN: see Encoder
+    width: int = 12  # width of the CNN: its channels are multiples of it (efficientnet_lite0: not used)
     fine_tune: bool = True  # whether gradients flow into the CNN
     encoder_weights: str | None = None  # file of published weights of the CNN
     standardise: bool = False  # each channel of the features gets mean 0 and variance 1
@@ -33,19 +35,25 @@ class CaptionerOptions(ImageOptions):
     short_side: int = 64  # pixels of the shorter side
     max_side: int = 128  # pixels of the longer side at most
     square: bool = False  # scale photographs to short_side x short_side, so that all shapes fit into a batch
-    mean: float | tuple[float, float, float] = (123.0, 117.0, 104.0)  # subtracted from each channel, of 0..255
-    std: float | tuple[float, float, float] = 64.0  # then each channel is divided by this
+    mean: float | tuple[float, float, float] | None = None  # subtracted from each channel; none: as the encoder wants
+    std: float | tuple[float, float, float] | None = None  # then each channel is divided by this; none: likewise
+
+    def preprocess(self, **changes) -> Preprocess:
+        """Photographs as the encoder's published weights want them."""
+        wanted = KINDS[self.encoder]
+        mean, std = wanted.mean if self.mean is None else self.mean, wanted.std if self.std is None else self.std
+        return super().preprocess(**{"mean": mean, "std": std} | changes)
 
 
 @dataclass(frozen=True)
 class PhotoOptions(CaptionerOptions):
-    """For photographs, on features of the published SqueezeNet (`encoder_weights`).
+    """For photographs, on features of published weights (`encoder_weights`), by default of SqueezeNet's.
 
     The CNN is frozen: a few hundred photographs are enough, and the features of each are computed once.
     """
 
-    encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet"  # the CNN: see Encoder
-    width: int = 16  # width of the CNN: its channels are multiples of it
+    encoder: EncoderKind = "squeezenet"  # the CNN: see Encoder
+    width: int = 16  # width of the CNN: its channels are multiples of it (efficientnet_lite0: not used)
     fine_tune: bool = False  # whether gradients flow into the CNN
     standardise: bool = True  # each channel of the features gets mean 0 and variance 1
     embedding_size: int = 128  # size of the words' vectors
@@ -54,7 +62,6 @@ class PhotoOptions(CaptionerOptions):
     short_side: int = 192  # pixels of the shorter side
     max_side: int = 192  # pixels of the longer side at most
     square: bool = True  # scale photographs to short_side x short_side, so that all shapes fit into a batch
-    std: float | tuple[float, float, float] = 1.0  # then each channel is divided by this
 
 
 PHOTO_RECIPE = {

@@ -1,27 +1,69 @@
 """The CNN of captioning: a feature map of an image, or one vector made of it."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from nn import BatchNorm2d, Dropout, GlobalAvgPool2d, Linear, ReLU, Sequential, SpatialPyramidPool
-from nn.io.state import read_state
+from nn.io.state import load_state
 from nn.layer import Layer
-from vision.backbones import SmallCNN, SqueezeNet
+from vision.backbones import VGG, Backbone, EfficientNet, SmallCNN, SqueezeNet, vgg16_plan
+from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
-KINDS = "small_cnn", "squeezenet", "squeezenet_classes"
+HEADS = tuple(f"unexpected {head}." for head in ("classifier", "_fc", "lpips"))  # beside the CNN in published files
+
+
+class Kind(NamedTuple):
+    """A CNN, what its published weights are called, and what they want: (pixel - mean) / std, values of 0..255."""
+
+    build: Callable[..., Backbone]
+    published: str
+    mean: float | tuple[float, float, float]
+    std: float | tuple[float, float, float]
+    scale: float = 1.0  # of the activations
+
+
+def _fire9(width, rng):
+    return SqueezeNet(1, width, dropout=0.0, rng=rng).up_to("fire9")
+
+
+def _class_maps(width, rng):
+    return SqueezeNet(1000, width, dropout=0.0, rng=rng)
+
+
+def _vgg16(width, rng):
+    return VGG(vgg16_plan(4 * width), rng=rng).up_to("conv5")
+
+
+def _lite0(width, rng):
+    return EfficientNet(lite=True, drop_connect=0.0, rng=rng)
+
+
+CAFFE_MEAN = 123.0, 117.0, 104.0
+KINDS = {
+    "small_cnn": Kind(SmallCNN, "", CAFFE_MEAN, 64.0),
+    "squeezenet": Kind(_fire9, "SqueezeNet 1.0, and width=16", CAFFE_MEAN, 1.0, 1 / 32),
+    "squeezenet_classes": Kind(_class_maps, "SqueezeNet 1.0, and width=16", CAFFE_MEAN, 1.0, 1 / 32),
+    "vgg16": Kind(_vgg16, "VGG-16, and width=16", IMAGENET_MEAN, IMAGENET_STD),
+    "efficientnet_lite0": Kind(_lite0, "EfficientNet-Lite0", 127.0, 128.0),
+}
 
 
 class Encoder(Layer):
     """images (N, 3, H, W) to features (N, out_channels, h, w): a CNN without its classifier.
 
-    kind "small_cnn" has 8 width channels and stride 8. The others are SqueezeNet 1.0, stride 16: "squeezenet" up to the
-    last Fire module, 32 width channels (width 16: 512, the published weights fit); "squeezenet_classes" up to the maps
-    of its 1000 classes, whose means it gives to softmax. Their activations, some tens with those weights, are divided
-    by 32. standardise: each channel gets mean 0 and variance 1 (BatchNorm2d without weight and bias). Without it, the
-    large common part of rectified features hides the differences between images.
+    kind "small_cnn" has 8 width channels and stride 8. The others have published weights, at width 16. SqueezeNet 1.0,
+    stride 16: "squeezenet" up to the last Fire module, 32 width channels; "squeezenet_classes" up to the maps of its
+    1000 classes, whose means it gives to softmax. Their activations, some tens with those weights, are divided by 32.
+    "vgg16": VGG-16 up to conv5_3, stride 16, 32 width channels, the parts that Xu et al. attend to (sec. 4.3, there of
+    VGG-19). "efficientnet_lite0": up to its last convolution, stride 32, 1280 channels at any width. standardise: each
+    channel gets mean 0 and variance 1 (BatchNorm2d without weight and bias). Without it, the large common part of
+    rectified features hides the differences between images.
 
     fine_tune=False freezes it: forward is inference, backward ends here, nothing is trainable. Then x may also be
     features computed earlier by `see`: they are only standardised.
-    weights: a file of published weights of SqueezeNet 1.0.
+    weights: a file of published weights.
     Raises ValueError for another kind, and for an x with neither 3 nor, where it is frozen, out_channels channels.
     """
 
@@ -35,15 +77,10 @@ class Encoder(Layer):
         *,
         rng: np.random.Generator,
     ):
-        if kind == "small_cnn":
-            self.backbone = SmallCNN(width, rng=rng)
-        elif kind == "squeezenet":
-            self.backbone = SqueezeNet(1, width, dropout=0.0, rng=rng).up_to("fire9")
-        elif kind == "squeezenet_classes":
-            self.backbone = SqueezeNet(1000, width, dropout=0.0, rng=rng)
-        else:
+        if kind not in KINDS:
             raise ValueError(f"Encoder: encoder must be {', '.join(map(repr, KINDS))}, got {kind!r}")
-        self.out_channels, self.scale = self.backbone.out_channels, 1.0 if kind == "small_cnn" else 1 / 32
+        self.backbone, self.scale = KINDS[kind].build(width, rng=rng), KINDS[kind].scale
+        self.out_channels = self.backbone.out_channels
         self.norm = BatchNorm2d(self.out_channels, affine=False) if standardise else None
         if weights:
             self._load(kind, weights)
@@ -59,15 +96,12 @@ class Encoder(Layer):
 
     def _load(self, kind: str, path: str):
         """Load the CNN's part of a file of published weights. ValueError where they do not fit."""
-        if kind == "small_cnn":
-            raise ValueError(f"Encoder: encoder_weights are for the encoders of SqueezeNet, got {kind!r}")
-        state = read_state(path)
-        if kind == "squeezenet":
-            state = {name: array for name, array in state.items() if not name.startswith("classifier.")}
-        try:
-            self.backbone.load_state_dict(state)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; give the weights of SqueezeNet 1.0, and width=16") from error
+        if not KINDS[kind].published:
+            raise ValueError(f"Encoder: encoder_weights are for encoders with published weights, got {kind!r}")
+        problems = [line for line in load_state(self.backbone, path, strict=False) if not line.startswith(HEADS)]
+        if problems:
+            what = "; ".join(problems[:3]) + "; ..." * (len(problems) > 3)
+            raise ValueError(f"{path}: does not fit {kind}: {what}; give the weights of {KINDS[kind].published}")
 
     def forward(self, x, training=True):
         y, c_backbone = self.see(x, training)

@@ -16,6 +16,7 @@ from vision.captioning.captioner import (
     PHOTO_TINY,
     Captioner,
     CaptionerOptions,
+    EncoderKind,
     PhotoOptions,
 )
 from vision.captioning.encoder import ImageVector
@@ -183,7 +184,7 @@ register(
 class ShowAndTellPhotoOptions(PhotoOptions):
     """Show and Tell on the class scores of SqueezeNet before its softmax: --set encoder_weights=FILE."""
 
-    encoder: Literal["small_cnn", "squeezenet", "squeezenet_classes"] = "squeezenet_classes"  # the CNN: see Encoder
+    encoder: EncoderKind = "squeezenet_classes"  # the CNN: see Encoder
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
     nonlinearity: Literal["relu", "tanh"] = "relu"  # of an rnn
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in

@@ -10,6 +10,7 @@ from nn.gradcheck import check_layer
 from nn.io.state import read_state, save_state
 from vision.backbones import Remembered, SqueezeNet
 from vision.captioning import Encoder, ImageVector
+from vision.captioning.captioner import PhotoOptions
 
 DATA = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data"))
 WEIGHTS = DATA / "weights" / "squeezenet1_0_imagenet.npz"
@@ -24,7 +25,13 @@ def images(n=2, size=(16, 24)):
 
 
 @pytest.mark.parametrize(
-    ("kind", "size", "wanted"), [("small_cnn", (64, 80), (16, 8, 10)), ("squeezenet", (65, 97), (64, 3, 5))]
+    ("kind", "size", "wanted"),
+    [
+        ("small_cnn", (64, 80), (16, 8, 10)),
+        ("squeezenet", (65, 97), (64, 3, 5)),
+        ("vgg16", (32, 48), (64, 2, 3)),
+        ("efficientnet_lite0", (33, 64), (1280, 2, 2)),
+    ],
 )
 def test_the_shape_of_the_feature_map(kind, size, wanted):
     model = encoder(kind, width=2)
@@ -102,9 +109,30 @@ def test_gradients_through_standardised_features():
     check_layer(layer, images(2, (8, 16)), complex_step=True, tolerance=1e-10)
 
 
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the shared weights")
-def test_the_published_weights_fit():
-    loaded = encoder("squeezenet", 16, False, str(WEIGHTS))
-    state = read_state(WEIGHTS)
-    np.testing.assert_array_equal(loaded.backbone["features.0"].weight.value, state["features.0.weight"])
-    assert loaded.out_channels == 512
+PUBLISHED = {  # file, channels, a weight
+    "squeezenet": ("squeezenet1_0_imagenet.npz", 512, "features.0.weight"),
+    "vgg16": ("vgg16/vgg16_features.npz", 512, "features.28.weight"),
+    "efficientnet_lite0": ("efficientnet_lite0/efficientnet_lite0.npz", 1280, "_conv_head.weight"),
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_the_published_weights_fit(kind):
+    file, channels, name = PUBLISHED[kind]
+    if not (path := WEIGHTS.parent / file).exists():
+        pytest.skip("needs the shared weights")
+    loaded = encoder(kind, 16, False, str(path))
+    np.testing.assert_array_equal(loaded.backbone.state_dict()[name], read_state(path)[name].astype(np.float32))
+    assert loaded.out_channels == channels
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("small_cnn", 73 / 64), ("squeezenet", 73), ("vgg16", 72.325 / 58.395), ("efficientnet_lite0", 69 / 128)],
+)
+def test_photographs_are_normalised_as_the_weights_want(kind, value):
+    """Red is 196; what the user gives goes before."""
+    photograph = np.full((8, 8, 3), 196, np.uint8)
+    for options, wanted in (({}, value), ({"mean": 96.0, "std": 10.0}, 10)):
+        x = PhotoOptions(encoder=kind, **options).preprocess().batch([photograph])
+        assert x[0, 0, 0, 0] == pytest.approx(wanted, rel=1e-6)

@@ -183,8 +183,8 @@ def test_bad_batches_are_named(batch, message):
     [
         ({"cell": "gru"}, "cell must be 'lstm' or 'rnn', got"),
         ({"image": "always"}, "image must be 'first_input' or 'first_step'"),
-        ({"encoder": "vgg"}, "encoder must be 'small_cnn' or 'squeezenet' or 'squeezenet_classes', got 'vgg'"),
-        ({"encoder_weights": "w.npz"}, "encoder_weights are for the encoders of SqueezeNet, got 'small_cnn'"),
+        ({"encoder": "vgg"}, "encoder must be 'small_cnn' or 'squeezenet' or .* or 'efficientnet_lite0', got 'vgg'"),
+        ({"encoder_weights": "w.npz"}, "encoder_weights are for encoders with published weights, got 'small_cnn'"),
         ({"colour": 1}, "there is no option 'colour'"),
         ({"hidden_size": 0}, "hidden_size must be a whole number >= 1"),
     ],
