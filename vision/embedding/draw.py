@@ -58,8 +58,8 @@ def draw_map(
     """A map (H, W, 3) uint8: a dot for each of points (N, 2) or (N, 3), in the colour of its label, and thumbnails.
 
     images: of the points, in their order; one is shown in each cell of a grid over the map that holds points, in a
-    frame of its label's colour. Points of three dimensions are drawn from two sides, without thumbnails. Raises
-    ValueError for points of another shape.
+    frame of its label's colour. Points of three dimensions are turned so that their longest axis is upright, and drawn
+    from the side and from above, without thumbnails. Raises ValueError for points of another shape.
     """
     from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
@@ -70,10 +70,14 @@ def draw_map(
     if points.shape[1] == 2:
         _flat(figure.subplots(), points, labels, classes, images)
     else:
-        for k, (elevation, azimuth) in enumerate(((25, 30), (80, 30))):
-            axes = figure.add_subplot(1, 2, k + 1, projection="3d", elev=elevation, azim=azimuth)
+        points = upright(points)
+        for k, (elevation, azimuth) in enumerate(((15, 30), (90, 0))):
+            view = {"elev": elevation, "azim": azimuth, "proj_type": "ortho"}
+            axes = figure.add_subplot(1, 2, k + 1, projection="3d", **view)
+            axes.set_box_aspect(np.ptp(points, axis=0) + 1e-9)
             for label in np.unique(labels):
                 axes.scatter(*points[labels == label].T, color=colour_of(label, classes), s=8)
+        axes.set_zticks([])  # seen from above
     figure.suptitle(title)
     return _pixels(figure)
 
@@ -91,6 +95,13 @@ def _flat(axes, points, labels, classes, images):
     axes.set_aspect("equal", "datalim")
     if len(classes) <= len(COLOURS):
         axes.legend(markerscale=4)
+
+
+def upright(points: np.ndarray) -> np.ndarray:
+    """Points (N, 3) from their mean, turned so that the third coordinate is their longest principal axis."""
+    centred = points - points.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2]
+    return centred @ axes[[1, 2, 0]].T
 
 
 def colour_of(label: int, classes: Sequence[str]) -> tuple[float, float, float]:

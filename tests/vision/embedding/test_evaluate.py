@@ -6,7 +6,7 @@ import pytest
 from nn.losses.mining import squared_distances
 from vision.embedding import draw
 from vision.embedding import evaluate as module
-from vision.embedding.draw import draw_map, draw_retrieval, spread_out, thumbnail
+from vision.embedding.draw import draw_map, draw_retrieval, spread_out, thumbnail, upright
 from vision.embedding.evaluate import Embedded, embed_all, embedding_table, evaluate_embedder, forms_around, spread
 from vision.embedding.task import draw_embedder, flattened, retrieval_sheet
 
@@ -127,6 +127,10 @@ def test_a_retrieval_sheet_frames_right_and_wrong():
 def test_maps():
     points = RNG.normal(size=(30, 3))
     assert draw_map(points, np.zeros(30, int), ["a"]).shape[2] == 3
+    turned = upright(points * [3, 1, 10])
+    assert turned.std(axis=0).argsort().tolist() == [1, 0, 2]  # whichever way round
+    apart = [np.linalg.norm(p[0] - p[1]) for p in (turned, points * [3, 1, 10])]
+    assert apart[0] == pytest.approx(apart[1])
     flat, title = flattened(RNG.normal(size=(30, 5)))
     assert flat.shape == (30, 2) and title.startswith("two principal components of 5")
     assert flattened(points)[0] is points
