@@ -3,23 +3,26 @@
 Reference: Girshick 2015, Fast R-CNN, arXiv:1504.08083.
 """
 
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nn import Linear, RoIAlign, RoIPool, RoIWarp, Sequential
+from nn import RoIAlign, RoIPool, RoIWarp
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
 from vision.boxes import RegionHead, clip
+from vision.boxes.deformable_pooling import DeformableRegionPool
 from vision.boxes.region_heads import Regions
 from vision.detection.detector import Detector, check_proposals
+from vision.detection.truncated import Truncated
 from vision.model import Stage
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
+
+OFFSET_RATE = 0.01  # of the layer that moves deformable pooling's bins, relative to all else
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class RegionOptions(ImageOptions):
     short_side: int = 600  # pixels of the shorter side (sec. 2.4)
     max_side: int = 1000  # pixels of the longer side at most
     # detection head (sec. 2.1, 2.3)
-    pooling: Literal["pool", "align", "warp"] = "pool"  # of regions: RoIPool, RoIAlign, or one point a cell, RoIWarp
+    pooling: Literal["pool", "align", "warp", "deformable"] = "pool"  # of regions: nn.RoIPool, RoIAlign, RoIWarp, ...
     pooled_size: int = 7  # cells of a pooled region along each side
     rounding: Literal["caffe", "split"] = "caffe"  # of RoI pooling: see nn.RoIPool
     hidden: int = 4096  # units of each of the two hidden layers
@@ -68,9 +71,21 @@ class RegionDetector(Detector):
 
     def add_head(self, backbone: Backbone, rng: np.random.Generator):
         """Make the pooling of regions and the head."""
-        o = self.options
-        self.roi_pool = region_pooling(o, o.pooled_size, 1 / backbone.stride)
+        o, scale = self.options, 1 / backbone.stride
+        if o.pooling == "deformable":
+            self.roi_pool = DeformableRegionPool(backbone.out_channels, o.pooled_size, scale, rng=rng.spawn(1)[0])
+        else:
+            self.roi_pool = region_pooling(o, o.pooled_size, scale)
         self.head = RegionHead(backbone.out_channels * o.pooled_size**2, len(self.classes), o, rng=rng)
+
+    @property
+    def slower(self) -> dict:
+        """What differs in the recipe: the offsets of deformable pooling move slowly (Dai et al. 2017, sec. 2.3)."""
+        return {"lr_scale": {"roi_pool": OFFSET_RATE}} if self.options.pooling == "deformable" else {}
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One."""
+        return (Stage(recipe=self.slower),)
 
     def region_loss(self, features, sampled: Regions) -> tuple[dict[str, float], RegionCache]:
         """({cls, box}, cache) of the sampled regions on features (N, C, H, W): the two sibling losses of eq. 1."""
@@ -180,30 +195,6 @@ class FastRCNN(RegionDetector):
     def dense(self, images) -> dict[str, np.ndarray]:
         """The features."""
         return {"features": self.backbone(images)}
-
-
-class Truncated:
-    """A head whose fc6 and fc7 are two layers each. It is no layer itself: its weights belong to no checkpoint."""
-
-    def __init__(self, head: RegionHead, fc6: int, fc7: int):
-        first, relu, dropout, second, *rest = head.classifier
-        self.head = copy(head)
-        self.head.classifier = Sequential(truncated(first, fc6), relu, dropout, truncated(second, fc7), *rest)
-
-
-def truncated(layer: Linear, t: int) -> Layer:
-    """W (O, I) as U_t (S_t V_t'), the t largest singular values: t (O + I) products instead of O I.
-
-    Raises ValueError unless 1 <= t <= min(O, I). Reference: sec. 3.1, eq. 5.
-    """
-    weight, xp = layer.weight.value, array_module(layer.weight.value)
-    if not 1 <= t <= min(weight.shape):
-        raise ValueError(f"truncated: svd must be within 1 .. {min(weight.shape)}, got {t}")
-    u, s, v = xp.linalg.svd(weight, full_matrices=False)
-    into, out = Linear(weight.shape[1], t, bias=False), Linear(t, weight.shape[0])
-    into.weight.value, out.weight.value = s[:t, None] * v[:t], u[:, :t]
-    out.bias = layer.bias
-    return Sequential(into, out)
 
 
 def region_backbone(options: Options, rng: np.random.Generator) -> Backbone:

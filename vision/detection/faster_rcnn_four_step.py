@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nn.containers import backward_chain
 from vision.backbones import Backbone, small_vgg
 from vision.boxes.region_heads import Regions
 from vision.detection import fast_rcnn
@@ -46,12 +47,12 @@ class FourStepFasterRCNN(FasterRCNN):
     def stages(self) -> tuple[Stage, ...]:
         """The four steps; `--epochs` holds for each."""
         parts = {
-            "rpn": ("rpn_backbone.", "rpn."), "detector": ("backbone.", "head."),
-            "rpn_again": ("rpn.",), "detector_again": ("head.",),
+            "rpn": ("rpn_backbone.", "rpn."), "detector": ("backbone.", "roi_pool.", "head."),
+            "rpn_again": ("rpn.",), "detector_again": ("roi_pool.", "head."),
         }  # fmt: skip
         return tuple(
             Stage(
-                name, trains=trains, loss=f"{name}_loss", backward=f"{name}_backward",
+                name, self.slower if "detector" in name else {}, trains, f"{name}_loss", f"{name}_backward",
                 begin="share" if name == "rpn_again" else None, evaluated="detector" in name,
             )
             for name, trains in parts.items()
@@ -109,7 +110,8 @@ class FourStepFasterRCNN(FasterRCNN):
 
     def detector_again_backward(self, cache: fast_rcnn.Cache):
         """Add the gradients of the detector's losses to its own layers."""
-        self.head.backward_parameters(cache.regions.dhead, cache.regions.head)
+        own = cache.regions
+        backward_chain((self.roi_pool, self.head), (own.pool, own.head), own.dhead)
 
     # of all steps
 

@@ -9,9 +9,10 @@ from datasets import Shapes
 from nn import Adam, Linear, clip_gradient_norm
 from nn.gradcheck import check_model
 from vision.boxes import iou
-from vision.detection.fast_rcnn import truncated
+from vision.boxes.deformable_pooling import DeformableRegionPool
 from vision.detection.metrics import evaluate_detections
 from vision.detection.task import detector_batch, evaluate_detector
+from vision.detection.truncated import truncated
 from vision.proposals import WithProposals, build_proposer
 
 CLASSES = ("circle", "square", "triangle")
@@ -83,9 +84,11 @@ def test_all_singular_values_give_the_same_detections_and_checkpoints_stay_as_th
 
 
 @pytest.mark.parametrize(
-    ("pooling", "kind"), [("pool", nn.RoIPool), ("align", nn.RoIAlign), ("warp", nn.RoIWarp)], ids=lambda x: str(x)
+    ("pooling", "kind"),
+    [("pool", nn.RoIPool), ("align", nn.RoIAlign), ("warp", nn.RoIWarp), ("deformable", DeformableRegionPool)],
+    ids=lambda x: str(x),
 )
-def test_regions_are_pooled_in_three_ways(pooling, kind):
+def test_regions_are_pooled_in_four_ways(pooling, kind):
     model = small(pooling=pooling, width=2, hidden=6, roi_samples=8)
     assert type(model.roi_pool) is kind
     images, targets = scenes(model, size=(32, 48))
@@ -93,6 +96,11 @@ def test_regions_are_pooled_in_three_ways(pooling, kind):
         if name.endswith("bias"):
             parameter.value[...] = 0.1 * np.random.default_rng(4).standard_normal(parameter.value.shape)
     check_model(model, (images.astype(np.float64), targets), complex_step=True, tolerance=1e-9)
+
+
+def test_offsets_of_deformable_pooling_move_slowly():
+    (stage,) = small(pooling="deformable").stages()
+    assert stage.recipe == {"lr_scale": {"roi_pool": 0.01}} and small().stages()[0].recipe == {}
 
 
 def test_overfits_two_images():
