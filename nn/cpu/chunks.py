@@ -36,6 +36,7 @@ def in_slices(task, length: int, size: int, chunk: int = CHUNK) -> list:
     if size == 0:
         return []
     step = max(1, chunk * length // size)
+    step = -(-length // -(-length // step))  # as many slices, of about equal length
     results = [None] * -(-length // step)
 
     def run(i):
