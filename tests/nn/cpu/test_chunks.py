@@ -19,7 +19,8 @@ def test_chunks_are_the_whole(step):
     seen = []
     result = in_chunks(lambda a, b, out: seen.append(a.size) or np.add(a, b, out=out), x, 2 * x)
     np.testing.assert_array_equal(result, 3 * x)
-    assert sorted(seen) == sorted([chunks.CHUNK] * (x.size // chunks.CHUNK) + [x.size % chunks.CHUNK])
+    assert len(seen) == -(-x.size // chunks.CHUNK) and sum(seen) == x.size
+    assert max(seen) <= chunks.CHUNK and max(seen) - min(seen) < len(seen)  # about equal
 
 
 def test_slices_cover_the_axis_and_come_in_order():
