@@ -2,7 +2,7 @@
 
 A tap reads one element for each output, so there is little to multiply, and copying takes the time. Only what the
 columns of the kernel read is copied, each the plane moved sideways; what a row of the kernel reads begins some rows
-further on in the same copies. So each row of the kernel is one vector times a matrix, of a few channels at a time, which
+further on in the same copies. So each row of the kernel is a vector times a matrix, of a few channels at a time, which
 stay in the cache.
 """
 
