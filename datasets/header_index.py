@@ -1,16 +1,14 @@
 """The headers of many pictures, kept in a file beside them, so that a large folder opens in seconds the second time.
 
-FOLDER/.picture-headers.npz holds, of N pictures and without pickles (nn.io.checkpoint writes it, np.load reads it):
+FOLDER/.picture-headers.npz, see kept_arrays.py, holds of N pictures:
 
   names    (bytes,) uint8: their paths below FOLDER as the system spells them, a zero byte between two
   rows     (N, 7) int64: bytes, time of modification in nanoseconds since 1970, and height, width, turned, dim and more
            of pictures.Header
 
-A picture with another size or time than here is read again, and the file is replaced in one step. Where FOLDER cannot
-be written to, the file lies in ~/.cache/handwritten-vision (or XDG_CACHE_HOME), under a hash of FOLDER.
+A picture with another size or time than here is read again.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.io.checkpoint import read_checkpoint, write_checkpoint
-
 from .headers import Header, read_header
+from .kept_arrays import KeptArrays, packed, unpacked
 from .pictures import unless_left_out
 from .progress import reading
 
-NAME, FORMAT = ".picture-headers.npz", {"format": "headers of pictures", "version": 1}
+NAME, KIND = ".picture-headers.npz", "headers of pictures, version 1"
 LEAST = 2000  # pictures; fewer are read in a fraction of a second, and their folder stays as it is
 CHUNK, THREADS = 64, 4  # pictures that a thread reads in one go
 PORTION = 100_000  # pictures after whose headers the file is written
@@ -36,10 +33,8 @@ class HeaderIndex:
     """The headers of the pictures of a folder.    notes: what was wrong with the file that keeps them."""
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder, self.notes = os.fspath(folder), []
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        digest = hashlib.sha256(os.fsencode(os.path.abspath(folder))).hexdigest()[:16]
-        self.files = Path(folder, NAME), Path(cache, "handwritten-vision", f"{digest}.npz")
+        self.folder, self.kept = os.fspath(folder), KeptArrays(folder, NAME, KIND)
+        self.notes = self.kept.notes
 
     def read(self, paths: Sequence[Path]) -> list[Header | None]:
         """The header of each picture; None for a damaged one that is left out, see pictures.leaving_out.
@@ -73,34 +68,16 @@ class HeaderIndex:
         return [t.removeprefix(above) if t.startswith(above) else os.path.abspath(t) for t in map(str, paths)]
 
     def _stored(self) -> tuple[list[str], np.ndarray]:
-        """The names and rows of the newest file; none where there is no file, or it is damaged, which is noted."""
-        file = max((file for file in self.files if file.is_file()), key=os.path.getmtime, default=None)
-        if file is not None:
-            try:
-                arrays, meta = read_checkpoint(file)
-                if meta == FORMAT:
-                    names, rows = os.fsdecode(arrays["names"].tobytes()).split("\0"), arrays["rows"]
-                    if rows.shape == (len(names), NO_ROW.size) and rows.dtype == np.int64:
-                        return names, rows
-                self.notes.append(f"{file}: is of another kind or version; all headers are read again")
-            except ValueError as error:
-                self.notes.append(f"{error}; all headers are read again")
-        return [], NO_ROW[:0]
+        """The names and rows of the file."""
+        arrays = self.kept.read()
+        return unpacked(arrays["names"]) if arrays else [], arrays.get("rows", NO_ROW[:0])
 
     def _store(self, names: list[str], rows: np.ndarray, stored: tuple[list[str], np.ndarray]):
         """Write the file, with the rows that it has of other pictures that are still there."""
         read, asked = np.flatnonzero(rows[:, 0] >= 0), set(names)
         others = [i for i, name in enumerate(stored[0]) if name not in asked and self._exists(name)]
         names = [names[i] for i in read.tolist()] + [stored[0][i] for i in others]
-        arrays = {"names": np.frombuffer(os.fsencode("\0".join(names)), np.uint8)}
-        arrays["rows"] = np.concatenate([rows[read], stored[1][others]])
-        for file in self.files:
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                return write_checkpoint(file, arrays, FORMAT)
-            except OSError as error:
-                failed = error
-        self.notes.append(f"the headers of {len(names)} pictures cannot be kept for the next time ({failed})")
+        self.kept.write({"names": packed(names), "rows": np.concatenate([rows[read], stored[1][others]])})
 
     def _exists(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.folder, name))

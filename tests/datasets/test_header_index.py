@@ -10,6 +10,7 @@ from datasets import ClassFolders, header_index
 from datasets.header_index import NAME, HeaderIndex
 from datasets.headers import Header, read_header
 from datasets.pictures import leaving_out
+from nn.io.checkpoint import write_checkpoint
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ def test_a_damaged_index_is_named_and_written_anew(pictures, damage):
     content[len(content) // 2] ^= 1
     broken = {"cut": content[:-40], "bits": content, "text": b"no index"}.get(damage)
     if broken is None:
-        header_index.write_checkpoint(folder / NAME, {"names": np.zeros(0, np.uint8)}, {"version": 7})
+        write_checkpoint(folder / NAME, {"names": np.zeros(0, np.uint8)}, {"kind": "headers of pictures, version 0"})
     else:
         (folder / NAME).write_bytes(broken)
     read.clear()
     index = HeaderIndex(folder)
     assert sizes(index.read(paths)) == [10, 11, 12, 13, 14] and len(read) == 5
-    assert len(index.notes) == 1 and str(folder / NAME) in index.notes[0] and "read again" in index.notes[0]
+    assert len(index.notes) == 1 and str(folder / NAME) in index.notes[0] and "is written anew" in index.notes[0]
     again = HeaderIndex(folder)
     assert sizes(again.read(paths)) == [10, 11, 12, 13, 14] and again.notes == [] and len(read) == 5
 
@@ -100,7 +101,7 @@ def test_nowhere_to_keep_them_is_said(pictures, tmp_path):
     (tmp_path / "cache").write_text("no folder")
     index = HeaderIndex(folder)
     assert sizes(index.read(paths)) == [10, 11, 12, 13, 14]
-    assert "the headers of 5 pictures cannot be kept for the next time" in index.notes[0]
+    assert "headers of pictures, version 1 cannot be kept for the next time" in index.notes[0]
 
 
 def test_what_was_read_before_a_damaged_picture_is_kept(pictures, monkeypatch):
