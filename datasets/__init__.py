@@ -58,6 +58,7 @@ from .samplers import ClassBatches, Drawn, LabelPairs, LabelTriplets, NeighbourP
 from .segmentation_folders import LabelledFolders, Nuclei, Pets, VOCSegmentation
 from .shapes import Shapes, mask_boxes
 from .shapes_questions import ShapesQuestions
+from .shards import CaptionedShards, ClassShards, LabelledShards
 from .text import read_text
 from .texts import read_pairs, read_texts
 from .transforms import (
@@ -83,8 +84,10 @@ __all__ = [
     "COCODetection",
     "CamVid",
     "CaptionedImages",
+    "CaptionedShards",
     "ClassBatches",
     "ClassFolders",
+    "ClassShards",
     "Dates",
     "DistortedMNIST",
     "Drawn",
@@ -96,6 +99,7 @@ __all__ = [
     "LabelledFolders",
     "LabelledImages",
     "LabelledObjects",
+    "LabelledShards",
     "ListedCaptions",
     "Loader",
     "NeighbourPairs",

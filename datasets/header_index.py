@@ -21,6 +21,7 @@ from .headers import Header, read_header
 from .kept_arrays import KeptArrays, packed, unpacked
 from .pictures import unless_left_out
 from .progress import reading
+from .tar_members import TarMember
 
 NAME, KIND = ".picture-headers.npz", "headers of pictures, version 1"
 LEAST = 2000  # pictures; fewer are read in a fraction of a second, and their folder stays as it is
@@ -80,7 +81,7 @@ class HeaderIndex:
         self.kept.write({"names": packed(names), "rows": np.concatenate([rows[read], stored[1][others]])})
 
     def _exists(self, name: str) -> bool:
-        return os.path.exists(os.path.join(self.folder, name))
+        return os.path.exists(os.path.join(self.folder, name.split(".tar: ")[0] + ".tar" * (".tar: " in name)))
 
 
 def _headers(paths: Sequence[Path]) -> Iterator[Header | None]:
@@ -97,8 +98,10 @@ def _chunk(paths: Sequence[Path]) -> list[Header | None]:
     return [unless_left_out(read_header, path) for path in paths]
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_time(path: Path | TarMember) -> tuple[int, int]:
     try:
+        if isinstance(path, TarMember):
+            return path.size, os.stat(path.shard).st_mtime_ns
         found = os.stat(path)
     except OSError:
         return NO_FILE

@@ -1,11 +1,13 @@
 """What the header of a picture file says, and notes on headers that look wrong."""
 
+import os
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from .pictures import has_more, opened, orientation_of, stored_size
+from .tar_members import open_binary
 
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # near the end of every file that was written completely
 TWELVE_BITS = 4096
@@ -46,7 +48,7 @@ def read_header(path: str | PathLike) -> Header:
 
 def _tail(path: str | PathLike, count: int = 64) -> bytes:
     """The last bytes of a file; some cameras and tools write a little padding behind the end mark."""
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - count))
         return file.read()
@@ -85,4 +87,4 @@ def turned_hint(header: Header, stated: tuple[int, int]) -> str:
 def _several(paths: Iterable[Path]) -> str:
     """How many, and the first by name."""
     paths = list(paths)
-    return f"{len(paths)} ({Path(paths[0]).name}{', ...' if len(paths) > 1 else ''})"
+    return f"{len(paths)} ({os.path.basename(str(paths[0]))}{', ...' if len(paths) > 1 else ''})"

@@ -20,7 +20,8 @@ class Loader:
     default_rng([seed, e, i + 1]). So a batch depends on (seed, epoch, position) alone, not on the count of
     workers nor on earlier reads, and a run resumes anywhere with `epoch(e, start=batch)`.
 
-    dataset: has len() and [index] -> sample, both safe to call from threads
+    dataset: has len() and [index] -> sample, both safe to call from threads; and shuffled(rng) -> indices where not
+        every order is read fast, see datasets.shards
     collate: list of samples -> batch; runs on the worker, too
     transform: (sample, rng) -> sample
     workers: threads that decode, transform and collate; 0 does it in the caller's thread
@@ -104,7 +105,9 @@ class Loader:
             stream = count()
             return [[(drawn, next(stream)) for drawn in batch] for batch in self.sampler.epoch(rng)]
         order = np.arange(len(self.dataset))
-        if self.shuffle:
+        if self.shuffle and hasattr(self.dataset, "shuffled"):
+            order = self.dataset.shuffled(rng)
+        elif self.shuffle:
             rng.shuffle(order)
         drawn = [(Drawn(index), index) for index in order.tolist()]
         rank, size = self.share

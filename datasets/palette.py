@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from .pictures import bands, has_more, opened
+from .tar_members import open_binary
 
 IGNORE = 255  # VOC's value of pixels that do not count
 MAX_PIXELS = 36_000_000  # of label pictures: a label is int64, so that more would take half a gigabyte
@@ -82,7 +83,7 @@ def _packed(image: Image.Image) -> np.ndarray:
 
 def _bits_of_png(path):
     """Bits a channel: after the signature, length, name, width and height of the first chunk, IHDR."""
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         return file.read(25)[24]
 
 

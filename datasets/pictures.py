@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .files import PICTURES, files_below, is_there, missing
+from .tar_members import TarMember, open_binary
 
 MIN_SIDE = 8  # a smaller picture holds nothing to learn from: surely a damaged or a wrong file
 MAX_PIXELS = 64_000_000  # a few kilobytes can hold more than the memory; a decoded pixel takes 7 bytes here
@@ -56,7 +57,7 @@ def pictures(folder: Path) -> dict[str, Path]:
 
 def _kind_of(path: Path) -> str:
     """What a file that is no picture is by its first bytes, as " (a web page)"; "" where that is not known."""
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         start = file.read(64)
     kinds = {
         b"version https://git-lfs": "a pointer of Git LFS: run git lfs pull", b"<!doctype html": "a web page",
@@ -73,7 +74,7 @@ def without_ending(name: str) -> str:
     return name[: name.rindex(".")] if name.lower().endswith(PICTURES) else name
 
 
-def read_image(path: str | PathLike) -> np.ndarray:
+def read_image(path: str | PathLike | TarMember) -> np.ndarray:
     """The picture in a file as (H, W, 3) uint8 RGB, upright (EXIF orientation applied).
 
     Grey and palette images become RGB, transparent ones are laid over white, CMYK is converted, 16-bit grey is scaled
@@ -134,18 +135,21 @@ def bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 @contextmanager
-def opened(path: str | PathLike, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def opened(path: str | PathLike | TarMember, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The file as an open Pillow image; whatever fails inside the block is a ValueError with the path.
 
     most: pixels that it may have.
     """
-    path = Path(path)
-    if not is_there(path):
+    if isinstance(path, TarMember):
+        size = path.size
+    elif is_there(path := Path(path)):
+        size = path.stat().st_size
+    else:
         raise missing(path, "image file")
-    if path.stat().st_size == 0:
+    if size == 0:
         raise ValueError(f"{path}: the image file is empty (0 bytes); copy it again")
     try:
-        with open(path, "rb") as file, Image.open(file) as image:  # by its path, Pillow 13 garbles grey turned TIFFs
+        with open_binary(path) as file, Image.open(file) as image:  # by path, Pillow 13 garbles grey turned TIFFs
             width, height = image.size
             if min(width, height) >= MIN_SIDE and width * height <= most:
                 yield image

@@ -47,6 +47,8 @@ def looks_like(root: Path) -> str | None:
         return "listed_captions"
     if any("instances" in name or "_annotations.coco" in name for name in annotations):
         return "coco"
+    if any(path.suffix == ".tar" for path in (*here.values(), *_inside(root / "train"))):
+        return "shards"
     if "classes.txt" in here and "images" in here and set(labels) & set(PICTURES):
         return "folders"
     if {"data.yaml", "dataset.yaml"} & here.keys() or ".txt" in labels:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from datasets.listing import Listed, listing
-from scripts.data import training_transform
+from scripts.augmentation import training_transform
 from vision import Model, Task
 
 ENOUGH = 200  # pixels: every network takes pictures whose sides are both as long

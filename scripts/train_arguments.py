@@ -7,6 +7,7 @@ from pathlib import Path
 
 import vision
 from nn.gpu.device import DEVICES
+from scripts.augmentation import add_augmentation_arguments
 from scripts.command_line import (
     Group,
     Parser,
@@ -19,7 +20,7 @@ from scripts.command_line import (
     program,
 )
 from scripts.data import DEFAULTS as DATA
-from scripts.data import add_augmentation_arguments, add_data_arguments
+from scripts.data import add_data_arguments
 from scripts.imports import add_import, import_files
 from scripts.layouts import default_splits
 from scripts.published import PLACES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import Shapes
+from datasets import CaptionedShards, Shapes
 from datasets.captions import CaptionedImages, COCOCaptions, Flickr8kCaptions, ListedCaptions, in_folder
 from datasets.listing import Listed
 from datasets.shapes_language import (
@@ -33,6 +33,8 @@ class CaptionedPhotographs:
     """Photographs with captions; classes: the words of a vocabulary (default: those that occur often enough)."""
 
     def __init__(self, images: CaptionedImages, classes: Sequence[str] | None = None):
+        if hasattr(images, "shuffled"):
+            self.shuffled = images.shuffled
         self.images, texts = images, [caption for captions in images.captions for caption in captions]
         few = not classes and len(texts) < FEW
         note = f"{images.source}: {len(texts)} captions are few: words that occur once are kept, too"
@@ -99,6 +101,11 @@ def open_listed_captions(arguments, split: str, classes=None) -> CaptionedPhotog
     return CaptionedPhotographs(ListedCaptions(_root(arguments), split), classes)
 
 
+def open_shards(arguments, split: str, classes=None) -> CaptionedPhotographs:
+    """Photographs and captions in tar files: root/train-000000.tar and so on, or root/train/*.tar."""
+    return CaptionedPhotographs(CaptionedShards(_root(arguments), split), classes)
+
+
 def open_coco_captions(arguments, split: str, classes=None) -> CaptionedPhotographs:
     """--root in COCO's layout: annotations/captions_train2017.json and the folder train2017 for the split train2017."""
     root = _root(arguments)
@@ -145,6 +152,7 @@ def attention_on_objects(found: dict, words: Sequence[str], sample: dict) -> lis
 READERS = {
     "shapes": (open_captioned_shapes, SPLITS),
     "listed_captions": (open_listed_captions, ("train", "val")),
+    "shards": (open_shards, ("train", "val")),
     "coco_captions": (open_coco_captions, ("train2017", "val2017")),
     "flickr8k": (open_flickr8k, ("train", "dev")),
 }

@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 from functools import partial
 
-from datasets import MNIST, CIFAR10Lossless, ClassFolders, DistortedMNIST, PetBreeds, Shapes, TranslatedMNIST
+from datasets import (
+    MNIST,
+    CIFAR10Lossless,
+    ClassFolders,
+    ClassShards,
+    DistortedMNIST,
+    PetBreeds,
+    Shapes,
+    TranslatedMNIST,
+)
 from datasets.listing import Listed
 from datasets.mnist_distorted import KINDS
 from scripts.readers.given import absent
@@ -81,6 +90,13 @@ def open_class_folders(arguments, split: str, classes=None) -> ClassFolders:
     return ClassFolders(arguments.root, split, classes, absent=absent(arguments, classes))
 
 
+def open_shards(arguments, split: str, classes=None) -> ClassShards:
+    """Pictures and their labels in tar files: root/train-000000.tar and so on, or root/train/*.tar."""
+    if not arguments.root:
+        raise ValueError("--data shards needs --root DIR: the folder that holds train-000000.tar and so on")
+    return ClassShards(arguments.root, split, classes, absent=absent(arguments, classes))
+
+
 def open_pets(arguments, split: str, classes=None) -> PetBreeds:
     """A folder of pets, classified by their breed."""
     if not arguments.root:
@@ -92,6 +108,7 @@ TRAIN_TEST = ("train", "test")
 READERS = {
     "shapes": (open_largest_shape, SPLITS),
     "class_folders": (open_class_folders, ("train", "val")),
+    "shards": (open_shards, ("train", "val")),
     "pets": (open_pets, SPLITS),
     "cifar10": (open_cifar10, TRAIN_TEST),
     "mnist": (open_mnist, TRAIN_TEST),

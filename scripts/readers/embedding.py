@@ -11,6 +11,7 @@ from datasets.mnist import rgb
 from datasets.mnist_forms import ShiftedDigits, TurnedDigit
 from datasets.omniglot import Omniglot, OmniglotRuns, OneShotTrials
 from datasets.shapes_paint import COLOURS
+from scripts.readers.classification import open_shards
 from scripts.readers.shapes import SPLITS, open_shapes
 
 HELD = 12  # one of so many of MNIST's training images, the last 5,000, is "val"
@@ -123,6 +124,7 @@ READERS = {
     "shapes": (open_shapes_by, SPLITS),
     "shapes_colours": (partial(open_shapes_by, field="colours"), SPLITS),
     "class_folders": (open_class_folders, TRAIN_VAL),
+    "shards": (open_shards, TRAIN_VAL),
     "mnist": (open_mnist, TRAIN_VAL),
     "mnist_few": (partial(open_mnist, most=FEW), TRAIN_VAL),
     "mnist_shifted": (open_shifted, TRAIN_VAL),

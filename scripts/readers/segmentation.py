@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from datasets import CamVid, LabelledFolders, LabelledImages, Nuclei, Pets, Shapes, VOCSegmentation
+from datasets import CamVid, LabelledFolders, LabelledImages, LabelledShards, Nuclei, Pets, Shapes, VOCSegmentation
 from datasets.listing import Listed
 from scripts.readers.shapes import SPLITS, open_shapes
 
@@ -12,6 +12,7 @@ FOLDERS = {  # --data NAME -> data set, and the content of --root
     "camvid": (CamVid, "train, trainannot, train.txt and so on"),
     "voc": (VOCSegmentation, "JPEGImages, SegmentationClass and ImageSets"),
     "nuclei": (Nuclei, "images, masks and index.csv"),
+    "shards": (LabelledShards, "classes.txt, train-000000.tar and so on"),
     "pets": (Pets, "images, trimaps and index.csv"),
 }
 

@@ -13,8 +13,9 @@ import vision
 from datasets import Shapes, read_label_picture
 from nn.io.checkpoint import read_checkpoint
 from scripts import compare, evaluate, predict, train
+from scripts.augmentation import training_transform
 from scripts.compare_systems import in_order, learn_shapes, parse_system
-from scripts.data import DEFAULTS, training_transform
+from scripts.data import DEFAULTS
 from scripts.readers.segmentation import open_labelled_shapes
 from scripts.train_arguments import parse
 from vision import Preprocess

@@ -192,7 +192,8 @@ def test_pck_by_hand():
 def test_flips_of_training_exchange_left_and_right():
     from argparse import Namespace
 
-    from scripts.data import DEFAULTS, training_transform
+    from scripts.augmentation import training_transform
+    from scripts.data import DEFAULTS
 
     model, data = pose()
     changes = {"flip_horizontal": 1.0, "jitter": 0.0}
