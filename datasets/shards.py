@@ -66,7 +66,8 @@ class ClassShards(InShards):
     def __init__(
         self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None, absent: bool = False
     ):
-        root, shards = Path(root), shards_of(root, split)
+        root = Path(root)
+        shards = shards_of(root, split)
         samples, notes = samples_of(root, shards)
         names = {key: composed(_text(_file(key, sample, "cls")).strip()) for key, sample in samples.items()}
         known = _classes(root, names.values())

@@ -46,9 +46,12 @@ def start_processes(count: int, arguments: list[str]) -> int:
                 signal.signal(number, handler)
 
 
-def together(work: Callable[[Communicator], int]) -> int:
-    """work(communicator) in this process; exit status. Only the process of rank 0 prints, also the others' errors."""
-    others = communicator()
+def together(work: Callable[[Communicator], int], watchdog: float = 0) -> int:
+    """work(communicator) in this process; exit status. Only the process of rank 0 prints, also the others' errors.
+
+    watchdog: seconds that a message may take.
+    """
+    others = communicator(watchdog)
     with ExitStack() as stack:
         if others.rank:
             nowhere = stack.enter_context(open(os.devnull, "w"))

@@ -32,13 +32,14 @@ from vision.training.recipe import OPTIMISERS, SCHEDULES, with_defaults
 RUN = {
     "seed": 0, "evaluate_every": 1, "val_batches": 8, "patience": 0, "checkpoint_every": 100, "pictures": 6,
     "workers": 1, "device": "cpu", "set": [], "freeze": [], "proposals": None, "processes": 1,
+    "watchdog": 1800,
 }  # fmt: skip
 
 # Arguments of a session, not of the run: they may differ when it is resumed, and do not change its results (the device
 # changes rounding).
 SESSION = {
     "run_dir", "resume", "debug", "time_limit", "workers", "checkpoint_every", "pictures", "device", "imports",
-    "models", "changes", "proposals", "processes", "worker_processes",
+    "models", "changes", "proposals", "processes", "worker_processes", "watchdog",
 }  # fmt: skip
 
 
@@ -175,6 +176,8 @@ def _add_run_arguments(parser, defaults):
     group.switch("--worker-processes", "read training data in as many processes as --workers, not only in threads")
     text = "processes that share each batch, started by mpiexec; or start this command by mpiexec yourself"
     group.add("--processes", count, "N", text)
+    text = "seconds that a process waits for the others before it ends, as one of them hangs; 0: any time"
+    group.add("--watchdog", not_negative, "SECONDS", text)
     text = "with several processes: batch normalisation over the whole batch, not over each one's share"
     group.switch("--sync-batch-norm", text)
     group.switch("--debug", "show the traceback of an error")

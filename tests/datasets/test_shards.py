@@ -55,7 +55,7 @@ def test_samples_of_shards(tmp_path):
     sample = both[5]
     assert sample["id"] == "000002/1" and sample["label"] == 1 and (sample["image"] == [121, 40, 90]).all()
     assert both.counts == {"cat": 4, "dog": 4} and both.labels == [0, 1, 1, 0, 0, 1, 1, 0] and both.problems == []
-    picked = ClassShards(root, "trainval", ["dog"])
+    picked = ClassShards(str(root), "trainval", ["dog"])
     assert len(picked) == 4 and picked.labels == [0] * 4
     assert str(next(iter(val.listing()))) == f"{root}/000003.tar: 0.png (000003/0)"
     assert pickle.loads(pickle.dumps(both))[5]["image"].tobytes() == sample["image"].tobytes()

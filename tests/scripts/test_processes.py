@@ -96,6 +96,19 @@ def test_a_killed_process_ends_all_and_the_run_resumes_to_the_same_bits(tmp_path
     assert all(parts[name].tobytes() == value.tobytes() for name, value in whole.items())
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("which", [min, max])
+def test_a_process_that_hangs_ends_all(tmp_path, which):
+    run = ("--epochs", 1000, "--evaluate-every", 0, "--processes", 2, "--watchdog", 2, "--run-dir", tmp_path / "run")
+    child = start(*MODEL, *run)
+    wait_for_steps(child, tmp_path / "run")
+    ranks = ranks_of(child)
+    os.kill(which(ranks), signal.SIGSTOP)
+    status, _, err = finished(child)
+    assert status != 0 and err.count("waited 2 seconds for the other processes") == 1
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
+
+
 def test_another_number_of_processes_resumes_and_says_so(tmp_path):
     common = ("--model", "unet_small", "--set", "width=2", "depth=2", *MODEL[4:], "--evaluate-every", 0, "--epochs", 3)
     run = ("--sync-batch-norm", "--run-dir", tmp_path / "run")

@@ -7,6 +7,8 @@ Reference: Goyal et al. 2017, Accurate, large minibatch SGD: training ImageNet i
 """
 
 import os
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from nn.gpu.device import device_of, to_device
+from vision.training.watchdog import Watchdog
 
+GAVE_UP = 75  # exit status: EX_TEMPFAIL of sysexits.h
 BUCKET = 1 << 22  # elements that are summed by one message
 
 
@@ -29,12 +33,16 @@ class Communicator:
     All processes make the same calls in the same order. A process that fails says so instead of its next call, and the
     others raise OtherFailed: none waits for ever.
 
-    rank: 0 .. size - 1; the process of rank 0 writes the files. size: of them.
+    rank: 0 .. size - 1; the process of rank 0 writes the files. size: of them. watchdog: seconds that a message may
+    take, 0 for any time; then the process ends, see give_up.
     """
 
     rank: int = 0
     size: int = 1
     over: bool = False  # whether a failure has been told
+
+    def __init__(self, watchdog: float = 0):
+        self.watchdog = Watchdog(watchdog, self.give_up)
 
     def exchange(self, kind: str, value: Any) -> list[Any]:
         """The values of all processes, by rank. kind: what the value is, to notice if another sends something else.
@@ -52,7 +60,8 @@ class Communicator:
 
     def _sent(self, kind, value):
         """[(kind, value)] of the processes that are not idle."""
-        sent = self.gather((kind, value))
+        with self.watchdog.over(kind):
+            sent = self.gather((kind, value))
         for rank, (other, message) in enumerate(sent):
             if other == "error":
                 self.over = True
@@ -89,14 +98,16 @@ class Communicator:
         except BaseException as error:
             if not self.over:
                 self.over = True
-                self.gather(("error", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
+                with self.watchdog.over("error"):
+                    self.gather(("error", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
             raise
 
     @contextmanager
     def first(self) -> Iterator[None]:
         """The block is done by the process of rank 0 before the others begin it: to write files that they read."""
         if self.rank:
-            self.broadcast(None)
+            with self.watchdog.off():
+                self.broadcast(None)
         yield
         if not self.rank:
             self.broadcast(None)
@@ -105,7 +116,8 @@ class Communicator:
         """Replace each array by its sum over all processes: packed into long vectors, a message each."""
         for bucket in buckets(arrays):
             packed = np.concatenate([to_device(array, "cpu").ravel() for array in bucket])
-            self.sum_vector_(packed)
+            with self.watchdog.over("sum of gradients"):
+                self.sum_vector_(packed)
             start = 0
             for array in bucket:
                 part = packed[start : start + array.size].reshape(array.shape)
@@ -118,6 +130,12 @@ class Communicator:
 
     def sum_vector_(self, vector: np.ndarray):
         """Replace a vector by its sum over all processes."""
+
+    def give_up(self, message: str):
+        """End this process, which waits in vain, at once: with a line on stderr, and without cleaning up."""
+        time.sleep(self.rank)  # the others' launcher ends them meanwhile: one line
+        print(f"error: process {self.rank} of {self.size} {message}", file=sys.__stderr__, flush=True)
+        os._exit(GAVE_UP)
 
 
 def buckets(arrays: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
@@ -134,7 +152,8 @@ def buckets(arrays: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
 class MPICommunicator(Communicator):
     """The processes that mpiexec has started. Needs mpi4py and an MPI library: the extra `mpi`."""
 
-    def __init__(self):
+    def __init__(self, watchdog: float = 0):
+        super().__init__(watchdog)
         from mpi4py import MPI
 
         self.world, self.in_place = MPI.COMM_WORLD, MPI.IN_PLACE
@@ -164,11 +183,11 @@ def evaluated_together(others: Communicator) -> Iterator[None]:
         EVALUATORS.reset(token)
 
 
-def communicator() -> Communicator:
+def communicator(watchdog: float = 0) -> Communicator:
     """That of the processes started by mpiexec, or of this one alone. ValueError where mpi4py is missing."""
     if not any(int(os.environ.get(name, "1")) > 1 for name in SIZES):
         return Communicator()
     try:
-        return MPICommunicator()
+        return MPICommunicator(watchdog)
     except ImportError as error:
         raise ValueError(f"started by mpiexec, but {error}; install the extra: pip install -e '.[mpi]'") from None

@@ -10,8 +10,10 @@ from vision.training.communicator import Communicator
 class Threads(Communicator):
     """A communicator of threads. shared: (barrier, list of what each has sent)."""
 
-    def __init__(self, rank, size, shared):
+    def __init__(self, rank, size, shared, watchdog=0):
+        super().__init__(watchdog)
         self.rank, self.size, (self.barrier, self.sent) = rank, size, shared
+        self.gave_up = []
 
     def gather(self, value):
         self.sent[self.rank] = value
@@ -20,17 +22,21 @@ class Threads(Communicator):
         self.barrier.wait(timeout=20)
         return everything
 
+    def give_up(self, message):
+        self.gave_up.append(message)
+        self.barrier.abort()
+
     def sum_vector_(self, vector):
         vector[...] = np.sum(self.gather(vector.copy()), axis=0)
 
 
-def in_threads(size, work):
+def in_threads(size, work, watchdog=0):
     """work(communicator) in `size` threads -> [(its result, its error)] by rank."""
     shared, results = (threading.Barrier(size), [None] * size), [None] * size
 
     def run(rank):
         try:
-            results[rank] = work(Threads(rank, size, shared)), None
+            results[rank] = work(Threads(rank, size, shared, watchdog)), None
         except Exception as error:
             results[rank] = None, error
 
