@@ -61,6 +61,8 @@ def open_detector(text: str) -> Detector:
         if not isinstance(model, Detector):
             raise ValueError(f"{text}: is a {model.name}, which is no detector")
         return model
+    if "/" in text.partition(":")[0]:
+        raise ValueError(f"{text}: there is no such run or checkpoint")
     system = parse_system(text, "detection")
     options = dict(model_option(option) for option in system.options)
     return vision.build(system.model, Shapes(1).classes, np.random.default_rng(0), **options)

@@ -66,6 +66,19 @@ def complete(owner: str, options: type[T], given: Mapping[str, Any]) -> T:
     return options(**{name: _frozen(value) for name, value in given.items()})
 
 
+def check_least(owner: str, options: Any, least: float, *names: str, above: bool = False):
+    """ValueError that names the first of these options whose value is below `least` (above: or equal to it).
+
+    Of a tuple all elements count; none is passed over.
+    """
+    for name in names:
+        value = getattr(options, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if any(v is not None and not (v > least or (v == least and not above)) for v in values):
+            wanted = "above" if above else "at least"
+            raise ValueError(f"{owner}: {name} must be {wanted} {least:g}, got {_thawed(value)}")
+
+
 def as_json(options: Any) -> dict[str, Any]:
     """The fields of a dataclass by name, as JSON: tuples become lists."""
     return {name: _thawed(value) for name, value in asdict(options).items()}

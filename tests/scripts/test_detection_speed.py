@@ -43,7 +43,11 @@ def test_the_order_is_checked(capsys):
 
 @pytest.mark.parametrize(
     ("detector", "message"),
-    [("yolo_smal", "there is no model 'yolo_smal' of the task detection"), ("vgg16", "there is no model 'vgg16'")],
+    [
+        ("yolo_smal", "there is no model 'yolo_smal' of the task detection"),
+        ("vgg16", "there is no model 'vgg16'"),
+        ("runs/none", "runs/none: there is no such run or checkpoint"),
+    ],
 )
 def test_bad_input(error_of, detector, message):
     assert message in error_of(detection_speed.main, detector)

@@ -13,7 +13,7 @@ from vision.backbones import Backbone
 from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
 from vision.classification.views import views
 from vision.model import Model
-from vision.options import ImageOptions
+from vision.options import ImageOptions, check_least
 from vision.preprocess import Photograph, Preprocess, open_photograph
 from vision.task import on_its_device
 
@@ -29,6 +29,12 @@ class ClassifierOptions(ImageOptions):
     test_crops: int = 0  # side of ten crops in testing, whose probabilities are averaged; 0: the whole image
     test_mirrored: bool = False  # in testing, the mean of the probabilities with those of the mirror image
     test_scales: tuple[int, ...] = ()  # short sides in testing, whose probabilities are averaged; []: short_side alone
+
+    def __post_init__(self):
+        check_least("a classifier", self, 0, "label_smoothing", "mixup", "test_crops")
+        check_least("a classifier", self, 1, "test_scales")
+        if self.label_smoothing > 1:
+            raise ValueError(f"a classifier: label_smoothing must be at most 1, got {self.label_smoothing}")
 
 
 class Cache(NamedTuple):

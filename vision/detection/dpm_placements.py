@@ -14,6 +14,7 @@ from vision.detection.dpm_boxes import from_root, part_inputs, root_only
 from vision.detection.dpm_pyramid import Grid, Level
 from vision.detection.dpm_star import Shown, StarModels
 from vision.detection.windows import is_free
+from vision.options import check_least
 
 MODEL, MIRRORED, IMAGE, LEVEL, ROW, COLUMN, PARTS = range(7)  # columns of a placement; from PARTS on: rows and columns
 SAME = 0.7  # hard negatives of a class in an image overlap less than this: others show nearly the same
@@ -38,9 +39,12 @@ class Placements(Detector):
     def make_stars(self, rng: np.random.Generator):
         """The models of the options, which are checked here."""
         o = self.options
-        counts = o.components, o.side - 2, o.part_side, o.cell, o.interval, o.levels, o.rounds, o.passes, o.parts + 1
-        if (o.mean, o.std) != (0, 255) or min(counts) < 1 or min(o.c, o.largest) <= 0 or o.border < 0:
-            raise ValueError(f"dpm: need mean=0, std=255, side >= 3, other counts >= 1, c and largest > 0, got {o}")
+        check_least("dpm", o, 1, "components", "part_side", "cell", "interval", "levels", "rounds", "passes")
+        check_least("dpm", o, 3, "side")
+        check_least("dpm", o, 0, "parts", "border")
+        check_least("dpm", o, 0, "c", "largest", above=True)
+        if (o.mean, o.std) != (0, 255):
+            raise ValueError(f"dpm: need mean=0 and std=255, got {o.mean} and {o.std}")
         self.grid = Grid(o.cell, o.largest, o.interval, o.levels, o.border)
         models = o.components * len(self.classes)
         self.stars = StarModels(models, o.side, o.parts, o.part_side, rng=rng)

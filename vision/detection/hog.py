@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vision.options import check_least
+
 
 @dataclass(frozen=True)
 class HOG:
@@ -35,8 +37,8 @@ class HOG:
     epsilon: float = 1e-5
 
     def __post_init__(self):
-        if min(self.cell, self.block, self.bins) < 1 or min(self.clip, self.epsilon, self.sigma or 1) <= 0:
-            raise ValueError(f"HOG: need cell, block, bins >= 1 and clip, epsilon, sigma > 0, got {self}")
+        check_least("HOG", self, 1, "cell", "block", "bins")
+        check_least("HOG", self, 0, "clip", "epsilon", "sigma", above=True)
 
     @property
     def channels(self) -> int:

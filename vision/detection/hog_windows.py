@@ -11,6 +11,7 @@ from nn.gpu.device import device_of, to_device
 from vision.detection.detector import Detector
 from vision.detection.hog import HOG
 from vision.detection.windows import crop, factors, inner_boxes, scaled, scaled_size, window_of
+from vision.options import check_least
 
 
 class HOGWindows(Detector):
@@ -22,8 +23,10 @@ class HOGWindows(Detector):
     def make_classifier(self, rng: np.random.Generator):
         """HOG and the classifier of the options, which are checked here."""
         o = self.options
-        if (o.mean, o.std) != (0, 255) or min(o.largest, o.c, *o.fill) <= 0 or min(o.interval, o.levels) < 1:
-            raise ValueError(f"hog_svm: need mean=0, std=255; largest, c, fill > 0; interval, levels >= 1, got {o}")
+        check_least("hog_svm", o, 0, "largest", "c", "fill", above=True)
+        check_least("hog_svm", o, 1, "interval", "levels")
+        if (o.mean, o.std) != (0, 255):
+            raise ValueError(f"hog_svm: need mean=0 and std=255, got {o.mean} and {o.std}")
         self.hog = HOG(cell=o.cell, bins=o.bins, signed=o.signed, sigma=o.sigma)
         self.size = self.hog.blocks(*o.window)
         if 0 in self.size:

@@ -27,6 +27,7 @@ from vision.detection.linear_svm import fit_svm
 from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
 from vision.detection.region_layers import RegionLayers
 from vision.detection.ridge import fit_ridge
+from vision.options import check_least
 
 BIAS_SCALE, NORM = 10.0, 20.0  # the bias's own feature, and the mean norm that features are scaled to: the code's
 MARGIN, EVICT = -1.0, -1.2  # negatives above the margin are hard; those below EVICT are easy by now (the code's)
@@ -50,8 +51,8 @@ class RegionSVM(Detector):
     def init_regions(self, in_features: int, rng: np.random.Generator):
         """The layers behind pool5, of D values."""
         o, classes = self.options, len(self.classes)
-        if min(o.train_regions, o.test_regions, o.samples, o.capacity) < 1 or min(o.c, o.ridge) <= 0:
-            raise ValueError(f"{type(self).__name__}: need regions, samples, capacity >= 1 and c, ridge > 0, got {o}")
+        check_least(type(self).__name__, o, 1, "train_regions", "test_regions", "samples", "capacity")
+        check_least(type(self).__name__, o, 0, "c", "ridge", above=True)
         self.proposals = o.proposals
         self.head = RegionLayers(in_features, o.hidden, classes, o.dropout, rng=rng)
         widths = self.head.widths

@@ -21,7 +21,8 @@ def warp_regions(image: np.ndarray, boxes: np.ndarray, size: int, padding: int =
     """
     check_shape("warp_regions", image=(image, (3, "H", "W")), boxes=(boxes, ("K", 4)))
     if mode not in MODES or not 0 <= 2 * padding < size:
-        raise ValueError(f"warp_regions: need a mode of {', '.join(MODES)} and 2 padding < size, got {mode}, {padding}")
+        got = f"mode {mode!r}, padding {padding}, size {size}"
+        raise ValueError(f"warp_regions: need a mode of {', '.join(MODES)} and 2 padding < size, got {got}")
     xp, (_, h, w) = array_module(image), image.shape
     y = xp.zeros((len(boxes), 3, size, size), image.dtype)
     for k, box in enumerate(boxes.astype(np.float64).tolist()):

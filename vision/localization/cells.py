@@ -85,7 +85,8 @@ class CellLocalizer(Localizer):
         o = options
         positive(self, width=o.width, hidden=o.hidden)
         if o.objects != 1 or not 0 < o.core <= 1 or not 0 < o.surest <= 1:
-            raise ValueError(f"localizer_cells: need objects=1, core and surest in (0, 1], got {o}")
+            got = f"{o.objects}, {o.core} and {o.surest}"
+            raise ValueError(f"localizer_cells: need objects=1, core and surest in (0, 1], got {got}")
         backbone = BACKBONES[o.backbone](o.width, rng=rng).up_to(o.last)
         backbone.freeze(o.last)
         self.views = TwoViews(backbone)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vision.options import check_least
 from vision.proposals.method import ProposalOptions, method, ranked
 
 PAPER = "Hosang et al. 2016, arXiv:1502.05082"
@@ -57,8 +58,7 @@ def uniform(options: UniformOptions):
 @method("gaussian", GaussianOptions, paper=PAPER)
 def gaussian(options: GaussianOptions):
     """Gaussian boxes: centre, log size and log aspect are normal; then clipped to the image."""
-    if min(options.centre_std, options.log_size_std, options.log_aspect_std) < 0:
-        raise ValueError(f"gaussian: standard deviations must not be negative, got {options}")
+    check_least("gaussian", options, 0, "centre_std", "log_size_std", "log_aspect_std")
 
     def propose(image):
         (h, w), n, rng = image.shape[:2], options.count, np.random.default_rng(options.seed)

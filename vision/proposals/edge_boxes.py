@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 
 from vision.boxes.nms import nms
+from vision.options import check_least
 from vision.proposals.edges import EdgeGroups, affinities, best_paths, edge_map, group_edges
 from vision.proposals.method import ProposalOptions, method, ranked
 
@@ -35,8 +36,9 @@ def edge_boxes(options: EdgeBoxesOptions):
     The paper refines every box above a small score, before suppression; here the best `refine` are, between two
     suppressions, since each takes some 40 evaluations.
     """
-    if not (0 < options.alpha < 1 and 0 < options.beta <= 1 and options.max_aspect >= 1 and options.min_area >= 1):
-        raise ValueError(f"edge_boxes: need 0 < alpha < 1, 0 < beta <= 1, max_aspect, min_area >= 1, got {options}")
+    check_least("edge_boxes", options, 1, "max_aspect", "min_area")
+    if not (0 < options.alpha < 1 and 0 < options.beta <= 1):
+        raise ValueError(f"edge_boxes: need 0 < alpha < 1, 0 < beta <= 1, got {options.alpha} and {options.beta}")
 
     def propose(image):
         scorer = BoxScorer(group_edges(*edge_map(image)), options)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from vision.options import complete
+from vision.options import check_least, complete
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def build_proposer(name: str, cache: str | os.PathLike | None = None, **options)
     for package in found.needs:
         require(name, package)
     options = complete(name, found.options, options)
-    if options.count < 1 or options.seed < 0 or (options.width or 1) < 1:
-        raise ValueError(f"{name}: need count >= 1, seed >= 0 and width >= 1, got {options}")
+    check_least(name, options, 1, "count", "width")
+    check_least(name, options, 0, "seed")
     proposer = Proposer(found, options)
     if cache is None or name == "files":  # these are files already
         return proposer

@@ -56,6 +56,18 @@ def test_the_options_of_all_classifiers():
     assert again == losses and isinstance(cache.sampled, Mix)
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mixup": -1.0}, "mixup must be at least 0, got -1"), ({"test_scales": [32, 0]}, r"at least 1, got \[32, 0\]"),
+        ({"label_smoothing": 1.5}, "label_smoothing must be at most 1"), ({"test_crops": -1}, "test_crops must"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        vision.build("resnet20_cifar", CLASSES, n=1, width=2, **options)
+
+
 def test_all_classifiers_but_those_of_glimpses_have_them():
     without = {
         name for name, entry in vision.MODELS.items()

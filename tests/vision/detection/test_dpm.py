@@ -194,10 +194,11 @@ def test_killed_in_a_stage_and_resumed_the_bits_are_the_same(tmp_path, stop, mon
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"mean": 3.0}, "need mean=0, std=255"),
-        ({"side": 2}, "side >= 3"),
-        ({"c": 0.0}, "c and largest > 0"),
-        ({"components": 0}, "other counts >= 1"),
+        ({"mean": 3.0}, "need mean=0 and std=255"),
+        ({"side": 2}, "dpm: side must be at least 3, got 2"),
+        ({"c": 0.0}, "dpm: c must be above 0, got 0"),
+        ({"components": 0}, "dpm: components must be at least 1, got 0"),
+        ({"parts": -1}, "dpm: parts must be at least 0, got -1"),
     ],
 )
 def test_bad_options(options, message):

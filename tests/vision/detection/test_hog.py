@@ -96,7 +96,8 @@ def test_single_precision():
 
 @pytest.mark.parametrize("options", [{"cell": 0}, {"bins": 0}, {"clip": 0.0}, {"sigma": -1.0}, {"epsilon": 0.0}])
 def test_bad_options(options):
-    with pytest.raises(ValueError, match="HOG: need cell, block, bins >= 1"):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f"HOG: {name} must be (at least 1|above 0), got {value}"):
         HOG(**options)
 
 

@@ -204,7 +204,7 @@ def test_bad_input(tmp_path):
     scenes = Scenes(model)
     with pytest.raises(ValueError, match="rcnn_small: features are stored in the folder of a run"):
         next(model.fit_features(scenes, np.random.default_rng(0), 0))
-    with pytest.raises(ValueError, match="need regions, samples, capacity >= 1"):
+    with pytest.raises(ValueError, match="RCNN: test_regions must be at least 1, got 0"):
         small(test_regions=0)
     model.folder = tmp_path
     for sample in scenes.samples:

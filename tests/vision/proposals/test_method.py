@@ -96,7 +96,7 @@ def test_bad_names_options_and_images(corners):
         build_proposer("selective_serch_fast")
     with pytest.raises(ValueError, match="corners: there is no option 'counts'; did you mean 'count'"):
         build_proposer("corners", counts=3)
-    with pytest.raises(ValueError, match="need count >= 1"):
+    with pytest.raises(ValueError, match="count must be at least 1"):
         build_proposer("corners", count=0)
     with pytest.raises(ValueError, match="there is a proposal method named 'corners' already"):
         method("corners")(lambda options: None)
