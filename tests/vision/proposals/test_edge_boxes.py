@@ -87,7 +87,5 @@ def test_pictures_without_edges_have_no_boxes():
 @pytest.mark.parametrize("options", [{"alpha": 1.0}, {"beta": 0.0}, {"max_aspect": 0.5}, {"min_area": 0}])
 def test_bad_options(options):
     ((name, _),) = options.items()
-    with pytest.raises(
-        ValueError, match=f"edge_boxes: (need 0 < alpha < 1, 0 < beta <= 1|{name} must be at least 1, got)"
-    ):
+    with pytest.raises(ValueError, match=f"edge_boxes: (need 0 < alpha < 1, 0 < beta|{name} must be at least 1)"):
         build_proposer("edge_boxes", **options)
