@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.cpu.chunks import add_product
 from nn.cpu.chunks import real as takes  # noqa: F401  (for dispatch)
-from nn.cpu.gates import affine, affine_backward, by_rows, sigmoid_
+from nn.cpu.gates import FixedFactor, affine, affine_backward, by_rows, sigmoid_
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
 
@@ -66,29 +66,39 @@ def _reset_after_gates_backward(a, h_prev, m, dh, da, dn):
     da_n *= r
 
 
-def _step(a, h_prev, w, h, m):
+def _state_factors(w, reset_after, transposed):
+    """U (3 H, H), or its transpose, as a list: all rows, or without reset_after those of r and z, and those of n."""
+    u = w.hh.value
+    parts = [u] if reset_after else [u[: 2 * u.shape[1]], u[2 * u.shape[1] :]]
+    return [FixedFactor(part.T if transposed else part) for part in parts]
+
+
+def _step(a, h_prev, w, u, h, m):
     """a (N, 3 * H), with W x + b, become r, z, n in place; fills h (N, H). m: None, or to be filled."""
     size = h.shape[1]
     if m is not None:
-        by_rows(_reset_after_gates, a, affine(h_prev, w.hh, w.bias_hh), h_prev, m, h)
+        product = np.tile(w.bias_hh.value, (len(h), 1))
+        u[0].add(h_prev, product)
+        by_rows(_reset_after_gates, a, product, h_prev, m, h)
         return
-    a[:, : 2 * size] += matmul(h_prev, w.hh.value[: 2 * size].T)
+    u[0].add(h_prev, a[:, : 2 * size])
     by_rows(_gates, a, h_prev, h)  # h is room for m until it is known
-    a[:, 2 * size :] += matmul(h, w.hh.value[2 * size :].T)
+    u[1].add(h, a[:, 2 * size :])
     by_rows(_new_state, a, h_prev, h)
 
 
-def _step_backward(a, h_prev, w, m, dh, da, dn):
+def _step_backward(a, h_prev, u, m, dh, da, dn):
     """dh becomes that of h_prev, in place; fills da (N, 3 * H), and with reset_after dn (N, H)."""
     size = dh.shape[1]
     if m is not None:
         by_rows(_reset_after_gates_backward, a, h_prev, m, dh, da, dn)
-        dh += matmul(da, w.hh.value)
+        u[0].add(da, dh)
         return
     by_rows(_new_state_backward, a, h_prev, dh, da)
-    dm = matmul(da[:, 2 * size :], w.hh.value[2 * size :])  # a_n = W_n x + U_n m + b_n
+    dm = np.zeros(dh.shape, dh.dtype)
+    u[1].add(da[:, 2 * size :], dm)  # a_n = W_n x + U_n m + b_n
     by_rows(_gates_backward, a, h_prev, dm, dh, da)
-    dh += matmul(da[:, : 2 * size], w.hh.value[: 2 * size])  # a_r, a_z = W x + U h_prev + b
+    u[0].add(da[:, : 2 * size], dh)  # a_r, a_z = W x + U h_prev + b
 
 
 def _input_product(x, w, reset_after):
@@ -114,7 +124,7 @@ def gru_step(x, h_prev, w, reset_after):
     """((h,), what the backward needs) of one step."""
     a, m = _input_product(x, w, reset_after)
     h = np.empty(h_prev.shape, a.dtype)
-    _step(a, h_prev, w, h, m)
+    _step(a, h_prev, w, _state_factors(w, reset_after, transposed=True), h, m)
     return (h,), (x, h_prev, a, m)
 
 
@@ -122,7 +132,7 @@ def gru_step_backward(dh, w, cache, reset_after):
     """(dx, (dh_prev,)) for the gradient of h; adds to the gradients of w."""
     x, h_prev, a, m = cache
     dh, da, dn = dh.copy(), np.empty(a.shape, a.dtype), np.empty(h_prev.shape, a.dtype) if reset_after else None
-    _step_backward(a, h_prev, w, m, dh, da, dn)
+    _step_backward(a, h_prev, _state_factors(w, reset_after, transposed=False), m, dh, da, dn)
     return _weights_backward(a, h_prev, w, x, da, dn), (dh,)  # dh is that of h_prev now
 
 
@@ -142,9 +152,9 @@ def gru_sequence(x, h0, w, lengths, reverse, reset_after):
     packing = Packing(x.shape, lengths, reverse)
     x, h0 = packing.pack(x, h0)
     a, m = _input_product(x, w, reset_after)  # for all steps at once
-    h, y = h0.copy(), np.empty((len(x), h0.shape[1]), a.dtype)
+    h, y, u = h0.copy(), np.empty((len(x), h0.shape[1]), a.dtype), _state_factors(w, reset_after, transposed=True)
     for now, n in packing.steps:
-        _step(a[now], h[:n], w, y[now], m[now] if reset_after else None)
+        _step(a[now], h[:n], w, u, y[now], m[now] if reset_after else None)
         h[:n] = y[now]
     return *packing.unpack(y, h), SequenceCache(packing, x, h0, a, m, y)
 
@@ -154,8 +164,9 @@ def gru_sequence_backward(dy, dh_n, w, cache, reset_after):
     packing, x, h0, a, m, y = cache
     (dy, dh), h_prev = packing.pack(dy, dh_n), packing.previous(y, h0)
     da, dn = np.empty(a.shape, a.dtype), np.empty(y.shape, a.dtype) if reset_after else None
+    u = _state_factors(w, reset_after, transposed=False)
     for now, n in reversed(packing.steps):
         dh[:n] += dy[now]  # h goes to the output and to the next step
         m_now, dn_now = (m[now], dn[now]) if reset_after else (None, None)
-        _step_backward(a[now], h_prev[now], w, m_now, dh[:n], da[now], dn_now)
+        _step_backward(a[now], h_prev[now], u, m_now, dh[:n], da[now], dn_now)
     return packing.unpack(_weights_backward(a, h_prev, w, x, da, dn), dh)

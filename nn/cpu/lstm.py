@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.cpu.chunks import add_product
 from nn.cpu.chunks import real as takes  # noqa: F401  (for dispatch)
-from nn.cpu.gates import affine, affine_backward, by_rows, sigmoid_
+from nn.cpu.gates import FixedFactor, affine, affine_backward, by_rows, sigmoid_
 from nn.cpu.packing import Packing
 from nn.cpu.parallel import matmul
 
@@ -74,8 +74,9 @@ def lstm_sequence(x, h0, c0, w, lengths, reverse):
     a = affine(x, w.ih, w.bias_ih, w.bias_hh)  # (P, 4 H), for all steps at once
     h, c = h0.copy(), c0.copy()
     y, cells = np.empty((len(x), h.shape[1]), a.dtype), np.empty((len(x), h.shape[1]), a.dtype)
+    u = FixedFactor(w.hh.value.T)
     for now, n in packing.steps:
-        a[now] += matmul(h[:n], w.hh.value.T)
+        u.add(h[:n], a[now])
         by_rows(_gates_forward, a[now], c[:n], cells[now], y[now])
         h[:n], c[:n] = y[now], cells[now]
     return *packing.unpack(y, h, c), SequenceCache(packing, x, h0, c0, a, cells, y)
@@ -85,10 +86,11 @@ def lstm_sequence_backward(dy, dh_n, dc_n, w, cache):
     """(dx, (dh0, dc0)) for the gradients of y, h_n and c_n; adds to the gradients of w."""
     packing, x, h0, c0, a, cells, y = cache
     dy, dh, dc = packing.pack(dy, dh_n, dc_n)
-    c_prev, da = packing.previous(cells, c0), np.empty(a.shape, a.dtype)
+    c_prev, da, u = packing.previous(cells, c0), np.empty(a.shape, a.dtype), FixedFactor(w.hh.value)
     for now, n in reversed(packing.steps):
         dh[:n] += dy[now]  # h goes to the output and to the next step
         by_rows(_gates_backward, a[now], c_prev[now], cells[now], dh[:n], dc[:n], da[now])
-        dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
+        dh[:n] = 0
+        u.add(da[now], dh[:n])  # a = W x + U h_prev + b
     add_product(w.hh.grad, da.T, packing.previous(y, h0))
     return packing.unpack(affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh), dh, dc)

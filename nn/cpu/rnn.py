@@ -6,9 +6,8 @@ import numpy as np
 
 from nn.cpu.chunks import add_product
 from nn.cpu.chunks import real as takes  # noqa: F401  (for dispatch)
-from nn.cpu.gates import affine, affine_backward, by_rows
+from nn.cpu.gates import FixedFactor, affine, affine_backward, by_rows
 from nn.cpu.packing import Packing
-from nn.cpu.parallel import matmul
 from nn.layers.rnn import rnn_step, rnn_step_backward  # noqa: F401  (a single step is as fast in the textbook)
 
 
@@ -47,8 +46,9 @@ def rnn_sequence(x, h0, w, lengths, reverse, nonlinearity):
     x, h0 = packing.pack(x, h0)
     y = affine(x, w.ih, w.bias_ih, w.bias_hh)  # (P, H), for all steps at once; a step makes its y of it
     h, squash_ = h0.copy(), _tanh_ if nonlinearity == "tanh" else _relu_
+    u = FixedFactor(w.hh.value.T)
     for now, n in packing.steps:
-        y[now] += matmul(h[:n], w.hh.value.T)
+        u.add(h[:n], y[now])
         by_rows(squash_, y[now])
         h[:n] = y[now]
     return *packing.unpack(y, h), SequenceCache(packing, x, h0, y)
@@ -59,9 +59,11 @@ def rnn_sequence_backward(dy, dh_n, w, cache, nonlinearity):
     packing, x, h0, y = cache
     dy, dh = packing.pack(dy, dh_n)
     da, squash_backward = np.empty(y.shape, y.dtype), _tanh_backward if nonlinearity == "tanh" else _relu_backward
+    u = FixedFactor(w.hh.value)
     for now, n in reversed(packing.steps):
         dh[:n] += dy[now]  # h goes to the output and to the next step
         by_rows(squash_backward, y[now], dh[:n], da[now])
-        dh[:n] = matmul(da[now], w.hh.value)  # a = W x + U h_prev + b
+        dh[:n] = 0
+        u.add(da[now], dh[:n])  # a = W x + U h_prev + b
     add_product(w.hh.grad, da.T, packing.previous(y, h0))
     return packing.unpack(affine_backward(da, x, w.ih, w.bias_ih, w.bias_hh), dh)
