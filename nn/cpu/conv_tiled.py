@@ -49,6 +49,15 @@ def padded(x, top, left, height, width):
     return part
 
 
+def copy_window(out, x, top, left):
+    """Fill out (N, C, height, width) with the pixels of x from row `top` and column `left` on, zeros outside x."""
+    low, first = max(-top, 0), max(-left, 0)
+    high, last = max(low, min(out.shape[2], x.shape[2] - top)), max(first, min(out.shape[3], x.shape[3] - left))
+    out[:, :, :low] = out[:, :, high:] = 0
+    out[:, :, low:high, :first] = out[:, :, low:high, last:] = 0
+    out[:, :, low:high, first:last] = x[:, :, top + low : top + high, left + first : left + last]
+
+
 def rows_at_once(channels, g: Geometry) -> int:
     """How many rows of the kernel go into one product: one, or all of a thin one."""
     return g.kernel[0] if channels // g.groups * g.kernel[1] < THIN else 1
@@ -63,6 +72,11 @@ def seen(x, rows, width, g: Geometry):
     together, count = rows_at_once(c, g), rows.stop - rows.start
     steps = [divmod(i * dh, sh) for i in range(kh)] if together == 1 else [(0, 0)]  # of the rows of the kernel
     high, remainders = count + max(q for q, _ in steps), 1 + max(a for _, a in steps)
+    if g.stride == (1, 1) and kw > 1:  # no padded copy between
+        copy = workspace((n, c, together, kw, high, width), x.dtype, 1)
+        for i, j in np.ndindex(together, kw):
+            copy_window(copy[:, :, i, j], x, rows.start - g.padding[0] + i * dh, j * dw - g.padding[1])
+        return _kernel_rows(copy, steps, count, g)
     height = sh * (high - 1) + remainders + dh * (together - 1)
     part = padded(x, sh * rows.start - g.padding[0], -g.padding[1], height, sw * (width - 1) + dw * (kw - 1) + 1)
     bn, bc, bh, bw = part.strides
@@ -72,7 +86,13 @@ def seen(x, rows, width, g: Geometry):
         copy = workspace(shape, x.dtype, 1)
         np.copyto(copy, view)
         view = copy
-    flat = view.reshape(n, g.groups, c // g.groups * together * kw, remainders * high * width)
+    return _kernel_rows(view, steps, count, g)
+
+
+def _kernel_rows(columns, steps, count, g: Geometry):
+    """What each row of the kernel reads, of columns (N, C, together, kw, ..., high, width): `count` rows from a step on."""
+    n, c, together, kw, *_, high, width = columns.shape
+    flat = columns.reshape(n, g.groups, c // g.groups * together * kw, -1)
     starts = [(a * high + q) * width for q, a in steps]  # rows of the same remainder are neighbours
     return [flat[..., start : start + count * width] for start in starts]
 
