@@ -90,7 +90,7 @@ def seen(x, rows, width, g: Geometry):
 
 
 def _kernel_rows(columns, steps, count, g: Geometry):
-    """What each row of the kernel reads: `count` rows from a step on, of columns (N, C, together, kw, ..., high, width)."""
+    """What each kernel row reads: `count` rows from a step on, of columns (N, C, together, kw, ..., high, width)."""
     n, c, together, kw, *_, high, width = columns.shape
     flat = columns.reshape(n, g.groups, c // g.groups * together * kw, -1)
     starts = [(a * high + q) * width for q, a in steps]  # rows of the same remainder are neighbours
