@@ -82,19 +82,19 @@ def measure(walks: Walks, episode: int) -> dict:
 def latency(walks: Walks, episode: int) -> dict:
     """Does an agent that has found the goal of an episode find it again faster?
 
-    first_detour, second_detour: the steps of the episodes' first and second trips over those of the shortest paths.
-    A trip that takes longer than half an episode counts as half an episode, and a second trip counts only where the
-    first left it half of the episode: so both are cut off at the same length. second_trips: how many there are.
+    first_detour, second_detour: the steps of the first and of the second trips over those of the shortest paths, summed
+    over the episodes in which both took at most half an episode. twice: how many these are. The goal is the same in
+    both trips, the starts are drawn alike, and the end of the episode cuts off neither, so without memory the two
+    have the same expectation.
     """
-    most, first, second = episode // 2, [], []
+    pairs = []
     for trips, shortest in zip(walks.trip.T, walks.shortest.T):
-        end, *rest = [*np.flatnonzero(trips) + 1, episode]
-        first.append((min(end, most), shortest[0]))
-        if end <= most:
-            second.append((min(rest[0] - end, most), shortest[end]))
-    detours = [np.sum(each, axis=0) if each else np.full(2, np.nan) for each in (first, second)]
-    first_detour, second_detour = (known(steps / least) for steps, least in detours)
-    return {"first_detour": first_detour, "second_detour": second_detour, "second_trips": len(second)}
+        ends = np.flatnonzero(trips)[:2]
+        if len(ends) == 2 and trips[ends].max() <= episode // 2:
+            pairs.append([trips[ends], shortest[ends]])
+    steps, least = np.sum(pairs, axis=0) if pairs else np.full((2, 2), np.nan)
+    first, second = steps / least
+    return {"first_detour": known(first), "second_detour": known(second), "twice": len(pairs)}
 
 
 def evaluate_navigation(model: Agent, dataset: Mazes, failed: list[str] | None = None) -> dict:
@@ -119,7 +119,8 @@ def navigation_table(m: dict) -> str:
         f"goals a minute {m['goals_per_minute']:.2f} (at random {m['random_goals_per_minute']:.2f}, "
         f"by shortest paths {m['shortest_goals_per_minute']:.1f}); {m['frames_per_second']} frames/s\n"
         f"steps to the goal, median: first time {shown(m['first_trip'])}, later {shown(m['later_trips'])}; over those "
-        f"of the shortest path: first {shown(m['first_detour'])}, second {shown(m['second_detour'])}\n"
+        f"of the shortest path, in {m['twice']} episodes: first {shown(m['first_detour'])}, second "
+        f"{shown(m['second_detour'])}\n"
         f"position read linearly from the hidden state: off by {m['position_error']:.2f} cells "
         f"(the mean position: {m['mean_position_error']:.2f})"
     )
