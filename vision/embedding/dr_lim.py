@@ -28,6 +28,7 @@ class Options(SquareOptions):
     dimensions: int = 2  # of the map
     margin: float = 1.0  # distance at which dissimilar pairs no longer push each other apart
     pairs: Literal["labels", "neighbours"] = "neighbours"  # where similar pairs come from; neighbours: no labels
+    similar: float = 0.5  # share of similar pairs in a batch; all pairs alike, as for the paper's airplane, have 0.05
     nearest: int = 5  # neighbours of an image in pixel space
     width: int = 15  # feature maps of the first convolution; the second has twice as many
 
@@ -53,7 +54,7 @@ class DrLIM(Embedder):
         positive("dr_lim", dimensions=options.dimensions, width=options.width)
         preprocess = options.preprocess(resize="square", multiple=32)
         side, width = -(-options.short_side // 32) * 32, options.width
-        self.sampling = Sampling(options.pairs, nearest=options.nearest)
+        self.sampling = Sampling(options.pairs, similar=options.similar, nearest=options.nearest)
         last = (side - C1 + 1) // S2  # 9: the second convolution sees the whole map, C3
         layers = Grey(side), Conv2d(1, width, C1, rng=rng), Tanh(), AvgPool2d(S2)  # C1, S2
         layers += Conv2d(width, 2 * width, last, rng=rng), Tanh(), Flatten()  # C3
