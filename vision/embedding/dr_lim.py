@@ -52,6 +52,8 @@ class DrLIM(Embedder):
 
     def __init__(self, classes, options: Options, rng: np.random.Generator):
         positive("dr_lim", dimensions=options.dimensions, width=options.width)
+        if not 0 <= options.similar <= 1:
+            raise ValueError(f"dr_lim: similar must be in 0..1, got {options.similar}")
         preprocess = options.preprocess(resize="square", multiple=32)
         side, width = -(-options.short_side // 32) * 32, options.width
         self.sampling = Sampling(options.pairs, similar=options.similar, nearest=options.nearest)

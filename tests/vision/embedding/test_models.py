@@ -146,6 +146,8 @@ def test_bad_input():
         made("dr_lim").loss((np.zeros((3, 3, 32, 32), np.float32), np.zeros(3), np.zeros(2, bool)), None)
     with pytest.raises(ValueError, match="dr_lim: dimensions must be"):
         made("dr_lim", dimensions=0)
+    with pytest.raises(ValueError, match="dr_lim: similar must be in 0..1, got 1.5"):
+        made("dr_lim", similar=1.5)
     with pytest.raises(
         ValueError, match="siamese_one_shot: images of 60 pixels are too small for its kernels, take 105"
     ):
