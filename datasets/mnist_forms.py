@@ -77,21 +77,19 @@ class TurnedDigit:
         self.digit, self.views = digit.astype(np.float32), np.array([views[i] for i in chosen])
         self.labels = self.views[:, 0]
         self.classes = tuple(f"{360 // ANGLES * a} degrees" for a in range(ANGLES))
-        self.forms = tuple(f"{shift:+d}" for shift in LIGHTS)
+        self.forms, self.drawn = tuple(f"{shift:+d}" for shift in LIGHTS), {}
 
     def __len__(self) -> int:
         return len(self.views)
 
     def __getitem__(self, index: int) -> dict:
         angle, size, shift = self.views[index].tolist()
-        scale = 0.5 + 0.05 * size  # 0.5 to 0.9 of the digit's own size
-        centre = CANVAS / 2 + shift, CANVAS / 2
         turn = 2 * np.pi * angle / ANGLES
-        rows, columns = similar(CANVAS, turn, scale, centre)
-        image = sample(self.digit[None], rows.ravel(), columns.ravel()).reshape(rows.shape)
+        if index not in self.drawn:
+            scale = 0.5 + 0.05 * size  # 0.5 to 0.9 of the digit's own size
+            self.drawn[index] = view_of(self.digit, turn, scale, shift)
         view = {"id": self._id(index), "label": angle, "angle": turn, "size": size}
-        view |= {"origin": angle * SCALES + size, "form": LIGHTS.index(shift)}
-        return view | {"image": rgb(np.floor(image + 0.5).astype(np.uint8))}
+        return view | {"origin": angle * SCALES + size, "form": LIGHTS.index(shift), "image": self.drawn[index].copy()}
 
     def neighbours(self, k: int) -> list[np.ndarray]:
         """The graph for NeighbourPairs; k is not used, for the views say what is next to them."""
@@ -108,3 +106,10 @@ class TurnedDigit:
     def _id(self, index):
         angle, size, shift = self.views[index].tolist()
         return f"angle {angle}, size {size}, shifted {shift:+d}"
+
+
+def view_of(digit: np.ndarray, turn: float, scale: float, shift: float) -> np.ndarray:
+    """(32, 32, 3) uint8: the digit (28, 28) float turned about its middle, scaled, and shifted to the right."""
+    rows, columns = similar(CANVAS, turn, scale, (CANVAS / 2 + shift, CANVAS / 2))
+    image = sample(digit[None], rows.ravel(), columns.ravel()).reshape(rows.shape)
+    return rgb(np.floor(image + 0.5).astype(np.uint8))
