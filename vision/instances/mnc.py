@@ -29,6 +29,7 @@ from vision.boxes.boxes import clip, decode, decode_backward
 from vision.boxes.nms import nms
 from vision.instances import mask_rcnn
 from vision.instances.cascade import MasksAndClasses, StageOutputs
+from vision.instances.mask_rcnn_published import published_backbone
 from vision.instances.mask_voting import vote
 from vision.instances.mnc_targets import Chosen, Sampled, Wanted, sample_regions, stage_targets
 from vision.instances.segmenter import InstanceSegmenter
@@ -39,6 +40,8 @@ from vision.registry import Tiny, register
 class Options(mask_rcnn.Options):
     """For images of about 160 pixels, trained from random weights on a CPU."""
 
+    backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the two others: up to conv5, stride 16
+    frozen: str | None = None  # stage of the published ones up to which nothing is trained: pool2, conv5, ...
     cascade: Literal[3, 5] = 5  # stages
     mask_hidden: int = 256  # units below the mask of a box (sec. 3.2)
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
@@ -213,6 +216,10 @@ def within(boxes, limit):
     figures="generated scenes: mask AP50 0.983, AP 0.769",
 )  # fmt: skip
 def mnc_small(classes, options: Options, rng) -> MNC:
-    """On a narrow VGG."""
+    """On a narrow VGG, or on the published convolutions of AlexNet or VGG-16."""
     options = replace(options, rpn_channels=options.rpn_channels or 8 * options.width)
-    return MNC(classes, small_vgg(width=options.width, stride=options.stride, rng=rng), options, rng=rng)
+    if options.backbone == "small_vgg":
+        return MNC(classes, small_vgg(width=options.width, stride=options.stride, rng=rng), options, rng=rng)
+    model = MNC(classes, published_backbone(options, rng), options, rng=rng)
+    model.needs_weights = options.frozen is not None
+    return model
