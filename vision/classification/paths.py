@@ -58,10 +58,14 @@ class Unrolled:
         return [run for run in runs if run]
 
 
+def layers_of(block: ResidualBlock) -> list[Layer]:
+    """The layers of a block, the sum F(x) + shortcut(x) being one of them: before it what is in front of its fork."""
+    return list(block.body) if isinstance(block.body, Sequential) else [block.body]
+
+
 def residual_of(block: ResidualBlock) -> Residual | None:
     """The sum F(x) + shortcut(x) of a block, None in a plain one."""
-    sums = [layer for layer in getattr(block.body, "_layers", [block.body]) if isinstance(layer, Residual)]
-    return sums[0] if sums else None
+    return next((layer for layer in layers_of(block) if isinstance(layer, Residual)), None)
 
 
 def keeps_shape(block: ResidualBlock) -> bool:
@@ -71,16 +75,18 @@ def keeps_shape(block: ResidualBlock) -> bool:
     return first.in_channels == last.out_channels and strides == {(1, 1)}
 
 
-def left_of(block: ResidualBlock) -> Layer:
-    """What is left of a block without its F: the shortcut, x itself where that has no layer, and always in a plain net.
+def left_of(block: ResidualBlock) -> Sequential:
+    """What is left of a block without its F: the shortcut, what is before and behind the sum; of a plain one nothing.
 
-    The ReLU after the addition changes nothing: the input is not negative, being behind one. ValueError for a plain
-    block that changes the shape: it has nothing to leave.
+    ValueError for a plain block that changes the shape: it has nothing to leave.
     """
     residual = residual_of(block)
-    if residual is None and not keeps_shape(block):
-        raise ValueError("left_of: a plain block that changes the shape cannot be deleted")
-    return Sequential() if residual is None or residual.shortcut is None else residual.shortcut
+    if residual is None:
+        if not keeps_shape(block):
+            raise ValueError("left_of: a plain block that changes the shape cannot be deleted")
+        return Sequential()
+    kept = (residual.shortcut if layer is residual else layer for layer in layers_of(block))
+    return Sequential(*(layer for layer in kept if layer is not None))  # None: the shortcut is x itself
 
 
 def kendall_tau(order: Sequence[int]) -> float:
@@ -103,7 +109,7 @@ def path_gradient(unrolled: Unrolled, images: np.ndarray, dlogits: np.ndarray, t
     """The norm of dL/dx along one path: through F in the blocks `through` (numbers), through the shortcut elsewhere.
 
     x is the input of the first block, the mean norm over the images; the forward pass is that of the whole network.
-    Blocks are of the form relu(F(x) + shortcut(x)). Adds to the gradients of the parameters.
+    Adds to the gradients of the parameters.
 
     Reference: Veit et al. 2016, sec. 5, fig. 6.
     """
@@ -113,15 +119,25 @@ def path_gradient(unrolled: Unrolled, images: np.ndarray, dlogits: np.ndarray, t
         caches.append(cache)
     d, number = dlogits, len(unrolled.blocks)
     for i in reversed(range(unrolled.blocks[0], len(unrolled.layers))):
-        if i not in unrolled.blocks:
+        if i in unrolled.blocks:
+            number -= 1
+            d = along(unrolled.layers[i], d, caches[i], number in through)
+        else:
             d = unrolled.layers[i].backward(d, caches[i])
-            continue
-        number -= 1
-        residual, relu = unrolled.layers[i].body
-        (c_body, c_shortcut), c_relu = caches[i]
-        d = relu.backward(d, c_relu)
-        if number in through:
-            d = residual.body.backward(d, c_body)
-        elif residual.shortcut is not None:
-            d = residual.shortcut.backward(d, c_shortcut)
     return float(array_module(d).sqrt((d * d).sum(axis=(1, 2, 3))).mean())
+
+
+def along(block: ResidualBlock, dy: np.ndarray, cache, through: bool) -> np.ndarray:
+    """The gradient of a block's input along one of its two ways: through F, or through the shortcut."""
+    layers = layers_of(block)
+    caches = cache if isinstance(block.body, Sequential) else [cache]
+    for layer, own in zip(reversed(layers), reversed(caches)):
+        if not isinstance(layer, Residual):
+            dy = layer.backward(dy, own)
+            continue
+        c_body, c_shortcut = own
+        if through:
+            dy = layer.body.backward(dy, c_body)
+        elif layer.shortcut is not None:
+            dy = layer.shortcut.backward(dy, c_shortcut)
+    return dy

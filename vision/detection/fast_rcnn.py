@@ -32,7 +32,7 @@ class RegionOptions(ImageOptions):
     short_side: int = 600  # pixels of the shorter side (sec. 2.4)
     max_side: int = 1000  # pixels of the longer side at most
     # detection head (sec. 2.1, 2.3)
-    pooling: Literal["pool", "align", "warp", "deformable"] = "pool"  # of regions: nn.RoIPool, RoIAlign, RoIWarp, ...
+    pooling: Literal["pool", "align", "warp", "deformable"] = "pool"  # of regions; deformable: offsets are learned
     pooled_size: int = 7  # cells of a pooled region along each side
     rounding: Literal["caffe", "split"] = "caffe"  # of RoI pooling: see nn.RoIPool
     hidden: int = 4096  # units of each of the two hidden layers

@@ -8,7 +8,7 @@ import pytest
 import nn
 import vision
 from nn.losses.classification import softmax_cross_entropy
-from vision.classification.paths import Unrolled, kendall_tau, left_of, path_gradient, swapped
+from vision.classification.paths import Unrolled, kendall_tau, path_gradient, swapped
 
 CLASSES = ("cat", "dog", "cow")
 
@@ -35,16 +35,22 @@ def test_unrolled_is_the_same_network():
     assert unrolled.same_shape() == [[0, 1], [3], [5]]
 
 
-def test_a_deleted_block_leaves_its_shortcut():
-    """As if the last scale and bias of F were 0; the plain twin loses the block altogether."""
-    model, x = tiny(), images()
-    got = Unrolled(model.network).without([1, 2])(x)
-    for name in ("layer1.1.bn2", "layer2.0.bn2"):
-        for parameter in ("weight", "bias"):
-            model.parameters()[f"{name}.{parameter}"].value[...] = 0
+FORMS = {"A": {}, "B": {"shortcut": "B"}, "before": {"form": "pre_activation"}}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_deleted_block_leaves_its_shortcut(form):
+    """As if the last layer of F were 0: its scale and bias, or with pre-activation its convolution."""
+    model, x = tiny(**FORMS[form]), images()
+    got = Unrolled(model.network).without([0, 1, 2])(x)
+    names = [f"{block}.{p}" for block in ("layer1.0", "layer1.1", "layer2.0") for p in ("bn2.weight", "bn2.bias")]
+    for name in [name.replace("bn2", "conv2") for name in names[::2]] if form == "before" else names:
+        model.parameters()[name].value[...] = 0
     np.testing.assert_allclose(got, model(x), rtol=1e-12)
 
-    plain = tiny("plain20_cifar")
+
+def test_a_plain_net_loses_a_block_altogether():
+    plain, x = tiny("plain20_cifar"), images()
     unrolled = Unrolled(plain.network)
     shorter = nn.Sequential(*(layer for i, layer in enumerate(unrolled.layers) if i != unrolled.blocks[3]))
     np.testing.assert_array_equal(unrolled.without([3])(x), shorter(x))
@@ -72,9 +78,10 @@ def test_orders():
     assert swapped([[0, 1]], 2, 0, rng) == [0, 1]
 
 
-def test_the_gradients_of_all_paths_add_up(monkeypatch):
+@pytest.mark.parametrize("form", FORMS)
+def test_the_gradients_of_all_paths_add_up(form, monkeypatch):
     """Sum over all 2^n subsets of blocks of the gradient along that path = the gradient (eq. 6 of the paper)."""
-    model, x, found = tiny(n=1), images(), []
+    model, x, found = tiny(n=1, **FORMS[form]), images(), []
     unrolled = Unrolled(model.network)
     _, dlogits = softmax_cross_entropy(model(x), np.array([2, 0]))
 
@@ -93,7 +100,7 @@ def test_the_gradients_of_all_paths_add_up(monkeypatch):
     norms = {}
     for through in chain.from_iterable(combinations(range(3), k) for k in range(4)):
         norms[through] = path_gradient(unrolled, x, dlogits, through)
-    stem, rest = unrolled.without([])[:3], unrolled.without([])[3:]
+    stem, rest = (unrolled.without([])[part] for part in (slice(unrolled.blocks[0]), slice(unrolled.blocks[0], None)))
     _, cache = rest.forward(stem(x), training=False)
     np.testing.assert_allclose(sum(found), rest.backward(dlogits, cache), rtol=1e-9, atol=1e-14)
     assert len(found) == 8 and len({*norms.values()}) == 8
@@ -105,4 +112,3 @@ def test_mistakes_are_named():
         Unrolled(vision.build("vgg_small", CLASSES, width=2, hidden=4).network)
     with pytest.raises(ValueError, match="zip"):
         Unrolled(tiny().network).reordered([0, 1])
-    assert len(left_of(Unrolled(tiny().network).layers[3])) == 0
