@@ -46,12 +46,12 @@ def start_processes(count: int, arguments: list[str]) -> int:
                 signal.signal(number, handler)
 
 
-def together(work: Callable[[Communicator], int], watchdog: float = 0) -> int:
+def together(work: Callable[[Communicator], int], watchdog: float = 0, device: str = "cpu") -> int:
     """work(communicator) in this process; exit status. Only the process of rank 0 prints, also the others' errors.
 
-    watchdog: seconds that a message may take.
+    watchdog: seconds that a message may take. device: where gradients are, "cpu" or "gpu".
     """
-    others = communicator(watchdog)
+    others = communicator(watchdog, device)
     with ExitStack() as stack:
         if others.rank:
             nowhere = stack.enter_context(open(os.devnull, "w"))

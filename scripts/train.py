@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int | None:
     make_sure_of(args.device)
     if args.processes > 1:
         return start_processes(args.processes, without(arguments, "--processes"))
-    return together(partial(begin, args), args.watchdog)
+    return together(partial(begin, args), args.watchdog, args.device)
 
 
 def begin(args: Namespace, others: Communicator) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from vision.training.watchdog import Watchdog
 
@@ -40,6 +41,7 @@ class Communicator:
     rank: int = 0
     size: int = 1
     over: bool = False  # whether a failure has been told
+    where: str = "cpu"  # the device of the vectors that are summed
 
     def __init__(self, watchdog: float = 0):
         self.watchdog = Watchdog(watchdog, self.give_up)
@@ -115,7 +117,8 @@ class Communicator:
     def sum_(self, arrays: Sequence[np.ndarray]):
         """Replace each array by its sum over all processes: packed into long vectors, a message each."""
         for bucket in buckets(arrays):
-            packed = np.concatenate([to_device(array, "cpu").ravel() for array in bucket])
+            flat = [to_device(array, self.where).ravel() for array in bucket]
+            packed = array_module(flat[0]).concatenate(flat)
             with self.watchdog.over("sum of gradients"):
                 self.sum_vector_(packed)
             start = 0
@@ -183,11 +186,19 @@ def evaluated_together(others: Communicator) -> Iterator[None]:
         EVALUATORS.reset(token)
 
 
-def communicator(watchdog: float = 0) -> Communicator:
-    """That of the processes started by mpiexec, or of this one alone. ValueError where mpi4py is missing."""
+def communicator(watchdog: float = 0, device: str = "cpu") -> Communicator:
+    """That of the processes started by mpiexec, or of this one alone. On GPUs NCCL sums where each process has one of
+    its own. ValueError where mpi4py is missing.
+    """
     if not any(int(os.environ.get(name, "1")) > 1 for name in SIZES):
         return Communicator()
     try:
-        return MPICommunicator(watchdog)
+        others = MPICommunicator(watchdog)
     except ImportError as error:
         raise ValueError(f"started by mpiexec, but {error}; install the extra: pip install -e '.[mpi]'") from None
+    if device == "gpu":
+        from vision.training.nccl import NCCLCommunicator, choose_device, has_nccl
+
+        if choose_device(others) and has_nccl(others):
+            return NCCLCommunicator(watchdog)
+    return others
