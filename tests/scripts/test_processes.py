@@ -70,15 +70,17 @@ def ranks_of(child):
     return [pid for pid in found if pid not in parents.values()]
 
 
-def test_two_processes_compute_what_one_does(tmp_path):
-    status, out, err = finished(start(*MODEL, "--epochs", 2, "--processes", 2, "--run-dir", tmp_path / "two"))
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_compute_what_one_does(tmp_path, count):
+    run = ("--processes", count, "--run-dir", tmp_path / "several")
+    status, out, err = finished(start(*MODEL, "--epochs", 2, *run))
     assert status == 0, err
     assert out.count("done in") == 1  # one of them prints
     assert train.main([*MODEL, "--epochs", 2, "--run-dir", tmp_path / "one"]) == 0
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
-    two, one = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in ("two", "one"))
+    assert losses(tmp_path / "several") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    several, one = (read_checkpoint(tmp_path / name / "last.npz")[0] for name in ("several", "one"))
     for name, value in one.items():
-        np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(several[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
