@@ -176,18 +176,30 @@ class RecurrentRefinement(PixelNetwork):
         return Enlarge(step)(fine, (h, w))
 
 
+def at_middles(labels, cell: int):
+    """labels (N, H, W), but -1 where a pixel is not at the middle of a cell x cell block."""
+    kept, middles = array_module(labels).full_like(labels, -1), (slice(None), *2 * [slice(cell // 2, None, cell)])
+    kept[middles] = labels[middles]
+    return kept
+
+
 def added(a, b):
     """a + b of two gradients; None where nothing depends on the value."""
     return b if a is None else a if b is None else a + b
 
 
 class RecurrentClassifier(RefinedClassifier):
-    """Trained on all applications: {pixels} of the last one, {pixels_1}, ... of those before, added up (sec. 3.2)."""
+    """Trained on all applications: {pixels} of the last one, {pixels_1}, ... of those before, added up (sec. 3.2).
+
+    By the option `patches` only the pixels at the middle of an application's cells count: an image is then as many
+    patches as it has cells, each with the label of the pixel at its middle (sec. 3.1).
+    """
 
     def loss(self, batch, rng: np.random.Generator, sampled=None):
         images, labels, *weights = batch
         logits, c_network = self.network.scores(images)
-        values, dlogits = zip(*(self.pixel_loss(y, labels, *weights) for y in logits))
+        cells = [enlarge.stride if self.options.patches else 1 for enlarge in self.network.enlarge]
+        values, dlogits = zip(*(self.pixel_loss(y, at_middles(labels, c), *weights) for y, c in zip(logits, cells)))
         names = [f"pixels_{t}" for t in range(1, len(values))] + ["pixels"]
         return dict(zip(names, values)), (c_network, dlogits)
 
@@ -198,7 +210,7 @@ class RecurrentClassifier(RefinedClassifier):
 
 @dataclass(frozen=True)
 class Options(RefinedOptions):
-    """Two applications and the paper's channels."""
+    """Two applications, and the paper's channels, patches and labels for each fourth pixel."""
 
     short_side: int = 180
     max_side: int = 240
@@ -208,7 +220,8 @@ class Options(RefinedOptions):
     layers: int = 2  # convolutions before the scores, each with a pooling
     shrink: bool = True  # whether the image is scaled to the size of the scores, or else the scores to the image's
     batch_norm: bool = False  # behind each convolution
-    interleave: int = 1  # in inference: copies shifted along x and as many along y, whose scores are interleaved
+    patches: bool = True  # whether only the pixels at the middles of the cells are learned
+    interleave: int = 4  # in inference: copies shifted along x and as many along y, whose scores are interleaved
 
 
 @dataclass(frozen=True)
@@ -222,6 +235,8 @@ class SmallOptions(Options):
     layers: int = 3
     shrink: bool = False
     batch_norm: bool = True
+    patches: bool = False
+    interleave: int = 1
 
 
 # The paper has plain gradient descent, too, on patches around single pixels; all values here, for whole images, are

@@ -134,6 +134,22 @@ def test_loss_goes_through_all_applications(shrink):
     np.testing.assert_allclose(sums[0] + sums[1], sums[2], rtol=1e-9, atol=1e-12)
 
 
+def test_patches_are_learned_at_the_middles_of_the_cells():
+    """By hand: 4 pixels a cell, then 16; with labels at all other pixels turned into another class nothing changes."""
+    model = tiny(applications=2, patches=True).astype(np.float64)
+    x, labels = normal(2, 3, 18, 25), np.random.default_rng(0).integers(0, 3, (2, 18, 25))
+    logits, _ = model.network.scores(x)
+    wanted = {}
+    for name, cell, y in zip(("pixels_1", "pixels"), (4, 16), logits):
+        pixels = [(n, i, j) for n in range(2) for i in range(cell // 2, 18, cell) for j in range(cell // 2, 25, cell)]
+        wanted[name] = -np.mean([np.log(probabilities(y)[n, labels[n, i, j], i, j]) for n, i, j in pixels])
+    losses, _ = model.loss((x, labels), None)
+    assert losses == pytest.approx(wanted)
+    assert wanted["pixels_1"] != pytest.approx(
+        tiny(applications=2).astype(np.float64).loss((x, labels), None)[0]["pixels_1"]
+    )
+
+
 @pytest.mark.parametrize(
     "applications, shrink, batch_norm",
     [(1, True, False), (3, True, False), (3, False, False), (2, True, True), (3, False, True)],
