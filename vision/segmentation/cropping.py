@@ -1,5 +1,8 @@
 """Parts of maps, and their transposes: the gradient of a part is the whole with zeros around."""
 
+import numpy as np
+
+from nn import Conv2d
 from nn.dispatch import array_module
 from nn.layer import check_shape
 
@@ -44,3 +47,22 @@ def uncut_to(dy, shape: tuple[int, ...], start: int = 0):
     dx = array_module(dy).zeros(shape, dy.dtype)
     cut_to(dx, dy.shape[-2:], start)[...] = dy  # y = cut_to(x)
     return dx
+
+
+class SameConv2d(Conv2d):
+    """A Conv2d, x (N, C, H, W) to y (N, O, H, W); an even kernel sees one more pixel above and to the left."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, rng: np.random.Generator):
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, rng=rng)
+
+    def forward(self, x, training=True):
+        y, cache = super().forward(x, training)
+        return cut_to(y, x.shape[2:]), (cache, y.shape)
+
+    def backward(self, dy, cache):
+        cache, shape = cache
+        return super().backward(uncut_to(dy, shape), cache)
+
+    def backward_parameters(self, dy, cache):
+        cache, shape = cache
+        super().backward_parameters(uncut_to(dy, shape), cache)

@@ -19,29 +19,10 @@ from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.backbones import freeze_cancelled
 from vision.registry import Tiny, register
-from vision.segmentation.cropping import cut_to, uncut_to
+from vision.segmentation.cropping import SameConv2d
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
 from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
-
-
-class SameConv2d(Conv2d):
-    """A Conv2d, x (N, C, H, W) to y (N, O, H, W); an even kernel sees one more pixel above and to the left."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, rng: np.random.Generator):
-        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, rng=rng)
-
-    def forward(self, x, training=True):
-        y, cache = super().forward(x, training)
-        return cut_to(y, x.shape[2:]), (cache, y.shape)
-
-    def backward(self, dy, cache):
-        cache, shape = cache
-        return super().backward(uncut_to(dy, shape), cache)
-
-    def backward_parameters(self, dy, cache):
-        cache, shape = cache
-        super().backward_parameters(uncut_to(dy, shape), cache)
 
 
 class Cache(NamedTuple):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from nn import Conv2d
+from nn.gradcheck import check_contract, check_layer
 from tests.vision.segmentation.systems import normal
-from vision.segmentation.cropping import centre, cut_to, uncut, uncut_to
+from vision.segmentation.cropping import SameConv2d, centre, cut_to, uncut, uncut_to
 
 
 def test_centre():
@@ -34,3 +36,16 @@ def test_a_part_beyond_the_end():
         ValueError, match=r"centre: \(4, 12\) cannot be cut out of \(1, 2, 9\): give labels in the size"
     ):
         centre(normal(1, 2, 9), (4, 12))
+
+
+@pytest.mark.parametrize("kernel_size", [3, 4])
+def test_convolutions_that_keep_the_size(kernel_size):
+    layer = SameConv2d(2, 3, kernel_size, rng=np.random.default_rng(0)).astype(np.float64)
+    x, before = normal(2, 2, 5, 7), kernel_size // 2
+    after = kernel_size - 1 - before
+    plain = Conv2d(2, 3, kernel_size).astype(np.float64)
+    plain.load_state_dict(layer.state_dict())
+    padded = np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)))
+    np.testing.assert_allclose(layer(x), plain(padded), rtol=1e-12)
+    check_layer(layer, x)
+    check_contract(layer, (x,), (x[:1, :, :3],))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nn import AvgPool2d, Conv2d, MaxPool2d
-from nn.gradcheck import check_contract, check_layer
+from nn import AvgPool2d, MaxPool2d
+from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
     check_gradients,
     check_image_gradient,
@@ -17,7 +17,6 @@ from tests.vision.segmentation.systems import (
 from vision.segmentation import RecurrentRefinement
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import probabilities
-from vision.segmentation.recurrent_refinement import SameConv2d
 
 
 def tiny(**options):
@@ -176,19 +175,6 @@ def test_gradient_of_the_images_and_contract(shrink):
     network = tiny(applications=2, shrink=shrink).network
     check_contract(network, (normal(2, 3, 9, 14),), (normal(1, 3, 5, 6),))
     check_image_gradient(network, (9, 14), [(0, 0, 0), (1, 4, 7), (2, 8, 13)])
-
-
-@pytest.mark.parametrize("kernel_size", [3, 4])
-def test_convolutions_that_keep_the_size(kernel_size):
-    layer = SameConv2d(2, 3, kernel_size, rng=np.random.default_rng(0)).astype(np.float64)
-    x, before = normal(2, 2, 5, 7), kernel_size // 2
-    after = kernel_size - 1 - before
-    plain = Conv2d(2, 3, kernel_size).astype(np.float64)
-    plain.load_state_dict(layer.state_dict())
-    padded = np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)))
-    np.testing.assert_allclose(layer(x), plain(padded), rtol=1e-12)
-    check_layer(layer, x)
-    check_contract(layer, (x,), (x[:1, :, :3],))
 
 
 @pytest.mark.parametrize("options", [{}, {"applications": 3, "shrink": False}, {"shrink": False, "batch_norm": True}])
