@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +40,8 @@ def write_checkpoint(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     """Read `(arrays, meta)`. ValueError naming `path` when it is missing, cut short, altered or no checkpoint."""
+    import zipfile  # imported here: it would be a fifth of `import nn`
+
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such checkpoint file; give the path of a .npz that training wrote")
     try:
@@ -61,8 +62,8 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
     return arrays, meta
 
 
-def check_unpacked_size(archive: zipfile.ZipFile) -> None:
-    """ValueError where the entries would unpack to more than MOST_BYTES and more than MOST_RATIO times their size."""
+def check_unpacked_size(archive) -> None:
+    """ValueError where a ZipFile would unpack to more than MOST_BYTES and more than MOST_RATIO times its size."""
     packed, unpacked = (
         sum(getattr(info, size) for info in archive.infolist()) for size in ("compress_size", "file_size")
     )
@@ -80,8 +81,8 @@ def metadata_of(array: np.ndarray):
     return json.loads(array.tobytes())
 
 
-def read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """The array of one entry, read in chunks into its own memory. ValueError for a shape that the entry cannot hold."""
+def read_array(archive, info) -> np.ndarray:
+    """The array of an entry of a ZipFile, read in chunks into its own memory. ValueError for a shape that cannot be."""
     with archive.open(info) as entry:
         version = np.lib.format.read_magic(entry)
         if version not in ((1, 0), (2, 0)):
@@ -102,6 +103,8 @@ def read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 
 def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as np.load reads them. Unlike np.savez it takes any names, and equal content gives equal bytes."""
+    import zipfile  # imported here: it would be a fifth of `import nn`
+
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the time of writing would make equal content differ

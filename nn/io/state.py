@@ -12,7 +12,6 @@ No file gets to run code: arrays with pickled objects are refused, and PyTorch's
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -123,6 +122,8 @@ def _read_pth(file: BinaryIO, key):
 
 
 def _read_npz(file: BinaryIO, only: str | None = None):
+    import zipfile  # imported here: it would be a fifth of `import nn`
+
     arrays = {}
     with zipfile.ZipFile(file) as archive:
         check_unpacked_size(archive)
