@@ -20,10 +20,10 @@ from nn import (
     Sequential,
     softmax,
 )  # fmt: skip
-from nn.containers import backward_chain, backward_wanted
+from nn.containers import backward_wanted
 from nn.layer import Layer, check_shape, positive
 from vision.backbones import Backbone, FeatureMap
-from vision.classification.classifier import Classifier, ClassifierOptions
+from vision.classification.classifier import Cache, ClassificationNetwork, Classifier, ClassifierOptions
 from vision.classification.fractal_paths import Paths, all_paths, column_paths, local_paths
 from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
 from vision.registry import Tiny, register
@@ -139,14 +139,6 @@ class Sampled(NamedTuple):
     mix: Mix | None
 
 
-class Cache(NamedTuple):
-    """From loss to backward."""
-
-    network: Any
-    dlogits: np.ndarray
-    sampled: Sampled
-
-
 # Sec. 4: batches of 100, 400 epochs, rate 0.02, momentum 0.9, the rate divided by 10 whenever half of the rest is over;
 # images mirrored and shifted.
 RECIPE = {
@@ -188,20 +180,16 @@ class FractalClassifier(Classifier):
     """
 
     def __init__(self, classes, options: Options, rng: np.random.Generator):
-        super().__init__(FractalNet(options.channels, options.columns, options.dropout, rng=rng), classes, options)
+        backbone = FractalNet(options.channels, options.columns, options.dropout, rng=rng)
+        head = {"average": GlobalAvgPool2d(), "classifier": Linear(backbone.out_channels, len(classes), rng=rng)}
+        super().__init__(ClassificationNetwork(backbone, head), classes, options)
         if options.column is not None and not 0 <= options.column < options.columns:
             raise ValueError(f"fractalnet: column must be in 0 .. {options.columns - 1}, got {options.column}")
-        self.head = Sequential(GlobalAvgPool2d(), Linear(self.network.out_channels, len(self.classes), rng=rng))
-
-    def children(self):
-        """Those of the network, and the last layer."""
-        yield from self.network.children()
-        yield "classifier", self.head[1]
 
     def forward(self, x, training=True, paths: tuple[Paths, ...] | None = None):
-        features, c_network = self.network.forward(x, training, paths)
-        logits, c_head = self.head.forward(features, training)
-        return logits, (c_network, c_head)
+        features, c_backbone = self.network.backbone.forward(x, training, paths)
+        logits, c_head = self.network.head.forward(features, training)
+        return logits, (c_backbone, c_head)
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls}, cache): the mean of -log p(label) over the images, of a part of the network."""
@@ -210,10 +198,6 @@ class FractalClassifier(Classifier):
         logits, c_network = self.forward(mixed(images, sampled.mix), True, sampled.paths)
         cls, dlogits = mixed_cross_entropy(logits, labels, sampled.mix, self.common.label_smoothing)
         return {"cls": cls}, Cache(c_network, dlogits, sampled)
-
-    def backward(self, cache: Cache):
-        """Add the gradients of the loss to all parameters."""
-        backward_chain((self.network, self.head), cache.network, cache.dlogits)
 
     def draw_paths(self, rng: np.random.Generator) -> tuple[Paths, ...]:
         """The paths of each block for one batch: one column of all blocks, or each block's by local drop-path."""

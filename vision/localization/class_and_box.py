@@ -130,9 +130,8 @@ class ClassAndBox(Localizer):
     def __init__(self, classes, options: Options, rng: np.random.Generator):
         super().__init__(classes, options, options.preprocess(resize="square"))
         self.network = TwoHeads(len(self.classes), options, rng=rng)
-        frozen = self.network.trunk.is_frozen
-        self.smallest_batch, self.needs_weights = 2, frozen
-        self.features = Remembered(self.network.trunk) if frozen else None
+        self.smallest_batch, self.needs_weights = 2, options.frozen is not None
+        self.features = Remembered(self.network.trunk) if self.network.trunk.is_frozen else None
 
     def stages(self) -> tuple[Stage, ...]:
         """One, or the classifier and then the box head; `--epochs` holds for each."""

@@ -46,6 +46,7 @@ class Options(ImageOptions):
     cascade: int = 3  # S: the first network, and S - 1 that refine
     sigma: float = 0.6  # side of a crop, in units of the diameter of the pose
     crop: int = 80  # pixels of both sides of a crop as its network sees it
+    slower: float = 0.1  # rate of the CNNs, relative to the new layers
     crops: int = 4  # points of each person, drawn at random, whose crops a step of a later stage learns from
     channels: int = 64  # of the 1x1 convolution before the fully connected layers
     hidden: int = 512  # units of the fully connected layers
@@ -62,6 +63,7 @@ class SmallOptions(Options):
 
     backbone: Literal["small_cnn", "squeezenet", "alexnet"] = "small_cnn"  # the CNN of each stage
     width: int = 12  # of the CNN: its channels are multiples of it
+    slower: float = 1.0  # rate of the CNNs, relative to the new layers
     sigma: float = 0.8  # side of a crop, in units of the diameter of the pose
     crop: int = 32  # pixels of both sides of a crop as its network sees it
     hidden: int = 128  # units of the fully connected layers
@@ -126,15 +128,16 @@ class DeepPose(Poser):
         self.networks = [Regressor(points, size, o, rng=rng) for size in sizes]
         self.errors_mean = np.zeros((o.cascade - 1, points, 2), np.float32)
         self.errors_std = np.full((o.cascade - 1, points, 2), 0.1, np.float32)
-        self.current, self.smallest_batch = np.zeros((), np.int64), 2
+        self.current, self.smallest_batch, self.needs_weights = np.zeros((), np.int64), 2, o.frozen is not None
 
     def stages(self) -> tuple[Stage, ...]:
         """The first network; then for each later one a round that measures the errors before it, and its training."""
-        stages = [Stage("person", trains=("networks.0.",))]
+        rates = [{"lr_scale": {f"networks.{s}.trunk": self.options.slower}} for s in range(self.options.cascade)]
+        stages = [Stage("person", rates[0], ("networks.0.",))]
         for s in range(1, self.options.cascade):
             stages.append(Stage(f"errors of stage {s}", begin="advance", fit="measure"))
-            parts = {"trains": (f"networks.{s}.",), "loss": "refine_loss", "backward": "refine_backward"}
-            stages.append(Stage(f"refinement {s}", LATER, **parts))
+            own = LATER | rates[s], (f"networks.{s}.",), "refine_loss", "refine_backward"
+            stages.append(Stage(f"refinement {s}", *own))
         return tuple(stages)
 
     def advance(self):
@@ -253,11 +256,10 @@ def diameter(points, seen=None):
 
 LATER = {"epochs": 8}
 RECIPE = {
-    "data": "pose_crops", "epochs": 12, "batch_size": 16, "optimiser": "adam", "lr": 0.001,
-    "lr_scale": {f"networks.{s}.trunk": 0.1 for s in range(3)}, "weight_decay": 0.001, "schedule": "cosine",
-    "warm_up": 30, "zoom": [0.85, 1.2],
+    "data": "pose_crops", "epochs": 12, "batch_size": 16, "optimiser": "adam", "lr": 0.001, "weight_decay": 0.001,
+    "schedule": "cosine", "warm_up": 30, "zoom": [0.85, 1.2],
 }  # fmt: skip
-SMALL = RECIPE | {"data": "shapes", "shapes_size": [64, 64], "lr_scale": {}, "lr": 0.002, "zoom": [1.0, 1.0]}
+SMALL = RECIPE | {"data": "shapes", "shapes_size": [64, 64], "lr": 0.002, "zoom": [1.0, 1.0]}
 ABOUT = {"system": "DeepPose", "paper": "Toshev and Szegedy 2014, arXiv:1312.4659"}
 TINY = Tiny(
     {

@@ -60,7 +60,7 @@ class OverFeatTraining(Model):
         if o.frozen:
             features.freeze(o.frozen)
         self.network = OverFeatNet(features, self.background + count, count, o.cells, o.hidden, rng=rng)
-        self.smallest_batch, self.needs_weights = 2, features.frozen == len(features.names)
+        self.smallest_batch, self.needs_weights = 2, o.frozen is not None
 
     def stages(self) -> tuple[Stage, ...]:
         """The classifier, then the regressor; or one stage for both. `--epochs` holds for each."""

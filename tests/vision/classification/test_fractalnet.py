@@ -9,6 +9,7 @@ from nn.gradcheck import check_contract
 from scripts.gradcheck import check_tiny_model
 from vision.classification.fractal_paths import all_paths, column_paths, local_paths, needed
 from vision.classification.fractalnet import FractalBlock, FractalNet
+from vision.classification.inside import class_activation
 from vision.registry import find
 
 CLASSES = ("one", "two", "three", "four")
@@ -118,6 +119,13 @@ def test_contract():
     check_contract(block(), (normal(2, 2, 5, 6),), (normal(3, 2, 4, 3),))
     network = FractalNet((3, 4), 2, (0.0, 0.2), rng=np.random.default_rng(0))
     check_contract(network, (normal(2, 3, 8, 12),), (normal(3, 3, 4, 8),))
+
+
+def test_it_can_be_transferred_and_shows_where_it_looks():
+    small = {"network": "fractalnet", "network_options": ["channels=[4,3]", "dropout=[0,0]"], "short_side": 32}
+    model = vision.build("transfer", CLASSES, np.random.default_rng(0), **small)
+    assert model.network.backbone.names == ("block1", "block2", "pool")
+    assert class_activation(tiny().network, normal(2, 3, 8, 12).astype(np.float32), [0, 1]).shape == (2, 2, 3)
 
 
 def gratings(n, seed):

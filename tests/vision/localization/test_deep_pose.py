@@ -135,6 +135,19 @@ def test_stages_and_published_weights_for_each_network():
     assert renamed["networks.1.score.bias"] == 2
 
 
+def test_the_cnn_of_each_stage_moves_slowly_however_many_there_are():
+    model, _ = pose(cascade=4)
+    own = [stage for stage in model.stages() if not stage.fit]
+    assert [stage.recipe["lr_scale"] for stage in own] == [{f"networks.{s}.trunk": 0.1} for s in range(4)]
+    assert [stage.recipe.get("epochs") for stage in own] == [None, 8, 8, 8]
+
+
+@pytest.mark.parametrize("name", ["deep_pose", "localizer", "overfeat"])
+def test_what_is_frozen_needs_weights(name):
+    frozen = {"frozen": "conv4" if name == "overfeat" else "conv1"}
+    assert tiny(name, **frozen)[0].needs_weights and not tiny(name, frozen=None)[0].needs_weights
+
+
 @pytest.mark.parametrize(
     ("options", "message"), [({"cascade": 0}, "cascade"), ({"sigma": 0.0}, "sigma"), ({"crop": 0}, "crop")]
 )
