@@ -141,7 +141,7 @@ class ObjectImages:
                 shown = thing.shown or f"({', '.join(f'{value:g}' for value in thing.box)})"
                 self._lines.append(f"{record.source}: {thing.name} {shown} {problem}")
             if box is not None:
-                if doubt := doubt_about(thing.shape, size):
+                if doubt := self._doubt(thing, size, record.source):
                     self._lines.append(f"{record.source}: {doubt.format(thing.name)}: its box is taken")
                     thing = thing._replace(shape=None)
                 boxes.append(box)
@@ -152,6 +152,13 @@ class ObjectImages:
             "difficult": np.array([thing.difficult for thing in kept], bool),
         }
         return Item(record.id, record.path, arrays | self._further(kept), kept, size)
+
+    @staticmethod
+    def _doubt(thing: Thing, size: tuple[int, int], source: str) -> str:
+        try:
+            return doubt_about(thing.shape, size)
+        except ValueError as error:
+            raise ValueError(f"{source}: the segmentation of {thing.name}: {error}") from None
 
     def _further(self, kept: list[Thing]) -> dict[str, np.ndarray]:
         arrays = {}

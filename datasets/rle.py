@@ -18,9 +18,7 @@ FINER = 5  # boundaries are followed on a grid so much finer than the pixels
 
 def decode(rle: dict, size: tuple[int, int] | None = None) -> np.ndarray:
     """The mask (H, W) bool of an RLE. ValueError where it is none, or not of the size (H, W) wanted."""
-    h, w = _size_of(rle)
-    if size not in (None, (h, w)):
-        raise ValueError(f"the RLE is of {w}x{h} pixels, wanted {size[1]}x{size[0]}")
+    h, w = _size_of(rle, size)
     counts = rle.get("counts")
     counts = unpack(counts) if isinstance(counts, (str, bytes)) else counts
     if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
@@ -111,10 +109,14 @@ def reaches_far(shape: list | dict | None, size: tuple[int, int]) -> bool:
 
 
 def doubt_about(shape: list | dict | None, size: tuple[int, int]) -> str:
-    """Why a `segmentation` cannot be the mask of an object in an image of this size (H, W); "" where it can."""
+    """Why a `segmentation` cannot be the mask of an object in an image of this size (H, W); "" where it can.
+
+    ValueError for an RLE of another size.
+    """
     if not shape:
         return ""
     if isinstance(shape, dict):
+        _size_of(shape, size)
         counts = shape["counts"]
         counts = unpack(counts) if isinstance(counts, (str, bytes)) else counts
         return "" if sum(counts[1::2]) else "the RLE of {} has no pixel"
@@ -147,10 +149,13 @@ def draw_masks(things: Sequence[tuple[list | dict | None, Sequence[float]]], siz
     return masks
 
 
-def _size_of(rle):
+def _size_of(rle, wanted):
     size = rle.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
         raise ValueError(f"the size of an RLE must be [height, width], got {size!r:.60}")
     if size[0] * size[1] > MAX_PIXELS:
         raise ValueError(f"an RLE of {size[0]!r:.20}x{size[1]!r:.20} pixels; {MAX_PIXELS // 10**6} million are read")
-    return tuple(size)
+    h, w = size
+    if wanted not in (None, (h, w)):
+        raise ValueError(f"the RLE is of {w}x{h} pixels, wanted {wanted[1]}x{wanted[0]}")
+    return h, w

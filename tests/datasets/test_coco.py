@@ -295,3 +295,11 @@ def test_masks_outside_the_image(tmp_path, shape, doubt):
     inside = [[W, 2, W + 9, 2, W + 9, 9], [2, 2, 8, 2, 8, 9]]  # one of two parts
     data = read(write(tmp_path, annotations=[box(1, 7, 3, [2, 2, 6, 7], segmentation=inside)]))
     assert not data.problems and 0 < data[0]["masks"].sum() < 6 * 7
+
+
+def test_an_rle_of_another_size_than_the_picture(tmp_path):
+    """Where the file does not state the size, that of the picture counts."""
+    images = [{"id": 7, "file_name": "7.png"}]
+    annotations = [box(1, 7, 3, [2, 2, 6, 7], segmentation=encode(np.ones((H, W - 1), bool)))]
+    with pytest.raises(ValueError, match=f"image 7: the segmentation of dog: the RLE is of {W - 1}x{H} pixels, wanted"):
+        read(write(tmp_path, images=images, annotations=annotations))
