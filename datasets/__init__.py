@@ -58,7 +58,7 @@ from .samplers import ClassBatches, Drawn, LabelPairs, LabelTriplets, NeighbourP
 from .segmentation_folders import LabelledFolders, Nuclei, Pets, VOCSegmentation
 from .shapes import Shapes, mask_boxes
 from .shapes_questions import ShapesQuestions
-from .shards import CaptionedShards, ClassShards, LabelledShards
+from .shards import BoxedShards, CaptionedShards, ClassShards, LabelledShards
 from .text import read_text
 from .texts import read_pairs, read_texts
 from .transforms import (
@@ -79,6 +79,7 @@ __all__ = [
     "CAMVID_CLASSES",
     "MNIST",
     "VOC_CLASSES",
+    "BoxedShards",
     "CIFAR10Lossless",
     "COCOCaptions",
     "COCODetection",

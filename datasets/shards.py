@@ -5,7 +5,8 @@ root/*.tar                  without splits: every fifth tar file, by name, is "v
 root/classes.txt            the names of the classes, one a line
 
 Files of one sample have one name up to the first dot, as in WebDataset: 0001.jpg with 0001.cls (a class: its index in
-classes.txt, or its name), 0001.png or 0001.seg.png (a label picture), 0001.txt (a caption a line).
+classes.txt, or its name), 0001.png or 0001.seg.png (a label picture), 0001.xml (boxes, as in Pascal VOC), 0001.txt (a
+caption a line).
 
 Nothing is unpacked: what a shard holds is known from an index, see tar_members.py, so that samples can be read in any
 order, shared out and resumed as those of other data sets. An epoch takes the shards in an order drawn by its seed, and
@@ -30,10 +31,13 @@ from .headers import notes_on
 from .label_maps import read_label_map
 from .labelled_images import LabelledImages, Pair
 from .listing import Listed
+from .objects import ObjectImages
 from .pictures import none_left, read_image
+from .progress import reading
 from .splits import canonical, every_fifth, names_of_split
 from .tar_members import TarMember, members_of
 from .text import decoded, lines_of, read_lines
+from .voc import annotated
 
 BUFFER = 1000  # samples that are mixed
 MASKS = ("seg.png", "png")  # endings of label pictures
@@ -121,6 +125,25 @@ class LabelledShards(InShards, LabelledImages):
         self.problems += [f"{root}: {note}" for note in notes]
 
 
+class BoxedShards(InShards, ObjectImages):
+    """Photographs with boxes in annotations as Pascal VOC's: see ObjectImages.
+
+    classes: names in the order of their labels (default: those of classes.txt, or those that occur, sorted).
+    """
+
+    def __init__(self, root: str | PathLike, split: str = "train", classes: Sequence[str] | None = None):
+        root = Path(root)
+        samples, notes = samples_of(root, shards_of(root, split))
+        entries = [(key, _picture(key, sample), _file(key, sample, "xml")) for key, sample in samples.items()]
+        records = [annotated(*entry)[0] for entry in reading(entries, len(entries), "annotations")]
+        if classes is None:
+            classes = _classes(root, (thing.name for record in records for thing in record.things))
+        if not classes:
+            raise ValueError(f"{root}: the annotations of {split!r} hold no object at all; draw boxes before training")
+        super().__init__(root, records, classes, least=1.0)
+        self.problems += [f"{root}: {note}" for note in notes]
+
+
 class CaptionedShards(InShards, CaptionedImages):
     """Photographs with captions, one a line: see CaptionedImages."""
 
@@ -186,7 +209,7 @@ def _classes(root: Path, labels) -> list[str]:
     if (root / "classes.txt").is_file():
         return [composed(line.strip()) for line in read_lines(root / "classes.txt") if line.strip()]
     names = set(labels)
-    if all(name.isdecimal() and len(name) < 7 for name in names):
+    if names and all(name.isdecimal() and len(name) < 7 for name in names):
         return [str(index) for index in range(max(map(int, names)) + 1)]
     return sorted(names)
 

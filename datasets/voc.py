@@ -20,6 +20,7 @@ from .lists import find_all, read_list
 from .objects import Annotated, ObjectImages, Thing
 from .pictures import pictures
 from .progress import reading
+from .tar_members import TarMember
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -64,12 +65,17 @@ class VOCDetection(ObjectImages):
             self.problems.insert(0, f"{self.source}: {note} (first in {self._several[0][0]})")
 
     def _record(self, entry: tuple[str, Path, Path]) -> Annotated:
-        name, picture, path = entry
-        stated, objects, several = _read(path)
+        record, several = annotated(*entry)
         if several:
-            self._several.append((path, several))
-        things = [Thing(each.name, each.box, _corners(each.box), each.difficult) for each in objects]
-        return Annotated(name, picture, str(path), things, stated)
+            self._several.append((entry[2], several))
+        return record
+
+
+def annotated(name: str, picture: Path | TarMember, path: Path | TarMember) -> tuple[Annotated, int]:
+    """What the annotation at a path says of a picture, and how many of its <object> have several <bndbox>."""
+    stated, objects, several = _read(path)
+    things = [Thing(each.name, each.box, _corners(each.box), each.difficult) for each in objects]
+    return Annotated(name, picture, str(path), things, stated), several
 
 
 def find_classes(root: str | PathLike, split: str = "trainval") -> tuple[str, ...]:
@@ -119,8 +125,8 @@ def _read(path):
 
 def _parse(path: str | PathLike) -> ElementTree.Element:
     """The root of an XML file; names of elements without namespaces."""
-    path = Path(path)
-    if not path.is_file():
+    path = path if isinstance(path, TarMember) else Path(path)
+    if isinstance(path, Path) and not path.is_file():
         raise missing(path, "annotation")
     content = path.read_bytes().lstrip(b" \t\r\n")  # nothing may stand before <?xml
     try:

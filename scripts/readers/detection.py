@@ -1,7 +1,7 @@
 """Data for detectors: samples with boxes and labels."""
 
 import datasets
-from datasets import COCODetection, PetHeads, VOCDetection, YOLODetection, find_classes
+from datasets import BoxedShards, COCODetection, PetHeads, VOCDetection, YOLODetection, find_classes
 from scripts.readers.given import absent
 from scripts.readers.shapes import SPLITS, open_shapes
 
@@ -27,6 +27,13 @@ def open_yolo(arguments, split: str, classes=None) -> YOLODetection:
     return YOLODetection(arguments.root, split, classes, masks=False, absent=absent(arguments, classes))
 
 
+def open_shards(arguments, split: str, classes=None) -> BoxedShards:
+    """Tar files of photographs, each with an annotation as Pascal VOC's: root/train-000000.tar and so on."""
+    if not arguments.root:
+        raise ValueError("--data shards needs --root DIR: the folder that holds train-000000.tar and so on")
+    return BoxedShards(arguments.root, split, classes)
+
+
 def open_heads(arguments, split: str, classes=None) -> PetHeads:
     """Photographs of pets with the box of the head: see datasets.PetHeads."""
     if not arguments.root:
@@ -39,5 +46,6 @@ READERS = {
     "voc": (open_voc, ("trainval", "test")),
     "coco": (open_coco, ("train", "val")),
     "yolo": (open_yolo, ("train", "val")),
+    "shards": (open_shards, ("train", "val")),
     "pets": (open_heads, ("train", "val")),
 }

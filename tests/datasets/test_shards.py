@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import CaptionedShards, ClassFolders, ClassShards, LabelledShards, Loader, tar_members
+from datasets import BoxedShards, CaptionedShards, ClassFolders, ClassShards, LabelledShards, Loader, tar_members
 from datasets.pictures import leaving_out
 from datasets.shards import through_buffer
 from scripts.shards import main as write_shards
@@ -183,6 +183,23 @@ def test_label_pictures_and_captions(tmp_path):
     write_tar(tmp_path / "b/train-0.tar", files[0], files[2])
     captioned = CaptionedShards(tmp_path / "b")
     assert captioned[0]["caption"] == ["A cat.", "A black cat."] and captioned.shuffled(np.random.default_rng(0)) == [0]
+
+
+def test_boxes(tmp_path):
+    box = "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+    objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in ("owl", "ant"))
+    files = [("0.png", png()), ("0.xml", f"<annotation>{objects}</annotation>".encode())]
+    write_tar(tmp_path / "train-0.tar", *files)
+    data = BoxedShards(tmp_path)
+    assert data.classes == ("ant", "owl") and data[0]["labels"].tolist() == [2, 1]
+    np.testing.assert_array_equal(data[0]["boxes"], [[1, 2, 9, 8]] * 2)
+    assert BoxedShards(tmp_path, "train", ["owl", "ant"])[0]["labels"].tolist() == [1, 2]
+    write_tar(tmp_path / "train-0.tar", *files, ("1.png", png()), ("1.xml", b"<annotation>"))
+    with pytest.raises(ValueError, match=r"train-0.tar: 1.xml: not readable as XML"):
+        BoxedShards(tmp_path)
+    write_tar(tmp_path / "train-0.tar", ("0.png", png()), ("0.xml", b"<annotation></annotation>"))
+    with pytest.raises(ValueError, match="hold no object at all"):
+        BoxedShards(tmp_path)
 
 
 def test_folders_of_classes_are_written_as_shards(tmp_path, capsys):
