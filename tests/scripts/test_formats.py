@@ -1,6 +1,7 @@
 """The same pictures and boxes in the formats of VOC, COCO and YOLO give the same weights; folders of classes."""
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -67,6 +68,17 @@ def write_yolo(root, pictures):
     (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [circle, square, triangle]\n")
 
 
+def write_shards(root, voc):
+    """Tar files of ten pictures from a folder of VOC's."""
+    root.mkdir()
+    for i in range(6):
+        split = "train" if i < 5 else "val"
+        with tarfile.open(root / f"{split}-{i % 5:06}.tar", "w") as tar:
+            for k in range(10 * i, 10 * i + 10):
+                tar.add(voc / f"JPEGImages/{k:03}.png", f"{k:03}.png")
+                tar.add(voc / f"Annotations/{k:03}.xml", f"{k:03}.xml")
+
+
 def test_the_same_data_in_three_formats_trains_to_the_same_weights(pictures, tmp_path, capsys):
     weights, measured = {}, {}
     for name, write in (("voc", write_voc), ("coco", write_coco), ("yolo", write_yolo)):
@@ -79,6 +91,10 @@ def test_the_same_data_in_three_formats_trains_to_the_same_weights(pictures, tmp
         measured[name] = json.loads((run / "test.json").read_text()) | {"images_per_second": None}
         with np.load(run / "last.npz") as arrays:
             weights[name] = {n: arrays[n] for n in arrays.files if n.startswith(("model/", "optimiser/"))}
+    write_shards(tmp_path / "shards", tmp_path / "voc")  # read in another order
+    assert train.main([*MODEL, "--data", "shards", "--root", tmp_path / "shards", "--run-dir", tmp_path / "run"]) == 0
+    assert "50 images to train on (train), 10 to evaluate on (val)" in capsys.readouterr().out
+    assert evaluate.main([tmp_path / "run"]) == 0
     for name in ("coco", "yolo"):
         assert measured[name] == measured["voc"]
         assert weights[name].keys() == weights["voc"].keys()
@@ -104,7 +120,7 @@ def test_folders_of_classes(tmp_path, capsys, error_of):
     assert "--data class_folders needs --root DIR" in error_of(train.main, *arguments[:-1], tmp_path / "other")
 
 
-@pytest.mark.parametrize("name", ["coco", "yolo"])
+@pytest.mark.parametrize("name", ["coco", "yolo", "shards"])
 def test_a_missing_root_is_named(name, tmp_path, error_of):
     arguments = (*MODEL, "--data", name, "--run-dir", tmp_path / "run")
     assert f"--data {name} needs --root DIR" in error_of(train.main, *arguments)

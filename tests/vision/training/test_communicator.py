@@ -88,9 +88,9 @@ def weights_of(results):
 
 @pytest.mark.parametrize(("size", "accumulate"), [(2, 1), (4, 1), (3, 2)])
 def test_the_weights_are_those_of_one_process(tmp_path, size, accumulate):
-    """12 steps of 8 rows; the last batch has 2, so of four processes two have nothing to do."""
-    alone, _ = train(tmp_path / "alone", Communicator())
-    recipe = {"accumulate": accumulate}
+    """24 steps of 8 rows; the last batch has 2, so of four processes two have nothing to do."""
+    alone, _ = train(tmp_path / "alone", Communicator(), {"epochs": 4})
+    recipe = {"epochs": 4, "accumulate": accumulate}
     together = weights_of(in_threads(size, lambda others: train(tmp_path / "together", others, recipe)))
     for name, value in alone.items():
         for arrays in together:
