@@ -88,7 +88,7 @@ class ClassFolders:
 
     def listing(self) -> Iterator[Listed]:
         """The id, size and file of each picture."""
-        return (Listed(name, header[:2], Path(path)) for (name, path, _), header in zip(self.items, self.headers))
+        return (Listed(name, header[:2], path) for (name, path, _), header in zip(self.items, self.headers))
 
     def _read_headers(self, folder) -> list[str]:
         """The header of each picture; what there is to say about the file that keeps them."""

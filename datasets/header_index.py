@@ -27,7 +27,7 @@ NAME, KIND = ".picture-headers.npz", "headers of pictures, version 1"
 LEAST = 2000  # pictures; fewer are read in a fraction of a second, and their folder stays as it is
 CHUNK, THREADS = 64, 4  # pictures that a thread reads in one go
 PORTION = 100_000  # pictures after whose headers the file is written
-NO_FILE, NO_ROW = (-2, 0), np.full((1, 7), -1)
+NO_FILE, NO_ROW, NO_HEADER = (-2, 0), np.full((1, 7), -1), (-1,) * 5
 
 
 class HeaderIndex:
@@ -46,12 +46,11 @@ class HeaderIndex:
         if len(paths) < LEAST:
             return list(_headers(paths))
         names, stored = self._names(paths), self._stored()
-        index = {name: i for i, name in enumerate(stored[0])}
-        rows = np.concatenate([stored[1], NO_ROW])[[index.get(name, -1) for name in names]]
+        rows = _rows_of(names, *stored)
         files = np.array([_size_and_time(path) for path in paths])
         stale = np.flatnonzero((rows[:, :2] != files).any(axis=1)).tolist()
         rows[stale] = NO_ROW
-        headers: list[Header | None] = [Header(*row) if row[0] > 0 else None for row in rows[:, 2:].tolist()]
+        headers = _headers_of(rows[:, 2:])
         for start in range(0, len(stale), PORTION):
             portion = stale[start : start + PORTION]
             try:
@@ -82,6 +81,23 @@ class HeaderIndex:
 
     def _exists(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.folder, name.split(".tar: ")[0] + ".tar" * (".tar: " in name)))
+
+
+def _rows_of(names: list[str], known: list[str], rows: np.ndarray) -> np.ndarray:
+    """The row of each name, NO_ROW where it has none."""
+    index = {name: i for i, name in enumerate(known)}
+    return np.concatenate([rows, NO_ROW])[[index.get(name, -1) for name in names]]
+
+
+def _headers_of(rows: np.ndarray) -> list[Header | None]:
+    """Equal rows give one Header: of a million pictures most have one of a few sizes."""
+    seen: dict[tuple, Header | None] = {NO_HEADER: None}
+    found = []
+    for row in zip(*rows.T.tolist()):
+        if row not in seen:
+            seen[row] = Header(*row)
+        found.append(seen[row])
+    return found
 
 
 def _headers(paths: Sequence[Path]) -> Iterator[Header | None]:

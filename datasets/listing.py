@@ -15,7 +15,7 @@ class Listed(NamedTuple):
 
     id: str
     size: tuple[int, ...]
-    path: Path | None = None
+    path: Path | str | None = None
 
     def __str__(self) -> str:
         """The file, and the id where the file's name does not hold it."""
@@ -46,6 +46,6 @@ def fingerprint(dataset) -> dict[str, int | str]:
 
 def _digest(listed: Iterable[Listed]) -> str:
     digest = hashlib.sha256()
-    for each in listed:
-        digest.update(f"{each.id}\0{','.join(map(str, each.size))}\0".encode())
+    for name, size, _ in listed:
+        digest.update(f"{name}\0{','.join(map(str, size))}\0".encode())
     return digest.hexdigest()[:16]
