@@ -111,7 +111,9 @@ class ClassFolders:
             notes.append(f"{len(left)} folders are not among the classes and are left out: {shorten(left)}")
         if loose:
             notes.append(f"{len(loose)} pictures lie in no folder of a class and are left out (first: {loose[0][0]})")
-        twice = [name for name, n in Counter(without_ending(name) for name, _, _ in self.items).items() if n > 1]
+        several = len({os.path.splitext(path)[1] for _, path, _ in self.items}) > 1  # endings
+        stems = Counter(without_ending(name) for name, _, _ in self.items) if several else {}
+        twice = [name for name, n in stems.items() if n > 1]
         if twice:
             notes.append(f"{len(twice)} names come twice, with other endings, and all are used (first: {twice[0]})")
         headers = dict(zip((path for _, path, _ in self.items), self.headers))
