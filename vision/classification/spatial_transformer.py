@@ -125,7 +125,7 @@ def _localisation(kind, channels, size, rng):
         return Flatten(), first, ReLU(), Linear(HIDDEN, HIDDEN, rng=rng), ReLU()
     h, w = (((side // 2 - 4) // 2) - 4 for side in size)  # after pooling, 5x5, pooling, 5x5
     if min(h, w) < 1:
-        raise ValueError(f"SpatialTransformer: localisation 'cnn' needs images of at least 28x28, got {size}")
+        raise ValueError(f"SpatialTransformer: localisation 'cnn' needs at least 28x28, 'fcn' any size; got {size}")
     convolutions = Conv2d(channels, FILTERS, 5, rng=rng), ReLU(), MaxPool2d(2), Conv2d(FILTERS, FILTERS, 5, rng=rng)
     return MaxPool2d(2), *convolutions, ReLU(), Flatten(), Linear(FILTERS * h * w, HIDDEN, rng=rng), ReLU()
 

@@ -62,8 +62,10 @@ class SDS(SegmentSVM):
             setattr(self, f"score_{name}", score)
 
     def stages(self) -> tuple[Stage, ...]:
+        scores = [name for name in dict(self.children()) if name.startswith("score_")]
+        rates = {"lr_scale": dict.fromkeys(scores, self.options.score_rate)}
         return (
-            Stage("fine-tune", trains=(*FEATURES, "score_"), evaluated=False),
+            Stage("fine-tune", rates, (*FEATURES, *scores), evaluated=False),
             Stage("features", PLAIN, fit="fit_features", evaluated=False),
             Stage("svm", PLAIN, fit="fit_svms", evaluated=False),
             Stage("refine", PLAIN, fit="fit_refinement"),
@@ -140,7 +142,7 @@ TINY = {
 }  # fmt: skip
 
 register(
-    "sds", "instances", {"epochs": 20, "batch_size": 2, "lr": 0.001, "lr_scale": {"score_": 10.0}, "jitter": 0.0},
+    "sds", "instances", {"epochs": 20, "batch_size": 2, "lr": 0.001, "jitter": 0.0},
     options=Options, tiny=Tiny(TINY | {"variant": "B"}), **PAPER,
 )(SDS)  # fmt: skip
 register(

@@ -31,6 +31,7 @@ class Options(ImageOptions):
     dropout: float = 0.5  # share of them dropped in fine-tuning
     size: int = 224  # pixels of a CNN's input
     padding: int = 16  # pixels of context around the box there
+    score_rate: float = 10.0  # rate of the new score layers, relative to the CNNs
     samples: int = 128  # regions of a step of fine-tuning
     foreground_fraction: float = 0.25  # share of objects among them at most
     foreground_iou: float = 0.5  # a region is an object from this IoU of masks on
@@ -59,6 +60,7 @@ class SmallOptions(Options):
     count: int = 200  # regions of an image at most
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the convolutions
     hidden: int = 128  # units of fc6 and fc7
+    score_rate: float = 1.0  # rate of the new score layers, relative to the CNNs
     dropout: float = 0.0  # share of them dropped in fine-tuning
     size: int = 48  # pixels of a CNN's input
     padding: int = 4  # pixels of context around the box there

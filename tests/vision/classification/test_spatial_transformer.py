@@ -122,7 +122,7 @@ def test_an_outline_goes_round():
     "make, message",
     [
         (lambda: build(at="between", classifier="fcn"), "stn_mnist: at='between' goes with classifier='cnn'"),
-        (lambda: build(at="both"), "localisation 'cnn' needs images of at least 28x28"),
+        (lambda: build(at="both"), "localisation 'cnn' needs at least 28x28, 'fcn' any size"),
         (lambda: build(frame=0), "stn_mnist: frame must be a whole number >= 1, got 0"),
         (lambda: build().predict(np.zeros((1, 3, 28, 28), np.float32)), r"Grey: images must have shape \(N, 3, 30, 30"),
         (lambda: draw_frame(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 3))), "draw_frame: frame must have shape"),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import vision
 from nn import SGD, AdaGrad, Adam, AdamW, Linear, RMSProp
 from vision.training.recipe import build_average, build_optimiser, build_schedule, with_defaults
 
@@ -61,3 +62,12 @@ def test_an_average_of_the_weights_on_request():
     layer = Linear(2, 3, rng=np.random.default_rng(0))
     assert build_average(layer, with_defaults({})) is None
     assert build_average(layer, with_defaults({"ema": 0.99})).decay == 0.99
+
+
+@pytest.mark.parametrize("name", [name for name, e in vision.MODELS.items() if e.recipe.get("lr_scale")] + ["sds"])
+def test_parts_with_a_rate_of_their_own_are_parts_of_the_model(name):
+    entry = vision.MODELS[name]
+    model = vision.build(name, ("cat", "dog"), np.random.default_rng(0), **entry.tiny.options)
+    for stage in model.stages():
+        if not stage.fit:
+            build_optimiser(model, with_defaults(dict(entry.recipe) | dict(stage.recipe)))
