@@ -73,6 +73,24 @@ def test_a_masked_feature_is_the_product():
     assert outputs.mask_logits.shape == (1, 16, 16)
 
 
+@pytest.mark.parametrize("cascade", [3, 5])
+def test_candidates_are_those_of_all_passes(cascade):
+    """Boxes of the RPN, and those that stage 3 has moved: by the deltas of the likeliest class, clipped."""
+    model = build(cascade=cascade)
+    rng, n = np.random.default_rng(0), 3
+    features = rng.standard_normal((1, model.backbone.out_channels, 8, 8)).astype(np.float32)
+    boxes = np.array([[3, 4, 30, 25], [0, 0, 9, 9], [12, 8, 32, 32]], np.float32)
+    model.head.bbox_pred.bias.value[:] = rng.uniform(-3, 3, 4 * len(CLASSES))
+    found, scores, masks = model.candidates(features, boxes, 0, (32, 32))
+    outputs = model.head(features, boxes, np.zeros(n, np.int64))
+    likeliest = outputs.logits[:, 1:].argmax(axis=1)
+    moved = decode(outputs.deltas[np.arange(n), likeliest] * np.array([0.1, 0.1, 0.2, 0.2], np.float32), boxes)
+    wanted = np.concatenate([boxes, np.clip(moved, 0, 32)])[: n * model.rounds]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    assert scores.shape == (n * model.rounds, 3) and masks.shape == (n * model.rounds, 16, 16)
+    assert cascade == 3 or np.abs(found[:n] - found[n:]).max() > 1
+
+
 def test_clipping_lets_the_gradient_through_inside():
     boxes = np.array([[-1.0, 2, 3, 99]])
     assert within(boxes, np.array([[50.0, 40, 50, 40]])).tolist() == [[0, 2, 3, 40]]
