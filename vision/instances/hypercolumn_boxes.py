@@ -185,7 +185,7 @@ def by_class(logits, classes: int):
         "min_size": 2, "grid": 2, "size": 12, "padding": 1, "taps": ("conv1", "conv2"), "columns": 2
     }),
     system="Hypercolumns in boxes", paper="Hariharan et al. 2015, arXiv:1411.5752",
-    figures="masks in true boxes of generated scenes: mean IoU 0.908 with 5 x 5 classifiers, 0.864 with one",
+    figures="generated scenes: mask AP50 0.940, AP 0.807; in true boxes mean IoU 0.908, with one classifier 0.864",
 )  # fmt: skip
 def hypercolumn_boxes_small(classes, options: Options, rng) -> HypercolumnBoxes:
     """On a narrow Faster R-CNN."""
