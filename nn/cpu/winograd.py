@@ -46,6 +46,7 @@ OF_INPUT, OF_WEIGHT, OF_OUTPUT = (np.kron(m, m).astype(np.float64) for m in (BT,
 BAND = 1 << 17  # elements of the gathered input that are transformed at a time
 CHUNK = 1 << 18  # elements of the transformed input of a chunk
 MIN_TILES = 64  # but at least so many tiles, which makes matrix products fast
+PART = 1 << 23  # elements of transformed kernels that are in memory at a time
 SUMS = 10 << 20  # elements in the partial sums of the weight gradient
 LANES = 8, 4, 1  # possible numbers of partial sums
 LEAST = 48  # channels, in and out; with fewer, nn/cpu/conv_tiled.py is faster
@@ -157,22 +158,32 @@ def transformed_weight(kernels, dtype, rotated=False):
     return u.reshape(36, a, b)
 
 
+def outputs_in_parts(outputs, inputs):
+    """Slices of the output channels whose transformed kernels have at most PART elements."""
+    count = -(-36 * outputs * inputs // PART)
+    step = -(-outputs // count)
+    return [slice(start, start + step) for start in range(0, outputs, step)]
+
+
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
     """y (N, O, oh, ow), as in nn/layers/conv.py, for 3x3 kernels with stride 1 and without groups."""
-    u = transformed_weight(weight.swapaxes(0, 1), np.result_type(x, weight))
-    y = np.empty((len(x), len(weight), *out_size), u.dtype)
-    for part, into, padding in grids(x, y, g):
-        apply(part, u, padding, into, bias)
+    y = np.empty((len(x), len(weight), *out_size), np.result_type(x, weight))
+    for o in outputs_in_parts(*weight.shape[:2]):
+        u = transformed_weight(weight[o].swapaxes(0, 1), y.dtype)
+        for part, into, padding in grids(x, y[:, o], g):
+            apply(part, u, padding, into, None if bias is None else bias[o])
     return y
 
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) + bias: a convolution of dy with the kernels rotated by 180 degrees, in and out swapped."""
-    u = transformed_weight(weight, np.result_type(dy, weight), rotated=True)
-    dx = np.empty((len(dy), weight.shape[1], *in_size), u.dtype)
+    outputs, inputs = weight.shape[:2]
+    dx = np.empty((len(dy), inputs, *in_size), np.result_type(dy, weight))
     rotated = g._replace(padding=tuple(2 * d - p for d, p in zip(g.dilation, g.padding)))
-    for part, into, padding in grids(dy, dx, rotated):
-        apply(part, u, padding, into, bias)
+    for c in outputs_in_parts(inputs, outputs):
+        u = transformed_weight(weight[:, c], dx.dtype, rotated=True)
+        for part, into, padding in grids(dy, dx[:, c], rotated):
+            apply(part, u, padding, into, None if bias is None else bias[c])
     return dx
 
 
@@ -194,17 +205,22 @@ def apply(x, u, padding, y, bias):
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C, 3, 3): the adjoint of `conv2d`: G.T [sum over tiles of (A dy A.T) * (B.T x B)] G."""
-    (o, c), dtype = weight_shape[:2], np.result_type(dy, x)
-    of_weight, dw = OF_WEIGHT.astype(dtype), np.zeros((o * c, 9), dtype)
-    for part, dy_part, padding in grids(x, dy, g):
-        du = transformed_gradient(dy_part, part, padding, dtype)
+    dw = np.zeros(weight_shape, np.result_type(dy, x))
+    for o in outputs_in_parts(*weight_shape[:2]):
+        for part, dy_part, padding in grids(x, dy[:, o], g):
+            _add_weight_gradient(dw[o].reshape(-1, 9), transformed_gradient(dy_part, part, padding, dw.dtype))
+    return dw
 
-        def back(s, du=du):
-            total = du[0, :, s] if len(du) == 1 else du[:, :, s].sum(axis=0)
-            dw[s] += (of_weight.T @ total).T
 
-        in_slices(back, o * c, du.size)
-    return dw.reshape(weight_shape)
+def _add_weight_gradient(dw, du):
+    """dw (O * C, 9) += G.T du G for du (lanes, 36, O * C)."""
+    of_weight = OF_WEIGHT.astype(dw.dtype)
+
+    def back(s):
+        total = du[0, :, s] if len(du) == 1 else du[:, :, s].sum(axis=0)
+        dw[s] += (of_weight.T @ total).T
+
+    in_slices(back, len(dw), du.size)
 
 
 def transformed_gradient(dy, x, padding, dtype):
@@ -218,7 +234,7 @@ def transformed_gradient(dy, x, padding, dtype):
     parts = 1 if lanes > 1 else 4
     work, columns = chunks(n, out_size, max(c, o), least=lanes)
     lanes, step = min(lanes, len(work)), 36 // parts
-    du = workspace((lanes, 36, o, c), dtype, 6)
+    du = workspace((lanes, 36, o, c), dtype, 5)
 
     def run(i):
         lane, elements = i // parts, slice(i % parts * step, (i % parts + 1) * step)
