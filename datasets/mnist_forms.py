@@ -1,4 +1,4 @@
-"""MNIST digits in several known forms each: shifted, or one digit turned and scaled as a turntable shows a thing.
+"""MNIST digits in several known forms each: shifted, or one digit turned, scaled and lit as a turntable shows a thing.
 
 Both say which samples are similar without any label: see datasets.neighbours.
 
@@ -18,7 +18,8 @@ from .neighbours import across_changes, pixel_neighbours
 
 CANVAS = 32  # pixels of a side
 SHIFTS = (-6, -3, 0, 3, 6)  # pixels to the right
-ANGLES, SCALES, LIGHTS = 18, 9, (-5, -3, -1, 1, 3, 5)  # views of NORB: azimuths, elevations, lightings
+ANGLES, SCALES, LIGHTS = 18, 9, 6  # views of NORB: azimuths, elevations, lightings
+DARK = 0.4  # brightness at the far edge, at the near one 1
 
 
 class ShiftedDigits:
@@ -58,38 +59,38 @@ class ShiftedDigits:
 
 
 class TurnedDigit:
-    """972 views of one digit, as NORB has of an airplane: 18 angles, 9 sizes, 6 horizontal shifts in place of lights.
+    """972 views of one digit, as NORB has of an airplane: 18 angles, 9 sizes, lit from 6 sides.
 
-    Views are similar whose angles are equal or next to each other (20 degrees), and whose sizes are; the shift makes no
+    Views are similar whose angles are equal or next to each other (20 degrees), and whose sizes are; the light makes no
     difference. The angles close up to a ring, the sizes make a line: together a cylinder. split: two thirds of the
     views, drawn by `seed`, are "train", the rest is "test".
 
     Sample: image (32, 32, 3) uint8; label int, the angle's index; angle float, in radians; size int, its index; origin
-    int, of the angle and size; form int, of the shift; id str. digit (28, 28) uint8. forms: the names of the shifts.
+    int, of the angle and size; form int, of the light; id str. digit (28, 28) uint8. forms: the names of the lights.
     """
 
     def __init__(self, digit: np.ndarray, split: str = "train", seed: int = 0):
         if split not in ("train", "test"):
             raise ValueError(f"TurnedDigit: split must be train or test, got {split!r}")
-        views = [(a, s, x) for a in range(ANGLES) for s in range(SCALES) for x in LIGHTS]
+        views = [(a, s, x) for a in range(ANGLES) for s in range(SCALES) for x in range(LIGHTS)]
         order, third = np.random.default_rng(seed).permutation(len(views)), len(views) // 3
         chosen = sorted(order[third:].tolist() if split == "train" else order[:third].tolist())
         self.digit, self.views = digit.astype(np.float32), np.array([views[i] for i in chosen])
         self.labels = self.views[:, 0]
         self.classes = tuple(f"{360 // ANGLES * a} degrees" for a in range(ANGLES))
-        self.forms, self.drawn = tuple(f"{shift:+d}" for shift in LIGHTS), {}
+        self.forms, self.drawn = tuple(f"lit from {360 // LIGHTS * x} degrees" for x in range(LIGHTS)), {}
 
     def __len__(self) -> int:
         return len(self.views)
 
     def __getitem__(self, index: int) -> dict:
-        angle, size, shift = self.views[index].tolist()
+        angle, size, light = self.views[index].tolist()
         turn = 2 * np.pi * angle / ANGLES
         if index not in self.drawn:
             scale = 0.5 + 0.05 * size  # 0.5 to 0.9 of the digit's own size
-            self.drawn[index] = view_of(self.digit, turn, scale, shift)
+            self.drawn[index] = view_of(self.digit, turn, scale, 2 * np.pi * light / LIGHTS)
         view = {"id": self._id(index), "label": angle, "angle": turn, "size": size}
-        return view | {"origin": angle * SCALES + size, "form": LIGHTS.index(shift), "image": self.drawn[index].copy()}
+        return view | {"origin": angle * SCALES + size, "form": light, "image": self.drawn[index].copy()}
 
     def neighbours(self, k: int) -> list[np.ndarray]:
         """The graph for NeighbourPairs; k is not used, for the views say what is next to them."""
@@ -104,12 +105,18 @@ class TurnedDigit:
         return (Listed(self._id(index), (CANVAS, CANVAS)) for index in range(len(self)))
 
     def _id(self, index):
-        angle, size, shift = self.views[index].tolist()
-        return f"angle {angle}, size {size}, shifted {shift:+d}"
+        angle, size, light = self.views[index].tolist()
+        return f"angle {angle}, size {size}, light {light}"
 
 
-def view_of(digit: np.ndarray, turn: float, scale: float, shift: float) -> np.ndarray:
-    """(32, 32, 3) uint8: the digit (28, 28) float turned about its middle, scaled, and shifted to the right."""
-    rows, columns = similar(CANVAS, turn, scale, (CANVAS / 2 + shift, CANVAS / 2))
+def view_of(digit: np.ndarray, turn: float, scale: float, light: float) -> np.ndarray:
+    """(32, 32, 3) uint8: the digit (28, 28) float turned about its middle and scaled, lit from a direction.
+
+    turn, light: clockwise, in radians; light from 0 comes from the right.
+    """
+    rows, columns = similar(CANVAS, turn, scale, (CANVAS / 2, CANVAS / 2))
     image = sample(digit[None], rows.ravel(), columns.ravel()).reshape(rows.shape)
-    return rgb(np.floor(image + 0.5).astype(np.uint8))
+    y, x = (np.mgrid[:CANVAS, :CANVAS] + 0.5) * 2 / CANVAS - 1  # -1 .. 1
+    towards = x * np.cos(light) + y * np.sin(light)
+    brightness = (1 + DARK) / 2 + (1 - DARK) / 2 * towards.clip(-1, 1)
+    return rgb(np.floor(image * brightness + 0.5).astype(np.uint8))

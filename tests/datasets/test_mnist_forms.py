@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from datasets import ShiftedDigits, TurnedDigit
+from datasets.mnist_forms import view_of
 
 DIGITS = np.random.default_rng(4).integers(1, 256, (7, 28, 28)).astype(np.uint8)
 
@@ -41,16 +42,22 @@ def test_views_close_up_to_a_ring():
             assert (j in graph[i]) == near
 
 
-def test_a_view_is_turned_scaled_and_shifted():
+def test_a_view_is_turned_scaled_and_lit():
     spot = np.zeros((28, 28), np.uint8)
     spot[14, 26] = 255  # at the right: angle 90 degrees clockwise puts it at the bottom
+    right, bottom = (view_of(spot.astype(np.float32), turn, 0.9, 0.0)[..., 0] for turn in (0, np.pi / 2))
+    row, column = np.unravel_index(right.argmax(), (32, 32))
+    assert abs(column + 0.5 - (16 + 0.9 * 12.5)) <= 1 and abs(row - 16) <= 1
+    row, column = np.unravel_index(bottom.argmax(), (32, 32))
+    assert abs(row + 0.5 - (16 + 0.9 * 12.5)) <= 1 and abs(column - 16) <= 1
+    white = np.full((28, 28), 200, np.float32)
+    lit = [view_of(white, 0.0, 1.2, light)[16, :, 0] for light in (0, np.pi)]
+    assert (np.diff(lit[0].astype(int)) >= 0).all() and lit[0][0] < 90 and lit[0][-1] > 190  # 0.4 to 1
+    np.testing.assert_allclose(lit[1], lit[0][::-1], atol=1)
     data = TurnedDigit(spot)
-    for i, (angle, size, shift) in enumerate(data.views):
-        if angle == 0 and size == 8:
-            row, column = np.unravel_index(data[i]["image"][..., 0].argmax(), (32, 32))
-            assert abs(column + 0.5 - (16 + shift + 0.9 * 12.5)) <= 1 and abs(row - 16) <= 1
-    view, (angle, size, shift) = data[400], data.views[400]
+    view, (angle, size, light) = data[400], data.views[400]
     assert view["image"].shape == (32, 32, 3) and view["angle"] == pytest.approx(np.radians(20 * angle))
-    assert view["origin"] == 9 * angle + size and int(data.forms[view["form"]]) == shift
+    assert view["origin"] == 9 * angle + size and data.forms[view["form"]] == f"lit from {60 * light} degrees"
+    assert (data[400]["image"] == view["image"]).all() and data[400]["image"] is not view["image"]
     with pytest.raises(ValueError, match="TurnedDigit: split must be train or test, got 'val'"):
         TurnedDigit(spot, "val")
