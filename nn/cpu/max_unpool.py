@@ -1,11 +1,11 @@
-"""Max unpooling for NumPy: images shared among threads, a plane at a time, which stays in the cache."""
+"""Max unpooling for NumPy: images shared among threads, a few planes at a time, which stay in the cache."""
 
 import numpy as np
 
 from nn.cpu.chunks import in_slices
 from nn.cpu.parallel import parallel_for, workspace
 
-TOGETHER = 1 << 11  # elements of small planes that are taken together
+TOGETHER = 1 << 15  # elements of the planes that are taken together
 RANGE = 1 << 16  # indices of which the least and the largest are found at a time
 
 
@@ -58,7 +58,7 @@ def index_range(indices) -> tuple[int, int]:
 
 
 def _planes(indices):
-    """Slices of the channels of indices (N, C, H, W): a plane each, or several small ones."""
+    """Slices of the channels of indices (N, C, H, W), a few planes each."""
     c, step = indices.shape[1], max(1, TOGETHER // max(1, indices[0, 0].size))
     return [slice(k, k + step) for k in range(0, c, step)]
 
