@@ -124,7 +124,8 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
     reach = [d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding)]
-    if g.stride == (1, 1) and min(reach) >= 0 and 2 * weight.shape[1] * g.groups >= len(weight):
+    few_taps = g.kernel == (1, 1) or 2 * weight.shape[1] * g.groups >= len(weight)
+    if g.stride == (1, 1) and min(reach) >= 0 and few_taps:
         return _input_gradient_as_convolution(dy, weight, g, reach, in_size, bias)
     (n, o, out_h, out_w), (h, w), (ph, pw) = dy.shape, in_size, g.padding
     matrices = by_group(weight, g).swapaxes(1, 2)
@@ -167,12 +168,14 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     work = tiles(n, x.shape[1] * together * kw, out_h, width)
     lanes = min(LANES, len(work), max(2, LANE_ELEMENTS // math.prod(weight_shape)))
     sums = np.zeros((lanes, kh // together, g.groups, c * together * kw, o // g.groups), np.result_type(dy, x))
+    as_it_is = kh == together and sums.shape[4] > sums.shape[3]  # one product alone: to transpose a large dy costs more
 
     def run(lane):
         for images, rows in work[lane::lanes]:
             part = dy[images, ..., rows.start * width : rows.stop * width].swapaxes(2, 3)
-            dy_part = workspace(part.shape, dy.dtype, 2)  # products are faster if no factor is transposed
-            np.copyto(dy_part, part)
+            dy_part = part if as_it_is else workspace(part.shape, dy.dtype, 2)
+            if not as_it_is:
+                np.copyto(dy_part, part)  # products are faster if no factor is transposed
             for k, columns in enumerate(seen(x[images], rows, width, g)):
                 products = workspace((len(part), *sums.shape[2:]), sums.dtype, 3)
                 np.matmul(columns, dy_part, out=products)
