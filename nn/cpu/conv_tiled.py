@@ -70,6 +70,8 @@ def seen(x, rows, width, g: Geometry):
     """
     (n, c), (kh, kw), (sh, sw), (dh, dw) = x.shape[:2], g.kernel, g.stride, g.dilation
     together, count = rows_at_once(c, g), rows.stop - rows.start
+    if g.kernel == g.stride == (1, 1) and g.padding == (0, 0):  # the pixels are read where they are
+        return [x[:, :, rows].reshape(n, g.groups, c // g.groups, count * width)]
     steps = [divmod(i * dh, sh) for i in range(kh)] if together == 1 else [(0, 0)]  # of the rows of the kernel
     high, remainders = count + max(q for q, _ in steps), 1 + max(a for _, a in steps)
     if g.stride == (1, 1) and kw > 1:  # no padded copy between
@@ -82,11 +84,9 @@ def seen(x, rows, width, g: Geometry):
     bn, bc, bh, bw = part.strides
     shape = n, c, together, kw, remainders, high, width
     view = np.lib.stride_tricks.as_strided(part, shape, (bn, bc, dh * bh, dw * bw, bh, sh * bh, sw * bw))
-    if not view.flags.c_contiguous:  # a 1x1 kernel may read the pixels where they are
-        copy = workspace(shape, x.dtype, 1)
-        np.copyto(copy, view)
-        view = copy
-    return _kernel_rows(view, steps, count, g)
+    copy = workspace(shape, x.dtype, 1)
+    np.copyto(copy, view)
+    return _kernel_rows(copy, steps, count, g)
 
 
 def _kernel_rows(columns, steps, count, g: Geometry):
