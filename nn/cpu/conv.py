@@ -53,6 +53,6 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
 
 def conv2d_bias_gradient(dy):
     """dbias (O,): the sum of dy (N, O, oh, ow) over positions and images, image by image, on all threads."""
-    rows = dy.reshape(*dy.shape[:2], -1)
+    rows = dy.reshape(*dy.shape[:2], dy.shape[2] * dy.shape[3])
     sums = in_slices(lambda images: rows[images] @ np.ones(rows.shape[2], dy.dtype), len(dy), dy.size)
     return sum((part.sum(axis=0) for part in sums), np.zeros(dy.shape[1], dy.dtype))
