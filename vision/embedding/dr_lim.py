@@ -28,7 +28,7 @@ class Options(SquareOptions):
     dimensions: int = 2  # of the map
     margin: float = 1.0  # distance at which dissimilar pairs no longer push each other apart
     pairs: Literal["labels", "neighbours"] = "neighbours"  # where similar pairs come from; neighbours: no labels
-    similar: float = 0.5  # share of similar pairs in a batch; all pairs alike, as for the paper's airplane, have 0.05
+    similar: float = 0.5  # share of similar pairs in a batch
     nearest: int = 5  # neighbours of an image in pixel space
     width: int = 15  # feature maps of the first convolution; the second has twice as many
 
@@ -43,7 +43,8 @@ RECIPE = {
 @register(
     "dr_lim", "embedding", RECIPE, options=Options, tiny=Tiny({"width": 3}, scenes=8, size=(32, 32)),
     system="DrLIM", paper="Hadsell, Chopra and LeCun 2006",
-    figures="shifted 4 and 9 without labels: of the ten nearest of other images, 20.5 % have the same of 5 shifts",
+    figures="shifted 4 and 9 without labels: of the ten nearest of other images, 20.5 % have the same of 5 shifts; "
+    "a digit that turns: a cylinder in 3-D, the angle read in a plane of it to 5.4 degrees",
 )  # fmt: skip
 class DrLIM(Embedder):
     """images (N, 3, S, S) to a map (N, dimensions): 6x6 convolution, 3x3 subsampling, one over all, a linear layer."""
