@@ -9,6 +9,7 @@ import pytest
 import nn
 from nn import BatchNorm2d, Conv2d, Dropout, Layer, Linear, Parameter, RoIPool, Sequential, l2, smooth_l1
 from nn.gradcheck import GradientError, check_contract, check_layer, check_loss, check_model, differentiate
+from nn.model_check import is_silent
 
 RNG = np.random.default_rng(140)
 X, OTHER = RNG.uniform(0.5, 2, (3, 4)), RNG.uniform(0.5, 2, (2, 4))
@@ -616,6 +617,14 @@ def test_a_model_fails_where_a_gradient_is_0_in_all_draws():
     for parameter in model.extra.parameters().values():
         parameter.trainable = False
     check_model(model, BATCH)  # what is frozen need not be checked
+
+
+def test_a_bias_that_a_normalisation_takes_away_is_not_called_dead():
+    """Its gradient may be 0 to the last bit, or not, as the rounding falls; that of a dead layer's weight is 0, too."""
+    names = "conv.weight", "conv.bias", "dead.weight", "dead.bias", "scale"
+    parameters = {name: Parameter(np.zeros(2)) for name in names}
+    parameters["conv.weight"].grad[1] = 0.5
+    assert [name for name in names if is_silent(name, parameters)] == ["dead.weight", "dead.bias", "scale"]
 
 
 def test_a_gradient_that_is_0_in_one_draw_is_checked_in_another():

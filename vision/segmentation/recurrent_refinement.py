@@ -227,7 +227,7 @@ RECIPE = {
     "schedule": "polynomial", "warm_up": 0,
 }  # fmt: skip
 TABLE = {"system": "Recurrent refinement", "paper": "Pinheiro and Collobert 2014, arXiv:1306.2795"}
-TINY = Tiny({"width": 2}, scenes=1, size=(32, 32))
+TINY = Tiny({"width": 2, "kernel_size": 4, "interleave": 2}, scenes=1, size=(32, 32))
 TINY_SMALL = Tiny({"width": 1, "kernel_size": 3}, scenes=1)
 
 
