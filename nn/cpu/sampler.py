@@ -14,6 +14,7 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 
+TOGETHER = 1 << 16  # elements that are gathered, or added up, at a time
 RUN = 16  # entries of one cell that `scatter` adds up in one go
 FEW_CHANNELS = 4  # up to here counting is faster than sorting
 
@@ -101,23 +102,31 @@ def sample_gradients(dy_rows, x_rows, row, column, plane, size):
 
 def gather(x_rows, cell, weight, y):
     """Fill y (P, C) with S x: y[p] = sum over e of weight[e, p] * x_rows[cell[e, p]], for cell, weight (E, P)."""
-    part = np.empty(y.shape, y.dtype)
-    for e in range(len(cell)):
-        target = part if e else y
-        take(x_rows, cell[e], target)
-        target *= weight[e, :, None]
-        if e:
-            y += part
+    for part, rows in rows_of_cells(x_rows, cell):
+        np.matmul(np.ascontiguousarray(weight[:, part].T)[:, None], rows, out=y[part, None])
 
 
 def weight_gradients(dy_rows, x_rows, cell):
     """dweight (E, P) of `gather`: dweight[e, p] = dy_rows[p] . x_rows[cell[e, p]]."""
     dweight = np.empty(cell.shape, np.result_type(dy_rows.dtype, x_rows.dtype))
-    part = np.empty(dy_rows.shape, x_rows.dtype)
-    for e in range(len(cell)):
-        take(x_rows, cell[e], part)
-        dweight[e] = np.einsum("pc,pc->p", dy_rows, part)
+    for part, rows in rows_of_cells(x_rows, cell):
+        dweight[:, part] = (rows @ dy_rows[part, :, None])[..., 0].T
     return dweight
+
+
+def rows_of_cells(x_rows, cell):
+    """(slice of positions, x_rows[cell] (p, E, C) of these), a few positions at a time, which stay in the cache.
+
+    The rows are in the same memory each time.
+    """
+    (e, count), c = cell.shape, x_rows.shape[1]
+    step = max(1, min(count, TOGETHER // max(1, e * c)))
+    memory = np.empty((step, e, c), x_rows.dtype)
+    for start in range(0, count, step):
+        part = slice(start, min(start + step, count))
+        rows = memory[: part.stop - start]
+        take(x_rows, np.ascontiguousarray(cell[:, part].T), rows)
+        yield part, rows
 
 
 def take(rows, index, out):
@@ -205,5 +214,5 @@ def _sum_chunks(dy_rows, source, weight, start):
                 total[: len(entry)] += target
         sums[part][longest_first] = total
 
-    in_slices(run, len(sums), sums.size)
+    in_slices(run, len(sums), sums.size, TOGETHER)
     return sums
