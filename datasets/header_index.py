@@ -34,7 +34,7 @@ class HeaderIndex:
     """The headers of the pictures of a folder.    notes: what was wrong with the file that keeps them."""
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder, self.kept = os.fspath(folder), KeptArrays(folder, NAME, KIND)
+        self.folder, self.kept = os.fspath(folder), KeptArrays(folder, NAME, KIND, ("names", "rows"))
         self.notes = self.kept.notes
 
     def read(self, paths: Sequence[Path]) -> list[Header | None]:

@@ -15,10 +15,13 @@ from nn.io.checkpoint import read_checkpoint, write_checkpoint
 
 
 class KeptArrays:
-    """The file `name` of a folder.    kind: what it holds, with its version.    notes: what was wrong with it."""
+    """The file `name` of a folder.    kind: what it holds, with its version; arrays: their names.
 
-    def __init__(self, folder: str | os.PathLike, name: str, kind: str):
-        self.kind, self.notes = kind, []
+    notes: what was wrong with the file.
+    """
+
+    def __init__(self, folder: str | os.PathLike, name: str, kind: str, arrays: Sequence[str]):
+        self.kind, self.arrays, self.notes = kind, set(arrays), []
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         digest = hashlib.sha256(os.fsencode(os.path.abspath(folder))).hexdigest()[:16]
         self.files = Path(folder, name), Path(cache, "handwritten-vision", f"{digest}{name}")
@@ -29,9 +32,9 @@ class KeptArrays:
         if file is not None:
             try:
                 arrays, meta = read_checkpoint(file)
-                if meta == {"kind": self.kind}:
+                if meta == {"kind": self.kind} and set(arrays) == self.arrays:
                     return arrays
-                self.notes.append(f"{file}: is of another kind or version; it is written anew")
+                self.notes.append(f"{file}: is damaged, or of another kind or version; it is written anew")
             except ValueError as error:
                 self.notes.append(f"{error.args[0].rsplit(';', 1)[0]}; it is written anew")
         return {}

@@ -60,7 +60,7 @@ def members_of(folder: Path, shards: Sequence[Path]) -> tuple[list[TarMember], l
     Only tar files that are new or have another size or time than the last time are gone through. Raises ValueError for
     one that is damaged, cut off or compressed, and for a member that is a link or whose name leads out of the folder.
     """
-    kept = KeptArrays(folder, NAME, KIND)
+    kept = KeptArrays(folder, NAME, KIND, ("shards", "files", "names", "places"))
     known, found, fresh = _known(kept.read()), {}, False
     for path in reading(shards, len(shards), "tar files"):
         name, held = os.path.relpath(path, folder), os.stat(path)

@@ -3,13 +3,18 @@
 import gzip
 import io
 import json
+import os
+import shutil
 import struct
+import tarfile
 import zipfile
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 
 import datasets
+from datasets import header_index
 from datasets.yolo_config import read_yaml
 from scripts.readers.captioning import CaptionedPhotographs
 from tests.whole_data import H, W, check_samples, picture, reader, text
@@ -100,6 +105,48 @@ def write_class_folders(folder):
 @reader(write_class_folders)
 def class_folders(folder):
     check_samples(datasets.ClassFolders(folder, "train"))
+
+
+def write_shards(folder):
+    text(folder / "classes.txt", "sky\nroad\ncar\n")
+    for i in range(2):
+        write_labelled(folder / "files")
+        text(folder / f"files/{i}.cls", f"{i}\n")
+        text(folder / f"files/{i}.txt", "A car.\nA road.\n")
+    with tarfile.open(folder / "train-000000.tar", "w") as tar:
+        for i in range(2):
+            for ending, name in (("jpg", f"images/{i}.jpg"), ("seg.png", f"labels/{i}.png")):
+                tar.add(folder / "files" / name, f"{i}.{ending}")
+            for ending in ("cls", "txt"):
+                tar.add(folder / f"files/{i}.{ending}", f"{i}.{ending}")
+    shutil.rmtree(folder / "files")
+    for opened in (datasets.ClassShards, datasets.LabelledShards):
+        opened(folder)  # writes the index
+
+
+@reader(write_shards)
+def shards(folder):
+    for opened in (datasets.ClassShards, datasets.LabelledShards):
+        check_samples(opened(folder))
+
+
+def with_index(folder):
+    """Open pictures as if two were many."""
+    with mock.patch.object(header_index, "LEAST", 2), mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
+        return datasets.ClassFolders(folder, "train")
+
+
+def write_indexed(folder):
+    for i, name in enumerate(("train/cat/1.png", "train/dog/2.png", "train/dog/3.png")):
+        picture(folder / name, i)
+    with_index(folder)
+
+
+@reader(write_indexed)
+def indexed_pictures(folder):
+    data = with_index(folder)
+    check_samples(data)
+    assert all(listed.size == sample["image"].shape[:2] for listed, sample in zip(data.listing(), data))
 
 
 def write_labelled(folder):

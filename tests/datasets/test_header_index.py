@@ -67,13 +67,16 @@ def test_a_part_of_the_pictures_keeps_the_others(pictures):
     assert sizes(HeaderIndex(folder).read(paths)) == [10, 11, 12, 13, 14] and read == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "bits", "text", "other"])
+@pytest.mark.parametrize("damage", ["cut", "bits", "text", "other", "names"])
 def test_a_damaged_index_is_named_and_written_anew(pictures, damage):
     folder, paths, read = pictures
     HeaderIndex(folder).read(paths)
     content = bytearray((folder / NAME).read_bytes())
     content[len(content) // 2] ^= 1
     broken = {"cut": content[:-40], "bits": content, "text": b"no index"}.get(damage)
+    if damage == "names":  # not under the archive's checksums
+        broken = content.replace(b"names.npy", b"nbmes.npy")
+        broken[len(content) // 2] ^= 1
     if broken is None:
         write_checkpoint(folder / NAME, {"names": np.zeros(0, np.uint8)}, {"kind": "headers of pictures, version 0"})
     else:

@@ -137,7 +137,8 @@ class Communicator:
     def give_up(self, message: str):
         """End this process, which waits in vain, at once: with a line on stderr, and without cleaning up."""
         time.sleep(self.rank)  # the others' launcher ends them meanwhile: one line
-        print(f"error: process {self.rank} of {self.size} {message}", file=sys.__stderr__, flush=True)
+        sys.__stderr__.write(f"error: process {self.rank} of {self.size} {message}\n")
+        sys.__stderr__.flush()
         os._exit(GAVE_UP)
 
 
