@@ -21,6 +21,11 @@ class Case(NamedTuple):
     small: dict[str, Any]  # the sizes that differ where a test compares the results of both sides
     step: bool = False  # a whole training step, in a process of its own
 
+    @property
+    def kind(self) -> str:
+        """Which of the table's means it is part of."""
+        return "training steps" if self.step else "predictions" if self.name.startswith("predict_") else "layers"
+
     def work(self, small: bool = False) -> Work:
         """Ours, with the same weights each time."""
         nn.seed(0)
@@ -120,7 +125,18 @@ def _steps():
         yield f"step_{name}", make, sizes, small, True
 
 
-CASES = {row[0]: Case(*row) for make in (_layers, _steps) for row in make()}
+def _predictions():
+    for name, system, image, options, small in (
+        ("resnet20", "resnet20_cifar", (3, 32, 32), {"classes": 10, "n": 3, "width": 16}, {"width": 4}),
+        ("fcn8s", "fcn8s_small", (3, 256, 320), {"classes": 21, "score_std": 0.1}, {"width": 2, "hidden": 4}),
+        ("faster_rcnn", "faster_rcnn_small", (3, 240, 320), {"classes": 4}, {"width": 4, "hidden": 16}),
+    ):
+        for n in (1, 8):
+            make = partial(steps.predictions, system)
+            yield f"predict_{name}_{n}", make, options | {"x": (n, *image)}, small | {"x": (2, 3, 64, 96)}
+
+
+CASES = {row[0]: Case(*row) for make in (_layers, _steps, _predictions) for row in make()}
 
 
 def choose(patterns: list[str], cases: dict[str, Case] | None = None) -> list[Case]:

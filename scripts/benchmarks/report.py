@@ -41,10 +41,10 @@ def _sides(row):
 
 
 def totals(rows: list[Row]) -> str:
-    """Geometric mean and worst of the ratios, of layers and of training steps, and the steps' memory."""
+    """Geometric mean and worst of the ratios, of layers, training steps and predictions, and the steps' memory."""
     lines, compared = [], [row for row in rows if row.ratio]
-    for what, step in (("layers", False), ("training steps", True)):
-        if some := [row for row in compared if row.case.step == step]:
+    for what in ("layers", "training steps", "predictions"):
+        if some := [row for row in compared if row.case.kind == what]:
             worst, mean = max(some, key=lambda row: row.ratio), geometric_mean([row.ratio for row in some])
             lines.append(f"{len(some)} {what}: mean {mean:.2f}, worst {worst.ratio:.2f} ({worst.case.name})")
     if ratios := [row.ratio for row in compared]:

@@ -4,7 +4,7 @@ import numpy as np
 
 import vision
 from datasets import Shapes
-from scripts.benchmarks.work import StepWork, normal
+from scripts.benchmarks.work import PredictWork, StepWork, normal
 from vision.detection.task import detector_batch
 from vision.segmentation import PixelClassifier
 from vision.sequence.vocabulary import SPECIAL
@@ -32,6 +32,11 @@ def scenes(n, size, **options):
     data = Shapes(n, size, seed=1)
     model = vision.build("faster_rcnn_small", data.classes, **options)
     return StepWork(model, detector_batch(model, [data[i] for i in range(n)]))
+
+
+def predictions(name, x, classes, **options):
+    """A registered model on images of shape x, in inference."""
+    return PredictWork(vision.build(name, [str(i) for i in range(classes)], **options), normal(*x))
 
 
 def texts(steps, n, characters, **options):

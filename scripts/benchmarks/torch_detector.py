@@ -33,6 +33,34 @@ def loss(m, batch, rng):
     }  # fmt: skip
 
 
+def predict(m, images):
+    """boxes, labels and scores of each image, one after the other: what FasterRCNN.predict finds."""
+    o, size, found = m.layer.options, images.shape[2:], []
+    features = m.backbone.features(images)
+    hidden = functional.relu(m.rpn.conv(features), inplace=True)
+    scores, deltas = by_anchor(m.rpn.cls_logits(hidden), 2), by_anchor(m.rpn.bbox_pred(hidden), 4)
+    base = torch.tensor(m.layer.rpn.base_anchors, device=images.device)
+    anchors = grid_anchors(base, features.shape[2:], m.layer.rpn.stride)
+    for n, (score, delta) in enumerate(zip(scores, deltas)):
+        proposed = score[:, 1] - score[:, 0], delta, anchors, size, o.test_pre_nms, o.test_post_nms
+        rois = propose(o, *proposed)
+        hidden = m.head.classifier(m.roi_pool(features, rois, torch.full((len(rois),), n)).flatten(1))
+        found += detections(o, m.head.cls_score(hidden), m.head.bbox_pred(hidden), rois, size)
+    return tuple(found)
+
+
+def detections(o, logits, deltas, rois, size):
+    """boxes, labels, scores of one image."""
+    scores = logits.softmax(dim=1)[:, 1:].flatten()
+    deltas = deltas.reshape(len(rois), -1, 4) * deltas.new_tensor(o.delta_std)
+    boxes = clip(decode(deltas, rois[:, None].expand_as(deltas)).reshape(-1, 4), size)
+    kept = (scores >= o.score_threshold).nonzero()[:, 0]
+    labels = torch.arange(len(boxes), device=rois.device) % (logits.shape[1] - 1) + 1
+    apart = boxes[kept] + (labels[kept] * (max(size) + 1))[:, None]  # boxes of two classes do not overlap
+    kept = kept[nms(apart, scores[kept], o.nms_iou, o.detections_per_image)]
+    return boxes[kept], labels[kept], scores[kept]
+
+
 def smooth_l1(prediction, target, beta=1.0):
     return functional.smooth_l1_loss(prediction, target, reduction="sum", beta=beta)
 
@@ -41,7 +69,8 @@ def choose(o, anchors, scores, deltas, targets, rng):
     """What FasterRCNN.propose_and_sample decides: labels and deltas of anchors, regions and their labels."""
     of_anchors, of_regions = [], []
     for score, delta, target in zip(scores, deltas, targets):
-        proposals = propose(o, score[:, 1] - score[:, 0], delta, anchors, target["image_size"])
+        proposed = score[:, 1] - score[:, 0], delta, anchors, target["image_size"]
+        proposals = propose(o, *proposed, o.train_pre_nms, o.train_post_nms)
         of_anchors.append(anchor_targets(o, anchors, target["boxes"], target["image_size"], rng))
         of_regions.append(sample(o, proposals, target["boxes"], target["labels"], rng))
     rois, labels, roi_deltas = (torch.cat(parts) for parts in zip(*of_regions))
@@ -50,11 +79,11 @@ def choose(o, anchors, scores, deltas, targets, rng):
     return [torch.stack(parts) for parts in zip(*of_anchors)], rois, index, (labels, roi_deltas)
 
 
-def propose(o, scores, deltas, anchors, image_size):
+def propose(o, scores, deltas, anchors, image_size, pre_nms, post_nms):
     boxes = clip(decode(deltas, anchors), image_size)
     large = (boxes[:, 2:] - boxes[:, :2] >= o.min_size).all(dim=1).nonzero()[:, 0]
-    top = large[scores[large].argsort(descending=True, stable=True)[: o.train_pre_nms]]
-    return boxes[top[nms(boxes[top], scores[top], o.proposal_nms_iou, o.train_post_nms)]]
+    top = large[scores[large].argsort(descending=True, stable=True)[:pre_nms]]
+    return boxes[top[nms(boxes[top], scores[top], o.proposal_nms_iou, post_nms)]]
 
 
 def anchor_targets(o, anchors, boxes, image_size, rng):
@@ -125,13 +154,13 @@ def encode(boxes, anchors):
 
 def decode(deltas, anchors):
     centre, size = centre_and_size(anchors)
-    centre = deltas[:, :2] * size + centre
-    half = deltas[:, 2:].clamp(max=4.135166556742356).exp() * size / 2  # log(1000 / 16)
-    return torch.cat([centre - half, centre + half], dim=1)
+    centre = deltas[..., :2] * size + centre
+    half = deltas[..., 2:].clamp(max=4.135166556742356).exp() * size / 2  # log(1000 / 16)
+    return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def centre_and_size(boxes):
-    return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
 
 
 def clip(boxes, size):

@@ -108,6 +108,13 @@ def transition(m, x):
     return m.pool(m.conv(functional.relu(m.norm(x), inplace=True)))
 
 
+def bilinear_interpolation(m, x):
+    k, c = m.layer.kernel_size, x.shape[1]
+    along = 1 - (torch.arange(k, device=x.device) - (k - 1) / 2).abs() / -(-k // 2)
+    weight = (along[:, None] * along).expand(c, 1, k, k)
+    return functional.conv_transpose2d(x, weight, stride=m.layer.stride, padding=m.layer.padding, groups=c)
+
+
 def nms(boxes, scores, threshold: float = NMS_IOU, limit: int | None = None):
     """Greedy suppression: a box is kept unless a better kept one overlaps it too much.
 
@@ -140,7 +147,7 @@ def softmax_cross_entropy(logits, labels):
 FORWARDS = {
     "RoIPool": roi_pool, "RoIAlign": roi_align, "DeformConv2d": deform_conv, "AdditiveAttention": additive_attention,
     "BasicBlock": basic_block, "SqueezeExcitation": squeeze_excitation, "MBConv": mbconv,
-    "DenseBlock": dense_block, "Transition": transition,
+    "BilinearInterpolation": bilinear_interpolation, "DenseBlock": dense_block, "Transition": transition,
     "SamePad2d": lambda m, x: same_pad(x, m.layer.kernel_size, m.layer.stride),
 }  # fmt: skip
 FUNCTIONS = {"best_boxes": nms, "softmax_cross_entropy": softmax_cross_entropy}

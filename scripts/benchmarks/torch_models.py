@@ -1,4 +1,7 @@
-"""PyTorch's side of the training steps: what our models compute, on their Mirrors. LOSSES: by the name of the case."""
+"""PyTorch's side of the training steps and predictions: what our models compute, on their Mirrors.
+
+LOSSES and PREDICTIONS: by the name of the case.
+"""
 
 import torch
 from torch.nn import functional
@@ -74,6 +77,20 @@ def segnet_basic(m, x):
     return m.classifier(x)
 
 
+def fcn8s(m, x):
+    (h, w), around, start = x.shape[2:], m.layer.network.around, m.layer.network.final_start
+    x, pooled = functional.pad(x, [around] * 4), []
+    for layer in m.features:
+        x = layer(x)
+        pooled += [x] if isinstance(layer, torch.nn.MaxPool2d) else []
+    x = m.classifier(x)
+    for up, score, finer in ((m.upscore2, m.score_pool4, pooled[3]), (m.upscore_pool4, m.score_pool3, pooled[2])):
+        x, finer = up(x), score(finer)
+        rows, columns = map(min, x.shape[2:], finer.shape[2:])
+        x = x[..., :rows, :columns] + finer[..., :rows, :columns]
+    return m.upscore8(x)[..., start : start + h, start : start + w]
+
+
 def language_model(m, x):
     return m.head(m.rnn(m.embedding(x))[0]).flatten(0, 1)
 
@@ -83,3 +100,8 @@ NETWORKS = (
     language_model,
 )  # fmt: skip
 LOSSES = {network.__name__: of_classes(network) for network in NETWORKS} | {"faster_rcnn": torch_detector.loss}
+PREDICTIONS = {
+    "resnet20": lambda m, x: functional.softmax(resnet20(m, x), dim=1),
+    "fcn8s": lambda m, x: functional.softmax(fcn8s(m, x), dim=1),
+    "faster_rcnn": torch_detector.predict,
+}

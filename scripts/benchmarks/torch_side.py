@@ -5,6 +5,7 @@ and every model, is a `Mirror`, with a forward in torch_layers or torch_models.
 """
 
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from nn import LSTM, Parameter, swap_lstm_gates
 from nn.checking import as_tuple
 from scripts.benchmarks.cases import Case
 from scripts.benchmarks.torch_layers import FORWARDS, FUNCTIONS
-from scripts.benchmarks.torch_models import LOSSES
-from scripts.benchmarks.work import MOMENTUM, RATE, WEIGHT_DECAY, FunctionWork, normal
+from scripts.benchmarks.torch_models import LOSSES, PREDICTIONS
+from scripts.benchmarks.work import MOMENTUM, RATE, WEIGHT_DECAY, FunctionWork, PredictWork, normal
 
 OTHERS = {  # where the words differ
     "ReLU": lambda layer: nn.ReLU(inplace=True),
@@ -74,6 +75,9 @@ def work(case: Case, ours, device: str = "cpu"):
         for name, parameter in ours.layer.parameters().items():  # what we hold, PyTorch holds, too
             module.get_parameter(name).requires_grad_(parameter.trainable)
         return TorchStepWork(module, LOSSES[case.name.removeprefix("step_")], inputs)
+    if isinstance(ours, PredictWork):
+        predict = PREDICTIONS[case.name.split("_", 1)[1].rpartition("_")[0]]
+        return TorchLayerWork(partial(predict, module.eval()), {}, inputs, ours)
     return TorchLayerWork(module, dict(module.named_parameters()), inputs, ours)
 
 

@@ -1,5 +1,6 @@
 """What a side does again and again while it is timed, here ours: calling a work does it once and gives its results."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ from nn.dispatch import array_module
 from nn.gpu.device import map_arrays, to_device
 from nn.layer import Layer
 from nn.summary import recorded
+from vision.fold import fold_batch_norm
 
 MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 0.0005, 0.01  # of the SGD in every training step
 
@@ -122,6 +124,32 @@ class StepWork(Work):
         self.layer.backward(cache)
         self.optimiser.step()
         return tuple(losses.values()), ()
+
+
+class PredictWork(Work):
+    """model.predict of images, batch normalisation folded into the convolutions. Gives the arrays of its results.
+
+    `layer` is the model as it was: the other side computes from its weights.
+    """
+
+    def __init__(self, model: Layer, images: np.ndarray):
+        super().__init__(model, (images,), backward=False)
+        self.folded = copy.deepcopy(model)
+        fold_batch_norm(self.folded)
+
+    def to(self, device: str):
+        """As Work.to, the folded model as well."""
+        self.folded.to(device)
+        return super().to(device)
+
+    def forward(self):
+        return self.layer(*self.inputs)
+
+    def __call__(self):
+        found = self.folded.predict(*self.inputs)
+        if isinstance(found, list):  # detections, a dict an image
+            return tuple(array for each in found for array in each.values()), ()
+        return (found,), ()
 
 
 def nbytes(tree) -> int:

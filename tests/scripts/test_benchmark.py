@@ -77,7 +77,8 @@ def test_all_cases_exist():
         max_unpool batch_norm roi_pool roi_align upsample_bilinear deform_conv lstm gru additive_attention
         softmax_cross_entropy nms_6000 nms_12000 step_vgg16 step_resnet20 step_se_resnet20
         step_alexnet step_densenet40 step_efficientnet_b0 step_faster_rcnn step_unet
-        step_full_resolution step_segnet_basic step_language_model""".split()
+        step_full_resolution step_segnet_basic step_language_model
+        predict_resnet20 predict_fcn8s predict_faster_rcnn""".split()
     for name in wanted:
         assert choose([name])
     assert sum(len(choose([name])) for name in wanted) == len(CASES)
