@@ -37,7 +37,7 @@ class HeaderIndex:
         self.folder, self.kept = os.fspath(folder), KeptArrays(folder, NAME, KIND, ("names", "rows"))
         self.notes = self.kept.notes
 
-    def read(self, paths: Sequence[Path]) -> list[Header | None]:
+    def read(self, paths: Sequence[Path | TarMember]) -> list[Header | None]:
         """The header of each picture; None for a damaged one that is left out, see pictures.leaving_out.
 
         Of pictures that did not change since the last time only size and time are asked for. Raises ValueError for the
@@ -80,7 +80,9 @@ class HeaderIndex:
         self.kept.write({"names": packed(names), "rows": np.concatenate([rows[read], stored[1][others]])})
 
     def _exists(self, name: str) -> bool:
-        return os.path.exists(os.path.join(self.folder, name.split(".tar: ")[0] + ".tar" * (".tar: " in name)))
+        """Whether a picture is there, or the tar file that held it."""
+        stem, tar, _ = name.partition(".tar: ")
+        return os.path.exists(os.path.join(self.folder, stem + tar.removesuffix(": ")))
 
 
 def _rows_of(names: list[str], known: list[str], rows: np.ndarray) -> np.ndarray:

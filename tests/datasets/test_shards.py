@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import BoxedShards, CaptionedShards, ClassFolders, ClassShards, LabelledShards, Loader, tar_members
+from datasets import (
+    BoxedShards,
+    CaptionedShards,
+    ClassFolders,
+    ClassShards,
+    LabelledShards,
+    Loader,
+    header_index,
+    tar_members,
+)
 from datasets.pictures import leaving_out
 from datasets.shards import through_buffer
 from scripts.shards import main as write_shards
@@ -72,6 +81,17 @@ def test_shards_are_gone_through_once(tmp_path, monkeypatch):
     (root / tar_members.NAME).write_bytes(b"nothing")
     data = ClassShards(root)
     assert len(scanned) == 8 and f"{root / tar_members.NAME}" in data.problems[0] and "anew" in data.problems[0]
+
+
+def test_headers_of_members_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(header_index, "LEAST", 2)
+    root, read, read_header = two_classes(tmp_path), [], header_index.read_header
+    monkeypatch.setattr(header_index, "read_header", lambda path: read.append(path.name) or read_header(path))
+    first = [ClassShards(root, split).headers for split in ("train", "val")]
+    assert len(read) == 8
+    assert [ClassShards(root, split).headers for split in ("train", "val")] == first and len(read) == 8
+    (root / "000000.tar").touch()  # another time: its two pictures are read again
+    assert ClassShards(root).headers == first[0] and len(read) == 10
 
 
 def test_the_order_of_an_epoch_is_mixed_and_resumes(tmp_path):
