@@ -84,7 +84,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     def run(k):
         image, channels = work[k]
         columns = columns_of(x[image, channels], g, out_size)
-        part = np.conj(dy[image, channels]).reshape(-1, 1, size)  # np.vecdot conjugates it again
+        part = dy[image, channels].conj().reshape(-1, 1, size)  # np.vecdot conjugates it again
         for i in range(g.kernel[0]):
             np.vecdot(part, columns[:, :, i * step : i * step + size], out=sums[image, channels, i])
 
