@@ -8,6 +8,7 @@ stay in the cache.
 
 import numpy as np
 
+from nn.cpu.conv_tiled import copy_window
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry
 
@@ -31,21 +32,11 @@ def columns_of(x, g: Geometry, out_size):
 
     Row i of the kernel reads oh rows of these from row i * dilation on.
     """
-    (c, h, w), (kh, kw), (ph, pw), (dh, dw), (out_h, out_w) = x.shape, g.kernel, g.padding, g.dilation, out_size
-    rows = out_h + dh * (kh - 1)
-    first, last = min(rows, max(0, ph)), max(0, min(rows, h + ph))
-    columns = workspace((c, kw, rows, out_w), x.dtype)
-    columns[:, :, :first], columns[:, :, last:] = 0, 0
-    for j in range(kw if first < last else 0):
-        seen, into, moved = x[:, first - ph : last - ph], columns[:, j, first:last], j * dw - pw
-        left, right = min(max(0, -moved), out_w), max(0, min(out_w, w - moved))
-        if out_w == w and left < right:  # rows end to end; what runs over their ends is replaced by zeros below
-            size, flat = (last - first) * w, into.reshape(c, -1)
-            flat[:, left : size + right - w] = seen.reshape(c, -1)[:, left + moved : size + right - w + moved]
-        elif left < right:
-            into[:, :, left:right] = seen[:, :, left + moved : right + moved]
-        into[:, :, :left], into[:, :, right:] = 0, 0
-    return columns.reshape(c, kw, rows * out_w)
+    rows = out_size[0] + g.dilation[0] * (g.kernel[0] - 1)
+    columns = workspace((1, len(x), g.kernel[1], rows, out_size[1]), x.dtype)
+    for j in range(g.kernel[1]):
+        copy_window(columns[:, :, j], x[None], -g.padding[0], j * g.dilation[1] - g.padding[1])
+    return columns.reshape(len(x), g.kernel[1], rows * out_size[1])
 
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):

@@ -50,12 +50,21 @@ def padded(x, top, left, height, width):
 
 
 def copy_window(out, x, top, left):
-    """Fill out (N, C, height, width) with the pixels of x from row `top` and column `left` on, zeros outside x."""
-    low, first = max(-top, 0), max(-left, 0)
-    high, last = max(low, min(out.shape[2], x.shape[2] - top)), max(first, min(out.shape[3], x.shape[3] - left))
+    """Fill out (N, C, height, width), of contiguous planes, with the pixels of x from row `top` and column `left` on.
+
+    Outside x there are zeros.
+    """
+    width, low, first = out.shape[3], max(-top, 0), max(-left, 0)
+    high, last = max(low, min(out.shape[2], x.shape[2] - top)), max(first, min(width, x.shape[3] - left))
     out[:, :, :low] = out[:, :, high:] = 0
-    out[:, :, low:high, :first] = out[:, :, low:high, last:] = 0
-    out[:, :, low:high, first:last] = x[:, :, top + low : top + high, left + first : left + last]
+    inside, seen = out[:, :, low:high], x[:, :, top + low : top + high]
+    if width == x.shape[3] and first < last and low < high:  # the rows end to end: those that run over get zeros below
+        flat, pixels = (a.reshape(*a.shape[:2], -1) for a in (inside, seen))
+        end = flat.shape[2] - width + last
+        flat[:, :, first:end] = pixels[:, :, first + left : end + left]
+    else:
+        inside[..., first:last] = seen[..., left + first : left + last]
+    inside[..., :first] = inside[..., last:] = 0
 
 
 def rows_at_once(channels, g: Geometry) -> int:
