@@ -16,7 +16,8 @@ from nn.layers.windows import Geometry, tap
 
 TILE = 1 << 19  # elements copied for a tile: 2 MiB of float32; with less, threads get in each other's way
 RUN = 128  # but at least so many positions, which makes matrix products fast
-TILES = 8  # at least so many tiles of a batch, where it has as many images
+TILES = 8  # at least so many tiles of a batch, where it has as many images,
+SMALL = 1 << 17  # but at least two of them where fewer elements than this are copied for a tile
 THIN = 32  # the taps of all rows are copied where one row of the kernel reads fewer elements than this
 LANES = 8  # partial sums of the weight gradient: enough for 8 threads,
 LANE_ELEMENTS = 1 << 23  # but fewer of large weights, to fit in memory
@@ -32,7 +33,8 @@ def tiles(n, height, out_h, width):
     rows = max(1, max(TILE // height, RUN) // width)
     if rows < out_h:
         return [(slice(i, i + 1), slice(r, min(r + rows, out_h))) for i in range(n) for r in range(0, out_h, rows)]
-    count = -(-n // max(1, min(rows // out_h, n // TILES)))
+    together = max(n // TILES, min(n // 2, SMALL // (height * out_h * width)))
+    count = -(-n // max(1, min(rows // out_h, together)))
     count = min(n, count + count % 2)  # an even number of about equal tiles
     return [(slice(n * k // count, n * (k + 1) // count), slice(0, out_h)) for k in range(count)]
 
