@@ -46,6 +46,7 @@ def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeyp
         return [((i.start, i.stop), (r.start, r.stop)) for i, r in conv_tiled.tiles(*args)]
 
     monkeypatch.setattr(conv_tiled, "RUN", 1)
+    monkeypatch.setattr(conv_tiled, "SMALL", 1)
     monkeypatch.setattr(conv_tiled, "TILE", 2 * 18 * 7)  # two rows of 7 columns, 18 elements high
     assert tiles(2, 18, 5, 7) == [((i, i + 1), rows) for i in (0, 1) for rows in ((0, 2), (2, 4), (4, 5))]
     monkeypatch.setattr(conv_tiled, "TILE", 1)
@@ -54,6 +55,10 @@ def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeyp
     assert [r for _, r in tiles(17, 18, 3, 7)] == [(0, 3)] * 10  # 2 images at most, so 9; made even
     assert [i for i, _ in tiles(17, 18, 3, 7)] == [(17 * k // 10, 17 * (k + 1) // 10) for k in range(10)]
     assert tiles(0, 18, 3, 7) == []
+    monkeypatch.setattr(conv_tiled, "SMALL", 4 * 18 * 21)  # four images at least, but two tiles
+    assert [i for i, _ in tiles(17, 18, 3, 7)] == [(17 * k // 6, 17 * (k + 1) // 6) for k in range(6)]
+    assert [i for i, _ in tiles(6, 18, 3, 7)] == [(0, 3), (3, 6)]
+    assert [i for i, _ in tiles(1, 18, 3, 7)] == [(0, 1)]
 
 
 @pytest.mark.parametrize(
