@@ -6,7 +6,7 @@ centred only where its mean would cost digits, else the mean is taken off the su
     y = a x + (bias - a mean)                                                                     a = weight inv_std
     dx = a (dy - inv_std dweight / m x) + a (inv_std dweight mean - dbias) / m
 
-No error is larger than that of centred sums where |mean| is at most the standard deviation: sums over N are in float64.
+Where |mean| is at most the standard deviation that costs no digits; sums over N are in float64.
 """
 
 import numpy as np
