@@ -48,9 +48,11 @@ TINY = {
     "mask_pooled": 3, "mask_convs": 1, "mask_channels": 4, "pooled_size": 3,
 }  # fmt: skip
 MASKS = {"system": "Mask R-CNN", "paper": "He et al. 2017, arXiv:1703.06870"}
+PETS = "298 photographs of pets: mask AP50 0.913"
+PERSONS = "29 photographs of persons: mask AP50 0.604"
 
 
-@register("mask_rcnn_published", "instances", RECIPE, options=Options, tiny=Tiny(TINY, size=(64, 80)), **MASKS)
+@register("mask_rcnn_published", "instances", RECIPE, options=Options, tiny=Tiny(TINY, size=(64, 80)), figures=PETS, **MASKS)
 def mask_rcnn_published(classes, options: Options, rng: np.random.Generator) -> MaskRCNN:
     """Boxes and masks."""
     model = MaskRCNN(classes, published_backbone(options, rng), options, rng=rng)
@@ -60,7 +62,8 @@ def mask_rcnn_published(classes, options: Options, rng: np.random.Generator) -> 
 
 @register(
     "keypoint_rcnn_published", "instances", RECIPE, options=KeypointOptions,
-    tiny=Tiny(TINY | {"keypoints": 4, "keypoint_convs": 1, "keypoint_channels": 4}, size=(64, 80)), **MASKS,
+    tiny=Tiny(TINY | {"keypoints": 4, "keypoint_convs": 1, "keypoint_channels": 4}, size=(64, 80)),
+    figures=PERSONS, **MASKS,
 )  # fmt: skip
 def keypoint_rcnn_published(classes, options: KeypointOptions, rng: np.random.Generator) -> KeypointRCNN:
     """Boxes, masks and key points."""
