@@ -205,7 +205,7 @@ def region_backbone(options: Options, rng: np.random.Generator) -> Backbone:
     if o.backbone == "vgg16":
         return vgg16(stride=o.stride, rng=rng)
     if o.stride != 16:
-        raise ValueError(f"FastRCNN: stride of alexnet must be 16, got {o.stride}")
+        raise ValueError(f"region_backbone: stride of alexnet must be 16, got {o.stride}")
     return AlexNet(1, rng=rng).up_to("conv5")
 
 

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.containers import backward_chain
-from vision.backbones import Backbone, small_vgg
+from vision.backbones import Backbone
 from vision.boxes.region_heads import Regions
 from vision.detection import fast_rcnn
-from vision.detection.faster_rcnn import FasterRCNN, Options, SmallOptions, stacked
+from vision.detection.fast_rcnn import region_backbone
+from vision.detection.faster_rcnn import BackboneOptions, FasterRCNN, Options, held, stacked
 from vision.model import Stage
 from vision.registry import Tiny, register
 
@@ -145,15 +146,15 @@ class FourStepFasterRCNN(FasterRCNN):
 
 @register(
     "faster_rcnn_four_step", "detection", {"epochs": 15, "batch_size": 2, "lr": 0.01},
-    options=SmallOptions, tiny=Tiny({
+    options=BackboneOptions, tiny=Tiny({
         "width": 2, "stride": 8, "hidden": 12, "anchor_scales": (16, 32), "anchor_samples": 32,
         "roi_samples": 16, "min_size": 2,
     }),
     system="Faster R-CNN", paper="Ren et al. 2015, arXiv:1506.01497",
     figures="AP50 0.843 on 72 photographs of blood cells",
 )  # fmt: skip
-def faster_rcnn_four_step(classes, options: SmallOptions, rng) -> FourStepFasterRCNN:
-    """On narrow VGGs, as faster_rcnn_small."""
+def faster_rcnn_four_step(classes, options: BackboneOptions, rng) -> FourStepFasterRCNN:
+    """On the backbones of faster_rcnn_small."""
     options = replace(options, rpn_channels=options.rpn_channels or 8 * options.width)
-    backbones = (small_vgg(width=options.width, stride=options.stride, rng=rng) for _ in range(2))
-    return FourStepFasterRCNN(classes, *backbones, options, rng=rng)
+    both = [region_backbone(options, rng) for _ in range(2)]
+    return held(FourStepFasterRCNN(classes, *both, options, rng=rng), options.frozen, *both)

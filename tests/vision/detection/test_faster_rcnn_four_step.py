@@ -150,3 +150,21 @@ def test_published_convolutions_go_into_both_networks():
     model = tiny()
     named = model.pretrained_names({"features.0.weight": np.ones((2, 3, 3, 3), np.float32)})
     assert {"backbone.features.0.weight", "rpn_backbone.features.0.weight"} <= named.keys() & model.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn_small", "faster_rcnn_four_step"])
+def test_published_convolutions_may_take_the_place_of_the_narrow_ones(name):
+    """AlexNet's, held up to pool2: all losses of all steps learn from conv3 on."""
+    wanted = {"backbone": "alexnet", "stride": 16, "frozen": "pool2", "short_side": 96, "max_side": 128, "hidden": 8}
+    model = vision.build(name, CLASSES, np.random.default_rng(0), **wanted)
+    assert model.needs_weights and model.rpn.stride == 16
+    batch = detector_batch(model, [Shapes(1, (96, 128), seed=3)[0]])
+    for stage in model.stages():
+        losses, cache = getattr(model, stage.loss)(batch, np.random.default_rng(1))
+        getattr(model, stage.backward)(cache)
+        assert np.isfinite(list(losses.values())).all()
+    moved = {name for name, p in model.parameters().items() if p.grad.any() and "backbone" in name}
+    own = ["backbone"] if name == "faster_rcnn_small" else ["backbone", "rpn_backbone"]
+    assert moved == {f"{b}.features.{i}.{p}" for b in own for i in (6, 8, 10) for p in ("weight", "bias")}
+    with pytest.raises(ValueError, match="stride of alexnet must be 16, got 4"):
+        vision.build(name, CLASSES, backbone="alexnet")
