@@ -20,8 +20,11 @@ from vision.options import complete
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")), *ROOT.glob("*/README.md")]
 SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
-# A variable of the shell, or a command; one of a run, in a span of code, may do without "python -m".
-PIECES = re.compile(r'\b([A-Z])="([^"]*)"|(?:python -m scripts|`scripts(?=\.\w+ [^-]))\.(\w+) ([^\n`]*)')
+# A variable of the shell, that of a loop, or a command; one of a run, in a span of code, may do without "python -m".
+PIECES = re.compile(
+    r'\b([A-Z])="([^"]*)"|\bfor (\w) in (\w+) [\w ]+;|'
+    r"(?:python -m scripts|`scripts(?=\.\w+ [^-]))\.(\w+) ([^\n`]*)"
+)
 TRAIN = train_arguments.build_parser(None, "")
 FENCED = re.compile(r"^(```.*?^```)", re.DOTALL | re.MULTILINE)
 
@@ -31,12 +34,12 @@ def commands(text: str):
     parts = FENCED.split(text)
     parts[::2] = (re.sub("`[^`]+`", lambda span: " ".join(span[0].split()), part) for part in parts[::2])
     variables = {}
-    for name, value, script, rest in PIECES.findall(re.sub(r"\\\n\s*", " ", "".join(parts))):
-        value, rest = (re.sub(r"\$([A-Z])\b", lambda v: variables.get(v[1], v[0]), each) for each in (value, rest))
-        if name:
-            variables[name] = " ".join(value.split())
+    for name, value, of_loop, first, script, rest in PIECES.findall(re.sub(r"\\\n\s*", " ", "".join(parts))):
+        value, rest = (re.sub(r"\$(\w)\b", lambda v: variables.get(v[1], v[0]), each) for each in (value, rest))
+        if name or of_loop:
+            variables[name or of_loop] = first or " ".join(value.split())
         elif rest.strip() and "..." not in rest and "--import" not in rest:
-            yield script, shlex.split(re.split(r"\s(?:&&|-->|[|;>])(?:\s|$)", rest)[0], comments=True)
+            yield script, shlex.split(re.split(r"\s(?:&&|-->|[|>])(?:\s|$)|;(?:\s|$)", rest)[0], comments=True)
 
 
 class ParsedError(Exception):
