@@ -13,7 +13,7 @@ from pathlib import Path
 from nn.cpu.parallel import thread_count
 from vision import Model
 from vision.task import Task
-from vision.training.communicator import Communicator, communicator
+from vision.training.communicator import Communicator, OtherFailed, communicator
 
 INSTALL = "install the extra: pip install -e '.[mpi]'"
 RUN = "import sys; from scripts.train import main; sys.exit(main(sys.argv[1:]))"
@@ -60,10 +60,13 @@ def together(work: Callable[[Communicator], int], watchdog: float = 0, device: s
         try:
             with others.failing():
                 return work(others)
+        except OtherFailed as error:
+            if others.rank == 0:
+                raise ValueError(str(error)) from None
         except (ValueError, OSError, MemoryError):
             if others.rank == 0:
                 raise
-            return 2
+    return 2
 
 
 def check_sharing(model: Model, task: Task, args: Namespace, others: Communicator):

@@ -84,9 +84,10 @@ def begin(args: Namespace, others: Communicator) -> int:
 def train(args: Namespace, folder: Path, others: Communicator) -> int:
     """The run of the arguments, in its locked folder; exit status."""
     task = task_of(args.model)
-    train_data = open_training_data(find(args.model).task, args, args.classes)
-    check_classes(find(args.model).task, train_data)
-    val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
+    with others.first():  # the headers of large data are read once, and kept for the others
+        train_data = open_training_data(find(args.model).task, args, args.classes)
+        check_classes(find(args.model).task, train_data)
+        val_data = open_data(find(args.model).task, args, args.val_split, train_data.classes)
     model = build_model(args, task, train_data)
     check_sharing(model, task, args, others)
     check_batches(args, model, len(train_data), others.size)

@@ -142,6 +142,7 @@ def test_an_interrupted_run_is_saved(tmp_path, number):
     ("arguments", "message"),
     [
         ((*MODEL[:-3], 1), "2 processes: a batch of 1 is too small to be shared; give a larger --batch-size"),
+        ((*MODEL[:4], "--data", "folders", "--root", "/nowhere"), "/nowhere: there is no such folder"),
         (("--model", "hog_svm", *SCENES), "2 processes: hog_svm has stages that no gradient trains; train it in one"),
     ],
 )
