@@ -18,6 +18,9 @@ example, the cases whose names begin with conv3x3_64, without PyTorch:
 
 example, how the time of a training step grows:
   python -m scripts.benchmark --growth
+
+example, the first training step of a fresh process beside the tenth:
+  python -m scripts.benchmark step_resnet20 --first
 """
 
 import importlib.util
@@ -42,6 +45,8 @@ def main(arguments: list[str]) -> int | None:
     if args.growth:
         return print_growth(args)
     cases = choose(args.names)
+    if args.first:
+        return print_first(cases, args)
     if args.against == "torch" and importlib.util.find_spec("torch") is None:
         raise ValueError("--against torch: PyTorch is not installed; install it, or leave --against out")
     if args.json and not Path(args.json).absolute().parent.is_dir():
@@ -65,6 +70,23 @@ def print_growth(args):
         raise ValueError("--growth allows only --plain beside it; leave out the rest")
     nn.config.plain = args.plain
     run_growths()
+
+
+def print_first(cases, args):
+    """The table of --first: of each training step, in a process of its own, the first beside the tenth."""
+    steps = [case for case in cases if case.step]
+    if not steps or args.against or args.json:
+        raise ValueError(
+            "--first times training steps of ours: name some that begin with step_, without --against, --json"
+        )
+    print(f"{'':32}{'first ms':>10}{'tenth ms':>10}{'ratio':>8}")
+    for case in steps:
+        side = Side("ours", args.device, args.threads, args.plain)
+        try:
+            first, *_, tenth = side.ask("first", case.name)["seconds"]
+        finally:
+            side.stop()
+        print(f"{case.name:32}{1e3 * first:10.1f}{1e3 * tenth:10.1f}{first / tenth:8.2f}", flush=True)
 
 
 def run(cases, sides, args):
@@ -99,6 +121,7 @@ def build_parser() -> Parser:
     add("--rounds", type=count, default=5, metavar="N", help="turns of each (default: 5)")
     add("--json", metavar="FILE", help="write all measurements")
     add("--growth", action="store_true", help="instead: one training step of ours in growing sizes")
+    add("--first", action="store_true", help="instead: the first training step of a fresh process beside the tenth")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

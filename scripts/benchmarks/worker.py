@@ -4,6 +4,7 @@
                     multiply-adds and, of ours on a GPU, the least bytes to read and write and the kernels launched
 {"run": count}      gives seconds, a list
 {"finish": true}    gives the peak memory of the case in bytes (null where the system does not tell), and lets it go
+{"first": name}     seconds, a list, of ten calls of the case's work in a process that has computed nothing before
 {"machine": true}   the machine's matrix products: float32 multiply-adds a second; of a GPU bytes a second of a copy,
                     and its name
 
@@ -63,6 +64,10 @@ class Worker:
     def run(self, count: int):
         self.timed()  # what the other side has driven out of the caches comes back
         return {"seconds": [self.timed() for _ in range(count)]}
+
+    def first(self, name: str):
+        work = CASES[name].work().to(self.device)
+        return {"seconds": [self.timed(work) for _ in range(10)]}
 
     def finish(self, _):
         self.work = None

@@ -71,6 +71,30 @@ def test_names_are_prefixes_or_patterns():
         choose(["zzzz"])
 
 
+def test_the_first_step_beside_the_tenth(monkeypatch, capsys):
+    asked = []
+
+    class Cold(Scripted):
+        def __init__(self, *args):
+            super().__init__("ours", [], asked)
+
+        def ask(self, what, argument=True):
+            asked.append((what, argument))
+            return {"seconds": [0.3, *[0.25] * 8, 0.2]}
+
+    monkeypatch.setattr(benchmark, "Side", Cold)
+    assert benchmark.main(["step_resnet20", "--first"]) == 0
+    assert asked == [("first", "step_resnet20"), ("ours", "stop", None)]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["step_resnet20", "300.0", "200.0", "1.50"]
+    assert benchmark.main(["nms_6000", "--first"]) == 2 and "step_" in capsys.readouterr().err
+
+
+def test_a_worker_computes_nothing_before_its_first_step(monkeypatch):
+    monkeypatch.setitem(worker.CASES, "some_layer", Case("some_layer", layers.cross_entropy, {"x": (1, 2, 3, 3)}, {}))
+    seconds = worker.Ours("cpu", 1, False).first("some_layer")["seconds"]
+    assert len(seconds) == 10 and min(seconds) > 0
+
+
 def test_all_cases_exist():
     wanted = """conv3x3_3_224_64 conv3x3_64_56_64 conv3x3_128_28_128 conv3x3_256_14_256 conv3x3_512_14_512
         conv1x1_64_56_256 conv7x7_stride2 conv3x3_depthwise conv_transpose2x2 conv_transpose4x4 conv3x3_dilated max_pool
