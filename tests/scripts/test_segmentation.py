@@ -154,7 +154,7 @@ def test_mistakes_before_training(folders, tmp_path, error_of):
     """They are named before a run folder is made."""
     arguments = (*MODEL, "--run-dir", tmp_path / "run", "--data")
     assert "--data folders needs --root DIR" in error_of(train.main, *arguments, "folders")
-    known = "shapes, folders, camvid, voc, nuclei, pets"
+    known = "shapes, folders, camvid, voc, nuclei, shards, pets"
     assert f"--data must be one of {known} for this model" in error_of(train.main, *arguments, "mnist")
     mine = (*arguments, "folders", "--root", folders)
     Image.fromarray(np.full((32, 40), 7, np.uint8)).save(folders / "labels" / "0.png")
