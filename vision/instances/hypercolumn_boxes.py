@@ -11,7 +11,7 @@ Reference: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-
 sec. 3 and 4.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,9 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape, positive
+from vision.backbones import small_vgg
 from vision.boxes.boxes import clip
-from vision.detection.faster_rcnn import faster_rcnn_small
+from vision.detection.faster_rcnn import FasterRCNN
 from vision.detection.warp import warp_regions, with_context
 from vision.instances import mask_rcnn
 from vision.instances.grid_picture import draw_grid
@@ -69,8 +70,8 @@ class HypercolumnBoxes(InstanceSegmenter):
 
     def __init__(self, classes, options: Options, rng: np.random.Generator):
         super().__init__(classes, options, options.preprocess())
-        o = options
-        self.detector = faster_rcnn_small(classes, o, rng)
+        o = replace(options, rpn_channels=options.rpn_channels or 8 * options.width)
+        self.detector = FasterRCNN(classes, small_vgg(width=o.width, stride=o.stride, rng=rng), o, rng=rng)
         channels = len(self.classes) * o.grid**2
         self.network = Hypercolumns(channels, o.taps, width=o.columns, hidden=1, batch_norm=True, rng=rng)
         self.alpha = grid_weights(o.size, o.grid)
