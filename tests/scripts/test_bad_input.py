@@ -118,8 +118,8 @@ def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_pa
         (["--flip-vertical", "2"], "argument --flip-vertical: must be a number from 0 to 1, got 2"),
         (["--milestone", "0.5"], "unrecognized arguments: --milestone"),  # no abbreviations
         (["--set", "hidden"], "argument --set: must look like NAME=VALUE, got 'hidden'"),
-        (["--data", "cifar10"], "voc, coco, yolo, pets for this model, got 'cifar10': that is data for classification"),
-        (["--data", "yollo"], "yolo, pets for this model, got 'yollo': did you mean yolo?"),
+        (["--data", "cifar10"], "yolo, shards, pets for this model, got 'cifar10': that is data for classification"),
+        (["--data", "yollo"], "yolo, shards, pets for this model, got 'yollo': did you mean yolo?"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3; did you mean --epochs?"),
         (["--epoch=3"], "unrecognized arguments: --epoch=3; did you mean --epochs?"),
         (["--optimizer", "adam"], "unrecognized arguments: --optimizer adam; did you mean --optimiser?"),
