@@ -1,12 +1,9 @@
-"""Max unpooling for NumPy: images shared among threads, a few planes at a time, which stay in the cache."""
+"""Max unpooling for NumPy: images shared among threads."""
 
 import numpy as np
 
 from nn.cpu.chunks import in_slices
-from nn.cpu.parallel import parallel_for, workspace
-
-TOGETHER = 1 << 15  # elements of the planes that are taken together
-RANGE = 1 << 16  # indices of which the least and the largest are found at a time
+from nn.cpu.parallel import parallel_for
 
 
 def takes(x) -> bool:
@@ -19,10 +16,8 @@ def max_unpool(x, indices, out_size):
     y = np.empty((*x.shape[:2], out_size[0] * out_size[1]), x.dtype)
 
     def image(i):
-        for planes in _planes(indices):
-            part = y[i, planes].reshape(-1)
-            part[...] = 0
-            part[_positions(indices[i, planes], y.shape[2])] = x[i, planes].reshape(-1)
+        y[i] = 0
+        y[i].reshape(-1)[_positions(indices[i], y.shape[2])] = x[i].ravel()
 
     parallel_for(image, len(x))
     return y.reshape(*x.shape[:2], *out_size)
@@ -33,18 +28,15 @@ def max_unpool_backward(dy, indices):
     dx = np.empty(indices.shape, dy.dtype)
 
     def image(i):
-        for planes in _planes(indices):
-            position, part = _positions(indices[i, planes], dy[0, 0].size), dy[i, planes].reshape(-1)
-            into = dx[i, planes].reshape(-1)
-            np.take(part, position, out=into, mode="clip")  # y[position] = x; mode="raise" would copy once more
-            filled = workspace(part.shape, bool)
-            filled[...] = False
-            filled[position] = True
-            if np.count_nonzero(filled) < position.size:  # of equal positions the last is kept, the others get nothing
-                number = np.arange(position.size, dtype=np.int32)
-                kept = np.empty(part.size, number.dtype)
-                kept[position] = number
-                into *= kept[position] == number
+        position = _positions(indices[i], dy.shape[2] * dy.shape[3])
+        dx[i] = dy[i].reshape(-1)[position].reshape(dx[i].shape)  # y[position] = x
+        filled = np.zeros(dy[i].size, bool)
+        filled[position] = True
+        if np.count_nonzero(filled) < position.size:  # of equal positions the last is kept, the others get nothing
+            number = np.arange(position.size, dtype=np.int32)
+            kept = np.empty(dy[i].size, number.dtype)
+            kept[position] = number
+            dx[i] *= (kept[position] == number).reshape(dx[i].shape)
 
     parallel_for(image, len(dx))
     return dx
@@ -52,18 +44,10 @@ def max_unpool_backward(dy, indices):
 
 def index_range(indices) -> tuple[int, int]:
     """As in nn.layers.max_unpool."""
-    flat = indices.reshape(-1)
-    ends = in_slices(lambda part: (int(flat[part].min()), int(flat[part].max())), flat.size, flat.size, RANGE)
+    ends = in_slices(lambda n: (int(indices[n].min()), int(indices[n].max())), len(indices), indices.size)
     return min((end[0] for end in ends), default=0), max((end[1] for end in ends), default=0)
 
 
-def _planes(indices):
-    """Slices of the channels of indices (N, C, H, W), a few planes each."""
-    c, step = indices.shape[1], max(1, TOGETHER // max(1, indices[0, 0].size))
-    return [slice(k, k + step) for k in range(0, c, step)]
-
-
 def _positions(indices, plane: int):
-    """Flat positions in planes (C, plane) of the indices (C, H, W) into each of them, in reading order."""
-    own = indices.astype(np.intp, copy=False)
-    return (own if len(own) == 1 else own + np.arange(0, len(own) * plane, plane)[:, None, None]).reshape(-1)
+    """Flat positions in an image (C, plane) of the indices (C, H, W) into its planes, in reading order."""
+    return (np.arange(len(indices))[:, None, None] * plane + indices).ravel()
