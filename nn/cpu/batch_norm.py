@@ -1,6 +1,6 @@
 """Batch normalisation for NumPy: whole channels that stay in the cache from their sums to y, shared among threads.
 
-The functions of nn/layers/batch_norm.py. Sums over M are matrix products, which are faster, those over N in float64.
+The functions of nn/layers/batch_norm.py; sums over M are matrix products, which are faster.
 """
 
 import numpy as np
@@ -44,10 +44,10 @@ def batch_norm_backward(dy, x, mean, inv_std, weight):
         dbias[c] = _channel_sums(dy[:, c])
         dweight[c] = _channel_dots(dy[:, c], centred) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
-        centred *= (dweight[c] * inv_std[c] / count)[:, None]  # term 2, through the variance
-        centred += (dbias[c] / count)[:, None]  # term 1, through the mean
-        part = np.subtract(dy[:, c], centred, out=dx[:, c])
-        part *= scale[:, None]
+        share = scale / count
+        centred *= (share * dweight[c] * inv_std[c])[:, None]  # term 2, through the variance
+        centred += (share * dbias[c])[:, None]  # term 1, through the mean
+        np.subtract(dy[:, c] * scale[:, None], centred, out=dx[:, c])
 
     in_slices(differentiate, x.shape[1], x.size, _chunk(x))
     return dx, dweight, dbias
@@ -81,20 +81,21 @@ def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
 
 def _channel_sums(a):
     """(C,) sums of a (N, C, M); those over M as a matrix product."""
-    return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0, dtype=float)
+    return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)
 
 
 def _channel_dots(a, b):
     """(C,) sums of a * b for a, b (N, C, M)."""
-    return (a * b).sum(axis=(0, 2)) if a.shape[2] < SHORT else np.vecdot(a, b).sum(axis=0, dtype=float)
+    return (a * b).sum(axis=(0, 2)) if a.shape[2] < SHORT else (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
 
 
 def _scale(centred, inv_std, weight, bias, c, y):
     """y[:, c] = weight[c] * inv_std * centred + bias[c]."""
     scale = inv_std if weight is None else weight[c] * inv_std
-    into = np.multiply(centred, scale[:, None], out=y[:, c])
-    if bias is not None:
-        into += bias[c, None]
+    if bias is None:
+        np.multiply(centred, scale[:, None], out=y[:, c])
+    else:
+        np.add(centred * scale[:, None], bias[c, None], out=y[:, c])
 
 
 def _chunk(x):

@@ -46,6 +46,10 @@ class Communicator:
     def __init__(self, watchdog: float = 0):
         self.watchdog = Watchdog(watchdog, self.give_up)
 
+    def __deepcopy__(self, memo) -> "Communicator":
+        """Itself: a copy of a model whose layers synchronise talks to the same processes."""
+        return self
+
     def exchange(self, kind: str, value: Any) -> list[Any]:
         """The values of all processes, by rank. kind: what the value is, to notice if another sends something else.
 

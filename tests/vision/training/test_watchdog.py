@@ -1,5 +1,6 @@
 """A process that hangs: the others give up, and end."""
 
+import copy
 import threading
 import time
 
@@ -69,3 +70,10 @@ def test_without_a_limit_there_is_no_thread():
     with watchdog.over("count"):
         assert watchdog.thread is None
     assert Communicator().any(True)
+
+
+def test_a_copy_of_a_model_talks_to_the_same_processes():
+    """Layers that synchronise hold the communicator; its watchdog has a thread, which cannot be copied."""
+    communicator = Communicator(watchdog=60)
+    with communicator.watchdog.over("a message"):
+        assert copy.deepcopy({"others": communicator})["others"] is communicator
