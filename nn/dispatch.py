@@ -55,7 +55,7 @@ def limit_blas() -> None:
 
 
 @cache
-def _fast(room, name):
-    """nn.<room>.<name>, loaded at its first use, or None where there is no such module."""
-    path = f"nn.{room}.{name}"
+def _fast(folder, name):
+    """nn.<folder>.<name>, loaded at its first use, or None where there is no such module."""
+    path = f"nn.{folder}.{name}"
     return import_module(path) if find_spec(path) else None

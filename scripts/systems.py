@@ -19,7 +19,7 @@ from vision.registry import Entry
 
 BEGIN, END = "<!-- systems: python -m scripts.systems --write -->", "<!-- end of systems -->"
 ROOT = Path(__file__).parents[1]
-COURSE = (  # the rooms of vision/ in the order of a course; other rooms follow
+COURSE = (  # the tasks in the order of a course; others follow
     "classification", "localization", "proposals", "detection", "segmentation", "instances", "captioning", "vqa",
     "sequence", "embedding", "navigation",
 )  # fmt: skip
@@ -46,18 +46,18 @@ def files() -> dict[Path, Callable[[], str]]:
 
 
 def overview() -> str:
-    """A Markdown table with a row for each room of vision/: the names of its systems."""
-    rows = ["| room | systems |", "| --- | --- |"]
-    for room, groups in rooms().items():
-        rows.append(f"| `vision/{room}` | {' · '.join(entries[0].system for entries in groups)} |")
+    """A Markdown table with a row for each task: the names of its systems."""
+    rows = ["| folder | systems |", "| --- | --- |"]
+    for task, groups in tasks().items():
+        rows.append(f"| `vision/{task}` | {' · '.join(entries[0].system for entries in groups)} |")
     return "\n".join(rows)
 
 
 def table() -> str:
-    """A Markdown table for each room with a row for each system, sorted by file."""
+    """A Markdown table for each task with a row for each system, sorted by file."""
     lines = []
-    for room, groups in rooms().items():
-        lines += [f"## {room}", "", "| system | paper | file | measured |", "| --- | --- | --- | --- |"]
+    for task, groups in tasks().items():
+        lines += [f"## {task}", "", "| system | paper | file | measured |", "| --- | --- | --- | --- |"]
         for entries in groups:
             sources = ", ".join(dict.fromkeys(f"`{_path(entry)}`" for entry in entries))
             figures = "; ".join(entry.figures for entry in entries if entry.figures) or UNMEASURED
@@ -66,15 +66,15 @@ def table() -> str:
     return "\n".join(lines).strip()
 
 
-def rooms() -> dict[str, list[list[Entry]]]:
-    """The registered models of this package: {room: the systems, each a list of models}."""
+def tasks() -> dict[str, list[list[Entry]]]:
+    """The registered models of this package: {task: the systems, each a list of models}."""
     found = {}
     for entry in sorted(MODELS.values(), key=lambda entry: entry.module):
         if entry.module.startswith("vision."):
-            room = entry.module.split(".")[1]
-            found.setdefault(room, {}).setdefault(entry.system, []).append(entry)
-    order = sorted(found, key=lambda room: (COURSE.index(room) if room in COURSE else len(COURSE), room))
-    return {room: list(found[room].values()) for room in order}
+            task = entry.module.split(".")[1]
+            found.setdefault(task, {}).setdefault(entry.system, []).append(entry)
+    order = sorted(found, key=lambda task: (COURSE.index(task) if task in COURSE else len(COURSE), task))
+    return {task: list(found[task].values()) for task in order}
 
 
 def updated(text: str, path: Path, made: Callable[[], str]) -> str:

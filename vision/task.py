@@ -1,6 +1,6 @@
 """Tasks: what scripts.train, evaluate and predict need that differs from task to task.
 
-A task is one file, vision/<room>/task.py, that adds its entry to TASKS. A model names its task when it is registered:
+A task is one file, vision/<task>/task.py, that adds its entry to TASKS. A model names its task when it is registered:
 "detection", "segmentation", and so on. The scripts add only readers of data, scripts/readers.
 """
 
@@ -44,7 +44,7 @@ class Task(NamedTuple):
     in_order: Callable | None = None  # (model, dataset, batch_size) -> dataset not to be shuffled
 
 
-TASKS: dict[str, Task] = {}  # filled by vision/<room>/task.py, at the end of each
+TASKS: dict[str, Task] = {}  # filled by vision/<task>/task.py, at the end of each
 
 
 def task_of(model_name: str) -> Task:

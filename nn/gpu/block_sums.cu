@@ -3,27 +3,27 @@
 
 __device__ T block_sum(T x)
 {
-    __shared__ T room[256];
-    __syncthreads();  // an earlier call may still read from the room
-    room[threadIdx.x] = x;
+    __shared__ T shared[256];
+    __syncthreads();  // an earlier call may still read it
+    shared[threadIdx.x] = x;
     for (int half = blockDim.x / 2; half; half /= 2) {
         __syncthreads();
-        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
     }
     __syncthreads();
-    return room[0];
+    return shared[0];
 }
 
 __device__ T block_max(T x)
 {
-    __shared__ T room[256];
+    __shared__ T shared[256];
     __syncthreads();
-    room[threadIdx.x] = x;
+    shared[threadIdx.x] = x;
     for (int half = blockDim.x / 2; half; half /= 2) {
         __syncthreads();
-        if (threadIdx.x < half && room[threadIdx.x + half] > room[threadIdx.x])
-            room[threadIdx.x] = room[threadIdx.x + half];
+        if (threadIdx.x < half && shared[threadIdx.x + half] > shared[threadIdx.x])
+            shared[threadIdx.x] = shared[threadIdx.x + half];
     }
     __syncthreads();
-    return room[0];
+    return shared[0];
 }

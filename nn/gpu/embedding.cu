@@ -18,7 +18,7 @@ extern "C" __global__ void embedding_backward(
     const T* dy, const long long* sorted, const long long* order, T* grad, int positions, int width, int height,
     int padding)
 {
-    __shared__ T room[8][32];
+    __shared__ T shared[8][32];
     long long p = blockIdx.x, row = sorted[p], column = blockIdx.y * 32LL + threadIdx.x;
     if (row < 0 || row >= height || row == padding) return;  // all threads of the block or none
     if (p > 0 && sorted[p - 1] == row) return;
@@ -26,10 +26,10 @@ extern "C" __global__ void embedding_backward(
     if (column < width)
         for (long long q = p + threadIdx.y; q < positions && sorted[q] == row; q += 8)
             sum += dy[order[q] * width + column];
-    room[threadIdx.y][threadIdx.x] = sum;
+    shared[threadIdx.y][threadIdx.x] = sum;
     for (int half = 4; half; half /= 2) {
         __syncthreads();
-        if (threadIdx.y < half) room[threadIdx.y][threadIdx.x] += room[threadIdx.y + half][threadIdx.x];
+        if (threadIdx.y < half) shared[threadIdx.y][threadIdx.x] += shared[threadIdx.y + half][threadIdx.x];
     }
-    if (threadIdx.y == 0 && column < width) grad[row * width + column] += room[0][threadIdx.x];
+    if (threadIdx.y == 0 && column < width) grad[row * width + column] += shared[0][threadIdx.x];
 }

@@ -31,13 +31,13 @@ class Reader(NamedTuple):
     val: str
 
 
-def _collected(*rooms) -> dict[str, dict[str, Reader]]:
-    """{name of the room: its READERS}."""
+def _collected(*modules) -> dict[str, dict[str, Reader]]:
+    """{name of the module: its READERS}."""
     return {
-        room.__name__.rpartition(".")[2]: {
-            name: Reader(opens, *splits) for name, (opens, splits) in room.READERS.items()
+        module.__name__.rpartition(".")[2]: {
+            name: Reader(opens, *splits) for name, (opens, splits) in module.READERS.items()
         }
-        for room in rooms
+        for module in modules
     }
 
 

@@ -14,7 +14,7 @@ def test_the_tables_are_up_to_date(path):
 
 
 def test_every_model_of_the_package_is_in_a_row():
-    rows = [entries for groups in systems.rooms().values() for entries in groups]
+    rows = [entries for groups in systems.tasks().values() for entries in groups]
     names = [entry.name for entries in rows for entry in entries]
     assert sorted(names) == sorted(n for n, e in vision.MODELS.items() if e.module.startswith("vision."))
     assert sum("| `vision/" in line for line in systems.table().splitlines()) == len(rows)

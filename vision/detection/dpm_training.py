@@ -26,7 +26,7 @@ class DPMTraining(Placements):
     buffers = ("positives", "negatives", "box_weights")
 
     def make_cache(self):
-        """Room for placements."""
+        """Space for placements."""
         o, columns = self.options, PARTS + 2 * self.options.parts
         self.positives = np.full((o.objects, columns), -1, np.int64)
         self.negatives = np.full((o.capacity, columns), -1, np.int64)

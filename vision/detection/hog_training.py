@@ -24,7 +24,7 @@ class HOGTraining(HOGWindows):
     buffers = ("mined",)
 
     def make_cache(self):
-        """Room for negatives."""
+        """Space for negatives."""
         self.mined = np.full((self.options.capacity, 5), -1, np.int64)
 
     def random_negatives(self, image_size, target, rng) -> np.ndarray:

@@ -5,7 +5,7 @@
     scores  hypercolumns of the crop, K x K linear classifiers for each class, summed over depths    (P, K K, 50, 50)
     mask    interpolated between the classifiers, at least 0.5
 
-The scores are those of the segmentation room's network, with K x K times the classes.
+The scores are those of the segmentation network, with K x K times the classes.
 
 Reference: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-grained localization, arXiv:1411.5752,
 sec. 3 and 4.
