@@ -11,15 +11,18 @@ example, the depth of networks with and without shortcuts, in one table and one 
   python -m scripts.compare plain20_cifar plain20_cifar:n=9 resnet20_cifar resnet20_cifar:n=9 --task classification \\
       --run-dir runs/depth -- --data class_folders --root cifar10 --val-split test --epochs 12 --lr 0.1
 
-Every system has its own folder in --run-dir. Give the same command again after an interruption: finished runs are only
-read, an unfinished run continues, bit for bit. A table of several seeds shows means, and the standard deviation of the
-metric.
+Every system has its own folder in --run-dir. Give the same command again after an interruption, or after --time-limit:
+finished runs are only read, an unfinished run continues, bit for bit. A table of several seeds shows means, and the
+standard deviation of the metric.
 """
 
 import json
+import math
 import statistics
 import sys
+import time
 from argparse import Namespace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,7 @@ import numpy as np
 import vision
 from nn.io.checkpoint import replacing
 from scripts import train
-from scripts.command_line import Parser, command, count_or_none, program
+from scripts.command_line import Parser, command, count_or_none, positive, program
 from scripts.compare_measure import measure
 from scripts.compare_systems import System, before, in_order, learn_shapes, parse_system
 from scripts.data import open_data
@@ -56,13 +59,15 @@ def main(arguments: list[str]) -> int | None:
     systems = [parse_system(text, args.task) for text in args.systems or learn_shapes(args.task)]
     check(systems, args, passed_on)
     args.run_dir.mkdir(parents=True, exist_ok=True)
-    failed = []
-    for system in in_order(systems):
-        for seed in args.seeds:
-            if status := run(system, seed, args, passed_on):
-                if status in STOPPED:
-                    return status
-                failed.append(f"{system.text}, seed {seed}")
+    failed, deadline = [], time.monotonic() + 60 * args.time_limit
+    for system, seed in product(in_order(systems), args.seeds):
+        if (left := deadline - time.monotonic()) <= 0:
+            print(f"\nthe time limit is reached before {system.text}, seed {seed}; the same command goes on")
+            break
+        if status := run(system, seed, args, passed_on, left / 60):
+            if status in STOPPED:
+                return status
+            failed.append(f"{system.text}, seed {seed}")
     rows = [row for system in systems if (row := read_row(system, args))]
     text = table(rows, TASKS[args.task].metric) if rows else "no system was trained to its end"
     print(f"\n{text}\n\nThe table: {args.run_dir / TABLE}")
@@ -86,6 +91,8 @@ def build_parser() -> Parser:
     parser.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="folder for all runs (needed)")
     text = "train each with these seeds (default: 0)"
     parser.add_argument("--seeds", metavar="N", type=count_or_none, nargs="+", default=[0], help=text)
+    text = "stop after this time, all trainings together (default: none)"
+    parser.add_argument("--time-limit", metavar="MINUTES", type=positive, default=math.inf, help=text)
     text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split. "
     text += "The minutes of a net that starts from a coarser one's weights are its own, without the coarser one's"
     parser.add_argument("--split", metavar="NAME", default="test", help=text)
@@ -115,8 +122,8 @@ def check(systems: list[System], args: Namespace, passed_on: list[str]):
         vision.build(system.model, opened[what], np.random.default_rng(0), **dict(given.set))
 
 
-def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int:
-    """Train a system, unless it is done, and measure it. Exit status."""
+def run(system: System, seed: int, args: Namespace, passed_on: list[str], minutes: float = math.inf) -> int:
+    """Train a system, unless it is done, for so many minutes, and measure it where it is done. Exit status."""
     folder = system.folder(args.run_dir, seed)
     if (folder / RESULT).exists():
         held, now = _read(folder), {"split": args.split, "arguments": passed_on}
@@ -127,6 +134,7 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str]) -> int
     print(f"\n== {system.text}, seed {seed}", flush=True)
     proposals = args.proposals or args.run_dir / PROPOSALS
     common = ["--run-dir", folder, "--proposals", proposals, *passed_on]
+    common += ["--time-limit", minutes] if minutes < math.inf else []
     if (folder / CONFIG).exists():
         status = train.main([*common, "--resume"])
     else:

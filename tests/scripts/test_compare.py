@@ -31,6 +31,22 @@ def test_a_net_starts_from_the_coarser_one(tmp_path, monkeypatch, capsys):
     assert given[1][given[1].index("--pretrained") + 1] == tmp_path / "fcn32s_small_width=2_seed3"
 
 
+def test_a_time_limit_is_for_all_trainings_together(tmp_path, monkeypatch, capsys):
+    given, clock = [], [0.0]
+
+    def training(arguments):
+        given.append(float(arguments[arguments.index("--time-limit") + 1]))
+        clock[0] += 100
+        return 1
+
+    monkeypatch.setattr(train, "main", training)
+    monkeypatch.setattr(compare.time, "monotonic", lambda: clock[0])
+    options = ("--seeds", 0, 1, 2, "--time-limit", 3)
+    assert compare.main([SMALLEST, "--run-dir", tmp_path, *options, *PASSED]) == 1
+    assert given == pytest.approx([3, 3 - 100 / 60])
+    assert f"reached before {SMALLEST}, seed 2; the same command goes on" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
