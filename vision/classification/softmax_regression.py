@@ -14,7 +14,7 @@ from nn.dispatch import array_module
 
 TOGETHER = 64  # features in a step
 FOLDS = 5
-DECAYS = (0.001, 0.003, 0.01, 0.03, 0.1)
+DECAYS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
 class Standard(NamedTuple):

@@ -91,7 +91,7 @@ def test_features_as_tested_and_a_decay_by_cross_validation(capsys):
         np.testing.assert_allclose(features[row], model.features(batch)[0], rtol=1e-4, atol=1e-5)
     figures = trained(model, loader)
     assert figures[-1]["accuracy"] == 1
-    assert "accuracy by cross-validation, for each decay: {0.001: 1.0," in capsys.readouterr().out
+    assert "accuracy by cross-validation, for each decay: {0.0001: 1.0," in capsys.readouterr().out
     with pytest.raises(ValueError, match="decay=none is chosen by cross-validation, which needs views=0"):
         build(decay=None)
 
