@@ -85,7 +85,8 @@ def main(arguments: list[str]) -> int | None:
 def build_parser() -> Parser:
     usage = f"{program('scripts.compare')} [SYSTEM ...] --run-dir DIR [options] [-- arguments of scripts.train]"
     parser = Parser("scripts.compare", __doc__, usage=usage)
-    text = "NAME, or NAME:OPTION=VALUE,OPTION=VALUE (default: all of the task whose recipe learns generated scenes)"
+    text = "NAME, or NAME:OPTION=VALUE,... with options of the model, and with --epochs=N and what else its recipe "
+    text += "has, where that is not the same for all (default: all of the task whose recipe learns generated scenes)"
     parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=text)
     parser.add_argument("--task", choices=COMPARABLE, default="segmentation", help="default: segmentation")
     parser.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="folder for all runs (needed)")
@@ -115,7 +116,7 @@ def check(systems: list[System], args: Namespace, passed_on: list[str]):
     for system in systems:
         if all((system.folder(args.run_dir, seed) / RESULT).exists() for seed in args.seeds):
             continue
-        given = parse([*system.arguments(), "--run-dir", str(args.run_dir), *passed_on], train.__doc__)
+        given = parse([*system.arguments(), "--run-dir", str(args.run_dir), *passed_on, *system.recipe], train.__doc__)
         what = tuple(str(getattr(given, name)) for name in ("data", "root", "classes"))
         if what not in opened:
             opened[what] = list(open_data(args.task, given, args.split, given.classes).classes)
@@ -133,7 +134,7 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str], minute
         return 0
     print(f"\n== {system.text}, seed {seed}", flush=True)
     proposals = args.proposals or args.run_dir / PROPOSALS
-    common = ["--run-dir", folder, "--proposals", proposals, *passed_on]
+    common = ["--run-dir", folder, "--proposals", proposals, *passed_on, *system.recipe]
     common += ["--time-limit", minutes] if minutes < math.inf else []
     if (folder / CONFIG).exists():
         status = train.main([*common, "--resume"])

@@ -10,14 +10,16 @@ from typing import NamedTuple
 import vision
 from scripts.data import DEFAULTS
 from scripts.train_arguments import model_option
+from vision.training.recipe import DEFAULTS as RECIPE
 
 
 class System(NamedTuple):
-    """A registered model with options: a row of the table."""
+    """A registered model with options, and with arguments of scripts.train: a row of the table."""
 
     text: str
     model: str
     options: list[str]
+    recipe: Sequence[str] = ()  # what it learns by, such as --epochs 20
 
     def arguments(self) -> list[str]:
         """The system as arguments of scripts.train."""
@@ -39,12 +41,21 @@ def learn_shapes(task: str) -> list[str]:
 
 
 def parse_system(text: str, task: str) -> System:
-    """The system of NAME:OPTION=VALUE,... ValueError for an unknown model, or one of another task."""
+    """The system of NAME:OPTION=VALUE,--ARGUMENT=VALUE,...
+
+    Raises ValueError for an unknown model, or one of another task, and for arguments that a recipe does not have.
+    """
     name, _, options = text.partition(":")
     known = [model for model, entry in vision.MODELS.items() if entry.task == task]
     if name not in known:
         raise ValueError(f"there is no model {name!r} of the task {task}; choose from {', '.join(known)}")
-    return System(text, name, re.split(r",(?=\w+=)", options) if options else [])  # [16,32] stays whole
+    given = re.split(r",(?=(?:--)?[\w-]+=)", options) if options else []  # [16,32] stays whole
+    recipe = [option for option in given if option.startswith("--")]
+    if unknown := [option for option in recipe if option[2:].partition("=")[0].replace("-", "_") not in RECIPE]:
+        known = ", ".join("--" + key.replace("_", "-") for key in RECIPE)
+        raise ValueError(f"{text}: {unknown[0].partition('=')[0]} is nothing that one system has alone: {known}")
+    words = [word for option in recipe for word in option.replace("=", " ", 1).split()]
+    return System(text, name, [option for option in given if option not in recipe], words)
 
 
 def in_order(systems: list[System]) -> list[System]:

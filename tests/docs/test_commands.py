@@ -81,7 +81,7 @@ def check(script: str, args: Namespace, arguments: list[str], runs: dict[str, st
         runs[args.run_dir] = args.model
     elif script == "compare":
         for system in (parse_system(text, args.task) for text in args.systems):
-            given = [*system.arguments(), "--run-dir", "runs", *after]
+            given = [*system.arguments(), "--run-dir", "runs", *after, *system.recipe]
             check("train", parse("train", given), given, {})
     elif script == "few_images":
         given = ["--model", "transfer", "--run-dir", "runs", *(["--set", *args.set] if args.set else []), *after]

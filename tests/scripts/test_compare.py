@@ -47,9 +47,24 @@ def test_a_time_limit_is_for_all_trainings_together(tmp_path, monkeypatch, capsy
     assert f"reached before {SMALLEST}, seed 2; the same command goes on" in capsys.readouterr().out
 
 
+def test_a_system_has_a_recipe_of_its_own(tmp_path, monkeypatch):
+    """It wins over what all have, also when the run goes on."""
+    given = []
+    monkeypatch.setattr(train, "main", lambda arguments: given.append(arguments) or 1)
+    system = parse_system("unet_small:width=2,--lr-scale=decoder=2 head=3,--epochs=5,depth=1", "segmentation")
+    assert system.options == ["width=2", "depth=1"]
+    args = SimpleNamespace(run_dir=tmp_path, proposals=None)
+    compare.run(system, 0, args, ["--epochs", "2"])
+    write_config(system.folder(tmp_path, 0), {"arguments": {}})
+    compare.run(system, 0, args, ["--epochs", "2"])
+    for each in given:
+        assert each[each.index("2") :][:6] == ["2", "--lr-scale", "decoder=2", "head=3", "--epochs", "5"]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        ([SMALLEST + ",--data=voc"], "--data is nothing that one system has alone: --epochs, --batch-size"),
         ([SMALLEST, "multiscale_small:crf=no"], "multiscale_small: crf must be true or false, got 'no'"),
         ([SMALLEST, "segnet_basic_small:depth=9.5"], "segnet_basic_small: depth must be a whole number, got 9.5"),
         ([SMALLEST, "unet_small:model=3"], "model is no option of a model, got 'model=3'"),
