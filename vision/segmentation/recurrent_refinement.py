@@ -8,7 +8,7 @@ Reference: Pinheiro and Collobert 2014, Recurrent convolutional neural networks 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,9 +158,10 @@ class RecurrentRefinement(PixelNetwork):
 
 
 def at_middles(labels, cell: int):
-    """labels (N, H, W), but -1 where a pixel is not at the middle of a cell x cell block."""
-    kept, middles = array_module(labels).full_like(labels, -1), (slice(None), *2 * [slice(cell // 2, None, cell)])
-    kept[middles] = labels[middles]
+    """labels (N, H, W), but -1 where a pixel is none of the four around the middle of a cell x cell block."""
+    kept, middles = array_module(labels).full_like(labels, -1), (cell // 2 - 1, cell // 2)
+    for i, j in product(middles, middles):
+        kept[:, i::cell, j::cell] = labels[:, i::cell, j::cell]
     return kept
 
 
