@@ -1,20 +1,23 @@
 """Photographs with a label for every pixel: what all readers of such data share, and the check of all files at once."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .classes import alike
-from .headers import Header, notes_on, read_header, turned_hint
+from .header_index import HeaderIndex
+from .headers import Header, notes_on, turned_hint
 from .label_maps import LabelMap, numbered
 from .listing import Listed
 from .lists import Line, find_all, not_held
 from .palette import read_label_picture, read_values
-from .pictures import BAND, none_left, pictures, read_image, unless_left_out
-from .progress import reading
+from .pictures import BAND, none_left, pictures, read_image
+from .row_index import RowIndex
+
+LEAST = 500  # label pictures; fewer are decoded in a few seconds, and their folder stays as it is
 
 
 class Pair(NamedTuple):
@@ -30,21 +33,18 @@ class LabelledImages:
     count, id str.
 
     All label pictures are read once here, before any training starts, and their sizes compared with the photographs'.
-    `counts` has the number of pixels of each class. `problems` says which pictures have no pixel that counts, which
-    classes do not occur or are written almost alike, and how many photographs EXIF turns. Raises ValueError naming the
-    file for: no pairs, a value outside the class list, two sizes, a damaged file, no label at all.
+    What was found is kept beside them, where they are many, for the next time: see row_index.py. `counts` has the
+    number of pixels of each class. `problems` says which pictures have no pixel that counts, which classes do not occur
+    or are written almost alike, and how many photographs EXIF turns. Raises ValueError naming the file for: no pairs, a
+    value outside the class list, two sizes, a damaged file, no label at all.
     """
 
     def __init__(self, pairs: Sequence[Pair], label_map: LabelMap):
         if not pairs:
             raise ValueError(f"{type(self).__name__}: there are no photographs with label pictures; check the split")
         self.pairs, self.label_map, self.classes = list(pairs), label_map, label_map.classes
-        with ThreadPoolExecutor(4) as pool:
-            checked = [pair for pair in reading(pool.map(self._check, self.pairs), len(self.pairs)) if pair is not None]
-        if not checked:
-            raise none_left(self.pairs[0].image.parent, len(self.pairs))
-        self.pairs, self.headers, counts = map(list, zip(*checked))
-        counts, folder = np.stack(counts), self.pairs[0].labels.parent
+        photographs, folder = self.pairs[0].image.parent, self.pairs[0].labels.parent
+        counts, kept = self._read_all(photographs, folder)
         if not counts.any():
             raise ValueError(
                 f"{folder}: of {len(counts)} label pictures none has a pixel that counts; check the classes"
@@ -52,9 +52,25 @@ class LabelledImages:
         unlabelled = [pair.labels for pair, n in zip(self.pairs, counts) if not n.any()]
         self.counts = dict(zip(self.classes, counts.sum(axis=0).tolist()))
         notes = notes_on({pair.image: header for pair, header in zip(self.pairs, self.headers)}) + alike(self.classes)
-        self.problems = [f"{self.pairs[0].image.parent}: {note}" for note in notes]
+        self.problems = kept + [f"{photographs}: {note}" for note in notes]
         self.problems += [f"{path}: no pixel counts" for path in unlabelled]
         self.problems += [f"{folder}: {name} does not occur in this split" for name, n in self.counts.items() if not n]
+
+    def _read_all(self, photographs: Path, folder: Path) -> tuple[np.ndarray, list[str]]:
+        """The pixels of each class in each label picture (N, C), and what was wrong with the files that keep them.
+
+        pairs and headers are those of the photographs that are left: a pair is left out where one of it is damaged.
+        """
+        of_images, of_labels = HeaderIndex(photographs), self._index(folder)
+        headers = of_images.read([pair.image for pair in self.pairs])
+        found = of_labels.read([pair.labels for pair in self.pairs], self._found)
+        left = [each for each in zip(self.pairs, headers, found) if each[1] is not None and each[2][0] >= 0]
+        if not left:
+            raise none_left(photographs, len(self.pairs))
+        for pair, header, (height, width, *_) in left:
+            _check_size(pair, header, (height, width))
+        self.pairs, self.headers, found = map(list, zip(*left))
+        return np.stack(found)[:, 2:], of_images.notes + of_labels.notes
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -79,26 +95,17 @@ class LabelledImages:
         """The labels of each photograph in turn, the photograph itself unread."""
         return (self.read_labels(pair.labels) for pair in self.pairs)
 
-    def _check(self, pair: Pair) -> tuple[Pair, Header, np.ndarray] | None:
-        """The pair, the photograph's header, and the pixels of each class in its label picture, all of it checked.
+    def _index(self, folder: Path) -> RowIndex:
+        """Of the label pictures in a folder: a file for each class list and way to read them."""
+        how = type(self).small_labels.__qualname__, *self.label_map
+        name = f".label-pictures-{hashlib.sha256(repr(how).encode()).hexdigest()[:8]}.npz"
+        return RowIndex(folder, name, "label pictures, version 1", 2 + len(self.classes), LEAST)
 
-        None for a pair that is left out as one of the two is damaged.
-        """
-        header = unless_left_out(read_header, pair.image)
-        labels = unless_left_out(self.small_labels, pair.labels)
-        if header is None or labels is None:
-            return None
-        if labels.shape != (header.height, header.width):
-            raise ValueError(
-                f"{pair.labels}: is {labels.shape[1]}x{labels.shape[0]}, but {pair.image} is "
-                f"{header.width}x{header.height}; a photograph and its label picture must have one size"
-                f"{turned_hint(header, labels.shape)}"
-            )
-        return (
-            pair,
-            header,
-            sum(_counted(row, len(self.classes)) for row in np.array_split(labels, 1 + labels.size // BAND)),
-        )
+    def _found(self, path: Path) -> tuple[int, ...]:
+        """(height, width, pixels of each class ...) of a label picture."""
+        labels = self.small_labels(path)
+        bands = np.array_split(labels, 1 + labels.size // BAND)
+        return (*labels.shape, *sum(_counted(band, len(self.classes)) for band in bands))
 
 
 class LabelledObjects(LabelledImages):
@@ -114,6 +121,15 @@ class LabelledObjects(LabelledImages):
 
     def small_labels(self, path: Path) -> np.ndarray:
         return (read_values(path) > 0).view(np.int8)
+
+
+def _check_size(pair: Pair, header: Header, size: Sequence[int]):
+    """ValueError unless a label picture (height, width) has its photograph's size."""
+    if tuple(size) != (header.height, header.width):
+        raise ValueError(
+            f"{pair.labels}: is {size[1]}x{size[0]}, but {pair.image} is {header.width}x{header.height}; a photograph "
+            f"and its label picture must have one size{turned_hint(header, size)}"
+        )
 
 
 def _counted(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The file that keeps the headers of many pictures: "many" are two here."""
+"""The file that keeps the headers of many pictures: "many" are two here. So its rows, which row_index.py keeps."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import ClassFolders, header_index
+from datasets import ClassFolders, header_index, row_index
 from datasets.header_index import NAME, HeaderIndex
 from datasets.headers import Header, read_header
 from datasets.pictures import leaving_out
@@ -109,7 +109,7 @@ def test_nowhere_to_keep_them_is_said(pictures, tmp_path):
 
 def test_what_was_read_before_a_damaged_picture_is_kept(pictures, monkeypatch):
     folder, paths, read = pictures
-    monkeypatch.setattr(header_index, "CHUNK", 1)
+    monkeypatch.setattr(row_index, "CHUNK", 1)
     paths[4].write_bytes(paths[4].read_bytes()[:40])
     with pytest.raises(ValueError, match="4 oooo.png"):
         HeaderIndex(folder).read(paths)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import CamVid, LabelledFolders, Nuclei, Pets, VOCSegmentation
+from datasets import CamVid, LabelledFolders, LabelMap, Nuclei, Pets, VOCSegmentation, labelled_images
 
 PROJECT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CV_DATA", PROJECT.parent / "shared" / "data"))
@@ -429,3 +429,28 @@ def test_pixels_are_counted_part_by_part(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.labelled_images.BAND", 20)
     values = np.concatenate([made["a"], made["b"]])
     assert LabelledFolders(tmp_path, "train").counts == {"ground": (values == 0).sum(), "cat": (values == 1).sum()}
+
+
+def test_many_label_pictures_are_not_read_again(tmp_path, monkeypatch):
+    """Two are many here. A changed one is, and all are for another class list; counts and problems stay the same."""
+    monkeypatch.setattr(labelled_images, "LEAST", 2)
+    read, look_up = [], LabelMap.look_up
+    monkeypatch.setattr(LabelMap, "look_up", lambda self, path: (read.append(path.stem), look_up(self, path))[1])
+    folders(tmp_path, values=(0, 255))
+
+    def opened(split="train", wanted="", classes=None):
+        read.clear()
+        data = LabelledFolders(tmp_path, split, classes)
+        assert sorted(read) == sorted(wanted)
+        return data
+
+    first, again = opened(wanted="abcd"), opened()
+    assert [*again.listing()] == [*first.listing()] and again.problems == first.problems
+    assert again.counts == first.counts == {"ground": sum((m == 0).sum() for m in first.label_maps()), "cat": 0}
+    save(tmp_path / "labels" / "b.png", np.ones(SIZE))
+    assert opened(wanted="b").counts["cat"] == SIZE[0] * SIZE[1]
+    assert opened(wanted="abcd", classes=("cat", "ground")).counts == opened().counts
+    save(tmp_path / "labels" / "c.png", np.ones((9, 14)))
+    with pytest.raises(ValueError, match="c.png: is 14x9, but .*c.png is 14x10"):
+        opened()
+    assert len([*(tmp_path / "labels").glob(".label-pictures-*.npz")]) == 2
