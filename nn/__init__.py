@@ -17,7 +17,7 @@ from nn.init import (
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.io.state import load_state, read_metadata, read_state, save_state
 from nn.layer import Layer, Parameter, check_shape
-from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh, sigmoid
+from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh, sigmoid
 from nn.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, SpatialPyramidPool
 from nn.layers.attention import AdditiveAttention
 from nn.layers.avg_pool import AvgPool2d, GlobalAvgPool2d
@@ -37,6 +37,7 @@ from nn.layers.local_norm import L2Norm, LocalResponseNorm
 from nn.layers.lstm import LSTM, LSTMCell, swap_lstm_gates
 from nn.layers.max_pool import MaxPool2d
 from nn.layers.max_unpool import MaxUnpool2d
+from nn.layers.prelu import PReLU
 from nn.layers.relu6 import ReLU6
 from nn.layers.rnn import RNN, RNNCell
 from nn.layers.roi_align import RoIAlign

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import logging
 import os
 import shlex
 import sys
@@ -135,6 +136,8 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., int]:
     @functools.wraps(main)
     def run(arguments: list | None = None) -> int:
         arguments = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]
+        logging.basicConfig(format="%(message)s")  # to stderr
+        logging.getLogger("vision").setLevel(logging.INFO)
         for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding does not have is no error
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")

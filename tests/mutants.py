@@ -3,7 +3,7 @@
     python -m tests.mutants [FILE ...] [--limit N] [--jobs 2] [--seed S] [--kinds sign factor ...] [--tests FILE ...]
 
 for example `python -m tests.mutants nn/*/conv*.py --limit 20`, from the root of the project. Without FILE it goes over
-all rooms of nn but nn/gpu, which is tested on a GPU or the stand-in for one. For every file it lists the errors of
+all folders of nn but nn/gpu, which is tested on a GPU or the stand-in for one. For every file it lists the errors of
 tests/planted_errors.py that its backwards can be given: functions with backward or gradient in their names, losses, and
 what these call. --limit takes N of them for each file at random, by --seed; without it all are tried. The tests are
 collected once; each mutant is a fork of that process in which the functions of the file have the mutant's code, and
@@ -15,7 +15,7 @@ that never fail), and are tried by the test with the same path, and those named 
 
 A row for each: file, line, kind, what became of it (`caught`, `timeout`: an endless loop, noticed as well, `known` or
 `SURVIVED`), what was replaced -> by what. The exit status is 1 if any SURVIVED: a test is missing, or else the change
-makes no difference to the results, and then it belongs into EQUIVALENT below, with the reason. Not part of `make test`;
+makes no difference to the results, and then it belongs in KNOWN below, with the reason. Not part of `make test`;
 a mutant costs 0.1 to 3 seconds.
 """
 
@@ -38,18 +38,15 @@ from tests.planted_errors import KINDS, OF_CHECKS, Mutant, called, mutants, muta
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 40  # seconds of computing for the tests of one mutant
-ROOMS = "*.py", "layers/*.py", "losses/*.py", "optim/*.py", "cpu/*.py", "io/*.py"
+FILES = "*.py", "layers/*.py", "losses/*.py", "optim/*.py", "cpu/*.py", "io/*.py"
 WALKS = "test_gradients.py", "test_textbook.py"  # these go over the registered cases of all layers and losses
 # Modules without backwards of their own.
 PLUMBING = {"checking", "contract", "cpu/chunks", "cpu/parallel", "dispatch", "gradcheck", "layer", "optim/optimiser"}
 PLUMBING |= {"random", "differences", "model_check"}
 
-ROOM, PIECES = "only makes an array larger than what is used of it", "only cuts the work into other pieces"
+LARGER, CHUNKS = "only makes an array larger than what is used of it", "only divides the work into other chunks"
 # fmt: off
 KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can tell the difference
-    ("cpu/activation", "index",
-     "np.maximum(e, x > 0, out=out)  # 1 or e",
-     "e is 1 where x is 0"),
     ("cpu/batch_norm", "index",
      "return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)",
      "both ways give the same sums"),
@@ -58,7 +55,7 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "both ways give the same sums"),
     ("cpu/batch_norm", "mask factor index",
      "return max(CHANNELS_TOGETHER, ELEMENTS_OF_A_ROW * len(x)) if x.shape[2] == 1 else CHANNELS_TOGETHER",
-     PIECES),
+     CHUNKS),
     ("layers/batch_norm", "sign factor",
      "return dy",
      "dy is empty there"),
@@ -67,13 +64,13 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "zip stops at the names"),
     ("cpu/embedding", "index",
      "rows, sums = sums_by_cell(dy, np.arange(len(x)), None, x.astype(np.int64), len(grad))",
-     ROOM),
+     LARGER),
     ("layers/conv", "factor",
      "dx = xp.zeros((n, g.groups * c, h + 2 * ph, w + 2 * pw), xp.result_type(dy, weight))  # of the padded x",
-     ROOM),
+     LARGER),
     ("cpu/conv_tiled", "factor",
-     "dx = np.zeros((len(dy), channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",
-     ROOM),
+     "dx = np.zeros((n, channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",
+     LARGER),
     ("cpu/local_norm", "mask sign term",
      "for shift in range(1, min(above, channels - 1) + 1):",
      "adds empty slices"),
@@ -88,10 +85,10 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "a slack of 0 is 0 either way"),
     ("layers/max_pool", "term sign mask factor",
      "dx = array_module(dy).zeros((n, c, ph + h + dh * (kh - 1), pw + w + dw * (kw - 1)), dy.dtype)  # of the padded x",
-     ROOM),
+     LARGER),
     ("layers/avg_pool", "term sign mask factor index",
      "dx = xp.zeros((n, c, ph + h + kh - 1, pw + w + kw - 1), dy.dtype)  # of the padded x",
-     ROOM),
+     LARGER),
     ("cpu/max_unpool", "factor",
      "filled[position] = True",
      "2 * True is True in an array of bools"),
@@ -103,7 +100,7 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "both ways give the same sums"),
     ("cpu/max_pool", "term sign mask factor",
      "return tuple(max(n + 2 * p, s * (out - 1) + d * (k - 1) + 1) for n, out, k, s, p, d in axes)",
-     ROOM),
+     LARGER),
     ("cpu/sampler", "mask",
      "low = np.clip(np.floor(position), -2, size)  # both ends have two cells outside: further out is no different",
      "further out the weights are 0, too"),
@@ -136,16 +133,16 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "what is outside has weight 0, and np.take clips"),
     ("cpu/deform_conv", "mask factor index",
      "together = max(1, COLUMNS_PER_TILE // (c * sizes.taps))",
-     PIECES),
+     CHUNKS),
     ("cpu/deform_conv", "mask factor index",
      "together = max(1, COLUMNS_TOGETHER // (sizes.area * sizes.taps * x.shape[1]))",
-     PIECES),
+     CHUNKS),
     ("cpu/deform_conv", "index",
      "for first in range(0, len(dy), together):",
      "one more chunk, without images"),
     ("cpu/deform_conv", "mask",
      "dmatrices = np.zeros((min(LANES, len(tiles)), *matrices.shape), dy.dtype)",
-     ROOM),
+     LARGER),
     ("layers/grid_sample", "index",
      "sign = xp.where(position.real < low, -1, 1)",
      "at the fold the distance is 0"),
@@ -157,7 +154,7 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "axis 1 is the last"),
     ("cpu/grid_sample", "index",
      "source = np.arange(row.size)[None]",
-     ROOM),
+     LARGER),
     ("cpu/grid_sample", "term sign",
      "cell = plane + np.clip(row, 0, h - 1).astype(np.int64) * w + np.clip(column, 0, w - 1).astype(np.int64)",
      "what a wider clip lets through has weight 0"),
@@ -178,10 +175,10 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "no region has the one more sample"),
     ("cpu/roi_align", "index mask factor sign term assign",
      "elements += len(s.row) * c",
-     PIECES),
+     CHUNKS),
     ("cpu/roi_align", "index",
      "if elements > ELEMENTS_TOGETHER:  # samples share cells, and batches of them do: so they add up",
-     PIECES),
+     CHUNKS),
     ("cpu/roi_align", "factor",
      "u * across.samples[region] + v,",
      "the samples of a bin keep numbers of their own, which is all that is asked of them"),
@@ -207,7 +204,7 @@ class Package:
 
     def __init__(self, root: Path = ROOT):
         nn = root / "nn"
-        paths = {str(path.relative_to(nn).with_suffix("")): path for room in ROOMS for path in sorted(nn.glob(room))}
+        paths = {str(path.relative_to(nn).with_suffix("")): path for files in FILES for path in sorted(nn.glob(files))}
         self.sources = {name: path.read_text() for name, path in paths.items() if path.stem != "__init__"}
         self.trees = {name: ast.parse(source) for name, source in self.sources.items()}
         self.tests = {str(path.relative_to(root / "tests")) for path in (root / "tests" / "nn").rglob("test_*.py")}

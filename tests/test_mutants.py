@@ -2,8 +2,9 @@
 
 import ast
 import types
+from pathlib import Path
 
-from tests.mutants import Package, codes_of, functions_of, plant
+from tests.mutants import EQUIVALENT, Package, codes_of, functions_of, plant
 from tests.planted_errors import Mutant, changes, mutants, mutants_of_checks, reached
 
 SOURCE = '''
@@ -31,6 +32,12 @@ def planted(expression):
     """{(kind, replacement)} for the errors that an expression or statement may get, not those of its parts."""
     node = ast.parse(expression).body[0]
     return {(kind, ast.unparse(new)) for kind, _, new in changes(node.value if isinstance(node, ast.Expr) else node)}
+
+
+def test_lines_whose_mutants_make_no_difference_stand_in_their_files():
+    root = Path(__file__).parents[1]
+    for file, _, line in EQUIVALENT:
+        assert line in map(str.strip, (root / file).read_text(encoding="utf-8").splitlines()), (file, line)
 
 
 def test_only_backwards_and_what_they_call_are_taken():

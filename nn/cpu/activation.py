@@ -5,12 +5,12 @@ The functions of nn/layers/activation.py. Each chunk is computed in its part of 
 
 import numpy as np
 
-from nn.cpu.chunks import add_up, in_chunks, in_slices
+from nn.cpu.chunks import in_chunks
 from nn.cpu.chunks import real as takes
 
 __all__ = [
-    "elu", "elu_backward", "leaky_rectify", "prelu", "prelu_backward", "rectify", "sigmoid", "sigmoid_backward", "silu",
-    "silu_backward", "softplus", "softplus_backward", "takes", "tanh", "tanh_backward",
+    "elu", "elu_backward", "leaky_rectify", "rectify", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
+    "softplus", "softplus_backward", "takes", "tanh", "tanh_backward",
 ]  # fmt: skip
 
 
@@ -24,27 +24,8 @@ def rectify(a, x):
 def leaky_rectify(a, x, slope):
     """a where x > 0, else slope * a."""
     if a is x:
-        return in_chunks(lambda x, out: _leaky(x, slope, out), x)
-    return in_chunks(lambda a, x, out: _leaky_backward(a, x, slope, out), a, x)
-
-
-def prelu(x, weight):
-    """y in the shape of x, as in nn/layers/activation.py."""
-    y, slope = np.empty(x.shape, x.dtype), _over_channels(weight, x)
-    _over_images(lambda n: _leaky(x[n], slope, y[n]), x)
-    return y
-
-
-def prelu_backward(dy, x, weight):
-    """dx, dweight in the shapes of x and weight, as in nn/layers/activation.py."""
-    dx, slope = np.empty(dy.shape, dy.dtype), _over_channels(weight, x)
-    shared = (0, *range(2, x.ndim)) if len(weight) > 1 else None
-
-    def differentiate(n):
-        _leaky_backward(dy[n], x[n], slope, dx[n])
-        return (dy[n] * np.minimum(x[n], 0)).sum(axis=shared).reshape(-1)
-
-    return dx, add_up(_over_images(differentiate, x), weight)
+        return in_chunks(lambda x, out: leaky_chunk(x, slope, out), x)
+    return in_chunks(lambda a, x, out: leaky_chunk_backward(a, x, slope, out), a, x)
 
 
 def elu(x, alpha):
@@ -65,7 +46,7 @@ def elu_backward(dy, x, alpha):
     def chunk(dy, x, out):
         slope = np.exp(np.minimum(x, 0))
         slope *= alpha
-        _leaky_backward(dy, x, slope, out)
+        leaky_chunk_backward(dy, x, slope, out)
 
     return in_chunks(chunk, dy, x)
 
@@ -149,26 +130,16 @@ def _sigmoid(x, out):
     np.reciprocal(out, out=out)
 
 
-def _leaky(x, slope, out):
+def leaky_chunk(x, slope, out):
     """out = x where x > 0, else slope * x, as a sum of which one term is 0: array code dislikes branches."""
     np.minimum(x, 0, out=out)
     out *= slope
     out += np.maximum(x, 0)
 
 
-def _leaky_backward(dy, x, slope, out):
+def leaky_chunk_backward(dy, x, slope, out):
     """out = dy where x > 0, else slope * dy."""
     positive = x > 0
     np.multiply(slope, ~positive, out=out, dtype=out.dtype)
     out += positive
     out *= dy
-
-
-def _over_channels(weight, x):
-    """weight (C,) in a shape that broadcasts to x (N, C, ...); a number for weight (1,)."""
-    return weight.reshape(-1, *(1,) * (x.ndim - 2)) if len(weight) > 1 else weight[0]
-
-
-def _over_images(task, x):
-    """in_slices over axis 0; an array without axes is one task."""
-    return in_slices(task, len(x), x.size) if x.ndim else [task(...)]

@@ -1,5 +1,5 @@
-// Elementwise non-linearities and their derivatives, one thread per element; nn/layers/activation.py has the same
-// functions in array code.
+// Elementwise non-linearities and their derivatives, one thread per element; nn/layers/activation.py and prelu.py have the
+// same functions in array code.
 
 enum { RELU, LEAKY_RELU, ELU, SIGMOID, TANH, SILU, SOFTPLUS };  // KINDS in nn/gpu/activation.py
 

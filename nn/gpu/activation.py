@@ -3,14 +3,12 @@
 The kernels are in nn/gpu/activation.cu.
 """
 
-import math
-
 from nn.dispatch import array_module
 from nn.gpu.kernels import launch, use_kernels
 
 __all__ = [
-    "elu", "elu_backward", "leaky_rectify", "prelu", "prelu_backward", "rectify", "sigmoid", "sigmoid_backward", "silu",
-    "silu_backward", "softplus", "softplus_backward", "takes", "tanh", "tanh_backward",
+    "elu", "elu_backward", "leaky_rectify", "rectify", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
+    "softplus", "softplus_backward", "takes", "tanh", "tanh_backward",
 ]  # fmt: skip
 
 KINDS = ("ReLU", "LeakyReLU", "ELU", "Sigmoid", "Tanh", "SiLU", "Softplus")  # of nn/gpu/activation.cu
@@ -29,21 +27,6 @@ def rectify(a, x):
 def leaky_rectify(a, x, slope):
     """a where x > 0, else slope * a."""
     return _forward("LeakyReLU", x, slope) if a is x else _backward("LeakyReLU", a, x, slope)
-
-
-def prelu(x, weight):
-    """y in the shape of x."""
-    y = array_module(x).empty(x.shape, x.dtype)
-    _launch_prelu("prelu_forward", [x], weight, y)
-    return y
-
-
-def prelu_backward(dy, x, weight):
-    """dx, dweight in the shapes of x and weight."""
-    xp, axes = array_module(x), (0, *range(2, x.ndim)) if len(weight) > 1 else None
-    dx, flow = xp.empty(x.shape, dy.dtype), xp.empty(x.shape, dy.dtype)
-    _launch_prelu("prelu_backward", [dy, x], weight, dx, flow)
-    return dx, flow.sum(axis=axes)
 
 
 def elu(x, alpha):
@@ -112,11 +95,3 @@ def _launch(kernel, kind, arrays, a, b):
     arrays = [xp.ascontiguousarray(array, out.dtype) for array in arrays]
     launch("activation", kernel, out.size, out.dtype, *arrays, out, float(a), float(b), out.size, KINDS.index(kind))
     return out
-
-
-def _launch_prelu(kernel, arrays, weight, *outputs):
-    """A kernel on arrays (N, C, L), C being the length of weight."""
-    first = arrays[0]
-    length = math.prod(first.shape[2:]) if len(weight) > 1 else max(first.size, 1)
-    arrays = [array_module(first).ascontiguousarray(array, first.dtype) for array in (*arrays, weight)]
-    launch("activation", kernel, first.size, first.dtype, *arrays, *outputs, first.size, len(weight), length)

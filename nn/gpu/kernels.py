@@ -5,10 +5,10 @@ It computes one element (or tile) of the output per thread, gathering its inputs
 so results do not depend on the order of the threads. The textbook file of nn/layers or nn/losses is its reference.
 """
 
+import logging
 import math
 import os
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -136,7 +136,5 @@ def _kernel(cupy, file, name, dtype, constants):
 def _say_that_it_compiles():
     """Once in a process, for it takes long: CuPy compiles a file once for each kind of GPU, and keeps it on disk."""
     where = os.environ.get("CUPY_CACHE_DIR", "~/.cupy/kernel_cache")
-    text = (
-        "note: CUDA kernels are compiled as they are first used, a minute in all on a new machine; later runs take them"
-    )
-    print(f"{text} from {where}", file=sys.stderr, flush=True)
+    text = "note: CUDA kernels are compiled at their first use, a minute in all on a new machine; later runs take them"
+    logging.getLogger(__name__).warning("%s from %s", text, where)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nn.io.onnx_graph import Graph, Indices, NotExportable
 from nn.layer import Layer
-from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from nn.layers.adaptive_pool import AdaptiveAvgPool2d, mean_matrix
 from nn.layers.avg_pool import AvgPool2d
 from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
@@ -20,6 +20,7 @@ from nn.layers.linear import Linear
 from nn.layers.local_norm import LocalResponseNorm
 from nn.layers.max_pool import MaxPool2d
 from nn.layers.max_unpool import MaxUnpool2d
+from nn.layers.prelu import PReLU
 from nn.layers.relu6 import HIGHEST, ReLU6
 from nn.layers.softmax import LogSoftmax, Softmax
 from nn.layers.upsample import Upsample2d

@@ -9,7 +9,8 @@ import pytest
 from nn.gpu.device import map_arrays
 from tests.cupy_stand_in import count_transfers
 from tests.gpu.families import FAMILIES, ON_A_GPU, small_model
-from vision.training.trainer import LOG, Trainer
+from vision.training.log import LOG
+from vision.training.trainer import Trainer
 
 STEPS = 2
 RECIPE = {"epochs": 1, "batch_size": 2, "optimiser": "adam", "lr": 1e-3, "warm_up": 0, "schedule": "constant"}

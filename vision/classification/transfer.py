@@ -12,6 +12,7 @@ Yosinski et al. 2014, How transferable are features in deep neural networks? arX
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -115,7 +116,8 @@ class Transfer(Classifier):
         if decay is None:
             found = cross_validate(features, labels, images, len(self.classes), self.options.rounds)
             decay = max(found, key=found.get)
-            print(f"accuracy by cross-validation, for each decay: {found}; taken is {decay}")
+            text = "accuracy by cross-validation, for each decay: %s; the best is %s"
+            logging.getLogger(__name__).info(text, found, decay)
         rows = to_rows(features)
         for k in range(start, self.options.rounds):
             weight, bias = last.weight.value * to_rows.scale, last.bias.value + last.weight.value @ to_rows.mean

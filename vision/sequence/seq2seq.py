@@ -85,12 +85,9 @@ class Seq2Seq(Model):
         self.vocabulary = Vocabulary(classes, level)
         size, hidden, embedding = len(self.vocabulary), options.hidden, options.embedding
         self.source = Embedding(size, embedding, PAD, rng=rng)
-        self.encoder, seen = GRU(embedding, hidden, bidirectional=options.bidirectional, rng=rng), hidden
-        if options.bidirectional:
-            seen = 2 * hidden
-        self.context_size, self.summary = seen, Sequential()
-        if not options.attention:
-            self.summary = Sequential(Linear(seen, seen, rng=rng), Tanh())
+        self.encoder = GRU(embedding, hidden, bidirectional=options.bidirectional, rng=rng)
+        seen = self.context_size = 2 * hidden if options.bidirectional else hidden
+        self.summary = Sequential() if options.attention else Sequential(Linear(seen, seen, rng=rng), Tanh())
         self.bridge = Sequential(Linear(seen, hidden, rng=rng), Tanh())
         self.attention = AdditiveAttention(hidden, seen, hidden, rng=rng) if options.attention else None
         self.target = Embedding(size, embedding, PAD, rng=rng)
@@ -210,8 +207,7 @@ class Seq2Seq(Model):
         vectors = self.target(words)
         (state, context, _), _ = self.step(vectors, state, encoded)
         log_p = LogSoftmax(1)(self.head(array_module(state).concatenate([state, context, vectors], axis=1)))
-        for never in (PAD, START):
-            log_p[:, never] = -np.inf
+        log_p[:, PAD] = log_p[:, START] = -np.inf  # never said
         return log_p, state
 
 
@@ -250,5 +246,5 @@ TINY = Tiny({"hidden": 3, "embedding": 2})
 register("seq2seq", "translation", RECIPE, options=Options, tiny=TINY, **SYSTEM)(Seq2Seq)
 register(
     "seq2seq_attention", "translation", RECIPE, options=AttentionOptions, tiny=TINY, **SYSTEM,
-    figures="reversing 8 to 20 words: 11.8 % of 500 unseen lines exact without attention",
+    figures="reversing 8 to 20 words: share of 500 unseen lines exact 1.000 with attention, 0.118 without",
 )(Seq2Seq)  # fmt: skip

@@ -1,7 +1,7 @@
 """The log of a run for TensorBoard, where its package is installed: `tensorboard --logdir runs`."""
 
+import logging
 import math
-import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,9 @@ class Events:
             except ModuleNotFoundError:
                 continue
             except Exception as error:  # of its own dependencies: versions that do not fit
-                print(f"note: no TensorBoard events: {package} cannot be loaded: {error}", file=sys.stderr)
+                logging.getLogger(__name__).warning(
+                    "note: no TensorBoard events: %s cannot be loaded: %s", package, error
+                )
         if self.writer and self.step:
             self._add(self.step + 1, session_log=self.event.SessionLog(status=self.event.SessionLog.START))
 

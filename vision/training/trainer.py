@@ -23,19 +23,16 @@ from typing import Any
 
 from vision.model import Model
 from vision.training.communicator import Communicator, OtherFailed, evaluated_together
-from vision.training.endings import Diverged, Stopped, with_advice
+from vision.training.endings import Diverged, with_advice
 from vision.training.interruption import interrupts_wait, memory_explained, overflow_unwarned
 from vision.training.kept_run import KeptRun
-from vision.training.log import LOG
 from vision.training.parts import check_same_weights
 from vision.training.progress import Progress, RunningMean, Waiting
 from vision.training.recipe import with_defaults
 from vision.training.run_state import read_run
-from vision.training.saving import BEST, LAST
+from vision.training.saving import LAST
 from vision.training.update import Update, step_generator
 from vision.training.validation import ValidationLoss
-
-__all__ = ["BEST", "LAST", "LOG", "Diverged", "Stopped", "Trainer", "step_generator"]
 
 
 class Trainer(KeptRun):
@@ -109,8 +106,7 @@ class Trainer(KeptRun):
     def prepare_stage(self):
         """Set up the current stage: its recipe, batches, trainable parameters, optimiser, schedule."""
         stage = self.stage
-        own = {name: value for name, value in stage.recipe.items() if name not in self.fixed}
-        self.recipe = self.common | own
+        self.recipe = self.common | {name: value for name, value in stage.recipe.items() if name not in self.fixed}
         self.epochs, self.batch_size = self.recipe["epochs"], self.recipe["batch_size"]
         self.loader = self.loader_of(self.recipe) if callable(self.loader_of) else self.loader_of
         self.total_steps = 0 if stage.fit else self.epochs * len(self.loader)

@@ -5,10 +5,10 @@ import pytest
 
 from nn.cpu import chunks
 from nn.cpu.chunks import add_product, add_up, in_blocks, in_chunks, in_slices, real
-from nn.layers.activation import PReLU
 from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from nn.layers.layer_norm import LayerNorm
 from nn.layers.local_norm import L2Norm
+from nn.layers.prelu import PReLU
 
 
 @pytest.mark.parametrize("step", [1, 2])

@@ -7,8 +7,9 @@ import pytest
 
 from nn.config import config
 from nn.layer import Layer
-from nn.layers.activation import LeakyReLU, PReLU, ReLU, SiLU, Tanh
+from nn.layers.activation import LeakyReLU, ReLU, SiLU, Tanh
 from nn.layers.linear import Linear
+from nn.layers.prelu import PReLU
 from nn.layers.squeeze_excitation import SqueezeExcitation
 
 

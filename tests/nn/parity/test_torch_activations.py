@@ -5,8 +5,9 @@ options; skipped where it is not installed. What is torchvision's is written out
 import numpy as np
 import pytest
 
-from nn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from nn.layers.dropout import Dropout, Dropout2d, DropPath
+from nn.layers.prelu import PReLU
 from nn.layers.relu6 import ReLU6
 from nn.layers.softmax import LogSoftmax, Softmax
 from nn.layers.squeeze_excitation import SqueezeExcitation

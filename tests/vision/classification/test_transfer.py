@@ -80,7 +80,7 @@ class Photographs:
         return {"id": str(k), "image": image, "label": k % 3}
 
 
-def test_features_as_tested_and_a_decay_by_cross_validation(capsys):
+def test_features_as_tested_and_a_decay_by_cross_validation(caplog):
     model, loader = build(views=0, decay=None, rounds=20), Photographs()
     features, labels, images = model.stored_features(loader)
     assert labels.tolist() == [k % 3 for k in range(30) for _ in range(2)]
@@ -89,9 +89,10 @@ def test_features_as_tested_and_a_decay_by_cross_validation(capsys):
     for row, seen in ((8, image), (9, image[:, ::-1])):
         batch = model.preprocess.batch([model.preprocess.scaled(np.ascontiguousarray(seen))])
         np.testing.assert_allclose(features[row], model.features(batch)[0], rtol=1e-4, atol=1e-5)
-    figures = trained(model, loader)
+    with caplog.at_level("INFO", "vision"):
+        figures = trained(model, loader)
     assert figures[-1]["accuracy"] == 1
-    assert "accuracy by cross-validation, for each decay: {0.0001: 1.0," in capsys.readouterr().out
+    assert caplog.messages[0].startswith("accuracy by cross-validation, for each decay: {0.0001: 1.0,")
     with pytest.raises(ValueError, match="decay=none is chosen by cross-validation, which needs views=0"):
         build(decay=None)
 

@@ -11,8 +11,12 @@ from nn import Dropout, Linear, Sequential
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from nn.losses.regression import l2
 from vision.model import Model
+from vision.training.endings import Diverged, Stopped
+from vision.training.log import LOG
 from vision.training.progress import RunningMean
-from vision.training.trainer import BEST, LAST, LOG, Diverged, Stopped, Trainer, step_generator
+from vision.training.saving import BEST, LAST
+from vision.training.trainer import Trainer
+from vision.training.update import step_generator
 
 RECIPE = {
     "epochs": 3,
