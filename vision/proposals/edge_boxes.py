@@ -4,7 +4,6 @@ Reference: Zitnick and Dollar 2014, Edge boxes: locating object proposals from e
 doi:10.1007/978-3-319-10602-1_26.
 """
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,6 +13,8 @@ from vision.boxes.nms import nms
 from vision.options import check_least
 from vision.proposals.edges import EdgeGroups, affinities, best_paths, edge_map, group_edges
 from vision.proposals.method import ProposalOptions, method, ranked
+
+TOGETHER = 500  # boxes that are scored at once
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def edge_boxes(options: EdgeBoxesOptions):
         boxes, scores = scorer.best(boxes, 5 * options.count)
         keep = nms(boxes.astype(float), scores, options.beta, max_keep=2 * options.count)
         boxes, scores = boxes[keep], scores[keep]
-        for i in range(min(options.refine, len(boxes))):
-            boxes[i], scores[i] = scorer.refined(boxes[i], scores[i], image.shape[:2])
+        first = slice(options.refine)
+        boxes[first], scores[first] = scorer.refined(boxes[first], scores[first], image.shape[:2])
         boxes, scores = ranked(boxes, scores)
         keep = nms(boxes.astype(float), scores, options.beta)
         return boxes[keep], scores[keep]
@@ -88,8 +89,7 @@ class BoxScorer:
         self.groups, self.options = groups, options
         h, w = groups.labels.shape
         self.paths = best_paths(affinities(groups, gamma=options.gamma))
-        self.rows = [_crossings(line) for line in groups.labels]
-        self.columns = [_crossings(line) for line in groups.labels.T]
+        self.lines = Crossings(groups.labels), Crossings(groups.labels.T)  # rows, columns
         which = np.maximum(groups.labels, 0)
         counts = np.bincount(groups.labels[groups.labels >= 0], minlength=len(groups.magnitudes))
         per_pixel = groups.magnitudes / np.maximum(counts, 1) if len(counts) else np.zeros(1)
@@ -106,21 +106,33 @@ class BoxScorer:
         size = (x2 - x1 + y2 - y1).astype(float)
         return (_sums(self.masses, x1, y1, x2, y2) - middle) / (2 * size**self.options.kappa)
 
-    def score(self, box: np.ndarray, bound: float) -> float:
-        """The score of one box (4,): its bound without what is lost by the groups that cross its border."""
-        x1, y1, x2, y2 = (int(side) for side in box)
-        crossing = set()
-        sides = [(self.rows[y], x1, x2) for y in (y1, y2 - 1)] + [(self.columns[x], y1, y2) for x in (x1, x2 - 1)]
-        for (positions, owners), low, high in sides:
-            crossing.update(owners[bisect_left(positions, low) : bisect_left(positions, high)])
-        if not crossing:
-            return float(bound)
-        reached = self.paths[list(crossing)].max(axis=0)
-        hit = np.flatnonzero(reached)
-        x, y = self.groups.centres[hit].T
+    def scores(self, boxes: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+        """(K,): the scores of boxes (K, 4): their bounds without what is lost by groups that cross their borders."""
+        parts = [slice(k, k + TOGETHER) for k in range(0, len(boxes), TOGETHER)]
+        lost = np.concatenate([np.zeros(0), *(self.lost(boxes[part]) for part in parts)])
+        size = (boxes[:, 2:] - boxes[:, :2]).sum(axis=1).astype(float)
+        return bounds - lost / (2 * size**self.options.kappa)
+
+    def lost(self, boxes: np.ndarray) -> np.ndarray:
+        """(K,): the sum over the groups i in each box of m_i and the best path to i from a group that crosses it."""
+        count = len(self.groups.magnitudes)
+        if not count:
+            return np.zeros(len(boxes))
+        box, crossing = np.divmod(np.unique(self.crossing(boxes, count)), count)
+        at, pair = ranges(self.paths.starts[crossing], self.paths.starts[crossing + 1])
+        box, i, value = box[pair], self.paths.groups[at], self.paths.values[at]
+        (x1, y1, x2, y2), (x, y) = boxes[box].T, self.groups.centres[i].T
         inside = (x1 <= x) & (x < x2) & (y1 <= y) & (y < y2)
-        lost = (reached[hit] * self.groups.magnitudes[hit])[inside].sum()
-        return float(bound - lost / (2 * (x2 - x1 + y2 - y1) ** self.options.kappa))
+        best = np.zeros((len(boxes), count))
+        np.maximum.at(best, (box[inside], i[inside]), value[inside])
+        return best @ self.groups.magnitudes
+
+    def crossing(self, boxes: np.ndarray, count: int) -> np.ndarray:
+        """box * count + group of each edge pixel on the border of a box."""
+        (rows, columns), (x1, y1, x2, y2) = self.lines, boxes.T
+        sides = [(rows, y, x1, x2) for y in (y1, y2 - 1)] + [(columns, x, y1, y2) for x in (x1, x2 - 1)]
+        found = [lines.between(*where) for lines, *where in sides]
+        return np.concatenate([box * count + group for box, group in found])
 
     def best(self, boxes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The `count` best of boxes (K, 4) with a score above 0, and their scores, best first.
@@ -130,38 +142,57 @@ class BoxScorer:
         bounds = self.bounds(boxes)
         order = np.argsort(-bounds, kind="stable")
         scores, worst = np.full(len(boxes), -np.inf), 0.0
-        for k, i in enumerate(order):
-            if bounds[i] <= worst:
+        for k in range(0, len(boxes), TOGETHER):
+            some = order[k : k + TOGETHER]
+            if bounds[some[0]] <= worst:
                 break
-            scores[i] = self.score(boxes[i], bounds[i])
-            if k % 1000 == 999 and k >= count:
-                worst = max(0.0, float(np.partition(scores, -count)[-count]))
+            scores[some] = self.scores(boxes[some], bounds[some])
+            if k + TOGETHER >= count:
+                worst = max(0.0, float(np.partition(scores, -min(count, len(scores)))[-min(count, len(scores))]))
         best = np.argsort(-scores, kind="stable")[:count]
         best = best[scores[best] > 0]
         return boxes[best], scores[best]
 
-    def refined(self, box: np.ndarray, score: float, image_size: tuple[int, int]) -> tuple[np.ndarray, float]:
-        """Sec. 3.4: each side is moved to and fro while that is better, by half the last step, down to 2 pixels."""
-        h, w = image_size
-        step = max(2, int(max(box[2] - box[0], box[3] - box[1]) * (1 - self.options.alpha) / (1 + self.options.alpha)))
-        while step >= 2:
+    def refined(self, boxes: np.ndarray, scores: np.ndarray, image_size: tuple[int, int]):
+        """(boxes (K, 4), scores (K,)), each moved to a better position nearby (sec. 3.4): each side is moved to and fro
+        while that is better, by half the last step, down to 2 pixels."""
+        (h, w), alpha, boxes, scores = image_size, self.options.alpha, boxes.copy(), scores.copy()
+        longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+        step = np.maximum(2, (longer * (1 - alpha) / (1 + alpha)).astype(np.int64))
+        while (moving := np.flatnonzero(step >= 2)).size:
             step //= 2
-            for side, move in product(range(4), (step, -step)):
-                trial = box.copy()
-                trial[side] = np.clip(trial[side] + move, 0, (w, h)[side % 2])
-                size = trial[2:] - trial[:2]
-                if size.min() < 2 or size.prod() < self.options.min_area:
-                    continue
-                value = self.score(trial, self.bounds(trial[None])[0])
-                if value > score:
-                    box, score = trial, value
-        return box, score
+            for side, sign in product(range(4), (1, -1)):
+                trial = boxes[moving]
+                trial[:, side] = np.clip(trial[:, side] + sign * step[moving], 0, (w, h)[side % 2])
+                size = trial[:, 2:] - trial[:, :2]
+                allowed = (size.min(axis=1) >= 2) & (size.prod(axis=1) >= self.options.min_area)
+                which, trial = moving[allowed], trial[allowed]
+                values = self.scores(trial, self.bounds(trial))
+                better = values > scores[which]
+                boxes[which[better]], scores[which[better]] = trial[better], values[better]
+        return boxes, scores
 
 
-def _crossings(line):
-    """(positions, groups) of the edge pixels along a row or column."""
-    at = np.flatnonzero(line >= 0)
-    return at.tolist(), line[at].tolist()
+class Crossings:
+    """The edge pixels along the rows of labels (H, W), where labels are 0 at least, row after row."""
+
+    def __init__(self, labels: np.ndarray):
+        self.width, flat = labels.shape[1], labels.ravel()
+        self.at = np.flatnonzero(flat >= 0)
+        self.groups = flat[self.at]
+
+    def between(self, row, low, high) -> tuple[np.ndarray, np.ndarray]:
+        """(k (P,), groups (P,)): the edge pixels of each row[k] from low[k] to high[k] - 1, all (K,)."""
+        first, last = (np.searchsorted(self.at, row * self.width + side) for side in (low, high))
+        at, k = ranges(first, last)
+        return k, self.groups[at]
+
+
+def ranges(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the indices first[k] .. last[k] - 1 of all k, one range after another, and the k of each)."""
+    lengths = last - first
+    k = np.repeat(np.arange(len(first)), lengths)
+    return np.arange(len(k)) + (last - np.cumsum(lengths))[k], k
 
 
 def _integral(x):

@@ -128,21 +128,32 @@ def affinities(groups: EdgeGroups, reach: int = 2, gamma: float = 2.0) -> list[d
     return near
 
 
-def best_paths(near: list[dict[int, float]]) -> np.ndarray:
-    """(G, G) float32: the largest product of affinities over all paths from group to group, 1 to itself (eq. 2).
+class Paths(NamedTuple):
+    """The best paths from each group: those from group i are at starts[i] .. starts[i + 1] - 1 of groups (P,), where
+    they end, and values (P,), their products."""
 
-    Dijkstra's algorithm on products; paths below 0.05 count as 0.
+    starts: np.ndarray
+    groups: np.ndarray
+    values: np.ndarray
+
+
+def best_paths(near: list[dict[int, float]]) -> Paths:
+    """The largest product of affinities over all paths from group to group, 1 to itself (eq. 2).
+
+    Dijkstra's algorithm on products; paths below 0.05 are left out.
     """
-    best = np.zeros((len(near), len(near)), np.float32)
+    starts, groups, values = [0], [], []
     for start in range(len(near)):
-        heap, done = [(-1.0, start)], set()
+        heap, best = [(-1.0, start)], {}
         while heap:
             value, i = heappop(heap)
-            if i in done:
+            if i in best:
                 continue
-            done.add(i)
-            best[start, i] = -value
+            best[i] = -value
             for j, affinity in near[i].items():
-                if j not in done and -value * affinity >= LEAST:
+                if j not in best and -value * affinity >= LEAST:
                     heappush(heap, (value * affinity, j))
-    return best
+        groups.extend(best)
+        values.extend(best.values())
+        starts.append(len(groups))
+    return Paths(np.array(starts), np.array(groups, np.int64), np.array(values, np.float64))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from tests.vision.proposals.test_edges import ends_of
 from vision.boxes.boxes import iou
 from vision.proposals import build_proposer
-from vision.proposals.edge_boxes import BoxScorer, EdgeBoxesOptions, search_windows
+from vision.proposals.edge_boxes import BoxScorer, EdgeBoxesOptions, ranges, search_windows
 from vision.proposals.edges import affinities, best_paths, edge_map, group_edges
 
 
@@ -20,13 +21,13 @@ def picture():
 def naive_score(groups, box, options):
     """Eq. 2 to 4, group by group and pixel by pixel."""
     x1, y1, x2, y2 = box
-    paths, labels = best_paths(affinities(groups, gamma=options.gamma)), groups.labels
+    paths, labels = ends_of(best_paths(affinities(groups, gamma=options.gamma))), groups.labels
     border = {labels[r, c] for r in range(y1, y2) for c in range(x1, x2) if r in (y1, y2 - 1) or c in (x1, x2 - 1)}
     border -= {-1}
     total = 0.0
     for i, (x, y) in enumerate(groups.centres):
         if x1 <= x < x2 and y1 <= y < y2:
-            total += (1 - max([paths[t, i] for t in border], default=0)) * groups.magnitudes[i]
+            total += (1 - max([paths[t].get(i, 0) for t in border], default=0)) * groups.magnitudes[i]
     across, down = (x2 - x1) // 4, (y2 - y1) // 4
     for r in range(y1 + down, y2 - down):
         for c in range(x1 + across, x2 - across):
@@ -42,7 +43,7 @@ def test_scores_equal_the_definition_and_are_below_their_bounds(picture):
     boxes = np.random.default_rng(1).permutation(search_windows((90, 120), options))[:25]
     boxes = np.concatenate([boxes, [[29, 19, 81, 61], [0, 0, 120, 90]]])
     bounds = scorer.bounds(boxes)
-    scores = np.array([scorer.score(box, bound) for box, bound in zip(boxes, bounds)])
+    scores = scorer.scores(boxes, bounds)
     np.testing.assert_allclose(scores, [naive_score(groups, b.tolist(), options) for b in boxes], rtol=0, atol=1e-6)
     assert (scores <= bounds + 1e-12).all() and len(groups.magnitudes) > 5
 
@@ -51,11 +52,19 @@ def test_the_best_are_those_of_scoring_all(picture):
     options = EdgeBoxesOptions(alpha=0.5)
     scorer = BoxScorer(group_edges(*edge_map(picture)), options)
     boxes = search_windows((90, 120), options)
-    everything = np.array([scorer.score(box, bound) for box, bound in zip(boxes, scorer.bounds(boxes))])
+    everything = scorer.scores(boxes, scorer.bounds(boxes))
     best, scores = scorer.best(boxes, 40)
     np.testing.assert_allclose(scores, np.sort(everything)[::-1][:40], rtol=0, atol=1e-12)
-    moved, value = scorer.refined(best[5], scores[5], (90, 120))
-    assert value >= scores[5] and value == pytest.approx(scorer.score(moved, scorer.bounds(moved[None])[0]))
+    moved, values = scorer.refined(best, scores, (90, 120))
+    assert (values >= scores).all() and (values > scores).any()
+    np.testing.assert_allclose(values, scorer.scores(moved, scorer.bounds(moved)), rtol=0, atol=1e-12)
+    alone, _ = scorer.refined(best[5:6], scores[5:6], (90, 120))
+    assert alone[0].tolist() == moved[5].tolist()  # each is moved on its own
+
+
+def test_ranges_by_hand():
+    indices, owners = ranges(np.array([3, 7, 0]), np.array([5, 7, 3]))
+    assert indices.tolist() == [3, 4, 0, 1, 2] and owners.tolist() == [0, 0, 2, 2, 2]
 
 
 def test_neighbouring_windows_overlap():
