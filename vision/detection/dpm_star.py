@@ -3,6 +3,7 @@
 Reference: Felzenszwalb et al. 2010, doi:10.1109/TPAMI.2009.167, sec. 3.1 and 3.2.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +122,7 @@ class StarModels(Layer):
 
     def vectors(self, x: Shown) -> np.ndarray:
         """(E, D): vectors(x) @ vector(k) is the score of each example of model k."""
-        flat = [each.reshape(len(x.root), -1) for each in (x.root, x.parts, -x.moved)]
+        flat = [each.reshape(len(each), prod(each.shape[1:])) for each in (x.root, x.parts, -x.moved)]
         return np.concatenate([*flat, np.full((len(x.root), 1), BIAS_SCALE, x.root.dtype)], axis=1)
 
     def least(self) -> np.ndarray:

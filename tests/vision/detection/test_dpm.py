@@ -91,6 +91,13 @@ def test_a_picture_smaller_than_a_level_has_no_placement():
     assert model.random_negatives(levels, target, 0, np.random.default_rng(0)).shape == (0, 10)
 
 
+def test_an_image_without_examples_has_no_vectors():
+    """A photograph without object on which nothing scores above the margin."""
+    model, levels = build(), build().grid.pyramid(picture())
+    none = model.find(levels).rows[:0]
+    assert model.stars.vectors(model.shown(levels, none)).shape == (0, model.stars.vector(0).size)
+
+
 def test_boxes_of_roots_and_of_parts():
     model, image = build(), picture()
     found = model.find(model.grid.pyramid(image))
