@@ -4,6 +4,9 @@ All cells share one box regressor, as in OverFeat: each sees its own surrounding
 object are from there. So a photograph has as many examples as cells on its object, and the position need not be
 learned, as it must be by a regressor of the whole map.
 
+Where the object is can be seen in the middle of the network, what it is only at its end. With the option `whole` the
+cells tell an object from none, and a linear layer tells its class from the mean of a later map over the photograph.
+
 The features of a photograph and of its mirror image are computed once and kept together. Training takes one of both at
 random, a prediction is the mean over both.
 
@@ -17,10 +20,21 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential, smooth_l1, softmax, softmax_cross_entropy
+from nn import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Linear,
+    ReLU,
+    Sequential,
+    smooth_l1,
+    softmax,
+    softmax_cross_entropy,
+)
 from nn.dispatch import array_module
 from nn.layer import Layer, positive
-from vision.backbones import Remembered
+from vision.backbones import Backbone, Remembered
 from vision.localization.localizer import Localizer
 from vision.localization.trunk import BACKBONES
 from vision.options import ImageOptions
@@ -35,7 +49,8 @@ class Options(ImageOptions):
 
     backbone: Literal["small_cnn", "squeezenet", "alexnet", "efficientnet_lite0"] = "efficientnet_lite0"  # the CNN
     width: int = 32  # of the CNN: its channels are multiples of it (efficientnet_lite0: not used)
-    last: str = "stage5"  # stage of the CNN whose map is looked at; all up to it is frozen
+    last: str = "stage5"  # stage of the CNN whose cells are looked at; the CNN is frozen
+    whole: str | None = "head"  # later stage, from the mean of whose map the class is told; none: cells tell it
     hidden: int = 128  # channels of the 3x3 convolution
     dropout: float = 0.5  # behind it
     core: float = 0.5  # share of an object's sides: cells inside this part are the object's, others on it not counted
@@ -48,15 +63,31 @@ class Options(ImageOptions):
 
 
 class TwoViews(Layer):
-    """images (N, 3, H, W) to the features (N, 2, D, h, w) of each and of its mirror image."""
+    """images (N, 3, S, S) to features (N, 2, D h h + E) of each and of its mirror image: the map (D, h, h) of the stage
+    `last`, flat, and the means (E,) of the map of the stage `whole`, where there is one.
+    """
 
-    def __init__(self, backbone):
-        self.backbone = backbone
+    def __init__(self, backbone: Backbone, last: str, whole: str | None):
+        backbone = backbone.up_to(whole or last)
+        backbone.freeze(whole or last)
+        if last not in backbone.names:
+            raise ValueError(f"localizer_cells: whole must be a stage after {last}, got {whole}")
+        self.backbone, self.names = backbone, (last, whole) if whole else (last,)
+        self.channels, self.means = backbone.channels[last], backbone.channels[whole] if whole else 0  # D, E
 
     def see(self, images):
         """(features, None)."""
-        xp = array_module(images)
-        return xp.stack([self.backbone(images), self.backbone(images[..., ::-1])], axis=1), None
+        xp, views = array_module(images), []
+        for view in (images, images[..., ::-1]):
+            (cells, *later), _ = self.backbone.forward_stages(view, False, self.names)
+            views.append(xp.concatenate([cells.reshape(len(view), -1), *(y.mean(axis=(2, 3)) for y in later)], axis=1))
+        return xp.stack(views, axis=1), None
+
+    def split(self, x):
+        """The map (N, D, h, h) and the means (N, E) of the features (N, D h h + E) of one view."""
+        flat = x.shape[1] - self.means
+        side = int((flat / self.channels) ** 0.5 + 0.5)
+        return x[:, :flat].reshape(len(x), self.channels, side, side), x[:, flat:]
 
 
 class Cells(NamedTuple):
@@ -73,10 +104,14 @@ class Cache(NamedTuple):
     head: Any
     dy: np.ndarray
     sampled: np.ndarray
+    classifier: Any = None
+    dlogits: np.ndarray | None = None
 
 
 class CellLocalizer(Localizer):
-    """features (N, D, h, w) to (N, 1 + classes + 4, h, w): scores of no object and of the classes, and sides."""
+    """head: a map (N, D, h, w) to (N, 1 + C + 4, h, w), scores of no object and of C classes, and sides; C is 1, any
+    object, where the classifier, from means (N, E) to (N, classes), tells the class.
+    """
 
     needs_weights = True
 
@@ -87,16 +122,15 @@ class CellLocalizer(Localizer):
         if o.objects != 1 or not 0 < o.core <= 1 or not 0 < o.surest <= 1:
             got = f"{o.objects}, {o.core} and {o.surest}"
             raise ValueError(f"localizer_cells: need objects=1, core and surest in (0, 1], got {got}")
-        backbone = BACKBONES[o.backbone](o.width, rng=rng).up_to(o.last)
-        backbone.freeze(o.last)
-        self.views = TwoViews(backbone)
+        self.views = TwoViews(BACKBONES[o.backbone](o.width, rng=rng), o.last, o.whole)
         self.features = Remembered(self.views)
-        channels = backbone.out_channels
+        channels, means, self.told = self.views.channels, self.views.means, 1 if o.whole else len(self.classes)
         self.head = Sequential(
             BatchNorm2d(channels, affine=False), Conv2d(channels, o.hidden, 3, padding=1, bias=False, rng=rng),
-            BatchNorm2d(o.hidden), ReLU(), Dropout(o.dropout, rng=rng),
-            Conv2d(o.hidden, 1 + len(self.classes) + 4, 1, rng=rng),
+            BatchNorm2d(o.hidden), ReLU(), Dropout(o.dropout, rng=rng), Conv2d(o.hidden, 1 + self.told + 4, 1, rng=rng),
         )  # fmt: skip
+        if means:
+            self.classifier = Sequential(BatchNorm1d(means, affine=False), Linear(means, len(self.classes), rng=rng))
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Published weights of the CNN, and one's own of this model."""
@@ -104,21 +138,29 @@ class CellLocalizer(Localizer):
         return {name if name in own else f"views.backbone.{name}": array for name, array in renamed.items()}
 
     def loss(self, batch, rng, sampled: np.ndarray | None = None):
-        """({cls, box}, cache): softmax cross-entropy of the cells, smooth L1 of the sides at the objects' own cells."""
+        """({cls, box, whole}, cache): softmax cross-entropy of the cells, smooth L1 of the sides at the objects' own
+        cells, softmax cross-entropy of the whole photographs."""
         seen, labels, boxes = batch
         xp = array_module(seen)
         turned = xp.asarray(rng.integers(0, 2, len(seen))) if sampled is None else sampled
-        x = seen[xp.arange(len(seen)), turned]
+        x, means = self.views.split(seen[xp.arange(len(seen)), turned])
         y, c_head = self.head.forward(x)
-        cells, count = self.cells(labels[:, 0], boxes[:, 0], turned, y), 1 + len(self.classes)
+        cells, count = self.cells(labels[:, 0], boxes[:, 0], turned, y), 1 + self.told
         cls, dscores = softmax_cross_entropy(y[:, :count], cells.labels)
         box, dsides = smooth_l1(y[:, count:], cells.sides, weights=(cells.labels > 0)[:, None])
         dy = xp.concatenate([dscores, dsides], axis=1)  # y = [scores, sides]
-        return {"cls": cls, "box": box}, Cache(c_head, dy, turned)
+        losses, cache = {"cls": cls, "box": box}, Cache(c_head, dy, turned)
+        if self.options.whole:
+            logits, c_classifier = self.classifier.forward(means)
+            losses["whole"], dlogits = softmax_cross_entropy(logits, labels[:, 0])
+            cache = cache._replace(classifier=c_classifier, dlogits=dlogits)
+        return losses, cache
 
     def backward(self, cache: Cache):
-        """Add the gradients of both losses to the head's parameters."""
+        """Add the gradients of the losses to the parameters of head and classifier."""
         self.head.backward_parameters(cache.dy, cache.head)
+        if self.options.whole:
+            self.classifier.backward_parameters(cache.dlogits, cache.classifier)
 
     def cells(self, labels, boxes, turned, y) -> Cells:
         """The targets of images with labels (N,), from 0, and boxes (N, 4), in those views that are turned round (N,).
@@ -133,7 +175,8 @@ class CellLocalizer(Localizer):
         apart = abs(xp.stack([x, y_centre])[None] - middle)  # (N, 2, h, w)
         core = (apart <= xp.maximum(half * self.options.core, stride / 2)).all(axis=1)
         inside = (apart <= half).all(axis=1)
-        found = xp.where(core, labels[:, None, None] + 1, xp.where(inside, -1, 0))
+        own = xp.minimum(labels + 1, self.told)[:, None, None]
+        found = xp.where(core, own, xp.where(inside, -1, 0))
         sides = (boxes - xp.stack([x, y_centre, x, y_centre])) / UNIT
         return Cells(found, sides.astype(y.real.dtype))
 
@@ -146,28 +189,32 @@ class CellLocalizer(Localizer):
 
     def predict(self, seen) -> list[dict]:
         """boxes (1, 4), labels (1,) and scores (1,) for each image."""
-        xp, count = array_module(seen), 1 + len(self.classes)
-        both = []
+        xp, count = array_module(seen), 1 + self.told
+        both, classes = [], len(seen) * [None]
         for turned in (0, 1):
-            y = self.head(seen[:, turned])
+            x, means = self.views.split(seen[:, turned])
+            y = self.head(x)
             x, y_centre, _ = self.centres(y)
             boxes = y[:, count:] * UNIT + xp.stack([x, y_centre, x, y_centre])
-            both.append((softmax(y[:, :count], axis=1)[:, 1:], boxes))
+            both.append((softmax(y[:, :count], axis=1)[:, 1:], boxes, means))
         p, (boxes, turned) = (both[0][0] + both[1][0][..., ::-1]) / 2, (both[0][1], both[1][1][..., ::-1])
         side = self.options.short_side
         turned = xp.stack([side - turned[:, 2], turned[:, 1], side - turned[:, 0], turned[:, 3]], axis=1)
-        return [self.decided(*each) for each in zip(p, (boxes + turned) / 2)]
+        if self.options.whole:
+            classes = sum(softmax(self.classifier(means), axis=1) for _, _, means in both) / 2
+        return [self.decided(*each) for each in zip(p, (boxes + turned) / 2, classes)]
 
-    def decided(self, p, boxes) -> dict:
+    def decided(self, p, boxes, classes=None) -> dict:
         """The mean over the surest cells, weighted by the square of how sure they are that there is an object.
 
-        p (classes, h, w): probabilities; boxes (4, h, w).
+        p (C, h, w): probabilities; boxes (4, h, w); classes: probabilities of the whole photograph, where cells tell
+        none.
         """
         p, boxes = p.reshape(len(p), p[0].size), boxes.reshape(4, p[0].size)
         sure = p.sum(axis=0)
         weights = sure**2 * (sure >= self.options.surest * sure.max())
         weights = weights / weights.sum()
-        scores = p @ weights
+        scores = p @ weights if classes is None else classes
         label = scores.argmax()
         return {"boxes": (boxes @ weights)[None], "labels": label[None] + 1, "scores": scores[label][None]}
 
@@ -180,7 +227,8 @@ register(
     },
     options=Options,
     tiny=Tiny(
-        {"backbone": "small_cnn", "width": 2, "last": "conv2", "hidden": 3, "short_side": 32}, scenes=3, size=(32, 32),
+        {"backbone": "small_cnn", "width": 2, "last": "conv2", "whole": "conv3", "hidden": 3, "short_side": 32},
+        scenes=3, size=(32, 32),
     ),
     system="Classification and localization",
     paper="Sermanet et al. 2014, arXiv:1312.6229; Simonyan and Zisserman 2015, arXiv:1409.1556",

@@ -5,10 +5,11 @@ import pytest
 
 import vision
 from datasets import Shapes
+from nn import softmax
 from vision.localization.cells import UNIT
 from vision.localization.task import localization_batch
 
-TINY = {"backbone": "small_cnn", "width": 2, "last": "conv2", "hidden": 8, "short_side": 32}
+TINY = {"backbone": "small_cnn", "width": 2, "last": "conv2", "whole": None, "hidden": 8, "short_side": 32}
 
 
 def build(**options):
@@ -52,6 +53,29 @@ def test_both_views_are_computed_once_and_one_is_taken():
     _, cache = model.loss(batch, np.random.default_rng(0))
     model.backward(cache)
     assert set(cache.sampled) <= {0, 1} and abs(model.head[-1].weight.grad).max() > 0
+
+
+def test_the_whole_photograph_tells_the_class():
+    """Cells tell any object from none; the class is that of the means of the later map, of both views."""
+    model, image = build(whole="conv3"), np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    assert model.head[-1].bias.value.shape == (6,)  # none, object, four sides
+    boxes = np.array([[4, 8, 28, 24.0]] * 2, np.float32)
+    cells = model.cells(np.array([1, -1]), boxes, np.array([0, 0]), np.zeros((2, 6, 4, 4), np.float32))
+    assert np.unique(cells.labels[0]).tolist() == [-1, 0, 1] and np.unique(cells.labels[1]).tolist() == [-1, 0]
+    seen = model.features(model.preprocess.batch([image]))
+    x, means = model.views.split(seen[:, 1])
+    maps, _ = model.views.backbone.forward_stages(model.preprocess.batch([image[:, ::-1]]), False, ("conv2", "conv3"))
+    np.testing.assert_allclose(x, maps[0], atol=1e-5)
+    np.testing.assert_allclose(means, maps[1].mean(axis=(2, 3)), atol=1e-5)
+    logits = np.stack([model.classifier(model.views.split(seen[:, view])[1])[0] for view in (0, 1)])
+    p = softmax(logits, axis=1).mean(axis=0)
+    (found,) = model.predict(seen)
+    assert found["labels"] == [p.argmax() + 1] and found["scores"][0] == pytest.approx(p.max())
+
+
+def test_the_whole_is_seen_after_the_cells():
+    with pytest.raises(ValueError, match="whole must be a stage after conv2, got conv1"):
+        build(whole="conv1")
 
 
 @pytest.mark.parametrize("options", [{"objects": 2}, {"core": 0.0}, {"surest": 1.5}])
