@@ -147,13 +147,22 @@ class DPMTraining(Placements):
         rows, signs, vectors = (np.concatenate(each) for each in (rows, signs, vectors))
         scores = self.scores_of(rows, vectors)
         others = np.flatnonzero(signs < 0)
-        others = others[keep_hard(rows[others], scores[others], len(self.negatives))]
+        others = others[self.hardest(rows[others], scores[others])]
         kept = np.concatenate([np.flatnonzero(signs > 0)[: len(self.positives)], others])
         rows, signs, vectors = rows[kept], signs[kept], vectors[kept]
         for buffer, sign in ((self.positives, 1), (self.negatives, -1)):
             buffer[...] = -1
             buffer[: (signs == sign).sum()] = rows[signs == sign]
         return self.solve_all(rows, signs, vectors, rng)
+
+    def hardest(self, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Indices, in order, of the negatives that stay in the cache (see keep_hard). All models have equal shares of
+        it: each is solved on its own, and their scores compare only when all have been solved."""
+        kept, share = [], len(self.negatives) // len(self.stars.sizes)
+        for k in range(len(self.stars.sizes)):
+            own = np.flatnonzero(rows[:, MODEL] == k)
+            kept.append(own[keep_hard(rows[own], scores[own], share)])
+        return np.sort(np.concatenate(kept))
 
     def scores_of(self, rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """(E,): scores by the weights as they are."""

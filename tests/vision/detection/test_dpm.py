@@ -98,6 +98,14 @@ def test_an_image_without_examples_has_no_vectors():
     assert model.stars.vectors(model.shown(levels, none)).shape == (0, model.stars.vector(0).size)
 
 
+def test_each_model_has_its_share_of_the_hard_negatives():
+    """Before it is solved, a model may score all its negatives above those of another."""
+    model, rows = build(capacity=4), np.zeros((7, 10), np.int64)
+    rows[:, MODEL], rows[:, ROW] = [0, 0, 0, 1, 1, 1, 1], range(7)
+    assert model.hardest(rows, np.array([5, 7, 6, 0, -2, 0.5, 0.2])).tolist() == [1, 2, 5, 6]
+    assert model.hardest(rows[:0], np.zeros(0)).tolist() == []
+
+
 def test_boxes_of_roots_and_of_parts():
     model, image = build(), picture()
     found = model.find(model.grid.pyramid(image))
