@@ -7,10 +7,11 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 from nn.cpu.chunks import real as takes
+from nn.cpu.parallel import workspace
 
 __all__ = ["batch_norm", "batch_norm_backward", "batch_norm_inference", "batch_norm_inference_backward", "takes"]
 
-CHANNELS_TOGETHER = 1 << 19  # elements of x in a task
+CHANNELS_TOGETHER = 1 << 18  # elements of x in a task: they and what is computed of them stay in the cache
 SHORT = 32  # a plane of fewer elements is not worth a matrix product of its own
 ELEMENTS_OF_A_ROW = 256  # of x (N, C, 1), at least so many of each row in a task
 
@@ -22,7 +23,7 @@ def batch_norm(x, weight, bias, running, momentum, eps):
 
     def normalise(c):
         mean[c] = _channel_sums(x[:, c]) / count
-        centred = x[:, c] - mean[c, None]
+        centred = _centred(x, mean, c)
         var[c] = _channel_dots(centred, centred) / count
         _scale(centred, 1 / np.sqrt(var[c] + eps), weight, bias, c, y)
 
@@ -40,14 +41,15 @@ def batch_norm_backward(dy, x, mean, inv_std, weight):
     dweight, dbias = np.zeros((2, x.shape[1]), np.result_type(dy, x))
 
     def differentiate(c):
-        centred = x[:, c] - mean[c, None]
+        centred = _centred(x, mean, c)
         dbias[c] = _channel_sums(dy[:, c])
         dweight[c] = _channel_dots(dy[:, c], centred) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
         share = scale / count
         centred *= (share * dweight[c] * inv_std[c])[:, None]  # term 2, through the variance
         centred += (share * dbias[c])[:, None]  # term 1, through the mean
-        np.subtract(dy[:, c] * scale[:, None], centred, out=dx[:, c])
+        np.multiply(dy[:, c], scale[:, None], out=dx[:, c])
+        dx[:, c] -= centred
 
     in_slices(differentiate, x.shape[1], x.size, _chunk(x))
     return dx, dweight, dbias
@@ -58,7 +60,7 @@ def batch_norm_inference(x, weight, bias, running, eps):
     y, mean, inv_std = np.empty(x.shape, x.dtype), running[0].copy(), 1 / np.sqrt(running[1] + eps)
 
     def normalise(c):
-        _scale(x[:, c] - mean[c, None], inv_std[c], weight, bias, c, y)
+        _scale(_centred(x, mean, c), inv_std[c], weight, bias, c, y)
 
     in_slices(normalise, x.shape[1], x.size, _chunk(x))
     return y, mean, inv_std
@@ -71,12 +73,17 @@ def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
 
     def differentiate(c):
         dbias[c] = _channel_sums(dy[:, c])
-        dweight[c] = _channel_dots(dy[:, c], x[:, c] - mean[c, None]) * inv_std[c]
+        dweight[c] = _channel_dots(dy[:, c], _centred(x, mean, c)) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
         np.multiply(dy[:, c], scale[:, None], out=dx[:, c])
 
     in_slices(differentiate, x.shape[1], x.size, _chunk(x))
     return dx, dweight, dbias
+
+
+def _centred(x, mean, c):
+    """x[:, c] - mean[c], in memory that the next call overwrites."""
+    return np.subtract(x[:, c], mean[c, None], out=workspace(x[:, c].shape, x.dtype))
 
 
 def _channel_sums(a):
@@ -92,10 +99,9 @@ def _channel_dots(a, b):
 def _scale(centred, inv_std, weight, bias, c, y):
     """y[:, c] = weight[c] * inv_std * centred + bias[c]."""
     scale = inv_std if weight is None else weight[c] * inv_std
-    if bias is None:
-        np.multiply(centred, scale[:, None], out=y[:, c])
-    else:
-        np.add(centred * scale[:, None], bias[c, None], out=y[:, c])
+    np.multiply(centred, scale[:, None], out=y[:, c])
+    if bias is not None:
+        y[:, c] += bias[c, None]
 
 
 def _chunk(x):

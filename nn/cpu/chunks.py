@@ -36,7 +36,8 @@ def in_slices(task, length: int, size: int, chunk: int = CHUNK) -> list:
     if size == 0:
         return []
     step = max(1, chunk * length // size)
-    step = -(-length // -(-length // step))  # as many slices, of about equal length
+    count = -(-length // step)
+    step = -(-length // (count + count % 2 if 1 < count < length else count))  # an even number of about equal slices
     results = [None] * -(-length // step)
 
     def run(i):

@@ -12,7 +12,7 @@ from nn.cpu.conv_tiled import copy_window
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry
 
-CHUNK = 1 << 16  # elements of one image that a task works on
+CHUNK = 1 << 17  # elements of one image that a task works on; with half of that threads wait for each other
 
 
 def takes(weight_shape, g: Geometry) -> bool:

@@ -119,9 +119,14 @@ def _gradients(dy, x, offset, mask, matrices, g, sizes):
             weight[:, image, part] = (samples.weight() * samples.mask).reshape(4, -1, cell.shape[3])
 
     parallel_for(run, len(dmatrices))
-    dsampled = dsampled.reshape(-1, x_rows.shape[1])
-    source = np.broadcast_to(np.arange(len(dsampled)), (4, len(dsampled)))
-    dx_rows = scatter(dsampled, source, cell, weight, len(x_rows))
+    dx_rows, rows = np.empty_like(x_rows), len(x_rows) // len(x)
+
+    def spread(image):
+        own, first = dsampled[image].reshape(-1, x_rows.shape[1]), image * rows
+        source = np.broadcast_to(np.arange(len(own)).reshape(weight.shape[2:]), weight[:, image].shape)
+        dx_rows[first : first + rows] = scatter(own, source, cell[:, image] - first, weight[:, image], rows)
+
+    parallel_for(spread, len(x))
     return to_maps(dx_rows, x.shape, sizes.groups), doffset, dmask, dmatrices.sum(axis=0)
 
 

@@ -21,17 +21,57 @@ def thread_count() -> int:
     return int(wanted) if wanted else available
 
 
+class Helper:
+    """A call that another thread is to make, unless it comes too late. Far lighter than a Future of the library."""
+
+    def __init__(self, function):
+        self.function, self.error = function, None
+        self.claimed, self.done = threading.Lock(), threading.Lock()
+        self.done.acquire()
+
+    def __call__(self):
+        """Make the call, unless `finish` was first."""
+        if self.claimed.acquire(blocking=False):
+            try:
+                self.function()
+            except BaseException as error:  # noqa: BLE001  (the waiting thread raises it)
+                self.error = error
+            self.done.release()
+
+    def finish(self):
+        """Wait for a call that has begun, and raise its error; one that has not is called off."""
+        if self.claimed.acquire(blocking=False):
+            self.function = None  # it holds arrays, and may stand in the queue for a while
+            return
+        self.done.acquire()
+        if self.error is not None:
+            raise self.error
+
+
 @cache
 def _pool():
-    """The threads of parallel_for, started at its first use; BLAS has one thread, see nn.dispatch.limit_blas.
+    """The queue from which the threads of parallel_for take helpers, started at its first use; None for one thread.
 
-    A convolution is many medium-sized products between copies. BLAS's own threads speed up only the products; one
-    Python thread per chunk speeds up everything, since NumPy's copies and BLAS both release the GIL.
+    BLAS has one thread, see nn.dispatch.limit_blas. A convolution is many medium-sized products between copies. BLAS's
+    own threads speed up only the products; one Python thread per chunk speeds up everything, since NumPy's copies and
+    BLAS both release the GIL.
     """
-    from concurrent.futures import ThreadPoolExecutor  # imported here: it would be a tenth of `import nn`
-
     limit_blas()
-    return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="nn") if thread_count() > 1 else None
+    if thread_count() == 1:
+        return None
+    from queue import SimpleQueue  # imported here: `import nn` does without
+
+    helpers = SimpleQueue()
+    for i in range(thread_count() - 1):
+        threading.Thread(target=_help, args=(helpers,), name=f"nn_{i}", daemon=True).start()
+    return helpers
+
+
+def _help(helpers):
+    """Make the calls of the queue, until None comes."""
+    while (helper := helpers.get()) is not None:
+        helper()
+        del helper  # it holds arrays
 
 
 def parallel_for(task, n: int):
@@ -51,13 +91,14 @@ def parallel_for(task, n: int):
         while (i := next(ticket)) < n:
             task(i)
 
-    helpers = [pool.submit(work) for _ in range(min(n, thread_count()) - 1)]
+    helpers = [Helper(work) for _ in range(min(n, thread_count()) - 1)]
+    for helper in helpers:
+        pool.put(helper)
     try:
         work()
     finally:
         for helper in helpers:
-            if not helper.cancel():  # not started yet: nothing is left for it to do
-                helper.result()
+            helper.finish()
 
 
 def matmul(a, b):

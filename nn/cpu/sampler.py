@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.cpu.chunks import in_slices
+from nn.cpu.parallel import workspace
 
 TOGETHER = 1 << 16  # elements that are gathered, or added up, at a time
 RUN = 16  # entries of one cell that `scatter` adds up in one go
@@ -103,30 +104,32 @@ def sample_gradients(dy_rows, x_rows, row, column, plane, size):
 def gather(x_rows, cell, weight, y):
     """Fill y (P, C) with S x: y[p] = sum over e of weight[e, p] * x_rows[cell[e, p]], for cell, weight (E, P)."""
     for part, rows in rows_of_cells(x_rows, cell):
-        rows *= weight[:, part].T[..., None]
-        np.add.reduce(rows, axis=1, out=y[part])  # in the textbook's order, which decides among equal maxima
+        rows *= weight[:, part, None]
+        total = rows[0]
+        for other in rows[1:]:  # in the textbook's order, which decides among equal maxima
+            total += other
+        y[part] = total
 
 
 def weight_gradients(dy_rows, x_rows, cell):
     """dweight (E, P) of `gather`: dweight[e, p] = dy_rows[p] . x_rows[cell[e, p]]."""
     dweight = np.empty(cell.shape, np.result_type(dy_rows.dtype, x_rows.dtype))
     for part, rows in rows_of_cells(x_rows, cell):
-        dweight[:, part] = (rows @ dy_rows[part, :, None])[..., 0].T
+        dweight[:, part] = (rows.swapaxes(0, 1) @ dy_rows[part, :, None])[..., 0].T
     return dweight
 
 
 def rows_of_cells(x_rows, cell):
-    """(slice of positions, x_rows[cell] (p, E, C) of these), a few positions at a time, which stay in the cache.
+    """(slice of positions, x_rows[cell] (E, p, C) of these), a few positions at a time, which stay in the cache.
 
     The rows are in the same memory each time.
     """
     (e, count), c = cell.shape, x_rows.shape[1]
     step = max(1, min(count, TOGETHER // max(1, e * c)))
-    memory = np.empty((step, e, c), x_rows.dtype)
     for start in range(0, count, step):
         part = slice(start, min(start + step, count))
-        rows = memory[: part.stop - start]
-        take(x_rows, np.ascontiguousarray(cell[:, part].T), rows)
+        rows = workspace((e, part.stop - start, c), x_rows.dtype)
+        take(x_rows, cell[:, part], rows)
         yield part, rows
 
 

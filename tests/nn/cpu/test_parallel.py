@@ -52,8 +52,8 @@ def threads(request, monkeypatch):
     pool = backend._pool.__wrapped__()
     monkeypatch.setattr(backend, "_pool", lambda: pool)
     yield request.param
-    if pool:
-        pool.shutdown()
+    for _ in range(request.param - 1):
+        pool.put(None)  # ends a thread
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 50])
