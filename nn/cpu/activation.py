@@ -7,6 +7,7 @@ import numpy as np
 
 from nn.cpu.chunks import in_chunks
 from nn.cpu.chunks import real as takes
+from nn.cpu.leaky import leaky_chunk, leaky_chunk_backward
 
 __all__ = [
     "elu", "elu_backward", "leaky_rectify", "rectify", "sigmoid", "sigmoid_backward", "silu", "silu_backward",
@@ -128,18 +129,3 @@ def _sigmoid(x, out):
         np.exp(out, out=out)
     out += 1
     np.reciprocal(out, out=out)
-
-
-def leaky_chunk(x, slope, out):
-    """out = x where x > 0, else slope * x, as a sum of which one term is 0: array code dislikes branches."""
-    np.minimum(x, 0, out=out)
-    out *= slope
-    out += np.maximum(x, 0)
-
-
-def leaky_chunk_backward(dy, x, slope, out):
-    """out = dy where x > 0, else slope * dy."""
-    positive = x > 0
-    np.multiply(slope, ~positive, out=out, dtype=out.dtype)
-    out += positive
-    out *= dy

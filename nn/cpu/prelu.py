@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from nn.cpu.activation import leaky_chunk, leaky_chunk_backward
 from nn.cpu.chunks import add_up, in_slices
 from nn.cpu.chunks import real as takes
+from nn.cpu.leaky import leaky_chunk, leaky_chunk_backward
 
 __all__ = ["prelu", "prelu_backward", "takes"]
 
