@@ -34,7 +34,7 @@ class Helper:
         if self.claimed.acquire(blocking=False):
             try:
                 self.function()
-            except BaseException as error:  # noqa: BLE001  (the waiting thread raises it)
+            except BaseException as error:  # the waiting thread raises it
                 self.error = error
             self.done.release()
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from nn.cpu import activation as fast
-from nn.cpu import chunks
 from nn.layers import activation as textbook
 
 OPTIONS = {
@@ -35,17 +34,3 @@ def test_equals_the_textbook(name, shape, step):
         np.testing.assert_allclose(got, wanted, rtol=1e-14, atol=1e-15)
         assert isinstance(got, np.ndarray) and not np.shares_memory(got, x) and not np.shares_memory(got, dy)
     assert np.array_equal(x, before[0]) and np.array_equal(dy, before[1])
-
-
-@pytest.mark.parametrize("chunk", [40, 1 << 18])
-@pytest.mark.parametrize(
-    "slopes, shape", [(1, (6, 7)), (1, (9,)), (1, ()), (3, (5, 3, 4, 2)), (3, (20, 3)), (3, (0, 3))]
-)
-def test_prelu_equals_the_textbook(slopes, shape, chunk, monkeypatch):
-    monkeypatch.setattr(fast, "in_slices", lambda *a: chunks.in_slices(*a, chunk=chunk))
-    rng = np.random.default_rng(165)
-    (x, dy), weight, results = (np.asarray(a) for a in rng.normal(size=(2, *shape))), rng.normal(size=slopes), []
-    for version in (fast, textbook):
-        results.append([version.prelu(x, weight), *version.prelu_backward(dy, x, weight)])
-    for got, wanted in zip(*results, strict=True):
-        np.testing.assert_allclose(np.ravel(got), np.ravel(wanted), rtol=1e-12, atol=1e-13)
