@@ -52,7 +52,7 @@ def check_layer(
     The layer runs in float64 and is restored afterwards. Inputs of integers or bools are not changed. None from
     backward means zeros, which is right for coordinates that are rounded. `constants`: indices of inputs that the layer
     takes as constant although its outputs depend on them; they are not checked. Inputs should have no ties and no value
-    near a kink. Stochastic layers get the same random numbers at each call.
+    near a kink. Stochastic layers draw the same random values at each call.
 
     Returns {name: relative error} for "x" (or "x0", "x1", ...) and each parameter. Raises GradientError naming the
     tensor, the worst index and both values, and whether a tie or a kink is the likelier cause.

@@ -1,7 +1,7 @@
 """Convolution with kernels of 5x5 to 9x9 by the discrete Fourier transform of tiles, every step a matrix product.
 
 nn/layers/convolution_theorem.py explains the theorem and overlap-save. Here T x T pixels of a tile become F x T waves,
-F = T/2 + 1, since the waves of real numbers come in conjugate pairs. Complex numbers are two real ones:
+F = T/2 + 1, since the waves of real values come in conjugate pairs. A complex value is two real ones:
 
     rows      (2F, T) @ tile                     re and im of the F waves of each column
     columns   (2T, 2T) @ those, for each f       re and im of the T waves of each of them

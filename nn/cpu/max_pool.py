@@ -63,16 +63,16 @@ def _max_over_axes(padded, g, y, taps):
     _first_max([best[:, :, r] for r in rows], [tap[:, :, r] + first for r, first in zip(rows, number[:, 0])], y, taps)
 
 
-def _first_max(values, numbers, best, number):
-    """best = the largest of the arrays `values`, number = that of the first largest, of `numbers` (arrays or scalars).
+def _first_max(values, indices, best, index):
+    """best = the largest of the arrays `values`, index = that of `indices` (arrays or scalars) at the first largest.
 
-    numbers[k] is larger than numbers[k - 1] everywhere: so where values[k] is better it wins by a maximum, which is
+    indices[k] is larger than indices[k - 1] everywhere: so where values[k] is better it wins by a maximum, which is
     much faster than copying under a mask.
     """
-    best[...], number[...] = values[0], numbers[0]
-    for value, k in zip(values[1:], numbers[1:]):
+    best[...], index[...] = values[0], indices[0]
+    for value, k in zip(values[1:], indices[1:]):
         better = (value > best).view(np.int8)
-        np.maximum(number, better * k, out=number)
+        np.maximum(index, better * k, out=index)
         np.maximum(best, value, out=best)
 
 

@@ -191,7 +191,7 @@ def sums_by_cell(dy_rows, source, weight, cell, size):
 
 
 def sorting_order(cell, size):
-    """argsort of whole numbers in 0 .. size - 1, equal ones in their order: 16 bits at a time, which NumPy counts."""
+    """argsort of integers in 0 .. size - 1, equal ones in their order: 16 bits at a time, which NumPy counts."""
     order = np.argsort((cell & 0xFFFF).astype(np.uint16), kind="stable")
     for shift in range(16, int(size).bit_length(), 16):
         digit = (cell[order] >> shift & 0xFFFF).astype(np.uint16)

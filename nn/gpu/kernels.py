@@ -45,8 +45,8 @@ def launch(
     count: threads wanted, one per element of the output; none are launched for 0. They come in blocks of `block`
     threads, so a kernel begins by leaving where its number is not below the count. A grid, (x,) to (x, y, z) blocks,
     is for kernels that work in tiles. dtype, float32 or float64, is the type T. args, in the kernel's order: CuPy's
-    arrays (C-contiguous, floats of this dtype), whole numbers (int), np.uint64 (unsigned long long), other numbers (T),
-    None (a null pointer). constants: (name, whole number) pairs that the source has as constants.
+    arrays (C-contiguous, floats of this dtype), integers (int), np.uint64 (unsigned long long), other numbers (T),
+    None (a null pointer). constants: (name, integer) pairs that the source has as constants.
 
     Raises ValueError for arguments that a kernel would misread, RuntimeError where the compiler refuses the file.
     """

@@ -18,7 +18,7 @@ class Points(NamedTuple):
     """P points for each of B groups, in cells: row, column (B, P).
 
     Group b looks at image image_index[b], at image b where that is None; what it sees counts mask[b, p] times, once
-    where that is None. With nearest the positions are whole numbers, and the cells there alone count.
+    where that is None. With nearest the positions are integers, and the cells there alone count.
     """
 
     row: np.ndarray

@@ -1,7 +1,7 @@
 """ONNX files, written without a package: a graph of operators as a protocol buffer.
 
 A protocol buffer is a list of fields. Each has a key, (field number << 3) | kind, and a value; the kinds used here are
-0, a whole number in 7 bits a byte, lowest first ("varint"), 2, bytes after their length, and 5, a float in 4 bytes. A
+0, an integer in 7 bits a byte, lowest first ("varint"), 2, bytes after their length, and 5, a float in 4 bytes. A
 message inside a message is bytes. So the whole format is `varint`, `field` and the numbers of the fields.
 
 Reference: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (the field numbers) and docs/Operators.md.

@@ -116,7 +116,7 @@ class Traced(NDArrayOperatorsMixin):
         return FUNCTIONS[function.__name__](self.graph, *args, **kwargs)
 
     def reshape(self, *shape):
-        """Reshape, to one tuple or to several numbers."""
+        """Reshape, to a tuple, or to sizes given one by one."""
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         value = self.value.reshape(shape)
         return self.graph.one("Reshape", [self, np.array(value.shape, np.int64)], value)
@@ -197,7 +197,7 @@ def value_of(x):
 
 
 def _indexed(x: Traced, index: tuple) -> Traced:
-    """x[index] for whole numbers, slices, None, ... and one array of whole numbers."""
+    """x[index] for integers, slices, None, ... and one array of integers."""
     if ... in [each for each in index if not hasattr(each, "shape")]:
         at, used = index.index(...), sum(each is not None for each in index) - 1
         index = index[:at] + (slice(None),) * (x.ndim - used) + index[at + 1 :]

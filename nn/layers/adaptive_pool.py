@@ -79,7 +79,7 @@ def mean_matrix(size: int, count: int):
 
 
 class _AdaptivePool2d(Layer):
-    """The output size that the two layers below share: a whole number, or a pair; None for the size of the input."""
+    """The output size that the two layers below share: an integer, or a pair; None for the size of the input."""
 
     def __init__(self, output_size):
         both = tuple(output_size) if np.ndim(output_size) else (output_size, output_size)
@@ -93,7 +93,7 @@ class _AdaptivePool2d(Layer):
 class AdaptiveAvgPool2d(_AdaptivePool2d):
     """y = mean over each of oh x ow bins.    x (N, C, H, W), y (N, C, oh, ow).
 
-    output_size is a whole number or a (vertical, horizontal) pair; None, or a None in it, keeps the size of the input.
+    output_size is an integer or a (vertical, horizontal) pair; None, or a None in it, keeps the size of the input.
     Bin i has rows floor(i H / oh) up to, not including, ceil((i + 1) H / oh); see `bins`. Columns likewise.
 
     Raises ValueError for an image without pixels.
@@ -143,12 +143,12 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
 class SpatialPyramidPool(Layer):
     """y = the maxima over n x n bins for each n of levels, side by side.    x (N, C, H, W), y (N, C * bins).
 
-    With the levels (4, 2, 1) of the lecture that is 16 + 4 + 1 = 21 bins a channel, for images of any size. The order
+    With the levels (4, 2, 1) that is 16 + 4 + 1 = 21 bins a channel, for images of any size. The order
     of a row of y: level after level as given; within a level channel after channel; within a channel the bins in
     reading order. So with C channels y[:, :16 C] is the 4 x 4 level as (C, 4, 4) flattened, y[:, 16 C : 20 C] the 2 x 2
     level, y[:, 20 C :] the maxima over whole planes. Bins as in AdaptiveMaxPool2d, which is the paper's rule.
 
-    Raises ValueError for levels that are not whole numbers >= 1, and an image without pixels.
+    Raises ValueError for levels that are not integers >= 1, and an image without pixels.
 
     Reference: He et al. 2014, Spatial pyramid pooling in deep convolutional networks, arXiv:1406.4729, sec. 2.2 and
     appendix A (the bins).

@@ -51,7 +51,7 @@ def divisors(g: Geometry, in_size, out_size, count_include_pad, divisor_override
 class AvgPool2d(Layer):
     """y = sum over each window / divisor.    x (N, C, H, W), y (N, C, oh, ow).
 
-    kernel_size, stride (default: kernel_size) and padding are whole numbers or (vertical, horizontal) pairs. Padding is
+    kernel_size, stride (default: kernel_size) and padding are integers or (vertical, horizontal) pairs. Padding is
     with zeros, at most half the kernel. oh = floor((H + 2 padding - kh) / stride) + 1; with ceil_mode it is ceil, but
     the last window starts inside the image or its top padding: MaxPool2d's rule.
 

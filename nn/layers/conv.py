@@ -83,7 +83,7 @@ class Conv2d(Layer):
     """y = conv2d(x, weight) + bias.    x (N, C, H, W), weight (O, C/groups, kh, kw), bias (O,), y (N, O, oh, ow).
 
     oh = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1, ow likewise. kernel_size, stride, padding and
-    dilation are whole numbers or (vertical, horizontal) pairs; padding is with zeros; with groups = G, output group g
+    dilation are integers or (vertical, horizontal) pairs; padding is with zeros; with groups = G, output group g
     sees input group g only (depthwise: groups = C). Weights start as in He et al. 2015, drawn from `rng` (default: the
     library's generator, see nn.seed), biases at zero.
 

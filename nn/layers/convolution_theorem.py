@@ -1,6 +1,6 @@
 """The convolution theorem, plain: a convolution is a product, frequency by frequency.
 
-The discrete Fourier transform writes T numbers as a sum of T waves:
+The discrete Fourier transform writes T values as a sum of T waves:
 
     X[f] = sum_r x[r] exp(-2 pi i f r / T)          x[r] = 1/T sum_f X[f] exp(2 pi i f r / T)
 

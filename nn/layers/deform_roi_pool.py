@@ -29,7 +29,7 @@ def bin_points(boxes, offset, samples, scale, gamma):
 
 
 class DeformRoIPoolCache(NamedTuple):
-    """The inputs: positions are quicker computed again than kept."""
+    """The inputs: computing the positions again is faster than keeping them."""
 
     x: np.ndarray
     boxes: np.ndarray

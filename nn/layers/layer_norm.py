@@ -46,7 +46,7 @@ def layer_norm_backward(dy, x, mean, inv_std, weight):
 class LayerNorm(Layer):
     """y = weight * (x - mean) / sqrt(var + eps) + bias, for each sample.    x, y (..., *normalized_shape).
 
-    mean and var (biased) are over the last axes, those of normalized_shape: a whole number D for x (..., D), or a tuple
+    mean and var (biased) are over the last axes, those of normalized_shape: an integer D for x (..., D), or a tuple
     such as (C, H, W) for x (N, C, H, W). weight and bias have that shape too, one element for each position, unlike
     those of BatchNorm2d. elementwise_affine=False: neither of them; bias=False: weight alone. Training and inference
     are the same: no running statistics.

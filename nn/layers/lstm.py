@@ -127,7 +127,7 @@ class LSTM(_Stack):
     None are zeros, and have no gradient. Of dy, dh_n and dc_n those that are None are zeros. Handing the final state on
     as the next chunk's initial state, and None as its gradient, is truncated backpropagation through time.
 
-    lengths (N,), whole numbers in 0 .. T, in any order: sequence n ends after lengths[n] steps. The rest of x is not
+    lengths (N,), integers in 0 .. T, in any order: sequence n ends after lengths[n] steps. The rest of x is not
     read, y is 0 there, the final states are those after the last step of the sequence, and the backward direction
     begins at that step: as PyTorch's packed sequences. Time always comes first: there is no batch_first.
 

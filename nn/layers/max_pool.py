@@ -91,7 +91,7 @@ class MaxPoolCache(NamedTuple):
 class MaxPool2d(Layer):
     """y = max over each window.    x (N, C, H, W), y (N, C, oh, ow).
 
-    kernel_size, stride (default: kernel_size), padding and dilation are whole numbers or (vertical, horizontal) pairs.
+    kernel_size, stride (default: kernel_size), padding and dilation are integers or (vertical, horizontal) pairs.
     Padding is with minus infinity, at most half the kernel. oh = floor((H + 2 padding - dilation (kh - 1) - 1) /
     stride) + 1; with ceil_mode it is ceil, but the last window starts inside the image or its top padding. Of equal
     values the first in reading order wins and gets the whole gradient. NaN wins over every other value.

@@ -47,7 +47,7 @@ class MaxUnpool2d(Layer):
     backward returns (dx, None).
 
     Raises ValueError for indices of another shape or outside the output plane, an output_size out of reach, an image
-    without pixels; TypeError for indices that are not whole numbers. On a GPU, where the host would have to wait for
+    without pixels; TypeError for indices that are not integers. On a GPU, where the host would have to wait for
     the indices, one outside the output plane makes the first element of the plane NaN.
 
     Reference: Zeiler and Fergus 2013, Visualizing and understanding convolutional networks, arXiv:1311.2901, sec. 2.1.

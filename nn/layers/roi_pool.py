@@ -73,7 +73,7 @@ class RoIPool(Layer):
 
     - "caffe" (the paper's code): bin i has rows floor(i h / ph) up to, not including, ceil((i + 1) h / ph). Bins may
       share a row: 5 rows in 2 bins are [0, 3) and [2, 5).
-    - "split" (the lecture): rows floor(i h / ph) up to floor((i + 1) h / ph), so no row is in two bins: [0, 2) and
+    - "split" (a partition): rows floor(i h / ph) up to floor((i + 1) h / ph), so no row is in two bins: [0, 2) and
       [2, 5). Where h < ph a bin still has one row, shared.
 
     Bins are cut at the borders of x; one that lies wholly outside gives 0. Of equal values the first in reading order

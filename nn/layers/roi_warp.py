@@ -57,7 +57,7 @@ def fractions(boxes, output_size):
 
 
 class RoIWarpCache(NamedTuple):
-    """The inputs: positions are quicker computed again than kept."""
+    """The inputs: computing the positions again is faster than keeping them."""
 
     x: np.ndarray
     boxes: np.ndarray

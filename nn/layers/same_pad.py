@@ -19,7 +19,7 @@ class SamePad2d(Layer):
     """y = x between zeros, so that a convolution without padding then gives ceil(H / stride) x ceil(W / stride).
 
     x (N, C, H, W), y (N, C, H + top + bottom, W + left + right). kernel_size, stride and dilation are those of the
-    convolution that follows: whole numbers or (vertical, horizontal) pairs. With stride 1 and an odd kernel the zeros
+    convolution that follows: integers or (vertical, horizontal) pairs. With stride 1 and an odd kernel the zeros
     are the same on both sides, as with Conv2d's padding. With stride 2 they depend on the image: one of even size gets,
     for a 3x3 kernel, a row and a column at the bottom and the right alone, where padding=1 has them on all sides.
 

@@ -49,7 +49,7 @@ def matrices(in_size, out_size, scales, mode, align_corners):
 def nearest(n: int, count: int, scale: float):
     """(count,): which of the n rows (columns) of x each one of y is."""
     r = np.arange(count)
-    if scale == count / n:  # a ratio of whole numbers: so is the division, without rounding
+    if scale == count / n:  # a ratio of integers: so is the division, without rounding
         return r * n // count
     return (r / scale).astype(np.int64)
 
@@ -65,7 +65,7 @@ def linear_matrix(n: int, count: int, scale: float, align_corners: bool):
 class Upsample2d(Layer):
     """y = x resampled to another size.    x (N, C, H, W), y (N, C, oh, ow).
 
-    Either size, a whole number or a (vertical, horizontal) pair, or scale_factor, a positive number or a pair: then
+    Either size, an integer or a (vertical, horizontal) pair, or scale_factor, a positive number or a pair: then
     oh = floor(H scale). With scale = oh / H for a given size, row r of y is, by `mode`:
 
     - "nearest": row floor(r / scale) of x;

@@ -51,7 +51,7 @@ class Worker:
         raise NotImplementedError
 
     def synchronise(self):
-        """Wait until the device has done all that it was told."""
+        """Wait until the device has finished its work."""
 
     def prepare(self, name: str):
         release()

@@ -8,7 +8,7 @@ LONG_SIDE = 240  # pixels: smaller images are enlarged to about this, so that th
 
 
 def draw_label(image: np.ndarray, found: str, truth: str | None = None, right: bool | None = None) -> np.ndarray:
-    """The image, enlarged by a whole number f where it is small, with `found` below it, and `truth` if there is one.
+    """The image, enlarged by an integer factor f where it is small, with `found` below it, and `truth` if there is one.
 
     image (H, W, 3) uint8 -> (f * H + a strip, f * W, 3) uint8. `found` is green where right, red where wrong, black
     where that is not known. Text that is too wide is made smaller.

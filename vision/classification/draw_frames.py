@@ -10,7 +10,7 @@ COLOUR, FIRST = (255, 200, 0), (255, 60, 60)
 def draw_frame(image: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """The image with a closed line through the points of the frame; a disc is at the first, the grid's top left.
 
-    image (H, W, 3) uint8; frame (K, 2), (x, y) in its pixels -> (f * H, f * W, 3) uint8, enlarged by a whole number f
+    image (H, W, 3) uint8; frame (K, 2), (x, y) in its pixels -> (f * H, f * W, 3) uint8, enlarged by an integer f
     where the image is small. Raises ValueError for arrays of other shapes.
     """
     frame = np.asarray(frame)
@@ -38,7 +38,7 @@ def draw_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _enlarged(owner, image):
-    """A PIL image of (H, W, 3) uint8, enlarged by a whole number where it is small, and that number."""
+    """A PIL image of (H, W, 3) uint8, enlarged by an integer factor where it is small, and that factor."""
     if np.ndim(image) != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"{owner}: image must be (H, W, 3) uint8 in RGB, got {image.dtype} {image.shape}")
     factor = max(1, int(LONG_SIDE / max(image.shape[:2]) + 0.5))

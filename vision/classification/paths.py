@@ -48,7 +48,7 @@ class Unrolled:
         return Sequential(*layers)
 
     def same_shape(self) -> list[list[int]]:
-        """Blocks (by number) that can change places: those of a stage whose shortcut is x itself."""
+        """Blocks (by number) that can be swapped: those of a stage whose shortcut is x itself."""
         runs = [[]]
         for number, index in enumerate(self.blocks):
             if keeps_shape(self.layers[index]):

@@ -37,7 +37,7 @@ def draw_detections(
     """A copy of the image with an outline and a plate "name 0.97" for each detection, one colour per class.
 
     image (H, W, 3) uint8; boxes (D, 4) in its pixels, labels (D,) in 1..C, scores (D,); classes: the C names
-    -> (f * H, f * W, 3) uint8, enlarged by a whole number f where the image is small. Boxes are clipped to it.
+    -> (f * H, f * W, 3) uint8, enlarged by an integer factor f where the image is small. Boxes are clipped to it.
 
     With `truth`, a dict of boxes (G, 4), labels (G,) and perhaps difficult (G,), the objects are outlined in dashed
     white. Objects that no detection of their class overlaps with IoU 0.5 are marked "missed".

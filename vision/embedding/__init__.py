@@ -1,4 +1,4 @@
-"""Embeddings: photographs as vectors, of which near ones are alike."""
+"""Embeddings: photographs as vectors, near each other where the photographs are similar."""
 
 from vision.embedding import task
 from vision.embedding.dr_lim import DrLIM

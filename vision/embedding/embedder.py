@@ -1,4 +1,4 @@
-"""What all embedders share: photographs become vectors, and what lies close together is alike."""
+"""What all embedders share: photographs become vectors, near each other where the photographs are similar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -35,12 +35,12 @@ def embed(model: Embedder, sample: dict) -> dict:
 
 
 def describe_embedding(prediction: dict, classes) -> list[float]:
-    """The numbers of the vector."""
+    """The elements of the vector."""
     return [round(float(value), 6) for value in prediction["embedding"]]
 
 
 def draw_embedded(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The image above the first numbers of its vector, and its class if a sample is given."""
+    """The image above the first elements of its vector, and its class if a sample is given."""
     vector = prediction["embedding"]
     text = " ".join(f"{value:.2f}" for value in vector[:6]) + (" ..." if len(vector) > 6 else "")
     name = None if sample is None else str(classes[sample["label"]])

@@ -15,7 +15,7 @@ SURE_POINT = 0.05  # probability of its cell from which a key point is drawn: th
 def draw_instances(
     image: np.ndarray, found: dict, classes: Sequence[str] | None = None, truth: np.ndarray | None = None
 ) -> np.ndarray:
-    """A copy of the image (H, W, 3) uint8, small ones enlarged by a whole number, with the instances painted over.
+    """A copy of the image (H, W, 3) uint8, small ones enlarged by an integer factor, with the instances painted over.
 
     found: masks (D, H, W) bool, boxes (D, 4), labels (D,), and perhaps scores (D,) and keypoints (D, J, 3), which are
     discs in the object's colour with a white rim, where their probability is SURE_POINT or more. Neighbouring indices

@@ -44,7 +44,7 @@ def draw_labels(
 ) -> np.ndarray:
     """The image with its labels laid over it, beside it with the true ones if given; below, a legend of their classes.
 
-    image (H, W, 3) uint8, labels and truth (H, W) int -> (H', W', 3) uint8, small images enlarged by a whole number.
+    image (H, W, 3) uint8, labels and truth (H, W) int -> (H', W', 3) uint8, small images enlarged by an integer factor.
     """
     factor = max(1, int(LONG_SIDE / max(image.shape[:2]) + 0.5))
     parts = [overlay(image, each, classes) for each in (labels, truth) if each is not None]

@@ -1,4 +1,4 @@
-"""What all models that label every pixel share: options, the loss they are trained by, and the door `segment`."""
+"""What all models that label every pixel share: options, their loss, and the method `segment`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -201,7 +201,7 @@ def _weights(class_weights, classes):
 
 
 def whole_numbers(owner, **lists):
-    """Raise ValueError unless each of the constructor arguments is a list of whole numbers >= 1; it may be empty."""
+    """Raise ValueError unless each of the constructor arguments is a list of integers >= 1; it may be empty."""
     for name, values in lists.items():
         whole = isinstance(values, (list, tuple)) and all(isinstance(v, (int, np.integer)) for v in values)
         if not whole or min(values, default=1) < 1:

@@ -115,7 +115,7 @@ def learned_interpolation(classes: int, kernel_size: int, stride: int, padding: 
     """A transposed convolution without bias that starts as bilinear interpolation, each channel by itself.
 
     x (N, classes, H, W), weight (classes, classes, k, k), y (N, classes, oh, ow), oh as BilinearInterpolation's. Raises
-    ValueError for sizes that are not whole numbers of at least 1; padding may be 0.
+    ValueError for sizes that are not integers of at least 1; padding may be 0.
     """
     layer = ConvTranspose2d(classes, classes, kernel_size, stride, padding, bias=False)
     layer.weight.value[...] = bilinear_kernel(layer.weight.value.shape)

@@ -40,7 +40,7 @@ class Communicator:
 
     rank: int = 0
     size: int = 1
-    over: bool = False  # whether a failure has been told
+    over: bool = False  # whether a failure was sent to the others
     where: str = "cpu"  # the device of the vectors that are summed
 
     def __init__(self, watchdog: float = 0):
@@ -98,7 +98,7 @@ class Communicator:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """An error of the block is told to the other processes before it is raised."""
+        """An error of the block is sent to the other processes before it is raised."""
         try:
             yield
         except BaseException as error:
