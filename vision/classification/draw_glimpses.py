@@ -13,7 +13,7 @@ def draw_glimpses(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """The image with the outlines of the glimpses and a line through their centres, from blue (first) to red (last).
 
     image (H, W, 3) uint8; boxes (T, scales, 4) as RecurrentAttention.look gives them: (x1, y1, x2, y2) in its pixels
-    -> (f * H, f * W, 3) uint8, enlarged by an integer factor f where the image is small. The first glimpse is a disc, each
+    -> (f * H, f * W, 3) uint8, enlarged by an integer factor f if the image is small. The first glimpse is a disc, each
     further one a disc at the end of its line. The finest scale is drawn with a thicker line than the others.
     """
     boxes = np.asarray(boxes)

@@ -20,8 +20,8 @@ LONG_SIDE = 400  # pixels: smaller images are enlarged to about this
 def draw_pose(
     image: np.ndarray, points: np.ndarray, names: Sequence[str], seen: np.ndarray | None = None
 ) -> np.ndarray:
-    """A copy of the image (H, W, 3) uint8, enlarged by an integer factor where it is small, with the points (J, 2) and the
-    limbs between them. seen (J,) bool: points that are not are left out. Without known names, points are joined in
+    """A copy of the image (H, W, 3) uint8, enlarged by an integer factor where it is small, with the points (J, 2) and
+    the limbs between them. seen (J,) bool: points that are not are left out. Without known names, points are joined in
     their order, as an outline. Raises ValueError for points of another shape, or another number of names."""
     check_shape("draw_pose", points=(points, (len(names), 2)))
     index = {name: j for j, name in enumerate(names)}
