@@ -71,11 +71,10 @@ class SpatialTransformer(Layer):
     """y[n] = x[n] seen through the frame that localise(x[n]) chooses.    x (N, C, H, W), y (N, C, h, w).
 
     size: (H, W). frame: (h, w). transform: "affine" (6 parameters), "attention" (3), "projective" (8) or "tps",
-    thin-plate splines of 16 control points (32). localisation: "fcn", two fully connected layers of 32 units, or
-    "cnn": 2x2 max pooling, two 5x5 convolutions of 20 filters with 2x2 max pooling between, a fully connected layer of 32 units; the
-    paper has networks of about this size. The last layer begins with weights of 0 (or of the standard deviation
-    `spread`) and the identity as its bias, so the frame is at first the whole image (appendix A).
-    """
+    thin-plate splines of 16 control points (32). localisation: "fcn", two fully connected layers of 32 units, or "cnn":
+    2x2 max pooling, two 5x5 convolutions of 20 filters with 2x2 max pooling between, a fully connected layer of 32
+    units; the paper has networks of about this size. The last layer begins with weights of 0 (or of the standard
+    deviation `spread`) and the identity as its bias, so the frame is at first the whole image (appendix A)."""
 
     def __init__(
         self, in_channels: int, size: tuple[int, int], frame: tuple[int, int], transform: Transform = "affine",
