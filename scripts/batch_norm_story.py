@@ -19,8 +19,8 @@ import numpy as np
 
 from datasets import MNIST
 from nn import SGD, BatchNorm1d, Linear, Sequential, Sigmoid, softmax_cross_entropy
-from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count, count_or_none, positive
+from vision.figures import save_png
 
 UNITS, LAYERS, BATCH, SPREAD = 100, 3, 60, 0.1
 POINTS = 25  # evaluations over a run
@@ -123,8 +123,7 @@ def table(runs: dict[tuple[bool, float], Run], steps: int) -> str:
 
 def draw(runs: dict[tuple[bool, float], Run], steps: int, path: Path):
     """Write the picture: final loss against rate, and the test accuracy of the best rates over the steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -141,9 +140,7 @@ def draw(runs: dict[tuple[bool, float], Run], steps: int, path: Path):
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, path)
 
 
 if __name__ == "__main__":

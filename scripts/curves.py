@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count
 from scripts.run_folder import read_log
+from vision.figures import save_png
 
 
 class Curves(NamedTuple):
@@ -100,8 +100,7 @@ def spread(values: np.ndarray) -> str:
 
 def draw(systems: dict[str, Curves], metric: str, samples: int, path: Path):
     """Write the curves: means as lines, a standard deviation to both sides as bands; single runs dashed."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -114,9 +113,7 @@ def draw(systems: dict[str, Curves], metric: str, samples: int, path: Path):
     axes.set(xlabel="samples" if samples > 1 else "steps", ylabel=metric.replace("_", " "), xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(title="system, runs", fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, path)
 
 
 if __name__ == "__main__":

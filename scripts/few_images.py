@@ -17,10 +17,10 @@ from pathlib import Path
 
 import vision
 from datasets import ClassFolders
-from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count, count_or_none
 from scripts.compare import STOPPED, read_row, run
 from scripts.compare_systems import System
+from vision.figures import save_png
 from vision.registry import find
 
 WAYS = ("scratch", "head", "fine-tune")
@@ -100,8 +100,7 @@ def table(found: dict, images: list[int]) -> str:
 
 def draw(found: dict, path: Path):
     """Write the curves: a colour a network, a line style a way."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure, networks = Figure(figsize=(8, 5), layout="constrained"), list(dict.fromkeys(name for name, _ in found))
     axes = figure.subplots()
@@ -113,8 +112,7 @@ def draw(found: dict, path: Path):
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, path)
 
 
 if __name__ == "__main__":

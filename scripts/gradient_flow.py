@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from nn import GRUCell, LSTMCell, RNNCell
-from nn.io.checkpoint import replacing
 from scripts.command_line import Parser, command, count, count_or_none, not_negative, positive
+from vision.figures import save_png
 from vision.sequence.gradient_flow import Flow, gradient_flow, rate_per_step, set_spectral_radius
 
 
@@ -88,8 +88,7 @@ def table(flows: dict[str, tuple[Flow, Flow]], clip: float) -> str:
 
 def draw(flows: dict[str, tuple[Flow, Flow]], clip: float, path: Path):
     """Write the picture: the norm of the gradient of the state (h; of LSTMs h and c) over t; on the right clipped."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     for axes, k, title in zip(figure.subplots(1, 2, sharey=True), (0, 1), ("not clipped", f"clipped at {clip:g}")):
@@ -100,9 +99,7 @@ def draw(flows: dict[str, tuple[Flow, Flow]], clip: float, path: Path):
         axes.grid(alpha=0.3)
     figure.axes[0].set(ylabel="norm of dL/dh_t (of LSTMs: of dL/dh_t and dL/dc_t)")
     figure.axes[0].legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, path)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from scripts.published import add_published_arguments, load_published
 from scripts.train_arguments import model_option
 from vision import load
 from vision.classification.paths import Unrolled, kendall_tau, path_gradient, swapped
+from vision.figures import save_png
 
 TOGETHER = 100  # images in one forward pass
 
@@ -141,8 +142,7 @@ def contribution(gradients) -> tuple[np.ndarray, np.ndarray]:
 
 def draw(figures: dict, path: Path):
     """Write the four pictures."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(11, 8), layout="constrained")
     (one, many), (order, flow) = figure.subplots(2, 2)
@@ -164,9 +164,7 @@ def draw(figures: dict, path: Path):
     flow.twinx().bar(np.arange(len(share)), share, alpha=0.4, label="share of all paths of this length")
     for axes in (one, flow):
         axes.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, path)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from nn.io.checkpoint import replacing
 from scripts.run_folder import CURVE, read_log
 from vision import Model, Task
 from vision.detection.draw import grid
+from vision.figures import save_png
 
 RULE = "\n" + 40 * "-" + "\n"  # between texts
 
@@ -41,8 +42,7 @@ def save_drawn(drawn: np.ndarray | str | list[np.ndarray], folder: Path, name: s
 
 def draw_curve(folder: Path, metric: str):
     """Write curve.png: the mean of each loss over each epoch, that on unseen data dashed, and below the metric."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     losses, unseen, evaluations = by_epoch(read_log(folder), metric)
     figure = Figure(figsize=(8, 8), layout="constrained")
@@ -60,14 +60,12 @@ def draw_curve(folder: Path, metric: str):
     lower.xaxis.get_major_locator().set_params(integer=True)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    with replacing(folder / CURVE) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, folder / CURVE)
 
 
 def draw_curves(folders: dict[str, Path], metric: str, path: Path):
     """Write the curves of several runs, {name: folder}: the sum of the losses over each epoch, and the metric."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as everything else
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -81,8 +79,7 @@ def draw_curves(folders: dict[str, Path], metric: str, path: Path):
     for axes in (left, right):
         axes.grid(alpha=0.3)
     left.legend(fontsize="small")
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+    save_png(figure, path)
 
 
 def by_epoch(records: list[dict], metric: str) -> tuple[dict[str, dict[int, float]], dict, dict[int, float]]:

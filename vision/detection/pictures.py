@@ -4,6 +4,7 @@ import numpy as np
 
 from vision.detection.errors import KINDS, detection_errors, errors_table
 from vision.detection.metrics import precision_recall_curves, voc_ap
+from vision.figures import pixels
 from vision.task import predicted
 
 MOST = 20  # classes drawn, those with the most objects
@@ -41,7 +42,7 @@ def draw_curves(curves: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> np.n
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="IoU 0.5; with AP")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="lower left")
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def draw_errors(counts: dict[str, dict[str, int]]) -> np.ndarray:
@@ -58,19 +59,10 @@ def draw_errors(counts: dict[str, dict[str, int]]) -> np.ndarray:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(xlabel="share of the objects: the best detections of each class, as many as it has objects; and missed")
     axes.legend(ncols=len(KINDS), loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize="small", frameon=False)
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def _figure(width, height):
     from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _pixels(figure) -> np.ndarray:
-    """(H, W, 3) uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -7,6 +7,7 @@ from PIL import Image
 
 from nn.layer import check_shape
 from vision.detection.draw import COLOURS
+from vision.figures import pixels
 
 SIDE, FRAME, GAP = 64, 4, 6  # pixels of a thumbnail, of the frame around it, and between two
 RIGHT, WRONG, NEUTRAL = (20, 150, 60), (205, 40, 50), (120, 120, 120)
@@ -79,7 +80,7 @@ def draw_map(
                 axes.scatter(*points[labels == label].T, color=colour_of(label, classes), s=8)
         axes.set_zticks([])  # seen from above
     figure.suptitle(title)
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def _flat(axes, points, labels, classes, images):
@@ -130,12 +131,4 @@ def draw_roc(wrong: np.ndarray, right: np.ndarray, area: float) -> np.ndarray:
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axes.set(xlabel="false acceptance", ylabel="true acceptance", title=f"verification: area {area:.4f}")
     axes.grid(alpha=0.3)
-    return _pixels(figure)
-
-
-def _pixels(figure) -> np.ndarray:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(figure)
