@@ -35,28 +35,28 @@ COLOURS = 500  # training images whose colours --colour-pca counts, at most
 def add_augmentation_arguments(parser: Parser, defaults: dict):
     """Random changes to training images."""
     group = Group(parser, "augmentation (of training images)", defaults)
-    text = "train on so many images of each class, drawn by the seed (classification; default: on all)"
+    text = "train on this many images of each class, drawn by the seed (classification; default: all)"
     group.add("--images-per-class", count, "N", text)
     group.add("--flip-horizontal", fraction, "P", "probability of mirroring left and right")
     group.add("--flip-vertical", fraction, "P", "probability of mirroring top and bottom")
     group.add("--zoom", positive, ("LOW", "HIGH"), "range of random zoom; 1 1: none", nargs=2)
-    text = "turn, shear, scale and move images (with a label each), as for Koch's Siamese twins at 1; 0: not"
+    text = "strength of random affine maps (of images with a label each); 1: as in Koch et al. 2015; 0: none"
     group.add("--affine", not_negative, "X", text)
-    text = "deform images (with pixel labels): standard deviation of the displacements, in pixels; 0: none"
+    text = "elastic deformation (of images with pixel labels): standard deviation of the displacements; 0: none"
     group.add("--elastic", not_negative, "PIXELS", text)
-    group.add("--shift", count_or_none, "PIXELS", "move images by up to so many pixels; 0: not")
+    group.add("--shift", count_or_none, "PIXELS", "move images by up to this many pixels; 0: none")
     group.add("--crop", count, ("HEIGHT", "WIDTH"), "train on random parts of this size (default: none)", nargs=2)
-    text = "train on random parts, of this share of the area, scaled to squares of short_side (default: none)"
+    text = "train on random parts with this share of the area, resized to squares of short_side (default: none)"
     group.add("--resized-crop", fraction, ("LOW", "HIGH"), text, nargs=2)
-    text = "train on single objects (with pixel labels), as in DeconvNet's first stage, or its second"
+    text = "train on single objects (of images with pixel labels), as in the first or second stage of DeconvNet"
     group.add("--crop-objects", str, None, text, choices=["none", "objects", "proposals"])
-    text = "half of the images go on a larger canvas, up to so many times their sides, as in SSD; 1: none"
+    text = "put half of the images on a larger canvas, with sides up to this many times theirs, as in SSD; 1: none"
     group.add("--expand", number(1), "FACTOR", text)
     group.add("--patches", fraction, "P", "probability of taking a random part with an object, as in SSD")
     group.add("--jitter", fraction, "X", "largest relative change of brightness, contrast and saturation")
-    text = "colours change along the principal components of the training images' by this deviation; 0: not"
+    text = "shift colours along the principal components of the training images', by this standard deviation; 0: none"
     group.add("--colour-pca", not_negative, "X", text)
-    text = "saturation and value of the colours times or divided by up to this, as in YOLO; 1: not"
+    text = "multiply or divide saturation and value of the colours by up to this factor, as in YOLO; 1: none"
     group.add("--exposure", number(1), "FACTOR", text)
 
 

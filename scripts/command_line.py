@@ -90,7 +90,7 @@ class Group:
     def add(self, flag: str, kind: Callable, metavar, help: str, **options):
         """An argument with a value of the type `kind`, called `metavar` in the help; no default: None."""
         default = self.defaults.get(flag.removeprefix("--").replace("-", "_"))
-        shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else default
+        shown = " ".join(map(_as_typed, default)) or "none" if isinstance(default, (list, tuple)) else default
         text = help if default is None else f"{help} (default: {shown})"
         self.group.add_argument(flag, type=kind, metavar=metavar, default=default, help=text, **options)
 

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int | None:
     failed, deadline = [], time.monotonic() + 60 * args.time_limit
     for system, seed in product(in_order(systems), args.seeds):
         if (left := deadline - time.monotonic()) <= 0:
-            print(f"\nthe time limit is reached before {system.text}, seed {seed}; the same command goes on")
+            print(f"\nthe time limit is reached before {system.text}, seed {seed}; the same command continues")
             break
         if status := run(system, seed, args, passed_on, left / 60):
             if status in STOPPED:
@@ -97,7 +97,7 @@ def build_parser() -> Parser:
     text = "split to compare on (default: test); the best checkpoint is chosen on scripts.train's --val-split. "
     text += "The minutes of a net that starts from a coarser one's weights are its own, without the coarser one's"
     parser.add_argument("--split", metavar="NAME", default="test", help=text)
-    text = "folder that keeps the proposals of all detectors that want some (default: in --run-dir)"
+    text = "folder that keeps the proposals of all detectors that need them (default: in --run-dir)"
     parser.add_argument("--proposals", metavar="DIR", type=Path, help=text)
     add_import(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

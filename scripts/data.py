@@ -74,7 +74,7 @@ def add_data_arguments(parser: Parser, defaults: dict, description: str | None =
     group.add("--shapes-train", count, "N", "scenes to generate for training")
     group.add("--shapes-val", count, "N", "scenes to generate for validation")
     group.add("--shapes-size", number(32, whole=True), ("HEIGHT", "WIDTH"), "size of the scenes", nargs=2)
-    group.add("--mazes", model_option, "NAME=VALUE", f"of mazes to walk in, with defaults: {mazes_help()}", nargs="+")
+    group.add("--mazes", model_option, "NAME=VALUE", f"options of the mazes, with defaults: {mazes_help()}", nargs="+")
     return group
 
 

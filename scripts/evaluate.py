@@ -103,7 +103,7 @@ def build_parser() -> Parser:
     add_published_arguments(parser)
     group = add_data_arguments(parser, {}, "default: the validation data of the run")
     group.add("--split", str, "NAME", "split to evaluate on; coco: all for all images of the only file")
-    text = "folder that keeps the proposals of the images, for detectors that want some (default: in the run's)"
+    text = "folder that keeps the proposals of the images, for detectors that need them (default: in the run's)"
     parser.add_argument("--proposals", metavar="DIR", type=Path, help=text)
     text = "options of the model that differ from training and do not change its weights (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)

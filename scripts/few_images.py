@@ -65,7 +65,7 @@ def build_parser() -> Parser:
     text = "training images of each class (default: 10 30 100 300)"
     parser.add_argument("--images", metavar="N", type=count, nargs="+", default=[10, 30, 100, 300], help=text)
     parser.add_argument("--ways", choices=WAYS, nargs="+", default=list(WAYS), help="what is trained (default: all)")
-    text = "about so many steps for what is trained in steps (default: 200)"
+    text = "about this many steps for what is trained in steps (default: 200)"
     parser.add_argument("--steps", metavar="N", type=count, default=200, help=text)
     parser.add_argument("--batch-size", metavar="N", type=count, default=32, help="images of a step (default: 32)")
     parser.add_argument("--set", metavar="NAME=VALUE", nargs="+", default=[], help="options of transfer")

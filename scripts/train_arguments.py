@@ -67,7 +67,7 @@ def parse(arguments: list[str], help_text: str) -> Namespace:
         parser.error("--resume needs --run-dir DIR, the folder of the run to continue")
     args = parser.parse_args(arguments)
     if model is None:
-        parser.error(f"--model is needed: one of {', '.join(vision.MODELS)}")
+        parser.error("--model is needed, such as --model faster_rcnn_small; --models lists all")
     task, typed = find(model).task, _typed(parser, args, arguments)
     args.typed, args.changes = sorted(vars(typed)), {}
     if saved:
@@ -115,19 +115,17 @@ def build_parser(model: str | None, help_text: str) -> Parser:
 
 def _add_model_arguments(parser, defaults, model):
     group = Group(parser, "model", defaults, model and options_help(model))
-    text = f"the model (needed without --resume): {', '.join(vision.MODELS)}"
+    text = "the model, such as faster_rcnn_small, unet_small or resnet20_cifar (needed without --resume)"
     group.add("--model", model_name, "NAME", text)
     group.switch("--models", "list all models, a line each, and stop")
     add_import(group.group)
     text = "options of the model, for example --set short_side=300 max_side=500 (default: none)"
     group.group.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
-    text = (
-        "weights of a part, such as a backbone, or run of a coarser net: loaded where name and shape fit; or the name "
-    )
-    text += f"of a network with published weights, in --weights or in {' or '.join(PLACES)}"
+    text = "weights to start from, loaded where name and shape fit: a file, another run's folder, or "
+    text += f"the name of a network with published weights, which are in --weights or in {' or '.join(PLACES)}"
     group.add("--pretrained", str, "NAME_OR_FILE", text)
     group.add("--weights", str, "FILE", "checkpoint of the same model to start from (default: random weights)")
-    text = "parts that are not trained, by the beginnings of their parameters' names, such as backbone (default: none)"
+    text = "prefixes of the names of parameters that are not trained, such as backbone (default: none)"
     group.group.add_argument("--freeze", nargs="+", metavar="PREFIX", default=defaults["freeze"], help=text)
 
 
@@ -139,9 +137,9 @@ def _add_optimisation_arguments(parser, defaults):
     group.add("--accumulate", count, "K", text)
     group.add("--optimiser", str, None, "the optimiser", choices=list(OPTIMISERS))
     group.add("--lr", positive, "X", "learning rate")
-    text = "parts whose rate is another: --lr-scale backbone=0.1 head=10; the longest beginning of a name holds"
+    text = "factors of the learning rate of parts: --lr-scale backbone=0.1 head=10; the longest prefix of a name counts"
     group.add("--lr-scale", rate_of_part, "PREFIX=X", text, nargs="+")
-    group.add("--bias-rate", positive, "X", "what the rate of biases is multiplied by besides")
+    group.add("--bias-rate", positive, "X", "another factor of the learning rate, of biases alone")
     group.add("--momentum", fraction, "X", "momentum of sgd, nesterov and rmsprop")
     group.add("--weight-decay", not_negative, "X", "weight decay (not of biases)")
     group.add("--schedule", str, None, "how the learning rate falls", choices=list(SCHEDULES))
@@ -149,7 +147,7 @@ def _add_optimisation_arguments(parser, defaults):
     group.add("--milestones", fraction, "X", text, nargs="+")
     text = "steps in which the learning rate rises to --lr, at most a tenth of the run"
     group.add("--warm-up", count_or_none, "N", text)
-    text = "decay of a moving average of the weights, which is evaluated and kept instead of them; 0: none"
+    text = "decay of a moving average of the weights, which is evaluated and saved instead of them; 0: none"
     group.add("--ema", fraction, "X", text)
     group.add("--clip-norm", not_negative, "X", "largest norm of the gradient; 0: no limit")
     group.add("--seed", count_or_none, "N", "seed of weights, order, augmentation and sampling")
@@ -164,21 +162,21 @@ def _add_run_arguments(parser, defaults):
         "validation batches whose losses are computed after each epoch, always the same, without augmentation; 0: none"
     )
     group.add("--val-batches", count_or_none, "N", text)
-    text = "stop when so many evaluations in a row were no better than the best; 0: never"
+    text = "stop after this many evaluations in a row without a new best one; 0: never"
     group.add("--patience", count_or_none, "N", text)
     group.add("--checkpoint-every", count, "N", "steps between checkpoints")
     group.add("--pictures", count_or_none, "N", "validation samples to show at each evaluation")
-    text = "folder that keeps the proposals of the images, for detectors that want some (default: in --run-dir)"
+    text = "folder that keeps the proposals of the images, for detectors that need them (default: in --run-dir)"
     group.add("--proposals", folder_name, "DIR", text)
     group.add("--time-limit", positive, "MINUTES", "save and stop after this time (default: none)")
     group.add("--device", str, None, "where to train; gpu needs CuPy and a CUDA device", choices=DEVICES)
     group.add("--workers", count_or_none, "N", "threads that read data ahead; 0: none")
-    group.switch("--worker-processes", "read training data in as many processes as --workers, not only in threads")
-    text = "processes that share each batch, started by mpiexec; or start this command by mpiexec yourself"
+    group.switch("--worker-processes", "read training data in --workers processes instead of threads")
+    text = "processes that share each batch, started with mpiexec; or start this command with mpiexec yourself"
     group.add("--processes", count, "N", text)
-    text = "seconds that a process waits for the others before it ends, as one of them hangs; 0: any time"
+    text = "seconds that a process waits for a message of the others before it gives up; 0: for ever"
     group.add("--watchdog", not_negative, "SECONDS", text)
-    text = "with several processes: batch normalisation over the whole batch, not over each one's share"
+    text = "with several processes: batch normalisation over the whole batch, not over each process's share"
     group.switch("--sync-batch-norm", text)
     group.switch("--debug", "show the traceback of an error")
 

@@ -109,7 +109,7 @@ def test_bad_training_data_is_named_before_anything_is_written(case, voc, tmp_pa
     [
         ([], "the following arguments are required: --run-dir"),
         (["--resume"], "--resume needs --run-dir DIR, the folder of the run to continue"),
-        (["--run-dir", "x"], "--model is needed: one of "),
+        (["--run-dir", "x"], "--model is needed, such as --model faster_rcnn_small; --models lists all"),
         (["--run-dir", "x", "--model", "nope"], "argument --model: there is no model 'nope': choose from "),
         (["--lr", "0"], "argument --lr: must be a number above 0, got 0"),
         (["--lr", "nan"], "argument --lr: must be a number above 0, got nan"),

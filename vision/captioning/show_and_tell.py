@@ -168,7 +168,7 @@ class Options(CaptionerOptions):
     """Show and Tell: an LSTM with the image as its first input."""
 
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
-    nonlinearity: Literal["relu", "tanh"] = "relu"  # of an rnn
+    nonlinearity: Literal["relu", "tanh"] = "relu"  # nonlinearity of cell=rnn
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
     levels: tuple[int, ...] | None = (4, 2, 1)  # bins of the pyramid pooling of the features; none: their mean
     vector_size: int = 256  # size of the image's vector
@@ -186,7 +186,7 @@ class ShowAndTellPhotoOptions(PhotoOptions):
 
     encoder: EncoderKind = "squeezenet_classes"  # the CNN: see Encoder
     cell: Literal["lstm", "rnn"] = "lstm"  # the recurrent network
-    nonlinearity: Literal["relu", "tanh"] = "relu"  # of an rnn
+    nonlinearity: Literal["relu", "tanh"] = "relu"  # nonlinearity of cell=rnn
     image: Literal["first_input", "first_step"] = "first_input"  # where the image comes in
     levels: tuple[int, ...] | None = None  # bins of the pyramid pooling of the features; none: their mean
     vector_size: int = 256  # size of the image's vector

@@ -152,7 +152,7 @@ class Options(ClassifierOptions):
     """FractalNet-20: 5 blocks of 4 convolutions in the deepest column."""
 
     columns: int = 3  # of each block; the deepest has 2^(columns - 1) convolutions
-    channels: tuple[int, ...] = (64, 128, 256, 512, 512)  # of each block
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512)  # channels of each block
     dropout: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)  # share of elements dropped after each block
     drop_path: float = 0.15  # probability of an input of a join being dropped, by local drop-path; 0: no drop-path
     share_global: float = 0.5  # share of batches that one random column of all blocks is trained with, by itself

@@ -42,9 +42,9 @@ class Options(ClassifierOptions):
 
     width: int = 64  # channels of the first convolution; all others in proportion
     auxiliary: bool = True  # heads after inception4a and inception4d, in training only
-    aux_weight: float = 0.3  # of each of their losses
+    aux_weight: float = 0.3  # weight of the loss of each auxiliary head
     dropout: float = 0.4  # share of features dropped before the last layer
-    batch_norm: bool = False  # before each ReLU, in place of local response normalisation
+    batch_norm: bool = False  # batch normalisation before each ReLU instead of local response normalisation
     small_stem: bool = False  # for images of 32 pixels: a first convolution of 3x3, and no pooling before inception3b
     short_side: int = 224  # pixels of the shorter side
     max_side: int = 448  # pixels of the longer side at most

@@ -70,9 +70,9 @@ class Cache(NamedTuple):
 class Options(ImageOptions):
     """For digits of 28x28: 6 glimpses of 8x8 at one scale. Raises ValueError for values out of range."""
 
-    glimpses: int = 6  # T
+    glimpses: int = 6  # T, glimpses of an episode
     glimpse_size: int = 8  # rows and columns that the sensor sees at each scale
-    scales: int = 1  # of the sensor, each twice as wide as the one before
+    scales: int = 1  # scales of the sensor, each twice as wide as the one before
     core: Literal["rnn", "lstm"] = "rnn"  # rnn: with ReLU
     hidden: int = 256  # units of the core, and of g
     location_std: float = 0.15  # standard deviation of the policy
@@ -228,7 +228,7 @@ class TranslatedOptions(Options):
     """
 
     glimpse_size: int = 12  # rows and columns that the sensor sees at each scale
-    scales: int = 3  # of the sensor, each twice as wide as the one before
+    scales: int = 3  # scales of the sensor, each twice as wide as the one before
     location_weight: float = 1.0  # weight of the loss of the policy
     short_side: int = 60  # pixels of the shorter side
     max_side: int = 60  # pixels of the longer side at most

@@ -28,7 +28,7 @@ class Options(ClassifierOptions):
 
     transform: Literal["off", "affine", "attention", "projective", "tps"] = "affine"  # kind of transformation
     localisation: Literal["cnn", "fcn"] = "cnn"  # network that chooses the transformation
-    at: Literal["input", "between", "both"] = "input"  # where: before the first convolution, before the second, both
+    at: Literal["input", "between", "both"] = "input"  # before the first convolution, the second, or both
     classifier: Literal["cnn", "fcn"] = "cnn"  # two convolutions, or two fully connected layers of 4 width units
     frame: int = 28  # rows and columns that the first transformer samples
     spread: float = 0.0  # standard deviation of the last weights of a localisation network at first

@@ -37,7 +37,7 @@ class Options(ClassifierOptions):
     network: str = "efficientnet_lite0"  # a registered classifier
     network_options: tuple[str, ...] = ()  # its options, NAME=VALUE each
     stage: str | None = None  # of whose map the features are; none: the last that does not depend on the classes
-    way: Literal["head", "fine-tune", "scratch"] = "fine-tune"  # what is trained; see above
+    way: Literal["head", "fine-tune", "scratch"] = "fine-tune"  # head: last layer; fine-tune: then all
     views: int = 4  # augmented versions of each image whose features are stored; 0: the image as tested, and mirrored
     rounds: int = 60  # passes over the stored features
     decay: float | None = 0.001  # of the last layer on stored features; none: chosen by cross-validation, for views=0

@@ -41,7 +41,7 @@ class Options(ImageOptions):
     cell: int = 4  # side of a cell in pixels
     largest: float = 0.5  # factor of the largest level of the roots
     interval: int = 5  # levels to the octave
-    levels: int = 15  # of the pyramid at most
+    levels: int = 15  # levels of the pyramid at most
     border: int = 2  # cells around a level where a root may stick out
     c: float = 0.1  # of the latent SVM: weight of an example's hinge loss
     overlap: float = 0.7  # a root's IoU with an object at least, to be a placement of it

@@ -40,7 +40,7 @@ class RegionOptions(ImageOptions):
     roi_samples: int = 128  # regions that the head is trained on, per image
     foreground_fraction: float = 0.25  # share of objects among them at most
     foreground_iou: float = 0.5  # a region is an object from this IoU on
-    background_iou: tuple[float, float] = (0.1, 0.5)  # and background within these
+    background_iou: tuple[float, float] = (0.1, 0.5)  # IoU of regions that count as background: from, to
     delta_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)  # box targets are divided by these
     # detections (the code's)
     score_threshold: float = 0.05  # lower scores are no detections

@@ -126,7 +126,7 @@ class SmallOptions(Options):
     short_side: int = 240  # pixels of the shorter side
     max_side: int = 400  # pixels of the longer side at most
     train_regions: int = 500  # proposals of an image in training, the best ones
-    test_regions: int = 1000  # and in testing
+    test_regions: int = 1000  # proposals of an image in testing, the best ones
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the convolutions
     hidden: int = 256  # units of fc6 and fc7
     dropout: float = 0.0  # share of them dropped in fine-tuning

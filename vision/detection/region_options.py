@@ -19,7 +19,7 @@ class RegionOptions(ImageOptions):
 
     proposals: str = "selective_search_fast width=500"  # method, with its options: see vision.proposals
     train_regions: int = 2000  # proposals of an image in training, the best ones
-    test_regions: int = 2000  # and in testing
+    test_regions: int = 2000  # proposals of an image in testing, the best ones
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "alexnet"  # the convolutions
     width: int = 12  # channels of small_vgg's first convolution
     frozen: str | None = None  # last stage of the backbone that is not trained, such as pool2
@@ -35,12 +35,12 @@ class RegionOptions(ImageOptions):
     negative_iou: float = 0.3  # a region is a negative of a class below this IoU with all its objects
     negatives: int = 10  # random negatives of a class and image, at first
     hard: int = 50  # hard negatives of a class, image and round at most
-    rounds: int = 1  # of hard negatives
+    rounds: int = 1  # rounds of mining hard negatives
     capacity: int = 10000  # negatives of a class at most
     ridge: float = 1000.0  # penalty of box regression
     box_iou: float = 0.6  # a region learns the box of the object that it overlaps from this IoU on
     svm: bool = True  # score by the SVMs, else by the softmax that was fine-tuned
-    box_regression: bool = True  # correct the boxes
+    box_regression: bool = True  # whether box regression corrects the boxes
     score_threshold: float | None = None  # lower scores are no detections; none: -1 of an SVM, 0.05 of the softmax
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
     detections_per_image: int = 100  # detections kept at most

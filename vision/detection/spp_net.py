@@ -34,7 +34,7 @@ class Options(RegionOptions):
     max_side: int = 1200  # pixels of the longer side at most
     scales: tuple[int, ...] = (480, 576, 688, 864, 1200)  # shorter sides that the convolutions see
     region_side: int = 224  # a region is taken from the scale where it is nearest to this, squared
-    levels: tuple[int, ...] = (6, 3, 2, 1)  # cells along each side of the pyramid's grids; the lecture's: [4,2,1]
+    levels: tuple[int, ...] = (6, 3, 2, 1)  # cells along each side of the pyramid's grids, such as [4,2,1]
     background_iou: tuple[float, float] = (0.1, 0.5)  # IoU of regions that count as background in fine-tuning
 
 
@@ -160,7 +160,7 @@ class SmallOptions(Options):
     short_side: int = 240  # pixels of the shorter side of the image that is scaled again
     max_side: int = 400  # pixels of the longer side at most
     train_regions: int = 500  # proposals of an image in training, the best ones
-    test_regions: int = 1000  # and in testing
+    test_regions: int = 1000  # proposals of an image in testing, the best ones
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the convolutions
     hidden: int = 256  # units of fc6 and fc7
     dropout: float = 0.0  # share of them dropped in fine-tuning

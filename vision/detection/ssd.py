@@ -35,7 +35,7 @@ class Options(ImageOptions):
 
     short_side: int = 300  # pixels of each side of the square
     sizes: tuple[float, ...] = (0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05)  # s_k of each map, of the side; and one more
-    ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))  # of each map; fewer: fewer maps
+    ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))  # aspect ratios a map
     matching_iou: float = 0.5  # above this overlap a default box belongs to an object
     negative_ratio: float = 3.0  # negatives for each positive at most
     alpha: float = 1.0  # weight of the box loss

@@ -38,7 +38,7 @@ class MobileNetOptions(Options):
     mean: float | tuple[float, float, float] = 128  # subtracted from each channel, in units of 0..255
     std: float | tuple[float, float, float] = 128  # then each channel is divided by this
     sizes: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)  # s_k of each map, of the side; and one more
-    ratios: tuple[tuple[float, ...], ...] = ((2,), *((2, 3),) * 5)  # of each map, also upright; fewer: fewer maps
+    ratios: tuple[tuple[float, ...], ...] = ((2,), *((2, 3),) * 5)  # aspect ratios of each map, also upright
     score_threshold: float = 0.02  # lower scores are no detections
     nms_iou: float = 0.6  # IoU above which NMS drops a detection
     detections_per_image: int = 100  # detections kept at most

@@ -84,7 +84,7 @@ class VGG512Options(VGGOptions):
 
     short_side: int = 512  # pixels of each side of the square
     sizes: tuple[float, ...] = (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)  # s_k of each map, and one more
-    ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,))  # of each map
+    ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,))  # aspect ratios a map
 
 
 @register(
@@ -101,7 +101,7 @@ class SmallOptions(Options):
 
     short_side: int = 160  # pixels of each side of the square
     sizes: tuple[float, ...] = (0.1, 0.2, 0.35, 0.5, 0.7, 0.9)  # s_k of each map, of the side; and one more
-    ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2,))  # of each map, also upright
+    ratios: tuple[tuple[float, ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2,))  # aspect ratios a map, also upright
     width: int = 12  # channels of the first convolution
 
 

@@ -23,7 +23,7 @@ class Options(mask_rcnn.Options):
     short_side: int = 240  # pixels of the shorter side
     max_side: int = 400  # pixels of the longer side at most
     anchor_scales: tuple[float, ...] = (48, 96, 192)  # sides of square anchors in pixels
-    backbone: Literal["alexnet", "vgg16"] = "alexnet"  # up to conv5; both at a stride of 16
+    backbone: Literal["alexnet", "vgg16"] = "alexnet"  # published convolutions up to conv5, at a stride of 16
     frozen: str | None = "conv5"  # stage up to which nothing is trained: pool2, conv5, ...; none: all is trained
     rpn_channels: int = 128  # channels of the RPN's 3x3 convolution
     mask_channels: int = 64  # channels of the mask branch

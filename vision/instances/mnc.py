@@ -40,7 +40,7 @@ from vision.registry import Tiny, register
 class Options(mask_rcnn.Options):
     """For images of about 160 pixels, trained from random weights on a CPU."""
 
-    backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the two others: up to conv5, stride 16
+    backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the others up to conv5, at stride 16
     frozen: str | None = None  # stage of the published ones up to which nothing is trained: pool2, conv5, ...
     cascade: Literal[3, 5] = 5  # stages
     mask_hidden: int = 256  # units below the mask of a box (sec. 3.2)

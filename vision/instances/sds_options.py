@@ -23,7 +23,7 @@ class Options(ImageOptions):
     scales: tuple[int, ...] = (50, 100)  # k of the graph segmentation, and its smallest segment in pixels
     min_side: int = 20  # regions whose box is narrower or lower are left out, in pixels; the side of blocks
     count: int = 2000  # regions of an image at most
-    seed: int = 0  # of their ranking
+    seed: int = 0  # seed of the ranking of the regions
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "alexnet"  # the convolutions
     width: int = 12  # channels of small_vgg's first convolution
     frozen: str | None = None  # last stage of the backbone that is not trained, such as pool2
@@ -41,9 +41,9 @@ class Options(ImageOptions):
     hard: int = 50  # hard negatives of a class, image and round at most
     rounds: int = 1  # of hard negatives, with the best region of each object in place of its own mask
     capacity: int = 10000  # negatives of a class at most
-    refine: bool = True  # refine the masks
+    refine: bool = True  # refine the masks by logistic classifiers
     refine_iou: float = 0.7  # refinement learns from regions with this IoU with an object
-    penalty: float = 0.001  # of its logistic classifiers
+    penalty: float = 0.001  # L2 penalty of the refinement's logistic classifiers
     score_threshold: float = -1.0  # lower scores are no detections
     nms_iou: float = 0.0  # IoU of masks above which NMS drops a detection: none may overlap
     detections_per_image: int = 100  # detections kept at most

@@ -52,10 +52,10 @@ class Options(ImageOptions):
     last: str = "stage5"  # stage of the CNN whose cells are looked at; the CNN is frozen
     whole: str | None = "head"  # later stage, from the mean of whose map the class is told; none: cells tell it
     hidden: int = 128  # channels of the 3x3 convolution
-    dropout: float = 0.5  # behind it
+    dropout: float = 0.5  # share of elements dropped after the hidden layer, in training
     core: float = 0.5  # share of an object's sides: cells inside this part are the object's, others on it not counted
     surest: float = 0.5  # cells at least this sure, of the surest, are averaged
-    objects: int = 1  # in each picture: 1
+    objects: int = 1  # number of objects in each picture: 1
     short_side: int = 224  # pixels of both sides
     max_side: int = 400  # not used: pictures become squares
     mean: float | tuple[float, float, float] = 127.0  # subtracted from each channel, in units of 0..255

@@ -24,7 +24,7 @@ class Options(ImageOptions):
     channels: int = 64  # of the 1x1 convolution before the fully connected layers
     hidden: int = 512  # units of the fully connected layers
     height: int = 192  # pixels of the image of the first stage
-    breadth: int = 144  # pixels of its width
+    breadth: int = 144  # pixels of the width of that image
     short_side: int = 144  # not used: pictures are scaled to height x breadth
     mean: float | tuple[float, float, float] = (123, 117, 104)  # subtracted from each channel, in units of 0..255
     std: float | tuple[float, float, float] = (1, 1, 1)  # then each channel is divided by this
@@ -41,5 +41,5 @@ class SmallOptions(Options):
     crop: int = 32  # pixels of both sides of a crop as its network sees it
     hidden: int = 128  # units of the fully connected layers
     height: int = 64  # pixels of the image of the first stage
-    breadth: int = 64  # pixels of its width
+    breadth: int = 64  # pixels of the width of that image
     std: float | tuple[float, float, float] = (64, 64, 64)  # then each channel is divided by this

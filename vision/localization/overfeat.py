@@ -50,7 +50,7 @@ class Options(ImageOptions):
     windows: int = 4  # random windows of each object in a training step
     shares: tuple[float, float] = (0.35, 0.95)  # longer side of an object, as a share of its window's
     empty: float = 0.3  # largest share of an object in a window of the background
-    scales: tuple[float, ...] = (1.0, 1.15, 1.3, 1.5, 1.7, 2.0)  # at which images are looked at
+    scales: tuple[float, ...] = (1.0, 1.15, 1.3, 1.5, 1.7, 2.0)  # factors by which the image is scaled in testing
     floor: float = 0.5  # probability of a class below which a window has no box
     per_scale: int = 60  # boxes of a class at one scale at most, those of the surest windows
     match: float = 0.5  # boxes are merged while their match is below this
@@ -70,7 +70,7 @@ class SmallOptions(Options):
     frozen: str | None = None  # last stage of the convolutions that is not trained; none: all are trained
     cells: int = 3  # side of the map behind the last pooling, which the fully connected layers see
     hidden: int = 128  # units of the fully connected layers
-    scales: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)  # at which images are looked at
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)  # factors by which the image is scaled in testing
     short_side: int = 96  # pixels of the shorter side
     max_side: int = 160  # pixels of the longer side at most
     mean: float | tuple[float, float, float] = (123, 117, 104)  # subtracted from each channel, in units of 0..255

@@ -16,20 +16,20 @@ class Options:
 
     memory: Literal["none", "lstm", "stacked"] = "stacked"  # FF, LSTM, Nav
     height: int = 30  # rows of a view, in pixels; the paper's is 84 x 84
-    width: int = 40  # and its columns
+    width: int = 40  # columns of a view, in pixels
     channels: int = 16  # of the first convolution; the second has twice as many
     features: int = 256  # units of the encoder
     hidden: int = 256  # units of the LSTM that acts
     first_hidden: int = 64  # units of the LSTM below it
     rollout: int = 20  # steps between two updates, and of backpropagation through time
-    discount: float = 0.99  # of rewards, a step
+    discount: float = 0.99  # factor of the rewards for each further step
     reward_scale: float = 0.1  # rewards are multiplied by this: a goal is then 1
     value_weight: float = 0.5  # weight of the loss of the value
     entropy_weight: float = 0.01  # weight of the policy's entropy
     depth1: float = 0.0  # weight of the depth predicted from the convolutions, D1; 0: not predicted
     depth2: float = 0.0  # weight of the depth predicted from the LSTM, D2
     loop: float = 0.0  # weight of the loop closure, L
-    auxiliary: int = 128  # units of the hidden layers of those
+    auxiliary: int = 128  # hidden units of the predictors of depth and loop closure
     regression: bool = False  # depths by squared error instead of bands
 
     def __post_init__(self):

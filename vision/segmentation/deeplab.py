@@ -170,9 +170,9 @@ class V1Options(RefinedOptions):
     rates: tuple[int, ...] = LARGE_FOV  # dilation of each branch's 3x3 convolution
     width: int = 64  # channels of the first convolution
     hidden: int = 1024  # channels of fc6 and fc7
-    dropout: float = 0.5  # behind fc6 and fc7
+    dropout: float = 0.5  # share of elements dropped after fc6 and fc7, in training
     average: bool = True  # 3x3 average pooling behind the last convolution
-    batch_norm: bool = False  # before each ReLU
+    batch_norm: bool = False  # whether batch normalisation stands before each ReLU
     subsampled: bool = True  # the loss is that of every 8th pixel, or else of all
 
 

@@ -141,7 +141,7 @@ class Options(PixelOptions):
     rates: tuple[int, ...] = RATES  # dilations of the pyramid at an output stride of 16
     multi_grid: tuple[int, ...] = (1, 1, 1)  # factors of the dilations of layer4's first three blocks
     auxiliary: bool = True  # whether a second classifier on layer3 has a loss, too
-    dropout: float = 0.5  # behind the pyramid
+    dropout: float = 0.5  # share of elements dropped after the pyramid, in training
     frozen_norms: bool = False  # whether batch normalisations hold their statistics, scales and shifts
 
 
@@ -159,7 +159,7 @@ class Stride16Options(Options101):
     output_stride: Literal[16, 8] = 16  # pixels a cell of layer4
     multi_grid: tuple[int, ...] = (1, 2, 4)  # factors of the dilations of layer4's first three blocks
     auxiliary: bool = False  # whether a second classifier on layer3 has a loss, too
-    dropout: float = 0.0  # behind the pyramid
+    dropout: float = 0.0  # share of elements dropped after the pyramid, in training
 
 
 @dataclass(frozen=True)

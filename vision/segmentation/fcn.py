@@ -130,9 +130,9 @@ class Options(PixelOptions):
     max_side: int = 500
     width: int = 64  # channels of the first convolution
     hidden: int = 4096  # channels of fc6 and fc7
-    dropout: float = 0.5  # behind fc6 and fc7
+    dropout: float = 0.5  # share of elements dropped after fc6 and fc7, in training
     padding: Literal["published", "same"] = "published"  # zeros around the image: 99, or 16 with 3 in fc6
-    batch_norm: bool = False  # before each ReLU of the features
+    batch_norm: bool = False  # whether batch normalisation stands before each ReLU of the features
     score_std: float = 0.0  # score layers start at this times standard normal values
     learn_last: bool = False  # whether the last interpolation learns
     at_once: bool = False  # whether the skips' maps are scaled and interpolation is fixed, to train in one stage

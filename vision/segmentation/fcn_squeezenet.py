@@ -62,7 +62,7 @@ class Options(PixelOptions):
     mean: float | tuple[float, float, float] = (123, 117, 104)
     std: float | tuple[float, float, float] = (1, 1, 1)
     width: int = 16  # squeeze channels of the first Fire module
-    dropout: float = 0.5  # before the scores of fire9
+    dropout: float = 0.5  # share of elements dropped before the scores of fire9, in training
 
 
 # Published weights need a low rate; from random ones --lr 0.002 learns faster.

@@ -62,8 +62,8 @@ class Options(PixelOptions):
     max_side: int = 80
     width: int = 16  # channels of all convolutions but the last
     depth: int = 8  # convolutions before the last one
-    kernel_size: int = 5  # odd
-    batch_norm: bool = True  # before each ReLU
+    kernel_size: int = 5  # kernel size of all convolutions, odd
+    batch_norm: bool = True  # whether batch normalisation stands before each ReLU
 
 
 SMALL = ON_SHAPES | {"epochs": 2}

@@ -114,8 +114,8 @@ class Options(RefinedOptions):
     taps: tuple[str, ...] = PUBLISHED  # layers that are classified: conv1 .. conv5, pool1 .. pool5, fc6, fc7
     width: int = 64  # channels of the first convolution
     hidden: int = 4096  # channels of fc6 and fc7
-    dropout: float = 0.5  # behind fc6 and fc7
-    batch_norm: bool = False  # before each ReLU, and of each tap
+    dropout: float = 0.5  # share of elements dropped after fc6 and fc7, in training
+    batch_norm: bool = False  # whether batch normalisation stands before each ReLU, and before each tap's scores
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class Options(PurityOptions):
     short_side: int = 240
     max_side: int = 320
     width: int = 16  # channels of the first convolution
-    kernel_size: int = 7  # odd
+    kernel_size: int = 7  # kernel size of all convolutions, odd
     scales: int = 3  # levels of the pyramid
     hidden: int = 1024  # channels of the classifier's first layer
 

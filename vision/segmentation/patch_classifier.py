@@ -157,7 +157,7 @@ class Options(PixelOptions):
     width: int = 16  # channels of all convolutions but the last two
     kernels: tuple[int, ...] = (4, 3, 3)  # kernel sizes, each before a pooling; the first is even
     last: int = 2  # kernel size of the convolution behind the last pooling
-    hidden: int = 64  # its channels
+    hidden: int = 64  # channels of the hidden layer
     patches: int | None = None  # patches drawn from each image and step; none: all, by the image's network
     balanced: bool = False  # whether each class of an image is drawn as often as the others
 

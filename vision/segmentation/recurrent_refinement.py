@@ -196,12 +196,12 @@ class Options(RefinedOptions):
 
     short_side: int = 180
     max_side: int = 240
-    applications: int = 2  # of the same network
+    applications: int = 2  # times that the network is applied, each time to its own scores too
     width: int = 25  # channels of the first convolution
-    kernel_size: int = 8  # of all convolutions
+    kernel_size: int = 8  # kernel size of all convolutions
     layers: int = 2  # convolutions before the scores, each with a pooling
     shrink: bool = True  # whether the image is scaled to the size of the scores, or else the scores to the image's
-    batch_norm: bool = False  # behind each convolution
+    batch_norm: bool = False  # whether batch normalisation follows each convolution
     patches: bool = True  # whether only the pixels at the middles of the cells are learned
     interleave: int = 4  # in inference: copies shifted along x and as many along y, whose scores are interleaved
 

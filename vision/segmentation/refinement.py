@@ -23,9 +23,9 @@ class RefinedOptions(PixelOptions):
     """
 
     crf: bool = False  # whether a CRF follows the network
-    crf_gaussian: tuple[float, float] = (3.0, 3.0)  # its Gaussian kernel: weight, standard deviation in pixels
-    crf_bilateral: tuple[float, float, float] = (5.0, 50.0, 10.0)  # bilateral kernel: weight, pixels, grey levels
-    crf_iterations: int = 10  # its steps of mean field
+    crf_gaussian: tuple[float, float] = (3.0, 3.0)  # Gaussian kernel of the CRF: weight, standard deviation in pixels
+    crf_bilateral: tuple[float, float, float] = (5.0, 50.0, 10.0)  # CRF's bilateral kernel: weight, pixels, grey levels
+    crf_iterations: int = 10  # steps of mean field of the CRF
     superpixels: Literal["majority"] | None = None  # majority: the mean over a superpixel
     superpixel_size: int = 100  # pixels that a superpixel has at least
 

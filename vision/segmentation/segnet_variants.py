@@ -169,7 +169,7 @@ class Options(PixelOptions):
     loss_divisor: Literal["weights", "pixels"] = "pixels"  # the authors' Caffe; with CamVid's weights half the scale
     decoder: Literal[tuple(DECODERS)] = "segnet"  # a row of table 1
     width: int = 64  # channels of all convolutions
-    kernel_size: int = 7  # odd
+    kernel_size: int = 7  # kernel size of all convolutions, odd
     depth: int = 4  # poolings
     unpool: Mode = "max"  # how the "segnet" decoders upsample, see Unpool2d
 

@@ -161,8 +161,8 @@ class Options(PixelOptions):
     width: int = 64  # channels of the highest level
     depth: int = 4  # poolings
     padding: Literal["valid", "same"] = "valid"  # valid: mirrored images, and tiles of large ones; same: zeros
-    batch_norm: bool = False  # before each ReLU
-    dropout: float = 0.5  # on the two lowest levels
+    batch_norm: bool = False  # whether batch normalisation stands before each ReLU
+    dropout: float = 0.5  # share of elements dropped on the two lowest levels, in training
     tile: int = 388  # pixels of the output that are predicted at once, with padding "valid"
 
     def __post_init__(self):
