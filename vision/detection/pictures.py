@@ -46,17 +46,21 @@ def draw_curves(curves: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> np.n
 
 
 def draw_errors(counts: dict[str, dict[str, int]]) -> np.ndarray:
-    """Of each class a bar: the kinds of its N best detections, and the objects missed, as shares of its N objects."""
+    """Of each class a bar: the kinds of its N best detections, as shares of its N objects; and, right of 1, those missed.
+
+    A gap before 1: it has fewer detections than objects.
+    """
     rows = sorted((row["objects"], name) for name, row in counts.items() if row["objects"])[-MOST:]
     names = [name for _, name in rows]
     figure = _figure(9, 1.6 + 0.45 * len(names))
     axes, left = figure.subplots(), np.zeros(len(names))
     for kind, colour in zip(KINDS, COLOURS):
         share = np.array([counts[name][kind] / counts[name]["objects"] for name in names])
-        axes.barh(names, share, left=left, color=colour, label=kind)
+        axes.barh(names, share, left=1 if kind == "missed" else left, color=colour, label=kind)
         left += share
     axes.set_yticks(range(len(names)), [f"{name} ({n})" for n, name in rows])
     axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set(xlabel="share of the objects: the best detections of each class, as many as it has objects; and missed")
     axes.legend(ncols=len(KINDS), loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize="small", frameon=False)
     return pixels(figure)
