@@ -46,7 +46,7 @@ def draw_curves(curves: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> np.n
 
 
 def draw_errors(counts: dict[str, dict[str, int]]) -> np.ndarray:
-    """Of each class a bar: the kinds of its N best detections, as shares of its N objects; and, right of 1, those missed.
+    """Of each class a bar: the kinds of its N best detections, as shares of its N objects; right of 1 those missed.
 
     A gap before 1: it has fewer detections than objects.
     """
