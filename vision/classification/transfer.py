@@ -119,6 +119,8 @@ class Transfer(Classifier):
             text = "accuracy by cross-validation, for each decay: %s; the best is %s"
             logging.getLogger(__name__).info(text, found, decay)
         rows = to_rows(features)
+        if not start:  # at zero: random weights times large features would be logits that the rounds cannot undo
+            last.weight.value[...], last.bias.value[...] = 0, 0
         for k in range(start, self.options.rounds):
             weight, bias = last.weight.value * to_rows.scale, last.bias.value + last.weight.value @ to_rows.mean
             weight, bias, loss = descend(weight, bias, rows, labels, k, self.options.rounds, decay)

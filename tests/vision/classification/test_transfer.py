@@ -97,6 +97,14 @@ def test_features_as_tested_and_a_decay_by_cross_validation(caplog):
         build(decay=None)
 
 
+def test_descent_starts_at_zero_whatever_the_weights_were():
+    """Logits of random weights are large where features are, as SqueezeNet's: the rounds did not undo them."""
+    model, other = build(rounds=2), build(rounds=2)
+    other.network.head[2].weight.value *= 100
+    assert trained(model) == trained(other)
+    np.testing.assert_array_equal(model.network.head[2].weight.value, other.network.head[2].weight.value)
+
+
 def test_an_interrupted_fit_goes_on_with_the_same_bits():
     whole, parts = build(rounds=6), build(rounds=6)
     trained(whole)
