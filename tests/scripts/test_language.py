@@ -197,7 +197,7 @@ def test_bad_input(arguments, tmp_path, error_of):
 
 def test_text_of_one_symbol(arguments, tmp_path):
     (tmp_path / "a.txt").write_text("a" * 300)
-    more = ("--epochs", 10, "--lr", 0.05, "--warm-up", 0)
+    more = ("--epochs", 4, "--lr", 0.05, "--warm-up", 0)
     assert train.main([*arguments, "--root", tmp_path / "a.txt", *more, "--run-dir", tmp_path / "run"]) == 0
     records = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert records[-1]["metrics"]["nats"] < 0.5

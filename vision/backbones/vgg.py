@@ -100,14 +100,14 @@ class VGG(Backbone):
         return renamed
 
 
-def vgg16(*, stride: int = 16, rng: np.random.Generator) -> VGG:
+def vgg16(*, width: int = 64, stride: int = 16, rng: np.random.Generator) -> VGG:
     """VGG-16 up to conv5_3, without the last pooling: 512 channels, 14,714,688 parameters.
 
-    stride: 16, or 8, where conv5 is dilated.
+    width: channels of the first convolution, all others in proportion. stride: 16, or 8, where conv5 is dilated.
     """
     if stride not in (8, 16):
         raise ValueError(f"vgg16: stride must be 8 or 16, got {stride}")
-    return VGG(vgg16_plan()[:-1], output_stride=stride, rng=rng)
+    return VGG(vgg16_plan(width)[:-1], output_stride=stride, rng=rng)
 
 
 def small_vgg(*, width: int = 12, stride: int = 4, rng: np.random.Generator) -> VGG:

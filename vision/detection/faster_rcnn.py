@@ -152,6 +152,7 @@ def stacked(samples) -> tuple[np.ndarray, np.ndarray]:
 class VGG16Options(Options):
     """The paper's detector."""
 
+    width: int = 64  # channels of VGG-16's first convolution, all others in proportion
     stride: int = 16  # pixels between cells: 16, or 8 for small photographs, conv5 being dilated as in DeepLab
     frozen: str | None = None  # stage of VGG-16 up to which nothing is trained; the paper's fine-tuning: pool2
 
@@ -159,14 +160,14 @@ class VGG16Options(Options):
 @register(
     "faster_rcnn_vgg16", "detection", {"epochs": 14, "batch_size": 1, "lr": 0.001, "milestones": [0.75]},
     options=VGG16Options, tiny=Tiny({
-        "frozen": "pool4", "hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "anchor_samples": 16,
+        "width": 4, "frozen": "pool4", "hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "anchor_samples": 16,
         "roi_samples": 8, "min_size": 4,
     }, scenes=1, size=(32, 32)),
     system="Faster R-CNN", paper="Ren et al. 2015, arXiv:1506.01497",
 )  # fmt: skip
 def faster_rcnn_vgg16(classes, options: VGG16Options, rng) -> FasterRCNN:
     """The paper's detector."""
-    backbone = vgg16(stride=options.stride, rng=rng)
+    backbone = vgg16(width=options.width, stride=options.stride, rng=rng)
     return held(FasterRCNN(classes, backbone, options, rng=rng), options.frozen, backbone)
 
 

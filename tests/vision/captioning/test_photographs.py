@@ -23,9 +23,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", ["show_and_tell_photos", "show_attend_tell_photos"])
-def test_overfits_50_captions(name):
+def test_overfits_25_captions(name):
     photographs = ListedCaptions(CAPTIONS, "train")
-    samples = [photographs[i] for i in range(50)]
+    samples = [photographs[i] for i in range(25)]
     samples = [sample | {"caption": sample["caption"][:1]} for sample in samples]
     words = Vocabulary.build([sample["caption"][0] for sample in samples]).words
     options = {"encoder_weights": str(WEIGHTS), "dropout": 0.0}
@@ -43,4 +43,4 @@ def test_overfits_50_captions(name):
     assert losses["words"] < 0.1  # a sentence, not a word
     said = [found["caption"] for found in model.predict(batch[0])]
     truth = [model.vocabulary.decode(model.vocabulary.encode(sample["caption"][0])) for sample in samples]
-    assert sum(a == b for a, b in zip(said, truth)) >= 45  # running statistics are not quite the batch's own
+    assert sum(a == b for a, b in zip(said, truth)) >= 23  # running statistics are not quite the batch's own

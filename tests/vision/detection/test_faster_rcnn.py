@@ -47,7 +47,7 @@ def off_the_kinks(model):
 def test_every_gradient_of_the_whole_model(options):
     """By the complex step, which has no step error: measured 1e-10 and better, tolerance 1e-6."""
     model = off_the_kinks(tiny(**options))
-    errors = check_model(model, scenes(model), complex_step=True, tolerance=1e-9)
+    errors = check_model(model, scenes(model, size=(32, 48)), complex_step=True, tolerance=1e-9)
     assert set(errors) == set(model.parameters())
 
 
@@ -58,14 +58,14 @@ def test_every_gradient_by_central_differences():
 
 
 def vgg16_variant(**options):
-    """All of the paper's layers; only the hidden ones of RPN and head are narrower."""
-    narrow = {"hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "min_size": 4}
+    """All of the paper's layers, narrower."""
+    narrow = {"width": 8, "hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "min_size": 4}
     narrow |= {"anchor_samples": 16, "roi_samples": 8}
     return off_the_kinks(vision.build("faster_rcnn_vgg16", CLASSES, np.random.default_rng(3), **narrow | options))
 
 
 def test_gradients_of_the_vgg16_variant():
-    """On one small image. A complex step through 15 million weights takes time: one per parameter."""
+    """On one small image, by the complex step."""
     model = vgg16_variant()
     errors = check_model(model, scenes(model, n=1, size=(32, 32)), complex_step=True, tolerance=1e-9)
     assert errors.keys() == model.parameters().keys()
@@ -88,7 +88,7 @@ def test_frozen_stages_get_no_gradient_and_the_others_the_same_bits():
 
 def test_published_convolutions_are_loaded_and_conv1_and_conv2_cost_no_backward():
     """Sec. 3.1.3: conv3_1 and up are tuned. What is below only infers, and keeps no cache."""
-    model = vgg16_variant(frozen="pool2")
+    model = vgg16_variant(width=64, frozen="pool2")
     assert model.needs_weights
     loaded = load_pretrained(shared("weights", "vgg16", "vgg16_features.npz"), model)
     assert loaded == [f"backbone.features.{i}.{part}" for i in VGG16_CONVOLUTIONS for part in ("weight", "bias")]
@@ -299,7 +299,7 @@ def test_both_normalisers_and_lambda_give_both_terms_about_the_same_weight():
 
 def test_coordinates_are_divided_by_16():
     """A region from 32 to 159 pixels is cells 2 to 10 of conv5_3: 32 / 16 = 2, 159 / 16 = 9.94, rounded 10."""
-    pool = vision.build("faster_rcnn_vgg16", ["a"], hidden=8, rpn_channels=8, pooled_size=1).roi_pool
+    pool = vision.build("faster_rcnn_vgg16", ["a"], width=1, hidden=8, rpn_channels=8, pooled_size=1).roi_pool
     features = np.arange(20 * 20, dtype=np.float32).reshape(1, 1, 20, 20)
     pooled = pool(features, np.array([[32, 32, 159, 159]], np.float32), np.zeros(1, np.int64))
     assert pooled.item() == features[0, 0, 10, 10]
@@ -307,7 +307,7 @@ def test_coordinates_are_divided_by_16():
 
 def test_vgg16_with_stride_8_has_the_same_weights_on_a_denser_map():
     coarse, dense = (
-        vision.build("faster_rcnn_vgg16", ["a"], np.random.default_rng(0), hidden=8, rpn_channels=8, stride=stride)
+        vision.build("faster_rcnn_vgg16", ["a"], width=2, hidden=8, rpn_channels=8, stride=stride)
         for stride in (16, 8)
     )
     images = np.zeros((1, 3, 48, 64), np.float32)

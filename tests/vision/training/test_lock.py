@@ -14,9 +14,13 @@ from vision.training import lock
 from vision.training.lock import LOCK, locked
 
 ROOT = Path(__file__).parents[3]
+IMPORT = (  # lock.py alone: all of vision would take a second of each process
+    "import importlib.util, sys, time\n"
+    f"spec = importlib.util.spec_from_file_location('lock', {lock.__file__!r})\n"
+    "lock = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(lock)\nlocked = lock.locked\n"
+)
 PROGRAM = (
-    "import sys, time\nfrom vision.training.lock import locked\n"
-    "with locked(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    f"{IMPORT}with locked(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)\n"
 )
 
 
@@ -52,7 +56,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(holder, tmp_path):
 
 def test_of_many_that_start_at_once_one_gets_it(tmp_path):
     program = (
-        "import sys\nfrom vision.training.lock import locked\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+        f"{IMPORT}print('ready', flush=True)\nsys.stdin.readline()\n"
         "try:\n    with locked(sys.argv[1]):\n        print('held', flush=True)\n        sys.stdin.readline()\n"
         "except ValueError:\n    print('refused', flush=True)\n"
     )

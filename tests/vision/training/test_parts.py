@@ -23,7 +23,7 @@ NOT_THE_SAME = {
     **dict.fromkeys(("ff_a3c", "lstm_a3c", "nav_a3c", "nav_a3c_d1d2l"), "it plays its batches itself"),
     "triplet_net": "it mines in the batch",
 }
-SLOW = {"stacked_attention_vqa", "faster_rcnn_vgg16", "mask_rcnn_resnet50_fpn", "fcn8s", "ssd300"}  # smaller ones do
+SLOW = {"stacked_attention_vqa", "mask_rcnn_resnet50_fpn", "fcn8s", "ssd300"}  # smaller ones do
 
 
 def gradients(model, stage, parts):
