@@ -64,7 +64,7 @@ class ClassFolders:
         self.items = []  # (id, path, label)
         for label, name in enumerate(self.classes):
             files = found.get(name, [])
-            files = random_fifth(files, split, seed + label) if drawn else files
+            files = random_fifth(files, split, self.root, seed + label) if drawn else files
             self.items += [(file, path, label) for file, path in files]
         if not self.items:
             raise ValueError(

@@ -66,7 +66,8 @@ class COCODetection(ObjectImages):
         folder, names = Folder(images), category_names(file)
         classes = chosen(file.path, "category", list(names.values()), classes, absent)
         self.category_ids = tuple(id for name in classes for id in names if names[id] == name)
-        listed = every_fifth(sorted(file.images, key=lambda v: v["file_name"]), part) if part else file.images
+        in_order = sorted(file.images, key=lambda image: image["file_name"])
+        listed = every_fifth(in_order, part, file.path) if part else file.images
         self.image_ids = [image["id"] for image in listed]
         annotated = by_image(file, names, classes)
         wanted = [annotation for id in self.image_ids for annotation in annotated[id]]

@@ -46,7 +46,7 @@ def names_in(index: dict[str, dict[str, str]], split: str, path: Path) -> list[s
     if split == "trainval":
         names = trainval
     elif split in ("train", "val") and "val" not in splits.values():
-        names = every_fifth(sorted(trainval), split)
+        names = every_fifth(sorted(trainval), split, path)
     else:
         names = [name for name in splits if splits[name] == split]
     if not names:

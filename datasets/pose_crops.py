@@ -55,7 +55,7 @@ def _of_split(path, people, split):
     there = {person["split"] for person in people}
     if split in ("train", "val") and "val" not in there:
         train = [person for person in people if person["split"] == "train"]
-        images = every_fifth(sorted({_photograph(person) for person in train}), split)
+        images = every_fifth(sorted({_photograph(person) for person in train}), split, path)
         chosen = [person for person in train if _photograph(person) in images]
     elif split == "trainval":
         chosen = [person for person in people if person["split"] != "test"]

@@ -37,7 +37,7 @@ class LabelledFolders(LabelledImages):
         if any((root / name).is_file() for name in (f"{split}.txt", *LISTS)):
             pairs = pair_up(images, labels, read_list(root / f"{split}.txt", root))
         else:
-            pairs = every_fifth(pair_up(images, labels), split)
+            pairs = every_fifth(pair_up(images, labels), split, root)
             if not pairs:
                 raise ValueError(f"{root}: too few photographs: none is left for {split}; add some")
             note = [f"{root}: has no train.txt and val.txt; {len(pairs)} photographs, chosen by name, are {split}"]

@@ -169,7 +169,7 @@ def shards_of(root: Path, split: str) -> list[Path]:
         every = files_in(root, (".tar",))
         found = [path for path in every if path.name.casefold().startswith(tuple(f"{name}-" for name in names))]
         if not found and not any(path.name.startswith(("train-", "val-", "test-")) for path in every):
-            found = every if split == "trainval" else every_fifth(every, canonical(split))
+            found = every if split == "trainval" else every_fifth(every, canonical(split), root)
     if not found:
         raise ValueError(f"{root}: holds no tar files of the split {split!r}; call them {split}-000000.tar and so on")
     return found

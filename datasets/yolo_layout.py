@@ -26,7 +26,7 @@ def pictures_of(root: Path, split: str, config: Config) -> tuple[list[str], dict
         )
     folder = root / "images" if (root / "images").is_dir() else root
     found = _pictures_at(root, folder)
-    chosen = every_fifth(list(found), split)
+    chosen = every_fifth(list(found), split, root)
     note = f"has no data.yaml, lists or folders of splits; {len(chosen)} pictures, chosen by name, are {split}"
     return [note], {name: found[name] for name in chosen}
 

@@ -48,7 +48,7 @@ def test_a_split_drawn_by_a_seed(tmp_path, place):
     assert sorted(ids(train) + ids(val)) == ids(both)
     assert ids(ClassFolders(tmp_path, "val")) == ids(val) != ids(ClassFolders(tmp_path, "val", seed=1))
     assert "holds all splits; 3 pictures, drawn by a seed, are val" in val.problems[0]
-    with pytest.raises(ValueError, match="there is no list of the split 'test'|has no folder of the split 'test'"):
+    with pytest.raises(ValueError, match="has no split 'test'|has no folder of the split 'test'"):
         ClassFolders(tmp_path, "test")
 
 

@@ -69,7 +69,7 @@ def test_folders_without_lists(tmp_path):
     val = LabelledFolders(tmp_path, "val")
     check(val, made, "e")
     assert val.problems == [f"{tmp_path}: has no train.txt and val.txt; 1 photographs, chosen by name, are val"]
-    with pytest.raises(ValueError, match="there is no list of the split 'test'; without lists there are train and val"):
+    with pytest.raises(ValueError, match="has no split 'test'; without lists .* it has train and val"):
         LabelledFolders(tmp_path, "test")
 
 

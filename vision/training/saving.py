@@ -72,6 +72,7 @@ def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
     if bad := [name for name, array in arrays.items() if array.dtype.kind in "fc" and not np.isfinite(array).all()]:
         raise ValueError(f"{path}: damaged, {bad[0].removeprefix('model/')} holds NaN or infinity; take another copy")
     if differ:
+        differ = differ[:1] if mine["model"] != saved["model"] else differ  # of another model all options differ
         raise ValueError(
             f"{path}: checkpoint of another model: {'; '.join(differ)}; use one of the same model and classes"
         )

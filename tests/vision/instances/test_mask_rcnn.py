@@ -64,7 +64,7 @@ def test_sampled_masks_belong_to_the_objects_of_their_regions():
 
 
 def test_two_images_are_learned_by_heart():
-    metrics = learn(build(), scenes(3), steps=120, slower=90)
+    metrics = learn(build(), scenes(3), steps=60, slower=45)
     assert metrics["mask_AP50"] == 1 and metrics["APr_0.7"] == 1 and metrics["mask_AP"] > 0.7
 
 
