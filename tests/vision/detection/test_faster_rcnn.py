@@ -307,8 +307,7 @@ def test_coordinates_are_divided_by_16():
 
 def test_vgg16_with_stride_8_has_the_same_weights_on_a_denser_map():
     coarse, dense = (
-        vision.build("faster_rcnn_vgg16", ["a"], width=2, hidden=8, rpn_channels=8, stride=stride)
-        for stride in (16, 8)
+        vision.build("faster_rcnn_vgg16", ["a"], width=2, hidden=8, rpn_channels=8, stride=stride) for stride in (16, 8)
     )
     images = np.zeros((1, 3, 48, 64), np.float32)
     assert coarse.backbone(images).shape[2:] == (3, 4) and dense.backbone(images).shape[2:] == (6, 8)

@@ -19,9 +19,7 @@ IMPORT = (  # lock.py alone: all of vision would take a second of each process
     f"spec = importlib.util.spec_from_file_location('lock', {lock.__file__!r})\n"
     "lock = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(lock)\nlocked = lock.locked\n"
 )
-PROGRAM = (
-    f"{IMPORT}with locked(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)\n"
-)
+PROGRAM = f"{IMPORT}with locked(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)\n"
 
 
 @pytest.fixture
