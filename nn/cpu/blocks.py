@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+SIZE = 1 << 15  # elements: of larger temporaries malloc gives the memory back each time, and the system clears it anew
 
-def blocks(*arrays: np.ndarray, size: int = 1 << 16) -> Iterator[tuple[np.ndarray, ...]]:
+
+def blocks(*arrays: np.ndarray, size: int = SIZE) -> Iterator[tuple[np.ndarray, ...]]:
     """Walk through arrays of one shape side by side, in views of whole rows, about `size` elements each.
 
     A formula with temporaries then needs small ones, which stay in the cache. None is an array that is not there.
