@@ -1,4 +1,4 @@
-"""Max pooling for NumPy: images shared among threads, and each window compared by rows and then over its rows.
+"""Max pooling for NumPy: a few planes at a time, and each window compared by rows and then over its rows.
 
 That takes kw + kh comparisons for each output instead of kw kh.
 """
@@ -26,12 +26,15 @@ def max_pool(x, g: Geometry, out_size):
     y = np.empty((*x.shape[:2], *out_size), x.dtype)
     taps = np.empty(y.shape, np.int8 if count < 1 << 7 else np.int16 if count < 1 << 15 else np.int32)
 
-    def pool(n):
-        _max_over_axes(_padded(x[n], g, out_size), g, y[n], taps[n])
-        if (y[n] != y[n]).any():  # there are NaNs, for which these comparisons are too simple
-            y[n], taps[n] = textbook.max_pool(x[n], g, out_size)
+    planes, y_planes, tap_planes = (_planes(a) for a in (x, y, taps))
 
-    in_slices(pool, len(x), x.size)
+    def pool(s):
+        part, best, tap = planes[s], y_planes[s], tap_planes[s]
+        _max_over_axes(_padded(part, g, out_size), g, best, tap)
+        if (best != best).any():  # there are NaNs, for which these comparisons are too simple
+            best[...], tap[...] = textbook.max_pool(part, g, out_size)
+
+    in_slices(pool, len(planes), x.size)
     return y, taps
 
 
@@ -41,17 +44,25 @@ def max_pool_backward(dy, taps, g: Geometry, in_shape):
     dpadded = np.empty((n, c, *_padded_size(g, (h, w), out_size)), dy.dtype)
     apart = all(s > d * (k - 1) for k, s, _, d in zip(*g[:4]))  # no pixel is in two windows
 
-    def spread(n):
-        dpadded[n] = 0
+    planes, dy_planes, tap_planes = (_planes(a) for a in (dpadded, dy, taps))
+
+    def spread(s):
+        part, flow, taken = planes[s], dy_planes[s], tap_planes[s]
+        part[...] = 0
         for t, (i, j) in enumerate(np.ndindex(g.kernel)):
             position = tap(g, i, j, out_size)
             if apart:
-                np.multiply(dy[n], taps[n] == t, out=dpadded[n][position])
+                np.multiply(flow, taken == t, out=part[position])
             else:
-                dpadded[n][position] += dy[n] * (taps[n] == t)
+                part[position] += flow * (taken == t)
 
-    in_slices(spread, n, dpadded.size)
+    in_slices(spread, n * c, dpadded.size)
     return dpadded[:, :, ph : ph + h, pw : pw + w]
+
+
+def _planes(a):
+    """(N * C, 1, H, W) of (N, C, H, W)."""
+    return a.reshape(-1, 1, *a.shape[2:])
 
 
 def _max_over_axes(padded, g, y, taps):
