@@ -23,28 +23,33 @@ def project_backward(dy, x, weight):
 def attend(asked, projected, keys, score, mask):
     """(context (N, K), weights (N, L), hidden (N, L, A)) for asked (N, A), projected (N, L, A), keys (N, L, K)."""
     hidden = np.empty(projected.shape, np.result_type(projected.dtype, asked.dtype))
+    e, context = np.empty(hidden.shape[:2], hidden.dtype), np.zeros((len(keys), keys.shape[2]), keys.dtype)
 
     def squash(n):
         np.add(projected[n], asked[n, None, :], out=hidden[n])
         np.tanh(hidden[n], out=hidden[n])
+        np.matmul(hidden[n], score.value, out=e[n])
 
     in_slices(squash, len(hidden), hidden.size)
-    weights = masked_softmax(hidden @ score.value, mask, axis=1)
-    return (weights[:, None, :] @ keys)[:, 0], weights, hidden
+    weights = masked_softmax(e, mask, axis=1)
+    in_slices(lambda n: np.matmul(weights[n, None, :], keys[n], out=context[n, None]), len(keys), keys.size)
+    return context, weights, hidden
 
 
 def attend_backward(dcontext, dweights, keys, score, weights, hidden):
     """(dasked, dprojected, dkeys); adds to the gradient of score. dcontext (N, K), dweights (N, L)."""
-    dtotal = dweights + (keys @ dcontext[:, :, None])[:, :, 0]
-    dkeys = weights[:, :, None] * dcontext[:, None, :]
-    de = weights * (dtotal - (weights * dtotal).sum(axis=1, keepdims=True))  # weights = softmax(e)
-    score.grad += de.reshape(-1) @ hidden.reshape(-1, hidden.shape[2])  # e = hidden @ v
-    dprojected = np.empty(hidden.shape, hidden.dtype)
+    dprojected, dkeys = np.empty(hidden.shape, hidden.dtype), np.empty(keys.shape, keys.dtype)
+    dasked, de = np.zeros((len(hidden), hidden.shape[2]), hidden.dtype), np.empty(weights.shape, weights.dtype)
 
     def differentiate(n):
+        dtotal = dweights[n] + (keys[n] @ dcontext[n, :, None])[:, :, 0]
+        np.multiply(weights[n, :, None], dcontext[n, None, :], out=dkeys[n])
+        de[n] = weights[n] * (dtotal - (weights[n] * dtotal).sum(axis=1, keepdims=True))  # weights = softmax(e)
         np.multiply(hidden[n], hidden[n], out=dprojected[n])
         np.subtract(1, dprojected[n], out=dprojected[n])
         dprojected[n] *= de[n, :, None] * score.value
+        np.sum(dprojected[n], axis=1, out=dasked[n])
 
     in_slices(differentiate, len(hidden), hidden.size)
-    return dprojected.sum(axis=1), dprojected, dkeys
+    score.grad += de.reshape(-1) @ hidden.reshape(-1, hidden.shape[2])  # e = hidden @ v
+    return dasked, dprojected, dkeys
