@@ -92,8 +92,8 @@ TINY = {"width": 3, "short_side": 32, "max_side": 32, "transform": "tps", "frame
 @register(
     "stn_mnist", "classification", RECIPE, options=Options, tiny=Tiny(TINY, size=(32, 32)),
     system="Spatial transformer networks", paper="Jaderberg et al. 2015, arXiv:1506.02025",
-    figures="MNIST turned, scaled and moved, 625 batches: test error 10.7 % (affine), 10.3 % (thin-plate splines) "
-    "and 17.9 % (without)",
+    figures="MNIST turned, scaled and moved, 1,250 batches: test error 3.96 % (affine), 4.20 % (thin-plate splines) "
+    "and 8.95 % (without)",
 )  # fmt: skip
 class TransformerClassifier(Classifier):
     """A classifier behind spatial transformers, or (transform="off") without."""
