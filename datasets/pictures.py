@@ -159,6 +159,8 @@ def opened(path: str | PathLike | TarMember, most: int = MAX_PIXELS) -> Iterator
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = int(re.search(r"\d+", str(error))[0])  # Pillow's own limits: the size is not known here
         raise _too_large(path, "", pixels, most) from error
+    except PermissionError as error:
+        raise ValueError(f"{path}: you may not read it ({error.strerror}); change its permissions") from error
     except Exception as error:  # Pillow's decoders raise many types on damaged data, SyntaxError among them
         raise ValueError(f"{path}: the image cannot be decoded ({error}); copy or save it again") from error
     if min(width, height) < MIN_SIDE:

@@ -119,6 +119,17 @@ def test_bad_files(tmp_path, read, name, content, message):
     assert one_line(error)
 
 
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    Image.new("RGB", (9, 8)).save(tmp_path / "a.png")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("datasets.pictures.open_binary", refuse)  # root may read all files
+    with pytest.raises(ValueError, match=r"a\.png: you may not read it \(Permission denied\); change its permissions"):
+        read_image(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("read", [read_image, image_size])
 def test_a_folder_is_no_image(tmp_path, read):
     with pytest.raises(ValueError, match="is a folder, no image file"):
