@@ -211,20 +211,20 @@ def versions() -> dict[str, str]:
 
 
 def run(trainer: Trainer, task: Task) -> int:
-    """Train to the end or until stopped; exit status. What went wrong is raised with the command that goes on."""
+    """Train to the end or until stopped; exit status. What went wrong is raised with the command that continues."""
     resume = typed_command("scripts.train", "--run-dir", trainer.folder, "--resume")
     try:
         trainer.run()
     except Stopped as stopped:
-        print(f"{stopped}; go on with:\n  {resume}", file=sys.stderr)
+        print(f"{stopped}; continue with:\n  {resume}", file=sys.stderr)
         return 0 if stopped.signal is None else 128 + stopped.signal
     except Diverged:  # it has advice of its own
         raise
     except (ValueError, OSError, MemoryError) as error:
         if trainer.saved_step is None:
             raise
-        cause = "make room" if is_full(error) else "mend that"
-        raise with_advice(error, f"{cause}, then go on with: {resume}") from error
+        cause = "free some space" if is_full(error) else "correct that"
+        raise with_advice(error, f"{cause}, then continue with: {resume}") from error
     if not isinstance(trainer, Follower):
         try:
             write_run_report(trainer.folder, task)

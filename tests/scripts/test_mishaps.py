@@ -40,7 +40,7 @@ def test_an_error_of_the_data_in_mid_epoch_saves_first(on_pngs, voc, tmp_path, e
     error = error_of(main, *on_pngs)
     assert error.startswith(f"error: {picture}: ")
     resume = typed_command("scripts.train", "--run-dir", tmp_path / "run", "--resume")
-    assert error.endswith(f"; the run is saved up to step 6; mend that, then go on with: {resume}")
+    assert error.endswith(f"; the run is saved up to step 6; correct that, then continue with: {resume}")
     assert read_checkpoint(tmp_path / "run/last.npz")[1]["progress"]["step"] == 6
     picture.write_bytes(whole)
     assert main(["--resume", "--run-dir", tmp_path / "run"]) == 0
@@ -64,7 +64,7 @@ def test_an_error_of_a_loss_names_the_samples(on_pngs, tmp_path, error_of, monke
     monkeypatch.setattr(entries["stand_in"].make, "loss", refuse)
     error = error_of(main, *on_pngs, "--val-batches", 0)  # its losses would be the first to be refused
     name = Path(on_pngs[5], f"JPEGImages/{order[1]}.png")
-    assert error.startswith(f"error: {name}: no such target; the run is saved up to step 5; mend that, then go on ")
+    assert error.startswith(f"error: {name}: no such target; the run is saved up to step 5; correct that, then ")
 
 
 def full(path):
@@ -87,8 +87,8 @@ def test_a_disk_that_is_full_at_a_checkpoint(small, trained, tmp_path, error_of,
         patch.setattr(io.checkpoint, "write_npz", write)
         error = error_of(main, *small, "--run-dir", folder, "--checkpoint-every", 4)
     assert error == (
-        f"error: {folder / 'last.npz'}: No space left on device; the run is saved up to step 6; make room, then go on "
-        f"with: python -m scripts.train --run-dir '{folder}' --resume"
+        f"error: {folder / 'last.npz'}: No space left on device; the run is saved up to step 6; free some space, then "
+        f"continue with: python -m scripts.train --run-dir '{folder}' --resume"
     )
     assert not list(folder.glob(".*.tmp"))
     assert main(["--resume", "--run-dir", folder]) == 0
@@ -105,7 +105,7 @@ def test_a_disk_that_is_full_at_a_line_of_the_log(small, trained, tmp_path, erro
     with monkeypatch.context() as patch:
         patch.setattr(Log, "write", write)
         error = error_of(main, *small, "--run-dir", folder)
-    assert f"{folder / 'metrics.jsonl'}: No space left on device; the run is saved up to step 6; make room" in error
+    assert f"{folder / 'metrics.jsonl'}: No space left on device; the run is saved up to step 6; free some" in error
     assert main(["--resume", "--run-dir", folder]) == 0
     same_bits(folder, trained)
 

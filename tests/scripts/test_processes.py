@@ -135,7 +135,7 @@ def test_an_interrupted_run_is_saved(tmp_path, number):
     status, _, err = finished(child)
     assert status == 130
     saved = read_checkpoint(tmp_path / "run" / "last.npz")[1]["progress"]["step"]
-    assert f"saved up to step {saved}; go on with:" in err
+    assert f"saved up to step {saved}; continue with:" in err
 
 
 @pytest.mark.parametrize(

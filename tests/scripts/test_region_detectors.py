@@ -68,7 +68,7 @@ def test_a_full_disk_is_said_before_storing(rcnn, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
     assert train.main([*SPP, "--pretrained", rcnn, "--run-dir", tmp_path / "run"]) == 2
     error = capsys.readouterr().err
-    assert "the disk has 0.00 GB left: make room" in error and "--resume" in error
+    assert "the disk has 0.00 GB left: free some space" in error and "--resume" in error
     assert not list((tmp_path / "run" / "features").iterdir())
     monkeypatch.undo()
     assert train.main(["--run-dir", tmp_path / "run", "--resume"]) == 0

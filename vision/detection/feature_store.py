@@ -56,7 +56,8 @@ class FeatureStore:
         free = shutil.disk_usage(self.folder).free
         if self.bytes > free:
             needed = f"features need {self.bytes / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left"
-            raise OSError(errno.ENOSPC, f"{needed}: make room, store fewer regions or a narrower layer", self.folder)
+            advice = "free some space, store fewer regions or a narrower layer"
+            raise OSError(errno.ENOSPC, f"{needed}: {advice}", self.folder)
         arrays = {"regions": ((self.rows, OVERLAPS + classes), np.float32), "done": ((len(self.counts),), bool)}
         arrays |= {layer: ((self.rows, width), np.float16) for layer, width in self.layers.items()}
         for name, (shape, dtype) in arrays.items():

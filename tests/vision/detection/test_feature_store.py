@@ -42,7 +42,7 @@ def test_size_is_foretold(tmp_path):
 
 def test_a_full_disk_is_foretold(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(100))
-    with pytest.raises(OSError, match=r"features need 0.00 GB, the disk has 0.00 GB left: make room") as raised:
+    with pytest.raises(OSError, match=r"features need 0.00 GB, the disk has 0.00 GB left: free some space") as raised:
         store(tmp_path / "new")
     assert raised.value.errno == errno.ENOSPC and not list((tmp_path / "new").iterdir())
 
