@@ -34,7 +34,6 @@ from vision.registry import Tiny, register
 from vision.task import on_its_device
 
 SHOWN = 4  # images of which the merge is drawn
-TOGETHER = 2  # classes at each scale whose boxes are merged
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Options(ImageOptions):
     shares: tuple[float, float] = (0.35, 0.95)  # longer side of an object, as a share of its window's
     empty: float = 0.3  # largest share of an object in a window of the background
     scales: tuple[float, ...] = (1.0, 1.15, 1.3, 1.5, 1.7, 2.0)  # factors by which the image is scaled in testing
+    top: int = 2  # classes with the highest scores at a scale, whose boxes are merged
     floor: float = 0.5  # probability of a class below which a window has no box
     per_scale: int = 60  # boxes of a class at one scale at most, those of the surest windows
     match: float = 0.5  # boxes are merged while their match is below this
@@ -75,6 +75,13 @@ class SmallOptions(Options):
     max_side: int = 160  # pixels of the longer side at most
     mean: float | tuple[float, float, float] = (123, 117, 104)  # subtracted from each channel, in units of 0..255
     std: float | tuple[float, float, float] = (64, 64, 64)  # then each channel is divided by this
+
+
+@dataclass(frozen=True)
+class DetectorOptions(SmallOptions):
+    """As SmallOptions, but an image may show many classes."""
+
+    top: int = 5  # classes with the highest scores at a scale, whose boxes are merged
 
 
 class Candidates(NamedTuple):
@@ -108,7 +115,7 @@ class OverFeat(OverFeatTraining):
             back = np.array([image.shape[2] / size[1], image.shape[1] / size[0]] * 2, np.float32)
             corner = net.stride * np.stack(np.indices(p.shape[1:])[::-1], axis=-1).reshape(-1, 2)  # (R * C, 2) x, y
             p = p.reshape(len(p), -1)
-            for label in np.argsort(-p.max(axis=1), kind="stable")[:TOGETHER]:
+            for label in np.argsort(-p.max(axis=1), kind="stable")[: o.top]:
                 best = np.argsort(-p[label], kind="stable")[: o.per_scale]
                 best = best[p[label, best] >= min(o.floor, p.max())]
                 own = deltas[0, 4 * label : 4 * label + 4].reshape(4, -1).T[best]  # (B, 4)
@@ -202,4 +209,6 @@ register(
     figures="dense evaluation equals windows one by one within 1e-5; heads of pets, validation: 37 % localized",
 )(OverFeatLocalizer)  # fmt: skip
 register("overfeat_small", "localization", SMALL, options=SmallOptions, tiny=_tiny(), **ABOUT)(OverFeatLocalizer)
-register("overfeat_detector_small", "detection", SMALL, options=SmallOptions, tiny=_tiny(), **ABOUT)(OverFeatDetector)
+register(
+    "overfeat_detector_small", "detection", SMALL, options=DetectorOptions, tiny=_tiny(), **ABOUT,
+)(OverFeatDetector)  # fmt: skip

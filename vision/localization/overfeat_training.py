@@ -15,6 +15,7 @@ from vision.localization.class_and_box import BOX_MEAN, BOX_STD
 from vision.localization.overfeat_net import FEATURES, OverFeatNet
 from vision.localization.windows import Windows, around, beside, corners, cut
 from vision.model import Model, Stage
+from vision.options import check_least
 
 MEAN, STD = np.array(BOX_MEAN, np.float32), np.float32(BOX_STD)  # of the sides of a box as fractions of its window
 
@@ -56,6 +57,7 @@ class OverFeatTraining(Model):
         o = self.options
         if not o.scales or min(o.scales) <= 0 or not 0 < o.shares[0] <= o.shares[1]:
             raise ValueError(f"OverFeat: scales and shares must be above 0, got {o.scales} and {o.shares}")
+        check_least("OverFeat", o, 1, "top")
         features, count = FEATURES[o.features](o.width, rng=rng), len(self.classes)
         if o.frozen:
             features.freeze(o.frozen)

@@ -160,6 +160,8 @@ def test_bad_options_and_batches():
     for options in ({"scales": []}, {"scales": [0.0]}, {"shares": [0.9, 0.5]}):
         with pytest.raises(ValueError, match="scales and shares must be above 0"):
             tiny("overfeat_small", **options)
+    with pytest.raises(ValueError, match="OverFeat: top must be at least 1, got 0"):
+        tiny("overfeat_small", top=0)
     model, data = tiny("overfeat_small")
     images, labels, boxes = batch_of(model, data)
     with pytest.raises(ValueError, match="a batch must have objects"):
