@@ -4,6 +4,7 @@ from vision.localization import pose_task, task
 from vision.localization.cells import CellLocalizer
 from vision.localization.class_and_box import ClassAndBox
 from vision.localization.deep_pose import DeepPose
+from vision.localization.deep_pose_maps import DeepPoseOnMaps
 from vision.localization.localizer import Localizer
 from vision.localization.overfeat import OverFeatDetector, OverFeatLocalizer
 from vision.localization.overfeat_net import OverFeatNet
@@ -13,6 +14,7 @@ __all__ = [
     "CellLocalizer",
     "ClassAndBox",
     "DeepPose",
+    "DeepPoseOnMaps",
     "Localizer",
     "OverFeatDetector",
     "OverFeatLocalizer",

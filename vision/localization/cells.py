@@ -33,10 +33,11 @@ from nn import (
     softmax_cross_entropy,
 )
 from nn.dispatch import array_module
-from nn.layer import Layer, positive
-from vision.backbones import Backbone, Remembered
+from nn.layer import positive
+from vision.backbones import Remembered
 from vision.localization.localizer import Localizer
 from vision.localization.trunk import BACKBONES
+from vision.localization.two_views import TwoViews
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
@@ -60,34 +61,6 @@ class Options(ImageOptions):
     max_side: int = 400  # not used: pictures become squares
     mean: float | tuple[float, float, float] = 127.0  # subtracted from each channel, in units of 0..255
     std: float | tuple[float, float, float] = 128.0  # then each channel is divided by this
-
-
-class TwoViews(Layer):
-    """images (N, 3, S, S) to features (N, 2, D h h + E) of each and of its mirror image: the map (D, h, h) of the stage
-    `last`, flat, and the means (E,) of the map of the stage `whole`, where there is one.
-    """
-
-    def __init__(self, backbone: Backbone, last: str, whole: str | None):
-        backbone = backbone.up_to(whole or last)
-        backbone.freeze(whole or last)
-        if last not in backbone.names:
-            raise ValueError(f"localizer_cells: whole must be a stage after {last}, got {whole}")
-        self.backbone, self.names = backbone, (last, whole) if whole else (last,)
-        self.channels, self.means = backbone.channels[last], backbone.channels[whole] if whole else 0  # D, E
-
-    def see(self, images):
-        """(features, None)."""
-        xp, views = array_module(images), []
-        for view in (images, images[..., ::-1]):
-            (cells, *later), _ = self.backbone.forward_stages(view, False, self.names)
-            views.append(xp.concatenate([cells.reshape(len(view), -1), *(y.mean(axis=(2, 3)) for y in later)], axis=1))
-        return xp.stack(views, axis=1), None
-
-    def split(self, x):
-        """The map (N, D, h, h) and the means (N, E) of the features (N, D h h + E) of one view."""
-        flat = x.shape[1] - self.means
-        side = int((flat / self.channels) ** 0.5 + 0.5)
-        return x[:, :flat].reshape(len(x), self.channels, side, side), x[:, flat:]
 
 
 class Cells(NamedTuple):
@@ -122,9 +95,10 @@ class CellLocalizer(Localizer):
         if o.objects != 1 or not 0 < o.core <= 1 or not 0 < o.surest <= 1:
             got = f"{o.objects}, {o.core} and {o.surest}"
             raise ValueError(f"localizer_cells: need objects=1, core and surest in (0, 1], got {got}")
-        self.views = TwoViews(BACKBONES[o.backbone](o.width, rng=rng), o.last, o.whole)
-        self.features = Remembered(self.views)
-        channels, means, self.told = self.views.channels, self.views.means, 1 if o.whole else len(self.classes)
+        size = o.short_side, o.short_side
+        self.views = TwoViews(BACKBONES[o.backbone](o.width, rng=rng), size, o.last, o.whole)
+        self.features, self.told = Remembered(self.views), 1 if o.whole else len(self.classes)
+        channels, means = self.views.shape[0], self.views.means
         self.head = Sequential(
             BatchNorm2d(channels, affine=False), Conv2d(channels, o.hidden, 3, padding=1, bias=False, rng=rng),
             BatchNorm2d(o.hidden), ReLU(), Dropout(o.dropout, rng=rng), Conv2d(o.hidden, 1 + self.told + 4, 1, rng=rng),
@@ -134,8 +108,7 @@ class CellLocalizer(Localizer):
 
     def pretrained_names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Published weights of the CNN, and one's own of this model."""
-        own, renamed = self.state_dict(), self.views.backbone.pretrained_names(arrays)
-        return {name if name in own else f"views.backbone.{name}": array for name, array in renamed.items()}
+        return self.views.names_of(arrays, self.state_dict())
 
     def loss(self, batch, rng, sampled: np.ndarray | None = None):
         """({cls, box, whole}, cache): softmax cross-entropy of the cells, smooth L1 of the sides at the objects' own

@@ -36,13 +36,16 @@ TOGETHER = 128  # crops in one forward pass
 
 
 class Regressor(Layer):
-    """images (N, 3, H, W) of one size to (N, J, 2): a CNN, fully connected layers, and 2 J outputs (sec. 3.1)."""
+    """images (N, 3, H, W) of one size to (N, J, 2): a CNN, fully connected layers, and 2 J outputs (sec. 3.1).
 
-    def __init__(self, points: int, size: tuple[int, int], options: Options, *, rng: np.random.Generator):
-        o, self.points = options, points
-        self.trunk = Trunk(o.backbone, o.width, o.frozen, rng=rng)
-        shape = self.trunk.out_channels, self.trunk.map_size(*size), o.channels, o.hidden
-        self.fc, self.score = hidden_layers(*shape, rng=rng), last_layer(o.hidden, 2 * points, rng=rng)
+    trunk: the CNN. shape: (D, h, w) of its map.
+    """
+
+    def __init__(self, points: int, trunk: Layer, shape: tuple[int, int, int], options: Options, *, rng):
+        o, (channels, *size) = options, shape
+        self.points, self.trunk = points, trunk
+        self.fc = hidden_layers(channels, size, o.channels, o.hidden, o.dropout, rng=rng)
+        self.score = last_layer(o.hidden, 2 * points, rng=rng)
 
     def forward(self, x, training=True):
         y, c_trunk = self.trunk.forward(x, training)
@@ -88,10 +91,19 @@ class DeepPose(Poser):
             raise ValueError(f"DeepPose: sigma must be above 0, got {o.sigma}")
         super().__init__(classes, o, o.preprocess(resize="fixed", fixed=(o.height, o.breadth)))
         sizes = [(o.height, o.breadth)] + (o.cascade - 1) * [(o.crop, o.crop)]
-        self.networks = [Regressor(points, size, o, rng=rng) for size in sizes]
+        self.networks = self.make_networks(sizes, rng)
         self.errors_mean = np.zeros((o.cascade - 1, points, 2), np.float32)
         self.errors_std = np.full((o.cascade - 1, points, 2), 0.1, np.float32)
         self.current, self.smallest_batch, self.needs_weights = np.zeros((), np.int64), 2, o.frozen is not None
+
+    def make_networks(self, sizes, rng) -> list[Regressor]:
+        """A network for each stage, for pictures of its size (h, w)."""
+        o, networks = self.options, []
+        for size in sizes:
+            trunk = Trunk(o.backbone, o.width, o.frozen, rng=rng)
+            shape = trunk.out_channels, *trunk.map_size(*size)
+            networks.append(Regressor(len(self.classes), trunk, shape, o, rng=rng))
+        return networks
 
     def stages(self) -> tuple[Stage, ...]:
         """The first network; then for each later one a round that measures the errors before it, and its training."""
@@ -117,7 +129,7 @@ class DeepPose(Poser):
         """({pose}, cache): L2 of the first network over the points that are seen (eq. 4)."""
         (images, points, seen), xp = batch, array_module(batch[0])
         predicted, c_network = self.networks[0].forward(images)
-        size = xp.asarray(images.shape[:1:-1], points.dtype)  # (W, H)
+        size = xp.asarray((self.options.breadth, self.options.height), points.dtype)
         target = (points / size - 0.5) / SPREAD
         pose, dpredicted = l2(predicted, target, weights=seen[..., None], normaliser=int(seen.sum()))
         return {"pose": pose}, Cache(c_network, dpredicted)
@@ -156,7 +168,7 @@ class DeepPose(Poser):
             each[int(self.current) - 1, point] for each in to_device((self.errors_mean, self.errors_std), "cpu")
         )
         size = diameter(points, seen)[image]
-        error = mean + std * rng.standard_normal(mean.shape)
+        error = mean + self.options.spread * std * rng.standard_normal(mean.shape)
         centre = points[image, point] + size[:, None] * error
         return Simulated(image, point, centre.astype(points.dtype), self.options.sigma * size)
 
@@ -178,14 +190,17 @@ class DeepPose(Poser):
 
     def estimates(self, images, stages: int):
         """(N, stages, J, 2): the points after each of the first stages, in the images' pixels."""
-        xp = array_module(images)
-        found = self.networks[0](images) * SPREAD + 0.5
-        found = [found * xp.asarray(images.shape[:1:-1], found.dtype)]
+        found = [self.first(images)]
         for network in self.networks[1:stages]:
-            found.append(self._refined(network, images, found[-1]))
-        return xp.stack(found, axis=1)
+            found.append(self.refined(network, images, found[-1]))
+        return array_module(images).stack(found, axis=1)
 
-    def _refined(self, network, images, points):
+    def first(self, images):
+        """points (N, J, 2) of the first network (eq. 2)."""
+        found = self.networks[0](images) * SPREAD + 0.5
+        return found * array_module(images).asarray((self.options.breadth, self.options.height), found.dtype)
+
+    def refined(self, network, images, points):
         """points (N, J, 2), each moved by what the network sees in the crop around it (eq. 6)."""
         xp, (n, j, _) = array_module(points), points.shape
         side = self.options.sigma * diameter(points)  # (N,)

@@ -21,8 +21,10 @@ class Options(ImageOptions):
     crop: int = 80  # pixels of both sides of a crop as its network sees it
     slower: float = 0.1  # rate of the CNNs, relative to the new layers
     crops: int = 4  # points of each person, drawn at random, whose crops a step of a later stage learns from
+    spread: float = 1.0  # standard deviations of simulated errors, in units of those measured on the training pictures
     channels: int = 64  # of the 1x1 convolution before the fully connected layers
     hidden: int = 512  # units of the fully connected layers
+    dropout: float = 0.0  # before and behind the fully connected layer
     height: int = 192  # pixels of the image of the first stage
     breadth: int = 144  # pixels of the width of that image
     short_side: int = 144  # not used: pictures are scaled to height x breadth

@@ -16,7 +16,12 @@ class Poser(Model):
 
     loss((images, points, seen), rng): images (N, 3, H, W), points (N, J, 2) as x, y in their pixels, seen (N, J) bool.
     predict(images): (N, S, J, 2), the points after each of S stages, in the images' pixels.
+
+    features: a function from images to features where the whole backbone is frozen, computed once per image; loss and
+    predict are then given these.
     """
+
+    features = None
 
     def pose(self, photograph: Photograph, box: Sequence[float] | None = None) -> dict:
         """points (J, 2) as x, y in the photograph's pixels, stages (S, J, 2), the points after each stage, names [J].
@@ -35,7 +40,7 @@ class Poser(Model):
     def poses(self, photographs: Sequence[np.ndarray]) -> list[dict]:
         """`pose` for photographs (H, W, 3) uint8 of one person each, all in one batch."""
         images = self.preprocess.batch([self.preprocess.scaled(photograph) for photograph in photographs])
-        found = on_its_device(self, self.predict, images)
+        found = on_its_device(self, self.predict, self.features(images) if self.features else images)
         scaled_h, scaled_w = images.shape[2:]
         results = []
         for photograph, stages in zip(photographs, found):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nn import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
+from nn import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Sequential
 from nn.layer import Layer, positive
 from vision.backbones import AlexNet, Backbone, EfficientNet, SmallCNN, SqueezeNet
 from vision.boxes.rpn import gaussian
@@ -59,15 +59,20 @@ class Trunk(Layer):
 
 
 def hidden_layers(
-    in_channels: int, map_size: tuple[int, int], channels: int, hidden: int, *, rng: np.random.Generator
-) -> Sequential:
+    in_channels: int, map_size: tuple[int, int], channels: int, hidden: int, dropout: float = 0.0,
+    *, rng: np.random.Generator,
+) -> Sequential:  # fmt: skip
     """features (N, in_channels, h, w) to (N, hidden): a 1x1 convolution that leaves few channels, so that the fully
-    connected layer behind it can keep all positions of the map and still learn from few pictures."""
+    connected layer behind it can keep all positions of the map and still learn from few pictures.
+
+    dropout: before and behind that layer.
+    """
     positive("hidden_layers", channels=channels, hidden=hidden)
     h, w = map_size
+    before, behind = ([Dropout(dropout, rng=rng)] if dropout else [] for _ in range(2))
     return Sequential(
-        Conv2d(in_channels, channels, 1, bias=False, rng=rng), BatchNorm2d(channels), ReLU(), Flatten(),
-        Linear(channels * h * w, hidden, bias=False, rng=rng), BatchNorm1d(hidden), ReLU(),
+        Conv2d(in_channels, channels, 1, bias=False, rng=rng), BatchNorm2d(channels), ReLU(), Flatten(), *before,
+        Linear(channels * h * w, hidden, bias=False, rng=rng), BatchNorm1d(hidden), ReLU(), *behind,
     )  # fmt: skip
 
 

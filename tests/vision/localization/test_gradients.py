@@ -22,6 +22,7 @@ def test_every_loss_is_among_them():
     assert losses == {
         "localizer": {"loss"}, "localizer_alexnet": {"loss"}, "localizer_small": two_steps, "localizer_cells": {"loss"},
         "deep_pose": {"loss", "refine_loss"}, "deep_pose_small": {"loss", "refine_loss"},
+        "deep_pose_maps": {"loss", "refine_loss"},
         "overfeat": {"loss"}, "overfeat_small": two_steps, "overfeat_detector_small": two_steps,
     }  # fmt: skip
 

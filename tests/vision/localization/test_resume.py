@@ -15,6 +15,7 @@ from vision.training.saving import LAST
 WAYS = {  # model: the methods that its stages call, one after another
     "localizer_small": ("class_loss", "box_loss"),
     "deep_pose_small": ("loss", "measure", "refine_loss"),
+    "deep_pose_maps": ("loss", "measure", "refine_loss"),
     "overfeat_small": ("class_loss", "box_loss"),
     "overfeat_detector_small": ("class_loss", "box_loss"),
 }
