@@ -36,9 +36,7 @@ class MapOptions(Options):
     backbone: Literal["small_cnn", "squeezenet", "alexnet", "efficientnet_lite0"] = "efficientnet_lite0"  # the CNN
     frozen: str = "stage5"  # stage of the CNN whose map is looked at; all up to it is frozen
     crop: int = 8  # cells of both sides of a crop as its network sees it
-    move: float = (
-        0.25  # the first network learns from windows of 1 - move to 1 + move times the picture, off its middle
-    )
+    move: float = 0.25  # the first network learns from windows of 1 - move to 1 + move times the size, off centre
     coarse: int = 2  # and sees them in cells of so many cells of the map
     spread: float = 2.0  # standard deviations of simulated errors, in units of those measured on the training pictures
     channels: int = 32  # of the 1x1 convolution before the fully connected layers
