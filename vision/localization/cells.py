@@ -205,5 +205,5 @@ register(
     ),
     system="Classification and localization",
     paper="Sermanet et al. 2014, arXiv:1312.6229; Simonyan and Zisserman 2015, arXiv:1409.1556",
-    figures="heads of pets, a box at every cell, test: IoU >= 0.5 for 92 %, class right, too, for 76 %",
+    figures="heads of pets, a box at every cell, test: IoU >= 0.5 for 0.881, class right, too, for 0.797",
 )(CellLocalizer)  # fmt: skip
