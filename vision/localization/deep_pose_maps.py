@@ -128,12 +128,13 @@ class DeepPoseOnMaps(DeepPose):
         xp = array_module(features)
         maps, _ = self.views.split(features[xp.arange(len(features)), turned])
         points = xp.where(turned[:, None, None] == 1, self.mirrored(points), points)
-        return maps, points, xp.where(turned[:, None] == 1, seen[:, self.swapped], seen)
+        return maps, points, xp.where(turned[:, None] == 1, seen[:, xp.asarray(self.swapped)], seen)
 
     def mirrored(self, points):
         """points (N, J, 2) in the mirror image, where left and right have changed their names."""
         xp = array_module(points)
-        return xp.stack([self.options.breadth - points[..., 0], points[..., 1]], axis=-1)[:, self.swapped]
+        flipped = xp.stack([self.options.breadth - points[..., 0], points[..., 1]], axis=-1)
+        return flipped[:, xp.asarray(self.swapped)]
 
     def estimates(self, features, stages: int):
         """(N, stages, J, 2): the points after each of the first stages, means over both views, in pixels."""
