@@ -146,3 +146,9 @@ def known(value: float) -> float | None:
 def shown(value: float | None) -> str:
     """A metric to three digits, "-" where it is not defined."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def images_and_speed(metrics: dict) -> str:
+    """The last line of a table of metrics: how many images were measured, and how fast."""
+    n = metrics["images"]
+    return f"{n} image{'s' * (n != 1)}, {metrics['images_per_second']:.1f} images/s"

@@ -192,7 +192,7 @@ def test_a_bad_picture_does_not_cost_the_others(on_voc, pngs, tmp_path, capsys, 
     capsys.readouterr()
     assert main([tmp_path / "run", "--json", tmp_path / "found.json"]) == 1
     out, err = capsys.readouterr()
-    assert "1 images, " in out
+    assert "1 image, " in out
     lines = [line for line in err.splitlines() if not line.startswith("note: ")]
     assert lines[0] == "could not be evaluated: 1 of 2"
     assert len(lines) == 2 and lines[1].startswith(f"  {pngs / 'JPEGImages/4.png'}: the image cannot be decoded")

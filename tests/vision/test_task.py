@@ -3,7 +3,7 @@
 import pytest
 
 from tests.vision.training.threads import in_threads
-from vision.task import predicted
+from vision.task import images_and_speed, predicted
 from vision.training.communicator import evaluated_together
 
 
@@ -104,3 +104,8 @@ def test_a_damaged_sample_ends_the_evaluation_of_all():
 
     errors = [str(error) for _, error in in_threads(2, work)]
     assert errors == ["process 1 of 2: ValueError: 1.png: damaged", "1.png: damaged"]
+
+
+def test_one_image_is_one():
+    assert images_and_speed({"images": 1, "images_per_second": 2.25}) == "1 image, 2.2 images/s"
+    assert images_and_speed({"images": 0, "images_per_second": 0}) == "0 images, 0.0 images/s"

@@ -8,7 +8,7 @@ from vision.captioning.captioner import Captioner
 from vision.captioning.draw import draw_attention, draw_caption
 from vision.captioning.metrics import caption_scores
 from vision.sequence import tokenise
-from vision.task import TASKS, Task, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, predicted, shown
 
 TOGETHER = 50  # images in one forward pass of an evaluation
 
@@ -51,7 +51,7 @@ def caption_table(metrics: dict) -> str:
     """The metrics of evaluate_captioner, one per line."""
     names = [name for name in metrics if name not in ("images", "images_per_second") and metrics[name] is not None]
     rows = [f"{name:20}  {shown(metrics[name]):>6}" for name in names]
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def describe_caption(prediction: dict, classes) -> list[dict]:

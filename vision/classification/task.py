@@ -9,7 +9,7 @@ from vision.classification.draw import draw_label
 from vision.classification.draw_frames import draw_frame, draw_points
 from vision.classification.draw_glimpses import draw_glimpses
 from vision.classification.pictures import draw_classifier, probabilities_of
-from vision.task import TASKS, Task, known, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
 TOGETHER = 50  # images in one forward pass of an evaluation
 TOP = 5  # of top-5
@@ -56,7 +56,7 @@ def classification_table(metrics: dict) -> str:
         rows.append(f"{name:{width}}  {row['images']:6d}  {shown(row['accuracy']):>8}")
     if "top5" in metrics:
         rows.append(f"{'top-5':{width}}  {metrics['images']:6d}  {shown(metrics['top5']):>8}")
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def describe_label(prediction: dict, classes) -> list[dict]:

@@ -10,7 +10,7 @@ from vision.detection.detector import Detector
 from vision.detection.draw import draw_detections
 from vision.detection.metrics import evaluate_detections
 from vision.detection.pictures import draw_detector
-from vision.task import TASKS, Task, known, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
 TRUTH = ("boxes", "labels", "difficult", "crowd", "area")  # fields of a sample that evaluation reads
 
@@ -87,7 +87,7 @@ def detection_table(metrics: dict) -> str:
         area, points, ap = shown(row["AP50"]), shown(row["AP50_11point"]), shown(row["AP"])
         rows.append(f"{name:{width}}  {row['objects']:7d}  {area:>11}  {points:>15}  {ap:>9}")
     rows += coco_lines(metrics["coco"])
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def describe_detections(prediction: dict, classes) -> list[dict]:

@@ -8,7 +8,7 @@ import numpy as np
 from vision.embedding.embedder import TOGETHER, Embedder
 from vision.embedding.gallery import search
 from vision.embedding.metrics import angles_apart, area_under, cylinder, k_means, nmi, recall_at, roc
-from vision.task import predicted
+from vision.task import images_and_speed, predicted
 
 QUERIES = 500  # compared with the gallery at a time
 KS = (1, 2, 4, 8)  # of recall@k
@@ -196,4 +196,4 @@ def embedding_table(metrics: dict) -> str:
         off = f"off by {metrics['turn_error']:.1f} degrees, the nearest neighbour's by {metrics['nearest_turn']:.1f}"
         rows.append(f"turn read in a plane: {off} (90 by chance)")
         rows.append(f"size read along a line: correlation {metrics['size_correlation']:.3f}")
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])

@@ -16,7 +16,7 @@ from vision.instances.draw import draw_instances
 from vision.instances.masks import fitted, merge
 from vision.instances.segmenter import InstanceSegmenter
 from vision.segmentation.objects import match_objects
-from vision.task import TASKS, Task, known, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
 
 def instance_batch(model: InstanceSegmenter, samples: list[dict]) -> tuple:
@@ -129,7 +129,7 @@ def instance_table(metrics: dict) -> str:
     for kind in ("masks", "boxes", "keypoints"):
         rows += coco_lines(metrics[f"coco_{kind}"], kind) if f"coco_{kind}" in metrics else []
     rows.append(f"F1 of objects at IoU 0.5: {shown(metrics['object_F1'])}")
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def describe_instances(prediction: dict, classes: Sequence[str]) -> list[dict]:

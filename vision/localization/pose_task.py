@@ -6,7 +6,7 @@ import numpy as np
 
 from vision.localization.draw_pose import draw_pose
 from vision.localization.poser import Poser
-from vision.task import TASKS, Task, known, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
 TOGETHER = 32  # images in one forward pass of an evaluation
 NEAR = 0.2  # of the box: how far off a point may be
@@ -96,7 +96,7 @@ def pose_table(metrics: dict) -> str:
         lines.append((name, total, metrics["mean_pose"][key], [stage[key] for stage in metrics["stages"]]))
     for name, points, mean, stages in lines:
         rows.append(f"{name:{width}}  {points:6d}  {shown(mean):>9}" + "".join(f"  {shown(v):>7}" for v in stages))
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def describe_pose(prediction: dict, classes) -> list[dict]:

@@ -8,7 +8,7 @@ from vision.boxes.boxes import iou
 from vision.detection.draw import grid
 from vision.detection.task import describe_detections, draw_prediction, select_detections
 from vision.localization.localizer import Localizer, chosen
-from vision.task import TASKS, Task, known, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
 TOGETHER = 32  # images in one forward pass of an evaluation
 SHOWN = 9  # photographs in a picture of what is found
@@ -63,7 +63,7 @@ def localization_table(metrics: dict) -> str:
     rows = [f"{'class':{width}}  objects" + "".join(f"{name:>11}" for name in COLUMNS)]
     for name, row in [*metrics["classes"].items(), ("all", metrics)]:
         rows.append(f"{name:{width}}  {row['objects']:7d}" + "".join(f"{shown(row[key]):>11}" for key in COLUMNS))
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def draw_localizer(model: Localizer, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from vision.segmentation.metrics import class_accuracy, confusion_matrix, global
 from vision.segmentation.objects import components, match_objects
 from vision.segmentation.pixel_classifier import PixelClassifier
 from vision.segmentation.weight_map import weight_map
-from vision.task import TASKS, Task, known, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
 
 def segmentation_batch(model: PixelClassifier, samples: list[dict]) -> tuple[np.ndarray, ...]:
@@ -114,7 +114,7 @@ def segmentation_table(metrics: dict) -> str:
         rows.append(f"{objects['objects']} objects: F1 at IoU 0.5 {f1} (precision {precision}, recall {recall})")
     rows.append(f"global accuracy {shown(metrics['global_accuracy'])}")
     rows += _about_boundaries(metrics)
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def _about_boundaries(metrics):

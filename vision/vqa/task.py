@@ -6,7 +6,7 @@ import numpy as np
 
 from vision.captioning.draw import draw_attention
 from vision.detection.draw import grid
-from vision.task import TASKS, Task, predicted, shown
+from vision.task import TASKS, Task, images_and_speed, predicted, shown
 from vision.vqa.stacked_attention import StackedAttentionVQA
 
 TOGETHER = 50  # images in one forward pass of an evaluation
@@ -61,7 +61,7 @@ def vqa_table(metrics: dict) -> str:
     rows = [f"{'question':{width}}  number  accuracy"]
     for name, row in [*metrics["types"].items(), ("all", {**metrics})]:
         rows.append(f"{name:{width}}  {row['questions']:6d}  {shown(row['accuracy']):>8}")
-    return "\n".join([*rows, f"{metrics['images']} images, {metrics['images_per_second']:.1f} images/s"])
+    return "\n".join([*rows, images_and_speed(metrics)])
 
 
 def describe_answers(prediction: dict, classes) -> list[dict]:
