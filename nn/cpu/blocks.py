@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nn.cpu.chunks import in_slices
+
 SIZE = 1 << 15  # elements: of larger temporaries malloc gives the memory back each time, and the system clears it anew
+TOGETHER = 1 << 19  # elements that a thread takes at a time
 
 
 def blocks(*arrays: np.ndarray, size: int = SIZE) -> Iterator[tuple[np.ndarray, ...]]:
@@ -19,3 +22,11 @@ def blocks(*arrays: np.ndarray, size: int = SIZE) -> Iterator[tuple[np.ndarray, 
     rows = max(1, size * len(first) // first.size)
     for start in range(0, len(first), rows):
         yield tuple(a if a is None else a[start : start + rows] for a in arrays)
+
+
+def in_blocks_of_all(task, rows, size: int = SIZE) -> list:
+    """[task(*block), ...] for the blocks of all rows of arrays in turn, shared among threads."""
+    parts = [block for row in rows for block in blocks(*row, size=size)]
+    total = sum(first.size for first, *_ in parts)
+    results = in_slices(lambda s: [task(*part) for part in parts[s]], len(parts), total, TOGETHER)
+    return [result for several in results for result in several]

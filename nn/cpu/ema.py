@@ -1,8 +1,6 @@
 """The moving average of nn/optim/ema.py in blocks that stay in the cache, shared among threads."""
 
-from nn.cpu.blocks import blocks
-from nn.cpu.chunks import in_slices
-from nn.cpu.optimiser import TOGETHER
+from nn.cpu.blocks import in_blocks_of_all
 from nn.optim import ema as textbook
 
 
@@ -13,6 +11,4 @@ def takes(*arrays) -> bool:
 
 def move(averages, weights, share):
     """average += share * (weight - average) for each pair of arrays, in place."""
-    pairs = [block for pair in zip(averages, weights) for block in blocks(*pair)]
-    size = sum(average.size for average, _ in pairs)
-    in_slices(lambda s: textbook.move(*zip(*pairs[s]), share), len(pairs), size, TOGETHER)
+    in_blocks_of_all(lambda average, weight: textbook.move([average], [weight], share), zip(averages, weights))
