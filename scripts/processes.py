@@ -1,5 +1,6 @@
 """Several processes that train together: how they are started, and what only the first one does."""
 
+import logging
 import os
 import shutil
 import signal
@@ -57,6 +58,8 @@ def together(work: Callable[[Communicator], int], watchdog: float = 0, device: s
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(redirect_stdout(nowhere))
             stack.enter_context(redirect_stderr(nowhere))
+            logging.disable()  # the notes of the library: all processes have the same
+            stack.callback(logging.disable, logging.NOTSET)
         try:
             with others.failing():
                 return work(others)
