@@ -1,6 +1,7 @@
 """Batch normalisation for NumPy: whole channels that stay in the cache from their sums to y, shared among threads.
 
-The functions of nn/layers/batch_norm.py; sums over M are matrix products, which are faster.
+The functions of nn/layers/batch_norm.py. Sums over a long M are matrix products; of a short M, the channels of an image
+are one row.
 """
 
 import numpy as np
@@ -11,8 +12,9 @@ from nn.cpu.parallel import workspace
 
 __all__ = ["batch_norm", "batch_norm_backward", "batch_norm_inference", "batch_norm_inference_backward", "takes"]
 
-CHANNELS_TOGETHER = 1 << 18  # elements of x in a task: they and what is computed of them stay in the cache
-SHORT = 32  # a plane of fewer elements is not worth a matrix product of its own
+CHANNELS_TOGETHER = 1 << 19  # elements of x in a task at most,
+LEAST = 1 << 17  # and at least, where there are as many
+SHORT = 1 << 11  # planes of fewer elements are taken together
 ELEMENTS_OF_A_ROW = 256  # of x (N, C, 1), at least so many of each row in a task
 
 
@@ -37,7 +39,7 @@ def batch_norm(x, weight, bias, running, momentum, eps):
 
 def batch_norm_backward(dy, x, mean, inv_std, weight):
     """dx (N, C, M), dweight, dbias (C,), through mean and variance too."""
-    dx, count = np.empty(x.shape, dy.dtype), x.size // x.shape[1]
+    dx, count, m = np.empty(x.shape, dy.dtype), x.size // x.shape[1], x.shape[2]
     dweight, dbias = np.zeros((2, x.shape[1]), np.result_type(dy, x))
 
     def differentiate(c):
@@ -46,9 +48,9 @@ def batch_norm_backward(dy, x, mean, inv_std, weight):
         dweight[c] = _channel_dots(dy[:, c], centred) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
         share = scale / count
-        centred *= (share * dweight[c] * inv_std[c])[:, None]  # term 2, through the variance
-        centred += (share * dbias[c])[:, None]  # term 1, through the mean
-        np.multiply(dy[:, c], scale[:, None], out=dx[:, c])
+        centred *= _over_pixels(share * dweight[c] * inv_std[c], m)  # term 2, through the variance
+        centred += _over_pixels(share * dbias[c], m)  # term 1, through the mean
+        np.multiply(dy[:, c], _over_pixels(scale, m), out=dx[:, c])
         dx[:, c] -= centred
 
     in_slices(differentiate, x.shape[1], x.size, _chunk(x))
@@ -75,35 +77,43 @@ def batch_norm_inference_backward(dy, x, mean, inv_std, weight):
         dbias[c] = _channel_sums(dy[:, c])
         dweight[c] = _channel_dots(dy[:, c], _centred(x, mean, c)) * inv_std[c]
         scale = inv_std[c] if weight is None else weight[c] * inv_std[c]
-        np.multiply(dy[:, c], scale[:, None], out=dx[:, c])
+        np.multiply(dy[:, c], _over_pixels(scale, x.shape[2]), out=dx[:, c])
 
     in_slices(differentiate, x.shape[1], x.size, _chunk(x))
     return dx, dweight, dbias
 
 
+def _over_pixels(values, m):
+    """values (C,) for arrays (N, C, M): (C, 1), or (C, M) of short planes, whose channels NumPy takes in one go."""
+    return values[:, None] if m >= SHORT else np.repeat(values[:, None], m, axis=1)
+
+
 def _centred(x, mean, c):
     """x[:, c] - mean[c], in memory that the next call overwrites."""
-    return np.subtract(x[:, c], mean[c, None], out=workspace(x[:, c].shape, x.dtype))
+    return np.subtract(x[:, c], _over_pixels(mean[c], x.shape[2]), out=workspace(x[:, c].shape, x.dtype))
 
 
 def _channel_sums(a):
-    """(C,) sums of a (N, C, M); those over M as a matrix product."""
-    return a.sum(axis=(0, 2)) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)
+    """(C,) sums of a (N, C, M): over M by a product with ones, or, of short planes, over N first."""
+    return a.sum(axis=0).sum(axis=1) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)
 
 
 def _channel_dots(a, b):
     """(C,) sums of a * b for a, b (N, C, M)."""
-    return (a * b).sum(axis=(0, 2)) if a.shape[2] < SHORT else (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
+    if a.shape[2] < SHORT:
+        return _channel_sums(np.multiply(a, b, out=workspace(a.shape, np.result_type(a, b), 1)))
+    return (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
 
 
 def _scale(centred, inv_std, weight, bias, c, y):
     """y[:, c] = weight[c] * inv_std * centred + bias[c]."""
-    scale = inv_std if weight is None else weight[c] * inv_std
-    np.multiply(centred, scale[:, None], out=y[:, c])
+    scale, m = inv_std if weight is None else weight[c] * inv_std, y.shape[2]
+    np.multiply(centred, _over_pixels(scale, m), out=y[:, c])
     if bias is not None:
-        y[:, c] += bias[c, None]
+        y[:, c] += _over_pixels(bias[c], m)
 
 
 def _chunk(x):
-    """Elements of x in a task: whole channels, but of (N, C, 1) no narrow stripe."""
-    return max(CHANNELS_TOGETHER, ELEMENTS_OF_A_ROW * len(x)) if x.shape[2] == 1 else CHANNELS_TOGETHER
+    """Elements of x in a task: whole channels, in two tasks at least of a large x; of (N, C, 1) no narrow stripe."""
+    together = min(CHANNELS_TOGETHER, max(x.size // 2, LEAST))
+    return max(together, ELEMENTS_OF_A_ROW * len(x)) if x.shape[2] == 1 else together
