@@ -175,5 +175,5 @@ register(
         }, scenes=3, size=(32, 32),
     ),
     **ABOUT,
-    figures="115 people of COCO (validation), PCK@0.2 of the shorter side by stage 0.521, 0.608, 0.616 (mean pose 0.294)",
+    figures="115 people (validation), PCK@0.2 of the shorter side by stage 0.521, 0.608, 0.616 (mean pose 0.294)",
 )(DeepPoseOnMaps)  # fmt: skip
