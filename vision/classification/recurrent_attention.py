@@ -75,7 +75,7 @@ class Options(ImageOptions):
     scales: int = 1  # scales of the sensor, each twice as wide as the one before
     core: Literal["rnn", "lstm"] = "rnn"  # rnn: with ReLU
     hidden: int = 256  # units of the core, and of g
-    location_std: float = 0.15  # standard deviation of the policy
+    location_std: float = 0.1  # standard deviation of the policy
     location_weight: float = 0.1  # weight of the loss of the policy
     baseline_weight: float = 1.0  # weight of the loss of the baseline
     detach: Literal["none", "baseline", "both"] = "both"  # whose gradients stop at the core: both: the policy's, too
@@ -201,10 +201,12 @@ class RecurrentAttention(ImageClassifier):
 
 
 # Sec. 4 has SGD with momentum on batches of 20, with a rate that falls linearly to 0 (here: power 0.9); that rate and
-# the policy's std were searched for and are not given. Adam on batches of 128 needs fewer, larger matrix products.
+# the policy's std were searched for and are not given. Adam on batches of 128 needs fewer, larger matrix products. Its
+# steps are as large as the rate, however noisy a gradient is: at the common rate the policy drifts to where tanh
+# saturates, and looks at corners.
 RECIPE = {
-    "epochs": 40, "batch_size": 128, "optimiser": "adam", "lr": 0.003, "weight_decay": 0.0, "schedule": "polynomial",
-    "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0, "jitter": 0.0,
+    "epochs": 45, "batch_size": 128, "optimiser": "adam", "lr": 0.002, "lr_scale": {"location": 0.1},
+    "weight_decay": 0.0, "schedule": "polynomial", "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0, "jitter": 0.0,
 }  # fmt: skip
 TINY = {"hidden": 6, "glimpses": 3, "detach": "none"}  # only then is all that backward adds the gradient of the loss
 
@@ -212,8 +214,7 @@ TINY = {"hidden": 6, "glimpses": 3, "detach": "none"}  # only then is all that b
 @register(
     "ram_mnist", "classification", RECIPE, options=Options, tiny=Tiny({"core": "lstm"} | TINY),
     system="Recurrent visual attention", paper="Mnih et al. 2014, arXiv:1406.6247",
-    figures="MNIST, 6 glimpses: test error about 3.2 % on 28x28 with one episode; with 10 averaged 1.10 %, and 2.73 % "
-    "translated on 60x60",
+    figures="MNIST, 6 glimpses: test error 2.2 % on 28x28 with one episode; translated on 60x60, 10 averaged, 2.73 %",
 )  # fmt: skip
 def ram_mnist(classes, options: Options, rng) -> RecurrentAttention:
     """For digits of 28x28."""
@@ -238,7 +239,7 @@ class TranslatedOptions(Options):
 # An epoch has each digit at 10 positions. With the rate and the weight of ram_mnist only the coarse scales learn:
 # the centres of the glimpses stay random.
 @register(
-    "ram_translated", "classification", RECIPE | {"epochs": 3, "lr": 0.001}, options=TranslatedOptions,
+    "ram_translated", "classification", RECIPE | {"epochs": 3, "lr": 0.001, "lr_scale": {}}, options=TranslatedOptions,
     tiny=Tiny({"glimpse_size": 4} | TINY),
     system="Recurrent visual attention", paper="Mnih et al. 2014, arXiv:1406.6247",
 )  # fmt: skip
