@@ -206,7 +206,8 @@ class RecurrentAttention(ImageClassifier):
 # saturates, and looks at corners.
 RECIPE = {
     "epochs": 45, "batch_size": 128, "optimiser": "adam", "lr": 0.002, "lr_scale": {"location": 0.1},
-    "weight_decay": 0.0, "schedule": "polynomial", "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0, "jitter": 0.0,
+    "weight_decay": 0.0, "schedule": "polynomial", "warm_up": 0, "clip_norm": 5.0, "flip_horizontal": 0.0,
+    "jitter": 0.0,
 }  # fmt: skip
 TINY = {"hidden": 6, "glimpses": 3, "detach": "none"}  # only then is all that backward adds the gradient of the loss
 
