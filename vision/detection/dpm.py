@@ -50,7 +50,7 @@ class Options(ImageOptions):
     hard: int = 20  # hard negatives an image, class and pass at most
     rounds: int = 2  # choices of the positives' placements, for the roots and again for the parts
     passes: int = 2  # over all images in search of hard negatives, in each round
-    capacity: int = 5000  # hard negatives at most, equal shares for all components of all classes
+    capacity: int = 20000  # hard negatives at most, equal shares for all components; more than training finds
     objects: int = 1000  # objects in the training images at most
     score_threshold: float = -1.0  # lower scores are no detections
     nms_iou: float = 0.5  # IoU above which NMS drops a detection
