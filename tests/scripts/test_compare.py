@@ -44,7 +44,7 @@ def test_a_time_limit_is_for_all_trainings_together(tmp_path, monkeypatch, capsy
     options = ("--seeds", 0, 1, 2, "--time-limit", 3)
     assert compare.main([SMALLEST, "--run-dir", tmp_path, *options, *PASSED]) == 1
     assert given == pytest.approx([3, 3 - 100 / 60])
-    assert f"reached before {SMALLEST}, seed 2; the same command goes on" in capsys.readouterr().out
+    assert f"reached before {SMALLEST}, seed 2; the same command continues" in capsys.readouterr().out
 
 
 def test_a_system_has_a_recipe_of_its_own(tmp_path, monkeypatch):
