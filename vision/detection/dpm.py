@@ -47,7 +47,7 @@ class Options(ImageOptions):
     overlap: float = 0.7  # a root's IoU with an object at least, to be a placement of it
     negative_iou: float = 0.3  # a root is a negative below this IoU with all objects of its class
     random: int = 10  # random negatives of an image and component, at first
-    hard: int = 20  # hard negatives an image, class and pass at most
+    hard: int = 20  # hard negatives an image, component and pass at most
     rounds: int = 2  # choices of the positives' placements, for the roots and again for the parts
     passes: int = 2  # over all images in search of hard negatives, in each round
     capacity: int = 20000  # hard negatives at most, equal shares for all components; more than training finds

@@ -17,7 +17,7 @@ from vision.detection.windows import is_free
 from vision.options import check_least
 
 MODEL, MIRRORED, IMAGE, LEVEL, ROW, COLUMN, PARTS = range(7)  # columns of a placement; from PARTS on: rows and columns
-SAME = 0.7  # hard negatives of a class in an image overlap less than this: others show nearly the same
+SAME = 0.7  # hard negatives of a model in an image overlap less than this: others show nearly the same
 
 
 class Found(NamedTuple):
@@ -100,11 +100,11 @@ class Placements(Detector):
         return found.rows[np.array(best, np.int64)]
 
     def hard_negatives(self, found: Found, target) -> np.ndarray:
-        """(K, 6 + 2 P): the `hard` best placements of each class above the margin that overlap no object of it."""
+        """(K, 6 + 2 P): the `hard` best placements of each model above the margin that overlap no object of its class."""
         o, best = self.options, [np.zeros(0, np.int64)]
-        for label in range(1, len(self.classes) + 1):
-            own = np.flatnonzero((found.rows[:, MODEL] // o.components + 1 == label) & (found.scores >= -1))
-            own = own[is_free(found.roots[own], target, label, o.negative_iou)]
+        for k in range(len(self.stars.sizes)):
+            own = np.flatnonzero((found.rows[:, MODEL] == k) & (found.scores >= -1))
+            own = own[is_free(found.roots[own], target, k // o.components + 1, o.negative_iou)]
             best.append(own[nms(found.roots[own], found.scores[own], SAME, max_keep=o.hard)])
         return found.rows[np.concatenate(best)]
 

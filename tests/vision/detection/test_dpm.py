@@ -12,7 +12,7 @@ from scripts.gradcheck import check_tiny_model
 from vision.detection.dpm_boxes import fit_boxes, from_root, part_inputs, root_only, to_root
 from vision.detection.dpm_draw import SIDE, cost_map, draw_star, strokes
 from vision.detection.dpm_features import cell_features, mirrored
-from vision.detection.dpm_placements import COLUMN, IMAGE, LEVEL, MIRRORED, MODEL, PARTS, ROW
+from vision.detection.dpm_placements import COLUMN, IMAGE, LEVEL, MIRRORED, MODEL, PARTS, ROW, Found
 from vision.detection.dpm_start import by_aspect, facing, parts_of_root, root_size, warped
 from vision.detection.task import detector_batch
 from vision.registry import find
@@ -104,6 +104,10 @@ def test_each_model_has_its_share_of_the_hard_negatives():
     rows[:, MODEL], rows[:, ROW] = [0, 0, 0, 1, 1, 1, 1], range(7)
     assert model.hardest(rows, np.array([5, 7, 6, 0, -2, 0.5, 0.2])).tolist() == [1, 2, 5, 6]
     assert model.hardest(rows[:0], np.zeros(0)).tolist() == []
+    model, nothing = build(("circle",), components=2, hard=1), {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
+    roots = np.arange(7)[:, None] * 20.0 + np.array([0, 0, 10, 10])
+    found = model.hard_negatives(Found(rows, roots, np.array([5, 7, 6, 0, -2, 0.5, 0.2])), nothing)
+    assert found[:, ROW].tolist() == [1, 5]
 
 
 def test_boxes_of_roots_and_of_parts():
