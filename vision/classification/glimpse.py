@@ -83,3 +83,9 @@ class GlimpseNetwork(Layer):
         c_what, c_where, c_relu = cache
         dsum = self.relu.backward(dy, c_relu)
         return self.what.backward(dsum, c_what), self.where.backward(dsum, c_where)
+
+    def backward_parameters(self, dy, cache):
+        c_what, c_where, c_relu = cache
+        dsum = self.relu.backward(dy, c_relu)
+        self.what.backward_parameters(dsum, c_what)
+        self.where.backward_parameters(dsum, c_where)

@@ -166,7 +166,7 @@ class RecurrentAttention(ImageClassifier):
         dstate = [self.action.backward(cache.dlogits, cache.action), *[None] * (len(self.core.states) - 1)]
         for g, dmean, dexpected in reversed([*zip(cache.glimpses, cache.dmeans, cache.dexpected)]):
             dg, *dstate = self.core.backward(dstate[0] if len(dstate) == 1 else tuple(dstate), g.c_core)
-            self.glimpse.backward(dg, g.c_glimpse)  # the location was sampled: no gradient goes through it
+            self.glimpse.backward_parameters(dg, g.c_glimpse)  # the location was sampled: no gradient goes through it
             dlocation = self.location.backward(dmean, g.c_location)
             dbaseline = self.baseline.backward(dexpected, g.c_baseline)
             if self.options.detach != "both":
