@@ -41,7 +41,8 @@ def test_the_others_give_up(hangs, message):
     results = in_threads(3, work)
     assert results[hangs] == (True, None)
     waited = [result for rank, (result, _) in enumerate(results) if rank != hangs]
-    assert all(0.1 <= seconds < 15 for seconds, _ in waited)
+    seconds = [each for each, _ in waited]
+    assert 0.1 <= max(seconds) < 15  # who comes later is told by the one who waited
     said = [line for _, lines in waited for line in lines]
     wanted = f"waited 0.1 seconds for the other processes ({message}): one of them hangs or is gone"
     assert said and set(said) == {wanted}
