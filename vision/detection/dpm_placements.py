@@ -100,7 +100,7 @@ class Placements(Detector):
         return found.rows[np.array(best, np.int64)]
 
     def hard_negatives(self, found: Found, target) -> np.ndarray:
-        """(K, 6 + 2 P): the `hard` best placements of each model above the margin that overlap no object of its class."""
+        """(K, 6 + 2 P): the `hard` best placements of each model above the margin that overlap none of its objects."""
         o, best = self.options, [np.zeros(0, np.int64)]
         for k in range(len(self.stars.sizes)):
             own = np.flatnonzero((found.rows[:, MODEL] == k) & (found.scores >= -1))
