@@ -81,7 +81,7 @@ def test_the_whole_image_is_one_part_of_the_pyramid():
 
 @pytest.mark.parametrize("options", [{"auxiliary": True}, {"output_stride": 16, "multi_grid": [1, 2, 4]}])
 def test_every_gradient_of_the_whole_model(options):
-    # with width 1 the first 1x1 convolution has one weight, undone by the normalisation behind it: only rounding is left
+    # with width 1 the first 1x1 convolution is one weight, undone by the normalisation behind it: only rounding stays
     check_gradients(tiny(**options, width=2), (33, 40), n=3, kinds=[(True, 1e-9)])
 
 
