@@ -143,7 +143,7 @@ class PredictWork(Work):
         return super().to(device)
 
     def forward(self):
-        return self.layer(*self.inputs)
+        return self.layer.predict(*self.inputs)
 
     def __call__(self):
         found = self.folded.predict(*self.inputs)

@@ -184,6 +184,7 @@ def test_multiply_adds_are_those_of_direct_convolution():
     assert "forward" not in vars(layer)
     o = CASES["step_language_model"].small
     lstm = sum(4 * o["hidden"] * (inputs + o["hidden"]) for inputs in (o["embedding"], o["hidden"]))
+    assert CASES["predict_faster_rcnn_1"].work(small=True).multiply_adds() > 0  # it has predict, but no forward
     work = CASES["step_language_model"].work(small=True)
     assert work.multiply_adds() == 3 * o["steps"] * o["n"] * (lstm + o["hidden"] * o["characters"])
 
