@@ -21,7 +21,7 @@ class TwoViews(Layer):
         self.backbone, self.names = backbone.up_to(whole or last), (last, whole) if whole else (last,)
         self.backbone.freeze(whole or last)
         if last not in self.backbone.names:
-            raise ValueError(f"TwoViews: the class must be told by a stage after {last}, got whole={whole}")
+            raise ValueError(f"TwoViews: whole must be a stage after {last}, got {whole}")
         (cells,), _ = self.backbone.forward_stages(np.zeros((1, 3, *size), np.float32), False, (last,))
         self.shape, self.means = cells.shape[1:], self.backbone.channels[whole] if whole else 0
 

@@ -74,7 +74,7 @@ def test_the_whole_photograph_tells_the_class():
 
 
 def test_the_whole_is_seen_after_the_cells():
-    with pytest.raises(ValueError, match="told by a stage after conv2, got whole=conv1"):
+    with pytest.raises(ValueError, match="whole must be a stage after conv2, got conv1"):
         build(whole="conv1")
 
 
