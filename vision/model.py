@@ -28,6 +28,9 @@ class Stage:
     buffers, so it can be resumed after each round; start is the number of rounds already done.
 
     evaluated: False for a stage after which nobody wants an evaluation, as it is slow.
+
+    reads: False where the loss finds all that it learns from in the folder of the run: it gets None for a batch, no
+    sample is read, and there are no losses of validation.
     """
 
     name: str = "train"
@@ -38,6 +41,7 @@ class Stage:
     begin: str | None = None
     fit: str | None = None
     evaluated: bool = True
+    reads: bool = True
 
 
 class Model(Layer):

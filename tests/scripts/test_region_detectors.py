@@ -6,6 +6,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
+from datasets import Loader
 from nn.io.checkpoint import read_checkpoint
 from nn.summary import recorded
 from scripts import compare, evaluate, train
@@ -62,6 +63,17 @@ def test_spp_net_on_the_convolutions_of_rcnn_stopped_in_each_stage(rcnn, tmp_pat
     assert "GB in" in capsys.readouterr().out  # the size of the store
     assert stopped_often(arguments, run) > 8
     assert_same(whole, run)
+
+
+def test_spp_net_reads_images_to_store_their_features_alone(rcnn, tmp_path, monkeypatch):
+    """Fine-tuning, SVMs and box regression learn from the store."""
+    read, epoch = [], Loader.epoch
+    monkeypatch.setattr(
+        Loader, "epoch", lambda loader, *args, **kw: read.append(len(loader)) or epoch(loader, *args, **kw)
+    )
+    arguments = [*SPP, "--pretrained", rcnn, "--evaluate-every", 0, "--run-dir", tmp_path / "run"]
+    assert train.main(arguments) == 0 and is_over(tmp_path / "run")
+    assert read == [4, 4]  # images: to count their regions, and for the features of these
 
 
 def test_a_full_disk_is_said_before_storing(rcnn, tmp_path, monkeypatch, capsys):

@@ -22,7 +22,7 @@ from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
 from vision.detection.detector import Detector, check_proposals
-from vision.detection.feature_store import TRUTH, FeatureStore
+from vision.detection.feature_store import TRUTH, FeatureStore, reopened
 from vision.detection.linear_svm import fit_svm
 from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
 from vision.detection.region_layers import RegionLayers
@@ -177,7 +177,7 @@ class RegionSVM(Detector):
 
     def fit_svms(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """SVMs of objects and random negatives; in each later round, what they take for objects comes in."""
-        store, seed, o = self.store(loader), int(rng.integers(2**32)), self.options
+        store, seed, o = reopened(self.folder / STORE, self.depends_on()), int(rng.integers(2**32)), self.options
         for k in range(start, 1 + o.rounds):
             drawn = np.random.default_rng([seed, k])
             found = self.harder(store) if k else random_negatives(store, o.negative_iou, o.negatives, drawn)
@@ -224,7 +224,7 @@ class RegionSVM(Detector):
         """
         if start:
             return
-        store, o, figures = self.store(loader), self.options, {}
+        store, o, figures = reopened(self.folder / STORE, self.depends_on()), self.options, {}
         factor = NORM / self.mean_norm(store, o.box_features)
         for c, name in enumerate(self.classes):
             rows, t = box_pairs(store, c + 1, o.box_iou)

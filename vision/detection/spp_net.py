@@ -72,7 +72,7 @@ class SPPNet(RegionSVM):
     def stages(self) -> tuple[Stage, ...]:
         return (
             Stage("features", PLAIN, fit="fit_features", evaluated=False),
-            Stage("fine-tune", trains=("head",), evaluated=False),
+            Stage("fine-tune", trains=("head",), evaluated=False, reads=False),
             Stage("svm", PLAIN, fit="fit_svms", evaluated=False),
             Stage("boxes", PLAIN, fit="fit_boxes"),
         )
@@ -84,11 +84,14 @@ class SPPNet(RegionSVM):
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls}, cache): softmax cross-entropy of 32 objects and 96 regions of background.
 
-        They are drawn from the store of all images; where there is none, from the images of the batch.
+        They are drawn from the images of the batch; where that is None, from the store of all images.
         """
-        images, targets = batch
-        check_shape(self, images=(images, ("N", 3, "H", "W")))
-        sampled = sampled or self.sample(images, targets, rng)
+        if batch is None:
+            sampled = sampled or self.sample_stored(rng)
+        else:
+            images, targets = batch
+            check_shape(self, images=(images, ("N", 3, "H", "W")))
+            sampled = sampled or self.sample(images, targets, rng)
         logits, c_head = self.head.forward(sampled.pool5)
         cls, dlogits = softmax_cross_entropy(logits, sampled.labels)
         return {"cls": cls}, Cache(c_head, dlogits, sampled)
@@ -98,9 +101,7 @@ class SPPNet(RegionSVM):
         self.head.backward_parameters(cache.dlogits, cache.head)
 
     def sample(self, images, targets, rng) -> Sampled:
-        """See loss."""
-        if self.folder is not None and (self.folder / STORE).exists():
-            return self.sample_stored(rng)
+        """Regions of the images."""
         xp, pool5, labels = array_module(images), [], []
         for image, rois, own in self.sampled(images, targets, rng):
             pool5.append(self.pool5(image, rois))

@@ -11,9 +11,9 @@ from nn import Linear
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape, positive
 from vision.boxes.mask_runs import mask_runs, run_iou
-from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, TRUTH, FeatureStore
+from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, TRUTH, FeatureStore, reopened
 from vision.detection.region_examples import described
-from vision.detection.region_svm import RegionSVM
+from vision.detection.region_svm import STORE, RegionSVM
 from vision.instances.masks import fitted, mask_nms
 from vision.instances.refinement import Refiner, Rows
 from vision.instances.sds_options import Options
@@ -91,7 +91,7 @@ class SegmentSVM(RegionSVM, InstanceSegmenter):
 
     def fit_refinement(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """Coarse masks from the features, then superpixels from the coarse masks: a round each."""
-        store = self.store(loader)
+        store = reopened(self.folder / STORE, self.depends_on())
         for k in range(start, 2):
             found: list[list] = [[] for _ in self.classes]
             for i, target in enumerate(t for _, targets in loader.epoch(0) for t in targets):

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class KeptRun:
     waiting: Waiting
     epochs: int
     batch_size: int
+    recipe: dict
     total_steps: int
     device: str
     unit: str
@@ -51,6 +53,13 @@ class KeptRun:
     def stage(self) -> Stage:
         """The current stage."""
         return self.stages[self.progress.stage]
+
+    def batches(self) -> Iterator:
+        """The remaining batches of the current epoch: None each in a stage that reads nothing."""
+        p, parts = self.progress, self.recipe["accumulate"]
+        if self.stage.reads:
+            return self.loader.epoch(p.epoch, start=p.batch)
+        return repeat(None if parts == 1 else [None] * parts, len(self.loader) - p.batch)
 
     @property
     def state(self) -> RunState:
@@ -139,7 +148,7 @@ class KeptRun:
             raise
         except ValueError as error:
             p = self.progress
-            names = self.loader.names(p.epoch, p.batch) if hasattr(self.loader, "names") else []
+            names = self.loader.names(p.epoch, p.batch) if self.stage.reads and hasattr(self.loader, "names") else []
             raise ValueError(f"{', '.join(names)}: {error}" if names else str(error)) from error
 
     def remedy(self) -> str:

@@ -115,7 +115,7 @@ class Trainer(KeptRun):
         device, seed = self.device, self.seed
         settings = self.model, stage, self.recipe, self.total_steps, device, seed, self.others
         self.update = None if stage.fit else Update(*settings)
-        self.validate = self.validation(self.recipe) if self.validation and not stage.fit else None
+        self.validate = self.validation(self.recipe) if self.validation and stage.reads and not stage.fit else None
 
     def run(self) -> Progress:
         """Train to the end of the last stage. Raises Stopped (Ctrl-C, time limit; saved) or Diverged.
@@ -185,7 +185,7 @@ class Trainer(KeptRun):
         self.running, self.waiting, late = RunningMean(), Waiting(), False
         self.bar.set_description(self.title())
         with interrupts_wait() as interrupts, self.saved_on_error():
-            for batch in self.waiting.over(self.loader.epoch(p.epoch, start=p.batch)):
+            for batch in self.waiting.over(self.batches()):
                 self.running.update(self.step(batch))
                 self.bar.show(self.running.means)
                 self.bar.update(self.batch_size)

@@ -26,10 +26,10 @@ def trained(tmp_path_factory):
     model = small()
     scenes, model.folder = Scenes(model), tmp_path_factory.mktemp("run")
     list(model.fit_features(scenes, np.random.default_rng(0), 0))
-    optimiser, batch = Adam(model.head.parameters(), lr=1e-2), scenes.batch()
+    optimiser = Adam(model.head.parameters(), lr=1e-2)
     for step in range(150):
         model.zero_grad()
-        losses, cache = model.loss(batch, np.random.default_rng(step))
+        losses, cache = model.loss(None, np.random.default_rng(step))
         model.backward(cache)
         optimiser.step(1 - step / 150)
     assert losses["cls"] < 0.1
@@ -76,12 +76,12 @@ def test_bad_input(tmp_path):
     model.folder = tmp_path
     (tmp_path / "features").mkdir()
     with pytest.raises(ValueError, match="holds no store of features"):
-        model.loss(Scenes(model).batch(), np.random.default_rng(0))
+        model.loss(None, np.random.default_rng(0))
     (tmp_path / "features").rmdir()
     list(model.fit_features(Scenes(model), np.random.default_rng(0), 0))
     model.backbone.body[0].weight.value *= 2
     with pytest.raises(ValueError, match="of another model"):
-        model.loss(Scenes(model).batch(), np.random.default_rng(0))
+        model.loss(None, np.random.default_rng(0))
 
 
 def test_without_objects_there_is_background_alone(tmp_path):
@@ -90,8 +90,9 @@ def test_without_objects_there_is_background_alone(tmp_path):
     for sample in scenes.samples:
         sample |= {"boxes": sample["boxes"][:0], "labels": sample["labels"][:0]}
     list(model.fit_features(scenes, np.random.default_rng(0), 0))
-    _, cache = model.loss(scenes.batch(), np.random.default_rng(0))
-    assert len(cache.sampled.labels) == 64 and not cache.sampled.labels.any()
+    for batch in (None, scenes.batch()):
+        _, cache = model.loss(batch, np.random.default_rng(0))
+        assert len(cache.sampled.labels) == 64 and not cache.sampled.labels.any()
 
 
 def test_proposals_are_those_of_the_store(trained):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -181,3 +182,38 @@ def test_an_average_of_the_weights_is_what_is_evaluated_and_kept(tmp_path):
     np.testing.assert_array_equal(best["model/body.weight"], seen[-1])
     np.testing.assert_array_equal(last["average/body.weight.average"], seen[-1])
     assert (last["model/body.weight"] != seen[-1]).any()
+
+
+class FromFolder(TwoParts):
+    """Its first stage finds what it learns from in a folder."""
+
+    def stages(self):
+        body = Stage("body", trains=("body",), loss="stored_loss", backward="body_backward", reads=False)
+        return body, Stage("all")
+
+    def stored_loss(self, batch, rng, sampled=None):
+        assert batch is None
+        return self.body_loss((rng.standard_normal((4, 3)), rng.standard_normal((4, 2))), rng)
+
+
+class InParts(Batches):
+    """Each batch in two parts, and which epochs were asked for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def epoch(self, number, start=0):
+        self.asked.append(number)
+        return ([(x[:1], t[:1]), (x[1:], t[1:])] for x, t in super().epoch(number, start))
+
+
+def test_a_stage_that_reads_nothing_gets_no_batches_and_no_validation(tmp_path, monkeypatch):
+    validated = []
+    monkeypatch.setattr(InParts, "asked", [])
+
+    def validation(recipe):
+        return lambda model, stage, device: validated.append(stage.name) or {}
+
+    Trainer(FromFolder(), InParts, RECIPE | {"accumulate": 2}, tmp_path, validation=validation).run()
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [line["stage"] for line in lines if "losses" in line] == ["body"] * 8 + ["all"] * 8
+    assert InParts.asked == [0, 1] and validated == ["all", "all"]
