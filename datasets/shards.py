@@ -197,10 +197,10 @@ def through_buffer(stream: np.ndarray, size: int, rng: np.random.Generator) -> n
     that is drawn; at its end the buffer is drawn from until it is empty.
     """
     buffer, out = stream[:size].tolist(), []
-    places = rng.integers(len(buffer), size=max(0, len(stream) - size)) if len(stream) else np.zeros(0, int)
-    for value, place in zip(stream[size:].tolist(), places.tolist()):
-        out.append(buffer[place])
-        buffer[place] = value
+    drawn = rng.integers(len(buffer), size=max(0, len(stream) - size)) if len(stream) else np.zeros(0, int)
+    for value, index in zip(stream[size:].tolist(), drawn.tolist()):
+        out.append(buffer[index])
+        buffer[index] = value
     return np.array(out + [buffer[i] for i in rng.permutation(len(buffer)).tolist()], int)
 
 

@@ -33,12 +33,12 @@ def pictures_of(root: Path, split: str, config: Config) -> tuple[list[str], dict
 
 def _place_of(root: Path, split: str) -> Path | None:
     """The folder or list of a split that is there."""
-    places = (
-        root / place
+    candidates = (
+        root / path
         for name in names_of_split(split)
-        for place in (f"images/{name}", f"{name}/images", f"{name}.txt", name)
+        for path in (f"images/{name}", f"{name}/images", f"{name}.txt", name)
     )
-    return next((place for place in places if place.exists()), None)
+    return next((path for path in candidates if path.exists()), None)
 
 
 def _pictures_at(root: Path, place: Path) -> dict[str, Path]:

@@ -28,6 +28,7 @@ from datasets.patches import expand, sample_patch
 from scripts.command_line import Group, Parser, count, count_or_none, fraction, not_negative, number, positive
 from vision import Model, Preprocess
 from vision.segmentation.objects import components
+from vision.task import EvenSubset
 
 COLOURS = 500  # training images whose colours --colour-pca counts, at most
 
@@ -66,8 +67,7 @@ def augmentation(model: Model, dataset, arguments: Namespace) -> Callable[[dict,
     transform = training_transform(model.preprocess, arguments, order)
     if not arguments.colour_pca:
         return transform
-    some = np.linspace(0, len(dataset) - 1, min(len(dataset), COLOURS)).astype(int)
-    components = colour_components([dataset[index]["image"] for index in some.tolist()])
+    components = colour_components([sample["image"] for sample in EvenSubset(dataset, COLOURS)])
     return compose(transform, partial(colour_pca, components=components, std=arguments.colour_pca))
 
 

@@ -10,11 +10,10 @@ from nn.io.checkpoint import read_checkpoint
 from nn.summary import multiply_adds, recorded
 from scripts.data import open_data, open_training_data, with_proposals
 from vision import Model
-from vision.classification.pictures import Some
 from vision.detection import Detector
 from vision.detection.region_svm import STORE
 from vision.detection.speed import seconds_an_image
-from vision.task import TASKS, task_of
+from vision.task import TASKS, EvenSubset, task_of
 from vision.training.saving import LAST, find_checkpoint, load_model
 
 TRAINING_IMAGES = 10_000  # for the accuracy in training, at most
@@ -38,7 +37,7 @@ def measure(folder: Path, split: str, proposals: Path) -> dict:
     metrics = task.evaluate(model, with_proposals(model, data, proposals))
     if task is TASKS["classification"]:  # whether a network cannot learn or does not generalise
         training = open_training_data("classification", Namespace(**arguments), model.classes)
-        metrics["training_accuracy"] = task.evaluate(model, Some(training, TRAINING_IMAGES))["accuracy"]
+        metrics["training_accuracy"] = task.evaluate(model, EvenSubset(training, TRAINING_IMAGES))["accuracy"]
     if isinstance(model, Detector):
         metrics |= of_a_detector(model, metrics, data)
     if (stored := folder / STORE).exists():
@@ -63,7 +62,7 @@ def work_of(model: Model, input_shape: tuple[int, ...], sample: dict) -> int:
 
 def of_a_detector(model: Detector, metrics: dict, data) -> dict[str, float | None]:
     """COCO's AP, the AP50 of each class, and the median time of ten images with and without their proposals."""
-    times = [seconds_an_image(model, sample["image"], 1) for sample in Some(data, TIMED_IMAGES)]
+    times = [seconds_an_image(model, sample["image"], 1) for sample in EvenSubset(data, TIMED_IMAGES)]
     without, whole = (statistics.median(seconds) for seconds in ([t.detector for t in times], [sum(t) for t in times]))
     named = metrics["classes"].items() if len(metrics["classes"]) <= NAMED_CLASSES else ()
     return {

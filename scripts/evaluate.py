@@ -31,7 +31,7 @@ from scripts.command_line import Parser, add_device, command, list_failed, make_
 from scripts.data import DEFAULTS, add_data_arguments, open_data, with_proposals
 from scripts.imports import add_import, import_files
 from scripts.layouts import default_splits
-from scripts.pictures import save_drawn
+from scripts.pictures import contact_sheet, save_drawn
 from scripts.published import add_published_arguments, find_weights, load_published
 from scripts.run_folder import PROPOSALS
 from scripts.train_arguments import model_option
@@ -39,6 +39,8 @@ from vision import Model
 from vision.registry import find
 from vision.task import task_of
 from vision.training.saving import find_checkpoint, load_model
+
+SHOWN = 12  # samples whose predictions are drawn, where the task has no pictures of its own
 
 
 @command
@@ -51,8 +53,6 @@ def main(arguments: list[str]) -> int | None:
         out.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
     path, model, meta = open_model(args)
     task = task_of(model.name)
-    if folder and task.pictures is None:
-        raise ValueError(f"--out: there are no pictures of models for {find(model.name).task}; scripts.predict draws")
     args = as_in_training(args, arguments_of(path, meta), model.name)
     failed: list[str] = []
     with leaving_out(failed):
@@ -66,7 +66,9 @@ def main(arguments: list[str]) -> int | None:
     print(task.table(metrics))
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-        names = [save_drawn(picture, folder, name) for name, picture in task.pictures(model, data, failed=[]).items()]
+        drawn = task.pictures(model, data, failed=[]) if task.pictures else {}
+        drawn = drawn or {"predictions": contact_sheet(model, task, data, SHOWN, failed=[])}
+        names = [save_drawn(picture, folder, name) for name, picture in drawn.items()]
         print(f"{', '.join(names)} are in {folder}")
     if out:
         with replacing(out) as file:
@@ -108,7 +110,7 @@ def build_parser() -> Parser:
     text = "options of the model that differ from training and do not change its weights (default: none)"
     parser.add_argument("--set", nargs="+", type=model_option, metavar="NAME=VALUE", default=[], help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the metrics to this file")
-    text = "also write pictures to this folder, where the task has some: errors of classifiers and detectors"
+    text = "also write pictures to this folder: errors of classifiers and detectors, else predictions and the truth"
     parser.add_argument("--out", metavar="DIR", type=Path, help=text)
     add_import(parser)
     add_device(parser)

@@ -27,6 +27,7 @@ from scripts.train_arguments import model_option
 from vision import load
 from vision.classification.paths import Unrolled, kendall_tau, path_gradient, swapped
 from vision.figures import save_png
+from vision.task import EvenSubset
 
 TOGETHER = 100  # images in one forward pass
 
@@ -42,8 +43,7 @@ def main(arguments: list[str]) -> int | None:
             setattr(args, name, value)
     split = args.split or default_splits("classification", args.data, args.root)[1]
     data = open_data("classification", args, split, list(model.classes))
-    chosen = np.linspace(0, len(data) - 1, min(args.images, len(data))).astype(int)
-    samples, rng = [data[int(i)] for i in chosen], np.random.default_rng(args.seed)
+    samples, rng = list(EvenSubset(data, args.images)), np.random.default_rng(args.seed)
     figures = {"images": len(samples), **residual_figures(model, samples, args, rng)}
     if args.plain:
         figures["plain"] = single(load(args.plain), samples)

@@ -10,17 +10,20 @@ from scripts.run_folder import CURVE, read_log
 from vision import Model, Task
 from vision.detection.draw import grid
 from vision.figures import save_png
+from vision.task import EvenSubset, predicted
 
 RULE = "\n" + 40 * "-" + "\n"  # between texts
 
 
-def contact_sheet(model: Model, task: Task, dataset, number: int) -> np.ndarray | str:
-    """Predictions on `number` samples across the data set, with the ground truth: (H, W, 3) uint8, or a text."""
+def contact_sheet(model: Model, task: Task, dataset, number: int, failed: list[str] | None = None) -> np.ndarray | str:
+    """Predictions on `number` samples across the data set, with the ground truth: (H, W, 3) uint8, or a text.
+
+    failed: see vision.task.predicted.
+    """
     pictures = []
-    for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
-        sample = dataset[int(index)]
-        prediction = task.select(task.predict(model, sample), 0.5)
-        pictures.append(task.draw(sample[task.input], prediction, dataset.classes, sample))
+    some = EvenSubset(dataset, number)
+    for sample, found in predicted(some, lambda samples: [task.predict(model, samples[0])], failed=failed):
+        pictures.append(task.draw(sample[task.input], task.select(found, 0.5), dataset.classes, sample))
     return RULE.join(pictures) if isinstance(pictures[0], str) else grid(pictures)
 
 

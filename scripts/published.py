@@ -80,9 +80,9 @@ def class_names(args: Namespace, weights: Path) -> list[str]:
     """The lines of --class-names, or the names that the network is registered with, or the lines of the first of
     CLASS_NAMES beside the weights or one folder above them."""
     folder = weights.resolve().parent
-    places = [place / name for place in (folder, folder.parent) for name in CLASS_NAMES]
+    candidates = [each / name for each in (folder, folder.parent) for name in CLASS_NAMES]
     registered = list(find(args.published).classes)
-    path = args.class_names or (None if registered else next(filter(Path.is_file, places), None))
+    path = args.class_names or (None if registered else next(filter(Path.is_file, candidates), None))
     if path:
         return lines_of(read_text(path))
     if not registered:

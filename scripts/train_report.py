@@ -4,8 +4,6 @@ import sys
 import textwrap
 from argparse import Namespace
 
-import numpy as np
-
 from datasets import drop_difficult, resize_to
 from scripts.command_line import typed_command
 from scripts.pictures import contact_sheet, draw_curve, save_drawn
@@ -14,7 +12,7 @@ from scripts.run_report import REPORT
 from vision import Model
 from vision.detection import Detector
 from vision.registry import find
-from vision.task import Task, shown, task_of
+from vision.task import EvenSubset, Task, shown, task_of
 from vision.training import Trainer
 
 COUNTED = {
@@ -73,8 +71,8 @@ def untrained_objects(model: Model, data) -> str:
     """A line about objects of COUNTED_IMAGES images at most that a detector does not learn; "" where it learns all."""
     if not isinstance(model, Detector) or type(model).untrained is Detector.untrained:  # then no image is read
         return ""
-    some = np.linspace(0, len(data) - 1, min(len(data), COUNTED_IMAGES)).astype(int).tolist()
-    samples = [drop_difficult(resize_to(data[index], size=model.preprocess.size)) for index in some]
+    some = EvenSubset(data, COUNTED_IMAGES)
+    samples = [drop_difficult(resize_to(sample, size=model.preprocess.size)) for sample in some]
     reason, total = model.untrained([s["boxes"] for s in samples]), sum(len(s["boxes"]) for s in samples)
     return f"note: of {total} objects in {len(some)} training images {reason}" if reason else ""
 

@@ -39,7 +39,7 @@ class Task(NamedTuple):
     options: dict[str, Any] = {}  # noqa: RUF012  --set NAME=VALUE of scripts.predict, for `predict`, and their defaults
     save: Callable | None = None  # (prediction, folder, name) -> name of a further file written, for scripts.predict
     derive: Callable | None = None  # (model, training data) -> options of the model that are computed from the data
-    pictures: Callable | None = None  # (model, dataset, failed=None) -> {name: picture}, for scripts.evaluate --out
+    pictures: Callable | None = None  # (model, dataset, failed=None) -> {name: picture}, for scripts.evaluate
     experience: Callable | None = None  # (model, dataset, batch_size, seed) -> batches that the model itself plays
     in_order: Callable | None = None  # (model, dataset, batch_size) -> dataset not to be shuffled
 
@@ -53,6 +53,20 @@ def task_of(model_name: str) -> Task:
     if entry.task not in TASKS:
         raise ValueError(f"{model_name}: its task {entry.task!r} is none of {', '.join(TASKS)}")
     return TASKS[entry.task]
+
+
+class EvenSubset:
+    """At most n samples of a data set, evenly spread."""
+
+    def __init__(self, dataset, n: int):
+        self.dataset, self.classes = dataset, dataset.classes
+        self.indices = np.linspace(0, len(dataset) - 1, min(n, len(dataset))).astype(int).tolist()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.dataset[self.indices[index]]
 
 
 def on_its_device(model: Model, method: Callable, *inputs, **options) -> Any:

@@ -82,8 +82,8 @@ def takes(dtype, weight_shape, g: Geometry, images, out_size) -> bool:
         return False
     v = TILES[kh] - kh + 1
     covered = -(-oh // v) * -(-ow // v) * v * v
-    (o, c), places = weight_shape[:2], oh * ow
-    pays = min(o, c) >= LEAST and o * c <= MOST and images * places >= POSITIONS and covered <= WASTE * places
+    (o, c), outputs = weight_shape[:2], oh * ow
+    pays = min(o, c) >= LEAST and o * c <= MOST and images * outputs >= POSITIONS and covered <= WASTE * outputs
     return pays and dtype in (np.float32, np.float64) and max(g.padding) < kh
 
 

@@ -132,7 +132,7 @@ class Upsample2d(Layer):
 def positive_pair(value) -> tuple[float, float]:
     """(v, v) for a number v > 0, (a, b) for a pair of them: Upsample2d's scale_factor."""
     both = tuple(value) if np.ndim(value) else (value, value)
-    numbers = len(both) == 2 and all(isinstance(v, (int, float, np.number)) for v in both)
-    if not numbers or not all(0 < v < np.inf for v in both):
+    real = len(both) == 2 and all(isinstance(v, (int, float, np.number)) for v in both)
+    if not real or not all(0 < v < np.inf for v in both):
         raise ValueError(f"Upsample2d: scale_factor must be a number > 0 or a pair of them, got {value!r}")
     return float(both[0]), float(both[1])

@@ -8,7 +8,7 @@ from datasets import Shapes
 from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from scripts.evaluate import main
 from scripts.train import main as train
-from vision import Preprocess
+from vision import TASKS, Preprocess
 from vision.detection import Detector
 from vision.detection.task import (
     describe_detections,
@@ -141,6 +141,12 @@ def test_pictures_of_curves_and_kinds_of_errors(trained, tmp_path, capsys):
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"precision_recall.png", "errors.png", "kinds_of_errors.txt"}
     assert "kinds_of_errors.txt are in" in capsys.readouterr().out
+
+
+def test_a_task_without_pictures_of_its_own_shows_predictions(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "detection", TASKS["detection"]._replace(pictures=None))
+    assert main([trained, "--out", tmp_path / "pictures"]) == 0
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["predictions.png"]
 
 
 def test_other_splits_and_sizes(trained, capsys):

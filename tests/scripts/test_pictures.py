@@ -8,7 +8,7 @@ from PIL import Image
 
 from datasets import Shapes
 from scripts.pictures import by_epoch, contact_sheet, draw_curve
-from vision import TASKS, Preprocess
+from vision import TASKS, Preprocess, build
 from vision.detection import Detector
 
 RECORDS = [
@@ -60,6 +60,20 @@ def test_contact_sheet_shows_images_spread_over_the_set():
     assert [np.array_equal(x[0].transpose(1, 2, 0), data[i]["image"]) for x, i in zip(seen, (0, 4, 8))] == [True] * 3
     assert len(seen) == 3
     assert contact_sheet(model, task, Shapes(2, (40, 80)), 6).shape  # fewer images than asked for
+
+
+class Damaged(Shapes):
+    def __getitem__(self, index):
+        if index == 1:
+            raise ValueError("1.png: damaged")
+        return super().__getitem__(index)
+
+
+def test_contact_sheet_leaves_out_what_cannot_be_read():
+    model, task, failed = build("faster_rcnn_small", Shapes(2, (40, 80)).classes), TASKS["detection"], []
+    sheet = contact_sheet(model, task, Damaged(2, (40, 80)), 2, failed=failed)
+    assert sheet.shape == contact_sheet(model, task, Shapes(1, (40, 80)), 1).shape
+    assert failed == ["1.png: damaged"]
 
 
 def test_matplotlib_is_imported_only_for_the_curve():

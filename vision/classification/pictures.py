@@ -14,7 +14,7 @@ from vision.classification.inside import (
     mean_gates,
 )
 from vision.detection.draw import grid
-from vision.task import on_its_device, predicted
+from vision.task import EvenSubset, on_its_device, predicted
 
 TOGETHER = 50  # images in one forward pass
 MAPS, GATED = 12, 500  # images with a class-activation map, and images over which excitations are averaged, at most
@@ -32,29 +32,15 @@ def draw_classifier(model: ImageClassifier, dataset, failed: list[str] | None = 
         drawn["filters"] = filters
     if isinstance(network, ClassificationNetwork):
         shown = predicted(
-            Some(dataset, MAPS), lambda samples: [_activation(model, each) for each in samples], failed=[]
+            EvenSubset(dataset, MAPS), lambda samples: [_activation(model, each) for each in samples], failed=[]
         )
         drawn["activations"] = grid([picture for _, picture in shown])
     with gates_seen(network) as gates:
         if gates:
-            labels = [sample["label"] for sample, _ in predicted(Some(dataset, GATED), _alone(model), failed=[])]
+            labels = [sample["label"] for sample, _ in predicted(EvenSubset(dataset, GATED), _alone(model), failed=[])]
             means = mean_gates(gates, np.array(labels), len(dataset.classes))
             drawn["excitation"] = draw_excitation(means, dataset.classes)
     return drawn
-
-
-class Some:
-    """At most n samples of a data set, evenly spread."""
-
-    def __init__(self, dataset, n: int):
-        self.dataset, self.classes = dataset, dataset.classes
-        self.indices = np.linspace(0, len(dataset) - 1, min(n, len(dataset))).astype(int).tolist()
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.dataset[self.indices[index]]
 
 
 def probabilities_of(model: ImageClassifier):

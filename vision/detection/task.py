@@ -60,20 +60,20 @@ def evaluate_detector(model: Detector, dataset, failed: list[str] | None = None)
         "AP50": known(area["mean"]),
         "AP50_11point": known(points["mean"]),
         "classes": per_class,
-        "coco": coco_numbers(of_coco),
+        "coco": coco_metrics(of_coco),
         "images": len(found),
         "images_per_second": round(len(found) / seconds, 2),
     }
 
 
-def coco_numbers(result: dict) -> dict:
+def coco_metrics(result: dict) -> dict:
     """The result of COCOMetrics without its classes, as JSON."""
     return {name: known(value) for name, value in result.items() if name != "classes"}
 
 
-def coco_lines(numbers: dict, title: str = "COCO") -> list[str]:
+def coco_lines(metrics: dict, title: str = "COCO") -> list[str]:
     """Two lines of text: AP and AR of COCO's metrics."""
-    parts = [[f"{name} {shown(value)}" for name, value in numbers.items() if name.startswith(k)] for k in ("AP", "AR")]
+    parts = [[f"{name} {shown(value)}" for name, value in metrics.items() if name.startswith(k)] for k in ("AP", "AR")]
     return [f"{title}: {', '.join(part)}" for part in parts]
 
 

@@ -101,11 +101,11 @@ class YOLO(Detector):
 
     def parts(self) -> dict[str, list[int]]:
         """The values of a cell by the sums of eq. 3."""
-        numbers, last = range(self.values), 5 * self.options.boxes
+        indices, last = range(self.values), 5 * self.options.boxes
         return {
-            "box": [i for i in numbers if i < last and i % 5 < 4],
-            "confidence": [i for i in numbers if i < last and i % 5 == 4],
-            "class": [i for i in numbers if i >= last],
+            "box": [i for i in indices if i < last and i % 5 < 4],
+            "confidence": [i for i in indices if i < last and i % 5 == 4],
+            "class": [i for i in indices if i >= last],
         }
 
     def boxes(self, y):

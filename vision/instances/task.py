@@ -11,7 +11,7 @@ from vision.boxes.mask_runs import run_iou
 from vision.detection.coco_metrics import COCOMetrics
 from vision.detection.coco_overlaps import runs_of
 from vision.detection.metrics import evaluate_detections
-from vision.detection.task import TRUTH, coco_lines, coco_numbers, describe_detections, detector_batch
+from vision.detection.task import TRUTH, coco_lines, coco_metrics, describe_detections, detector_batch
 from vision.instances.draw import draw_instances
 from vision.instances.masks import fitted, merge
 from vision.instances.segmenter import InstanceSegmenter
@@ -86,7 +86,7 @@ def evaluate_instances(model: InstanceSegmenter, dataset, failed: list[str] | No
         "APr_0.7": known(of_regions[0.7]["mean"]),
         "object_F1": object_f1(counts),
         "classes": per_class,
-        **{f"coco_{kind}": coco_numbers(result) for kind, result in results.items()},
+        **{f"coco_{kind}": coco_metrics(result) for kind, result in results.items()},
         "images": len(found),
         "images_per_second": round(len(found) / seconds, 2),
     }

@@ -163,9 +163,8 @@ class DeepPose(Poser):
         image, point = np.repeat(np.arange(len(points)), [*map(len, chosen)]), np.concatenate(chosen)
         if len(image) < 2:
             raise ValueError("DeepPose: a batch must have at least 2 points that are seen")
-        mean, std = (
-            each[int(self.current) - 1, point] for each in to_device((self.errors_mean, self.errors_std), "cpu")
-        )
+        s, errors = int(self.current) - 1, to_device((self.errors_mean, self.errors_std), "cpu")
+        mean, std = (each[s, point] for each in errors)
         size = diameter(points, seen)[image]
         error = mean + self.options.spread * std * rng.standard_normal(mean.shape)
         centre = points[image, point] + size[:, None] * error
@@ -238,12 +237,10 @@ RECIPE = {
 }  # fmt: skip
 SMALL = RECIPE | {"data": "shapes", "shapes_size": [64, 64], "lr": 0.002, "zoom": [1.0, 1.0]}
 ABOUT = {"system": "DeepPose", "paper": "Toshev and Szegedy 2014, arXiv:1312.4659"}
-TINY = Tiny(
-    {
-        "backbone": "small_cnn", "width": 1, "height": 32, "breadth": 32, "crop": 32, "crops": 2, "channels": 2,
-        "hidden": 3, "cascade": 2,
-    }, scenes=3, size=(32, 32),
-)  # fmt: skip
+TINY = Tiny({
+    "backbone": "small_cnn", "width": 1, "height": 32, "breadth": 32, "crop": 32, "crops": 2, "channels": 2,
+    "hidden": 3, "cascade": 2,
+}, scenes=3, size=(32, 32))  # fmt: skip
 
 register(
     "deep_pose", "pose", RECIPE, options=Options, tiny=TINY, **ABOUT,

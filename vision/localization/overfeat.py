@@ -31,7 +31,7 @@ from vision.localization.overfeat_training import MEAN, STD, Objects, OverFeatTr
 from vision.options import ImageOptions
 from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vision.registry import Tiny, register
-from vision.task import on_its_device
+from vision.task import EvenSubset, on_its_device
 
 SHOWN = 4  # images of which the merge is drawn
 
@@ -98,8 +98,8 @@ class OverFeat(OverFeatTraining):
     def pictures(self, dataset) -> dict[str, np.ndarray]:
         """merge: boxes before and after merging in some of the data's images."""
         drawn = []
-        for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).astype(int).tolist():
-            scaled = self.preprocess.scaled(dataset[index]["image"])
+        for sample in EvenSubset(dataset, SHOWN):
+            scaled = self.preprocess.scaled(sample["image"])
             before = on_its_device(self, lambda images: self.candidates(images[0]), self.preprocess.batch([scaled]))
             drawn.append(draw_merge(scaled, before, self.merged(before), self.classes))
         return {"merge": grid(drawn, columns=2)}

@@ -8,7 +8,7 @@ from vision.boxes.boxes import iou
 from vision.detection.draw import grid
 from vision.detection.task import describe_detections, draw_prediction, select_detections
 from vision.localization.localizer import Localizer, chosen
-from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
+from vision.task import TASKS, EvenSubset, Task, images_and_speed, known, predicted, shown
 
 TOGETHER = 32  # images in one forward pass of an evaluation
 SHOWN = 9  # photographs in a picture of what is found
@@ -68,10 +68,8 @@ def localization_table(metrics: dict) -> str:
 
 def draw_localizer(model: Localizer, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray]:
     """{found: picture}: what is found in some photographs, with the truth; and the model's own pictures."""
-    pictures = []
-    for index in np.linspace(0, len(dataset) - 1, min(SHOWN, len(dataset))).astype(int).tolist():
-        sample = dataset[index]
-        pictures.append(draw_prediction(sample["image"], locate(model, sample), dataset.classes, sample))
+    pairs = predicted(EvenSubset(dataset, SHOWN), lambda samples: [locate(model, samples[0])], failed=failed)
+    pictures = [draw_prediction(sample["image"], found, dataset.classes, sample) for sample, found in pairs]
     return model.pictures(dataset) | {"found": grid(pictures)}
 
 

@@ -88,6 +88,6 @@ def draw_curves(results: dict[str, dict], path, title: str = "") -> None:
     ):
         axis.set(xlabel=x, ylabel=y, ylim=(0, 1))
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(results), fontsize=8)
     figure.suptitle(title)
     figure.savefig(path, format="png", dpi=110)

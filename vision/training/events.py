@@ -71,5 +71,5 @@ def scalars(record: dict[str, Any]) -> dict[str, float]:
     for title, name in (("loss", "losses"), ("validation", "validation"), ("metrics", "metrics"), ("fit", "fit")):
         values |= {f"{title}/{each}": value for each, value in record.get(name, {}).items()}
     stage = f"{record['stage']}/" if "stage" in record else ""
-    numbers = {tag: value for tag, value in values.items() if isinstance(value, (int, float))}
-    return {f"{stage}{tag}": float(value) for tag, value in numbers.items() if math.isfinite(value)}
+    shown = {tag: value for tag, value in values.items() if isinstance(value, (int, float))}
+    return {f"{stage}{tag}": float(value) for tag, value in shown.items() if math.isfinite(value)}

@@ -79,9 +79,9 @@ def _is_record(record) -> bool:
     """Whether what a line holds has the entries that the log writes."""
     if not isinstance(record, dict) or "changed" in record:
         return isinstance(record, dict)
-    losses, numbers = record.get("losses", {}), (record.get("epoch"), record.get("gradient_norm", 0.0))
+    losses, scalars = record.get("losses", {}), (record.get("epoch"), record.get("gradient_norm", 0.0))
     return (
-        all(isinstance(value, (int, float)) for value in numbers)
+        all(isinstance(value, (int, float)) for value in scalars)
         and isinstance(record.get("stage", ""), str)
         and all(isinstance(record.get(name, {}), dict) for name in ("losses", "validation", "metrics", "fit"))
         and all(isinstance(value, (int, float)) for value in losses.values())

@@ -187,8 +187,7 @@ class StackedAttentionVQA(Model):
         """
         p, attention = self.answer_probabilities([open_photograph(photograph)], [list(questions)])
         best = p.argmax(axis=1)
-        names = [self.answers[i] for i in best]
-        found = {"questions": np.array(questions), "answers": best, "names": names}
+        found = {"questions": np.array(questions), "answers": best, "names": [self.answers[i] for i in best]}
         return found | {"scores": p[np.arange(len(best)), best], "attention": attention}
 
     def answer_probabilities(self, photographs: Sequence[np.ndarray], questions: Sequence[Sequence[str]]):
