@@ -59,14 +59,15 @@ def main(arguments: list[str]) -> int | None:
         data = open_as_known(path, model, args)
     total = len(data) + len(failed)
     data = with_proposals(model, data, proposals or path.parent / PROPOSALS)
-    metrics = task.evaluate(model.to(device), data, failed=failed)
+    kept: dict[str, list] = {"found": []} if task.keeps else {}
+    metrics = task.evaluate(model.to(device), data, failed=failed, **kept)
     progress = meta.get("progress")
     step = f", step {progress['step']}" if isinstance(progress, dict) and "step" in progress else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = task.pictures(model, data, failed=[]) if task.pictures else {}
+        drawn = task.pictures(model, data, failed=[], **kept) if task.pictures else {}
         drawn = drawn or {"predictions": contact_sheet(model, task, data, SHOWN, failed=[])}
         names = [save_drawn(picture, folder, name) for name, picture in drawn.items()]
         print(f"{', '.join(names)} are in {folder}")

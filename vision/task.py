@@ -40,6 +40,7 @@ class Task(NamedTuple):
     save: Callable | None = None  # (prediction, folder, name) -> name of a further file written, for scripts.predict
     derive: Callable | None = None  # (model, training data) -> options of the model that are computed from the data
     pictures: Callable | None = None  # (model, dataset, failed=None) -> {name: picture}, for scripts.evaluate
+    keeps: bool = False  # evaluate and pictures take a list, found: what the first predicts, the second draws
     experience: Callable | None = None  # (model, dataset, batch_size, seed) -> batches that the model itself plays
     in_order: Callable | None = None  # (model, dataset, batch_size) -> dataset not to be shuffled
 

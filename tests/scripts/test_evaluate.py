@@ -136,8 +136,12 @@ def test_a_run_folder_means_its_best(trained, capsys):
     assert str(trained / "best.npz") in capsys.readouterr().out
 
 
-def test_pictures_of_curves_and_kinds_of_errors(trained, tmp_path, capsys):
+def test_pictures_of_curves_and_kinds_of_errors(trained, tmp_path, capsys, monkeypatch):
+    """Nothing is predicted a second time for them."""
+    seen, own = [], Detector.detect
+    monkeypatch.setattr(Detector, "detect", lambda *inputs: seen.append(inputs) or own(*inputs))
     assert main([trained, "--out", tmp_path / "pictures"]) == 0
+    assert len(seen) == 3
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"precision_recall.png", "errors.png", "kinds_of_errors.txt"}
     assert "kinds_of_errors.txt are in" in capsys.readouterr().out

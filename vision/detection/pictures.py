@@ -5,32 +5,24 @@ import numpy as np
 from vision.detection.errors import KINDS, detection_errors, errors_table
 from vision.detection.metrics import precision_recall_curves, voc_ap
 from vision.figures import pixels
-from vision.task import predicted
 
 MOST = 20  # classes drawn, those with the most objects
 COLOURS = ("#2a9d4e", "#a5d6a7", "#f4a321", "#c2418b", "#8d99ae", "#33415c")  # of KINDS
 
 
-def draw_detector(model, dataset, failed: list[str] | None = None) -> dict[str, np.ndarray | str]:
+def draw_detector(model, dataset, failed: list[str] | None, found: list[tuple[dict, dict]]):
     """{precision_recall, errors: picture; kinds_of_errors: text}, and the pictures of the model itself.
 
-    failed: see vision.task.predicted.
+    found: (prediction, truth) of each image, as the evaluation has them. failed: nothing is read that could fail.
     """
-    found, truth = [], []
-    for sample, prediction in predicted(dataset, lambda samples: [_detect(model, samples[0])], failed=failed):
-        found.append(prediction)
-        truth.append({key: sample[key] for key in ("boxes", "labels", "difficult", "crowd") if key in sample})
-    counts, curves = (f(found, truth, dataset.classes) for f in (detection_errors, precision_recall_curves))
+    predictions, truth = zip(*found)
+    counts, curves = (f(predictions, truth, dataset.classes) for f in (detection_errors, precision_recall_curves))
     most = sorted(counts, key=lambda name: -counts[name]["objects"])[:MOST]
     return model.pictures(dataset) | {
         "precision_recall": draw_curves({name: curves[name] for name in most}),
         "errors": draw_errors(counts),
         "kinds_of_errors": errors_table(counts),
     }
-
-
-def _detect(model, sample):
-    return model.detect(sample["image"], sample.get("proposals"))
 
 
 def draw_curves(curves: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> np.ndarray:

@@ -35,19 +35,21 @@ def detect(model: Detector, sample: dict) -> dict:
     return model.detect(sample["image"], sample.get("proposals"))
 
 
-def evaluate_detector(model: Detector, dataset, failed: list[str] | None = None) -> dict:
+def evaluate_detector(model: Detector, dataset, failed: list[str] | None = None, found: list | None = None) -> dict:
     """AP at IoU 0.5 of every class and their mean, by VOC's area and 11 points; COCO's metrics; the speed with reading.
 
-    failed: collects what cannot be evaluated, see vision.task.predicted; so in the evaluations of all tasks.
+    failed: collects what cannot be evaluated, see vision.task.predicted; so in the evaluations of all tasks. found:
+    collects (prediction, truth) of each image.
     """
-    started = time.monotonic()
-    found, truth, coco = [], [], COCOMetrics(dataset.classes)
+    started, coco, found = time.monotonic(), COCOMetrics(dataset.classes), [] if found is None else found
     for sample, prediction in predicted(dataset, lambda samples: [detect(model, samples[0])], failed=failed):
-        found.append(prediction)
-        truth.append({key: sample[key] for key in TRUTH if key in sample})
-        coco.add(prediction, truth[-1])
+        found.append((prediction, {key: sample[key] for key in TRUTH if key in sample}))
+        coco.add(*found[-1])
     seconds = time.monotonic() - started
-    area, points = (evaluate_detections(found, truth, dataset.classes, method=method) for method in ("area", "11point"))
+    predictions, truth = zip(*found)
+    area, points = (
+        evaluate_detections(predictions, truth, dataset.classes, method=method) for method in ("area", "11point")
+    )
     labels = np.concatenate([t["labels"][~t["difficult"]] if "difficult" in t else t["labels"] for t in truth])
     per_class = {
         name: {"objects": int((labels == i).sum()), "AP50": known(area[name]), "AP50_11point": known(points[name])}
@@ -127,4 +129,5 @@ TASKS["detection"] = Task(
     select=select_detections,
     draw=draw_prediction,
     pictures=draw_detector,
+    keeps=True,
 )

@@ -75,19 +75,18 @@ def test_lists_of_unequal_length():
 
 
 def test_curves_are_those_of_the_classes_with_the_most_objects(monkeypatch):
-    class Data(list):
+    class Data:
         classes = ("cat", "dog")
 
     class Detector:
-        detect = staticmethod(lambda image, proposals: image)
         pictures = staticmethod(lambda dataset: {})
 
     drawn = {}
     monkeypatch.setattr(pictures, "MOST", 1)
     monkeypatch.setattr(pictures, "draw_curves", drawn.update)
-    truth = image([B], [1]), image([A, B], [2, 2])
-    found = image([B], [1], [0.5]), image([A], [2], [0.5])
-    pictures.draw_detector(Detector, Data(t | {"image": f} for t, f in zip(truth, found)))
+    first = image([B], [1], [0.5]), image([B], [1])
+    second = image([A], [2], [0.5]), image([A, B], [2, 2])
+    pictures.draw_detector(Detector, Data(), None, [first, second])
     assert list(drawn) == ["dog"]
 
 
