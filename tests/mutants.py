@@ -99,7 +99,7 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "if np.count_nonzero(filled) < position.size:  # of equal positions the last is kept, the others get nothing",
      "without equal positions all are kept"),
     ("cpu/max_pool", "sign factor",
-     "apart = all(s > d * (k - 1) for k, s, _, d in zip(*g[:4]))  # no pixel is in two windows",
+     "if all(s > d * (k - 1) for k, s, _, d in zip(*g[:4])):  # no pixel is in two windows",
      "both ways give the same sums"),
     ("cpu/max_pool", "term sign mask factor",
      "return tuple(max(n + 2 * p, s * (out - 1) + d * (k - 1) + 1) for n, out, k, s, p, d in axes)",

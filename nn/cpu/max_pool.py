@@ -1,18 +1,21 @@
 """Max pooling for NumPy: a few planes at a time, and each window compared by rows and then over its rows.
 
-That takes kw + kh comparisons for each output instead of kw kh.
+That takes kw + kh comparisons for each output instead of kw kh. With stride 1 the planes are one run, rows end to end.
 """
 
 import math
 
 import numpy as np
 
+from nn.cpu import chunks
 from nn.cpu.chunks import in_slices
 from nn.layers import max_pool as textbook
 from nn.layers.max_pool import plane_indices
 from nn.layers.windows import Geometry, tap
 
 __all__ = ["max_pool", "max_pool_backward", "plane_indices", "takes"]
+
+CHUNK = 1 << 16  # elements of x at a time with stride 1 and in backward: what lies between is several times as much
 
 
 def takes(x) -> bool:
@@ -27,34 +30,50 @@ def max_pool(x, g: Geometry, out_size):
     taps = np.empty(y.shape, np.int8 if count < 1 << 7 else np.int16 if count < 1 << 15 else np.int32)
 
     planes, y_planes, tap_planes = (_planes(a) for a in (x, y, taps))
+    maxima, chunk = (_max_over_runs, CHUNK) if g.stride == (1, 1) else (_max_over_axes, chunks.CHUNK)
 
     def pool(s):
         part, best, tap = planes[s], y_planes[s], tap_planes[s]
-        _max_over_axes(_padded(part, g, out_size), g, best, tap)
+        maxima(_padded(part, g, out_size), g, best, tap)
         if (best != best).any():  # there are NaNs, for which these comparisons are too simple
             best[...], tap[...] = textbook.max_pool(part, g, out_size)
 
-    in_slices(pool, len(planes), x.size)
+    in_slices(pool, len(planes), x.size, chunk)
     return y, taps
 
 
 def max_pool_backward(dy, taps, g: Geometry, in_shape):
-    """As in nn.layers.max_pool."""
+    """As in nn.layers.max_pool, bit by bit: the windows of a pixel from the last to the first, as its taps go."""
+    if all(s > d * (k - 1) for k, s, _, d in zip(*g[:4])):  # no pixel is in two windows
+        return _spread(dy, taps, g, in_shape)
+    (n, c, h, w), (ph, pw), (sh, sw), (dh, dw) = in_shape, g.padding, g.stride, g.dilation
+    dpadded = np.zeros((n, c, *_padded_size(g, (h, w), dy.shape[2:])), dy.dtype)
+    height, width = dpadded.shape[2:]
+    of_tap = np.array([i * dh * width + j * dw for i, j in np.ndindex(g.kernel)])
+    of_window = np.add.outer(np.arange(dy.shape[2]) * (sh * width), np.arange(dy.shape[3]) * sw)
+    planes, dy_planes, tap_planes = (_planes(a) for a in (dpadded, dy, taps))
+
+    def add_up(s):
+        part, flow, pixels = planes[s], dy_planes[s], of_tap.take(tap_planes[s])  # in the planes, end to end
+        pixels += of_window
+        pixels += np.arange(0, part.size, height * width)[:, None, None, None]
+        np.add.at(part.reshape(-1), pixels.reshape(-1)[::-1], flow.reshape(-1)[::-1])
+
+    in_slices(add_up, n * c, dpadded.size, CHUNK)
+    return dpadded[:, :, ph : ph + h, pw : pw + w]
+
+
+def _spread(dy, taps, g: Geometry, in_shape):
+    """dx of max_pool_backward where no two windows overlap."""
     (n, c, h, w), (ph, pw), out_size = in_shape, g.padding, dy.shape[2:]
     dpadded = np.empty((n, c, *_padded_size(g, (h, w), out_size)), dy.dtype)
-    apart = all(s > d * (k - 1) for k, s, _, d in zip(*g[:4]))  # no pixel is in two windows
-
     planes, dy_planes, tap_planes = (_planes(a) for a in (dpadded, dy, taps))
 
     def spread(s):
         part, flow, taken = planes[s], dy_planes[s], tap_planes[s]
         part[...] = 0
         for t, (i, j) in enumerate(np.ndindex(g.kernel)):
-            position = tap(g, i, j, out_size)
-            if apart:
-                np.multiply(flow, taken == t, out=part[position])
-            else:
-                part[position] += flow * (taken == t)
+            np.multiply(flow, taken == t, out=part[tap(g, i, j, out_size)])
 
     in_slices(spread, n * c, dpadded.size)
     return dpadded[:, :, ph : ph + h, pw : pw + w]
@@ -72,6 +91,21 @@ def _max_over_axes(padded, g, y, taps):
     best, tap = (np.empty((*padded.shape[:3], y.shape[3]), a.dtype) for a in (y, taps))
     _first_max([padded[..., c] for c in cols], number[0], best, tap)
     _first_max([best[:, :, r] for r in rows], [tap[:, :, r] + first for r, first in zip(rows, number[:, 0])], y, taps)
+
+
+def _max_over_runs(padded, g, y, taps):
+    """_max_over_axes for stride 1: all rows of all planes end to end, then without those windows that cross an end."""
+    (kh, kw), (dh, dw), flat = g.kernel, g.dilation, padded.reshape(-1)
+    right, down = range(0, kw * dw, dw), range(0, kh * dh * padded.shape[3], dh * padded.shape[3])
+    number = np.arange(kh * kw, dtype=taps.dtype).reshape(kh, kw)
+    bests, indices = (np.empty((2, flat.size), a.dtype) for a in (y, taps))
+    (row_best, best), (row_tap, tap), count = bests, indices, flat.size - right[-1]
+    _first_max([flat[q : q + count] for q in right], number[0], row_best[:count], row_tap[:count])
+    count -= down[-1]
+    tops, above = ([a[q : q + count] for q in down] for a in (row_best, row_tap))
+    _first_max(tops, [a + first for a, first in zip(above, number[:, 0])], best[:count], tap[:count])
+    for out, run in ((y, best), (taps, tap)):
+        out[...] = run.reshape(padded.shape)[:, :, : out.shape[2], : out.shape[3]]
 
 
 def _first_max(values, indices, best, index):

@@ -12,6 +12,8 @@ OPTIONS = [
     {"kernel_size": 2},
     {"kernel_size": 3, "stride": 2, "padding": 1},
     {"kernel_size": (3, 4), "stride": (1, 3), "dilation": (2, 1), "padding": (1, 0), "ceil_mode": True},
+    {"kernel_size": 3, "stride": 1, "padding": 1},
+    {"kernel_size": 2, "stride": 3, "padding": 1, "dilation": 5},
     {"kernel_size": 13, "stride": 2, "padding": 6},  # more taps than an int8 holds
 ]
 
