@@ -48,10 +48,7 @@ LARGER, CHUNKS = "only makes an array larger than what is used of it", "only div
 # fmt: off
 KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can tell the difference
     ("cpu/batch_norm", "index",
-     "return a.sum(axis=0).sum(axis=1) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)",
-     "both ways give the same sums"),
-    ("cpu/batch_norm", "index",
-     "if a.shape[2] < SHORT:",
+     "if a.shape[2] < SMALL:",
      "both ways give the same sums"),
     ("cpu/batch_norm", "mask factor index",
      "together = min(CHANNELS_TOGETHER, max(x.size // 2, LEAST))",

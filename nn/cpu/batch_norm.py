@@ -1,7 +1,7 @@
 """Batch normalisation for NumPy: whole channels that stay in the cache from their sums to y, shared among threads.
 
-The functions of nn/layers/batch_norm.py. Sums over a long M are matrix products; of a short M, the channels of an image
-are one row.
+The functions of nn/layers/batch_norm.py. Sums over M are products by BLAS, and those over N of these in float64; of a
+short M, the channels of an image are one row.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ __all__ = ["batch_norm", "batch_norm_backward", "batch_norm_inference", "batch_n
 
 CHANNELS_TOGETHER = 1 << 19  # elements of x in a task at most,
 LEAST = 1 << 17  # and at least, where there are as many
-SHORT = 1 << 11  # planes of fewer elements are taken together
+SHORT = 1 << 11  # planes of fewer elements are taken together where nothing is summed,
+SMALL = 1 << 7  # and those of fewer than this in sums
 ELEMENTS_OF_A_ROW = 256  # of x (N, C, 1), at least so many of each row in a task
 
 
@@ -94,15 +95,17 @@ def _centred(x, mean, c):
 
 
 def _channel_sums(a):
-    """(C,) sums of a (N, C, M): over M by a product with ones, or, of short planes, over N first."""
-    return a.sum(axis=0).sum(axis=1) if a.shape[2] < SHORT else (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0)
+    """(C,) sums of a (N, C, M): over M by a product with ones, or, of small planes, over N first."""
+    if a.shape[2] < SMALL:
+        return a.sum(axis=0).sum(axis=1)
+    return (a @ np.ones(a.shape[2], a.dtype)).sum(axis=0, dtype=np.float64)
 
 
 def _channel_dots(a, b):
     """(C,) sums of a * b for a, b (N, C, M)."""
-    if a.shape[2] < SHORT:
+    if a.shape[2] < SMALL:
         return _channel_sums(np.multiply(a, b, out=workspace(a.shape, np.result_type(a, b), 1)))
-    return (a[:, :, None] @ b[..., None]).sum(axis=(0, 2, 3))
+    return np.vecdot(a, b).sum(axis=0, dtype=np.float64)
 
 
 def _scale(centred, inv_std, weight, bias, c, y):
