@@ -16,6 +16,7 @@ from scripts.readers.captioning import attention_on_objects, open_captioned_shap
 from vision import TASKS, Preprocess
 from vision.backbones import SqueezeNet
 from vision.captioning import Captioner
+from vision.captioning.captioner import CaptionerOptions
 from vision.captioning.task import (
     caption_batch,
     caption_table,
@@ -43,7 +44,7 @@ class Oracle(Captioner):
     """Gives the first caption of each scene, with attention on the largest object at every word."""
 
     def __init__(self, data, caption=None):
-        self.vocabulary, self.features = Vocabulary(data.classes), None
+        self.vocabulary, self.features, self.options = Vocabulary(data.classes), None, CaptionerOptions()
         self.preprocess = Preprocess(short_side=32, max_side=64, mean=0, std=1)
         self.samples, self.caption, self.next = [data[i] for i in range(len(data))], caption, 0
 
@@ -199,13 +200,15 @@ def test_an_image_without_caption_is_named():
 @pytest.mark.parametrize("beam_size", [0, -1, 1.5, "two"])
 def test_bad_beam_sizes_are_refused(beam_size):
     with pytest.raises(ValueError, match="beam_size must be a whole number >= 1, got"):
-        predict_caption(small(), scenes(1)[0], beam_size)
+        small().caption(scenes(1)[0]["image"], beam_size)
+    with pytest.raises(ValueError, match="beam_size must be a"):
+        small(beam_size=beam_size)
 
 
 def test_a_beam_wider_than_the_vocabulary_finds_a_caption_at_least_as_probable():
     model, sample = small(), scenes(1)[0]
-    assert TASKS["captioning"].options == {"beam_size": 1}
-    narrow, wide = (predict_caption(model, sample, beam_size) for beam_size in (1, 2 * len(model.vocabulary)))
+    many = small(beam_size=2 * len(model.vocabulary))  # the same weights
+    narrow, wide = (predict_caption(m, sample) for m in (model, many))
     assert len(wide["attention"]) == len(wide["ids"])
     images, _ = caption_batch(model, [sample])
 

@@ -37,6 +37,10 @@ class CaptionerOptions(ImageOptions):
     square: bool = False  # scale photographs to short_side x short_side, so that all shapes fit into a batch
     mean: float | tuple[float, float, float] | None = None  # subtracted from each channel; none: as the encoder wants
     std: float | tuple[float, float, float] | None = None  # then each channel is divided by this; none: likewise
+    beam_size: int = 1  # sentences that the search keeps in parallel; 1: the most probable word at each step
+
+    def __post_init__(self):
+        _check_beam(self.beam_size)
 
     def preprocess(self, **changes) -> Preprocess:
         """Photographs as the encoder's published weights want them."""
@@ -96,17 +100,18 @@ class Captioner(Model):
         self.features = None if o.fine_tune else Remembered(self.encoder)
         self.needs_weights = not o.fine_tune and not o.encoder_weights  # else its CNN stays random
 
-    def caption(self, photograph: Photograph, beam_size: int = 1) -> dict:
+    def caption(self, photograph: Photograph, beam_size: int | None = None) -> dict:
         """caption, the ids of its words, and attention (T, h, w) where the model has one.
 
-        photograph: a path, a PIL image, or (H, W, 3) uint8. Raises ValueError for anything else, and a beam below 1.
+        photograph: a path, a PIL image, or (H, W, 3) uint8. beam_size: by default the option of this name.
+        Raises ValueError for anything else, and a beam below 1.
         """
         return self.captions([open_photograph(photograph)], beam_size)[0]
 
-    def captions(self, photographs: Sequence[np.ndarray], beam_size: int = 1) -> list[dict]:
+    def captions(self, photographs: Sequence[np.ndarray], beam_size: int | None = None) -> list[dict]:
         """`caption` for each photograph (H, W, 3) uint8: one batch if all have one size, else one by one."""
-        if not isinstance(beam_size, int) or beam_size < 1:
-            raise ValueError(f"beam_size must be a whole number >= 1, got {beam_size!r}")
+        beam_size = self.options.beam_size if beam_size is None else beam_size
+        _check_beam(beam_size)
         scaled = [self.preprocess.scaled(photograph) for photograph in photographs]
         one_size = len({image.shape for image in scaled}) == 1
         found = []
@@ -181,6 +186,12 @@ class Captioner(Model):
         if len(ids) == 2:
             raise ValueError(f"{type(self).__name__}: there are no words in the caption {caption!r}: leave it out")
         return ids
+
+
+def _check_beam(beam_size):
+    """ValueError for a beam that is none."""
+    if not isinstance(beam_size, int) or beam_size < 1:
+        raise ValueError(f"beam_size must be a whole number >= 1, got {beam_size!r}")
 
 
 def _until(ids, end):

@@ -20,9 +20,9 @@ def caption_batch(model: Captioner, samples: list[dict]) -> tuple[np.ndarray, li
     return seen, [list(sample.get("caption", ())) for sample in samples]
 
 
-def predict_caption(model: Captioner, sample: dict, beam_size: int = 1) -> dict:
+def predict_caption(model: Captioner, sample: dict) -> dict:
     """caption, the ids of its words, and attention (T, h, w) where the model has one."""
-    return model.caption(sample["image"], beam_size)
+    return model.caption(sample["image"])
 
 
 def evaluate_captioner(model: Captioner, dataset, failed: list[str] | None = None) -> dict:
@@ -77,5 +77,4 @@ TASKS["captioning"] = Task(
     select=lambda prediction, threshold: prediction,
     draw=draw_captioned,
     closed=False,
-    options={"beam_size": 1},
 )
