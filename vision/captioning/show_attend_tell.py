@@ -147,7 +147,7 @@ class SoftOptions(AttentionOptions):
 register(
     "show_attend_tell_soft", "captioning", RECIPE, options=SoftOptions, tiny=Tiny(TINY), **PAPER,
     figures="96.2 % of the captions of 1,000 unseen generated scenes are true, hard attention 94.2 %; "
-    "photographs: CIDEr-D 0.317",
+    "photographs, on EfficientNet-Lite0: CIDEr-D 0.460",
 )(SoftAttention)  # fmt: skip
 
 
