@@ -13,7 +13,7 @@ from nn.io.state import save_state
 from scripts import evaluate, predict, train
 from scripts.readers import readers_of
 from scripts.readers.captioning import attention_on_objects, open_captioned_shapes
-from vision import TASKS, Preprocess
+from vision import Preprocess
 from vision.backbones import SqueezeNet
 from vision.captioning import Captioner
 from vision.captioning.captioner import CaptionerOptions
