@@ -139,7 +139,7 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str], minute
     if (folder / CONFIG).exists():
         status = train.main([*common, "--resume"])
     else:
-        start = _to_start_from(system, seed, args.run_dir)
+        start = _to_start_from(system, seed, args)
         status = train.main([*system.arguments(), *start, "--seed", seed, *common])
     if not status and (result := measure(folder, args.split, proposals)):
         with replacing(folder / RESULT) as file:
@@ -148,18 +148,20 @@ def run(system: System, seed: int, args: Namespace, passed_on: list[str], minute
     return status
 
 
-def _to_start_from(system, seed, run_dir):
+def _to_start_from(system, seed, args):
     """Arguments for the weights to start from: those of the model in the recipe's "after".
 
-    Of its runs, the one whose options are the system's, but for options that only one of both models has.
+    Of its runs, the one whose options are the system's, but for options that only one of both models has; of several
+    one that is compared here.
     """
     if not (first := before(system)):
         return []
-    for folder in sorted(run_dir.glob(f"{first}*_seed{seed}")):
+    compared = [parse_system(text, args.task).folder(args.run_dir, seed) for text in args.systems]
+    for folder in sorted(args.run_dir.glob(f"{first}*_seed{seed}"), key=lambda each: (each not in compared, each)):
         given = read_config(folder)["arguments"]
         if given["model"] == first and (folder / RESULT).exists() and system.has_options_of(first, given["set"]):
             return ["--pretrained", folder]
-    print(f"note: from random weights, as {first} has not been trained so in {run_dir}", file=sys.stderr)
+    print(f"note: from random weights, as {first} has not been trained so in {args.run_dir}", file=sys.stderr)
     return []
 
 

@@ -18,13 +18,12 @@ PASSED = ("--", *SCENES, "--epochs", 1, "--pictures", 0, "--evaluate-every", 0)
 def test_a_net_starts_from_the_coarser_one(tmp_path, monkeypatch, capsys):
     given = []
     monkeypatch.setattr(train, "main", lambda arguments: given.append(arguments) or 1)
-    system, args = (
-        parse_system("fcn16s_small:width=2", "segmentation"),
-        SimpleNamespace(run_dir=tmp_path, proposals=None),
-    )
+    system = parse_system("fcn16s_small:width=2", "segmentation")
+    args = SimpleNamespace(run_dir=tmp_path, proposals=None, systems=["fcn32s_small:width=2"], task="segmentation")
     compare.run(system, 3, args, [])
     assert "--pretrained" not in given[0] and "fcn32s_small has not been trained" in capsys.readouterr().err
-    for width, text in ((3, "fcn32s_small_width=3_seed3"), (2, "fcn32s_small_width=2_seed3")):
+    for width, recipe in ((3, ""), (2, ""), (2, "_--epochs=9")):  # the last one is first by name, but not compared here
+        text = f"fcn32s_small_width={width}{recipe}_seed3"
         write_config(tmp_path / text, {"arguments": {"model": "fcn32s_small", "set": [["width", width]]}})
         (tmp_path / text / "result.json").touch()
     compare.run(system, 3, args, [])
@@ -53,7 +52,7 @@ def test_a_system_has_a_recipe_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "main", lambda arguments: given.append(arguments) or 1)
     system = parse_system("unet_small:width=2,--lr-scale=decoder=2 head=3,--epochs=5,depth=1", "segmentation")
     assert system.options == ["width=2", "depth=1"]
-    args = SimpleNamespace(run_dir=tmp_path, proposals=None)
+    args = SimpleNamespace(run_dir=tmp_path, proposals=None, systems=[], task="segmentation")
     compare.run(system, 0, args, ["--epochs", "2"])
     write_config(system.folder(tmp_path, 0), {"arguments": {}})
     compare.run(system, 0, args, ["--epochs", "2"])
