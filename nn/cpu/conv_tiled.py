@@ -14,11 +14,12 @@ import numpy as np
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry, tap
 
-TILE = 1 << 19  # elements copied for a tile: 2 MiB of float32; with less, threads get in each other's way
+TILE = 1 << 18  # elements copied for a tile: 1 MiB of float32; with less, threads get in each other's way
 RUN = 128  # but at least so many positions, which makes matrix products fast
 TILES = 8  # at least so many tiles of a batch, where it has as many images,
 SMALL = 1 << 17  # but at least two of them where fewer elements than this are copied for a tile
-THIN = 32  # the taps of all rows are copied where one row of the kernel reads fewer elements than this
+THIN = 32  # the taps of all rows are copied where one row of the kernel reads fewer elements than this,
+WIDE = 0.75  # and fewer than so many times the output channels, to which the product of each row is added otherwise
 LANES = 8  # partial sums of the weight gradient: enough for 8 threads,
 LANE_ELEMENTS = 1 << 23  # but fewer of large weights, to fit in memory
 
@@ -69,18 +70,19 @@ def copy_window(out, x, top, left):
     inside[..., :first] = inside[..., last:] = 0
 
 
-def rows_at_once(channels, g: Geometry) -> int:
-    """How many rows of the kernel go into one product: one, or all of a thin one."""
-    return g.kernel[0] if channels // g.groups * g.kernel[1] < THIN else 1
+def rows_at_once(weight_shape, g: Geometry) -> int:
+    """How many rows of the kernel go into one product: one, or all of a thin one with many outputs."""
+    o, c, kh, kw = weight_shape
+    return kh if c * kw < min(THIN, WIDE * (o // g.groups)) else 1
 
 
-def seen(x, rows, width, g: Geometry):
+def seen(x, rows, width, g: Geometry, together):
     """What the kernel reads for a tile of x (N, C, H, W): arrays (N, groups, C/groups * taps, positions).
 
-    One array for each row of the kernel, or a single one: see `rows_at_once`.
+    One array for each row of the kernel, or a single one: `together` is by `rows_at_once`.
     """
     (n, c), (kh, kw), (sh, sw), (dh, dw) = x.shape[:2], g.kernel, g.stride, g.dilation
-    together, count = rows_at_once(c, g), rows.stop - rows.start
+    count = rows.stop - rows.start
     if g.kernel == g.stride == (1, 1) and g.padding == (0, 0):  # the pixels are read where they are
         return [x[:, :, rows].reshape(n, g.groups, c // g.groups, count * width)]
     steps = [divmod(i * dh, sh) for i in range(kh)] if together == 1 else [(0, 0)]  # of the rows of the kernel
@@ -110,7 +112,7 @@ def _kernel_rows(columns, steps, count, g: Geometry):
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
     """y (N, O, oh, ow), as in nn/layers/conv.py."""
-    o, (out_h, width), together = len(weight), out_size, rows_at_once(x.shape[1], g)
+    o, (out_h, width), together = len(weight), out_size, rows_at_once(weight.shape, g)
     y = np.empty((len(x), o, *out_size), np.result_type(x, weight))
     flat = y.reshape(len(x), g.groups, o // g.groups, out_h * width)
     kernel_rows = [weight[:, :, i : i + together] for i in range(0, g.kernel[0], together)]
@@ -120,7 +122,7 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
     def run(i):
         images, rows = work[i]
         out = flat[images, ..., rows.start * width : rows.stop * width]
-        for k, columns in enumerate(seen(x[images], rows, width, g)):
+        for k, columns in enumerate(seen(x[images], rows, width, g, together)):
             product = workspace(out.shape, y.dtype, 2) if k else out
             np.matmul(matrices[k], columns, out=product)
             if k:
@@ -135,7 +137,8 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
     reach = [d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding)]
-    few_taps = g.kernel == (1, 1) or 2 * weight.shape[1] * g.groups >= len(weight)
+    outputs, c = len(weight) // g.groups, weight.shape[1]
+    few_taps = g.kernel == (1, 1) or outputs <= max(2 * c, min(4 * c, THIN))
     if g.stride == (1, 1) and min(reach) >= 0 and few_taps:
         return _input_gradient_as_convolution(dy, weight, g, reach, in_size, bias)
     (n, o, out_h, out_w), (h, w), (ph, pw) = dy.shape, in_size, g.padding
@@ -174,7 +177,7 @@ def add_windows(dx, dwindows, g: Geometry):
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py: tile by tile, in partial sums."""
     (n, o, out_h, width), (kh, kw), c = dy.shape, g.kernel, weight_shape[1]
-    together = rows_at_once(x.shape[1], g)
+    together = rows_at_once(weight_shape, g)
     dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * width)
     work = tiles(n, x.shape[1] * together * kw, out_h, width)
     lanes = min(LANES, len(work), max(2, LANE_ELEMENTS // math.prod(weight_shape)))
@@ -187,7 +190,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
             dy_part = part if as_it_is else workspace(part.shape, dy.dtype, 2)
             if not as_it_is:
                 np.copyto(dy_part, part)  # products are faster if no factor is transposed
-            for k, columns in enumerate(seen(x[images], rows, width, g)):
+            for k, columns in enumerate(seen(x[images], rows, width, g, together)):
                 products = workspace((len(part), *sums.shape[2:]), sums.dtype, 3)
                 np.matmul(columns, dy_part, out=products)
                 sums[lane, k] += products.sum(axis=0)

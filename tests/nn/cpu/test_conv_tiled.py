@@ -27,10 +27,11 @@ def all_three(ops, x, weight, dy, bias, bias_of_dx, g):
     )
 
 
-@pytest.mark.parametrize("tile", [1 << 17, 60, 1])
+@pytest.mark.parametrize("tile, wide", [(1 << 17, 0.75), (60, 100), (1, 0)])  # all rows together mostly, and never
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
-def test_equals_the_textbook(shape, kernel, options, tile, monkeypatch):
+def test_equals_the_textbook(shape, kernel, options, tile, wide, monkeypatch):
     monkeypatch.setattr(conv_tiled, "TILE", tile)
+    monkeypatch.setattr(conv_tiled, "WIDE", wide)
     monkeypatch.setattr(conv_tiled, "RUN", min(tile, conv_tiled.RUN))
     x, weight, dy, *rest = example(shape, kernel, options)
     wanted = all_three(conv, x, weight, dy, *rest)
