@@ -45,7 +45,7 @@ def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
 
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py."""
-    if conv_pointwise.takes(g, len(x), dy.shape[2:], conv_pointwise.GRADIENT_POSITIONS):
+    if conv_pointwise.takes_weight_gradient(weight_shape, g, len(x), dy.shape[2:]):
         return conv_pointwise.conv2d_weight_gradient(dy, x, weight_shape, g)
     ops = _fastest(np.result_type(dy, x), weight_shape, g, len(x), x.shape[2:], dy.shape[2:])
     return ops.conv2d_weight_gradient(dy, x, weight_shape, g)

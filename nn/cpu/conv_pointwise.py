@@ -5,7 +5,7 @@ With x (C, N*P), all positions of all images side by side,
     y = weight @ x        dx = weight.T @ dy        dweight = dy @ x.T
 
 Image by image the first two are too thin to be fast where P is small, and dweight is a sum of N matrices. Bringing
-the images together is a copy, which dweight is worth sooner than the others.
+the images together is a copy of x and dy.
 """
 
 import numpy as np
@@ -14,13 +14,19 @@ from nn.cpu.chunks import in_slices
 from nn.cpu.parallel import matmul
 from nn.layers.windows import Geometry
 
-POSITIONS, GRADIENT_POSITIONS = 16, 256  # of a plane at most: for y and dx, for dweight
+POSITIONS = 16  # of a plane at most
 
 
 def takes(g: Geometry, images, out_size, positions=POSITIONS) -> bool:
     """Whether this is such a convolution."""
     one = g.kernel == g.stride == (1, 1) and g.padding == (0, 0) and g.groups == 1
     return one and images > 1 and out_size[0] * out_size[1] <= positions
+
+
+def takes_weight_gradient(weight_shape, g: Geometry, images, out_size) -> bool:
+    """Whether dweight is worth it: a sum of matrices (O, C) would read more than the copies of x and dy."""
+    o, c = weight_shape[:2]
+    return takes(g, images, out_size, positions=o * c // (o + c))
 
 
 def together(x):

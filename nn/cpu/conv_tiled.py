@@ -20,6 +20,7 @@ TILES = 8  # at least so many tiles of a batch, where it has as many images,
 SMALL = 1 << 17  # but at least two of them where fewer elements than this are copied for a tile
 THIN = 32  # the taps of all rows are copied where one row of the kernel reads fewer elements than this,
 WIDE = 0.75  # and fewer than so many times the output channels, to which the product of each row is added otherwise
+NARROW = 16  # the weight gradient reads a dy of no more channels as it is, and a wider one transposed
 LANES = 8  # partial sums of the weight gradient: enough for 8 threads,
 LANE_ELEMENTS = 1 << 23  # but fewer of large weights, to fit in memory
 
@@ -182,7 +183,8 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     work = tiles(n, x.shape[1] * together * kw, out_h, width)
     lanes = min(LANES, len(work), max(2, LANE_ELEMENTS // math.prod(weight_shape)))
     sums = np.zeros((lanes, kh // together, g.groups, c * together * kw, o // g.groups), np.result_type(dy, x))
-    as_it_is = kh == together and sums.shape[4] > sums.shape[3]  # one product alone: to transpose a large dy costs more
+    wide = kh == together and sums.shape[4] > sums.shape[3]  # one product alone: to transpose a large dy costs more
+    as_it_is = wide or sums.shape[4] <= NARROW
 
     def run(lane):
         for images, rows in work[lane::lanes]:

@@ -35,6 +35,11 @@ def test_where_it_is_chosen(side, images, chosen):
     assert (module is conv_pointwise) == chosen
 
 
+@pytest.mark.parametrize("c, chosen", [(48, True), (47, False)])  # 48 * 144 / (48 + 144) = 36 positions
+def test_where_images_are_brought_together_for_dweight(c, chosen):
+    assert conv_pointwise.takes_weight_gradient((144, c, 1, 1), ONE, 2, (6, 6)) == chosen
+
+
 @pytest.mark.parametrize(
     "g",
     [Geometry((1, 1), stride=(2, 2)), Geometry((1, 1), groups=2), Geometry((1, 3)), Geometry((1, 1), (1, 1), (1, 0))],
