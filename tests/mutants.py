@@ -69,7 +69,7 @@ KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can t
      "dx = xp.zeros((n, g.groups * c, h + 2 * ph, w + 2 * pw), xp.result_type(dy, weight))  # of the padded x",
      LARGER),
     ("cpu/conv_tiled", "factor",
-     "dx = np.zeros((n, channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))",
+     "size = (h, w) if same else (h + 2 * ph, w + 2 * pw)",
      LARGER),
     ("cpu/local_norm", "mask sign term",
      "for shift in range(1, min(above, channels - 1) + 1):",

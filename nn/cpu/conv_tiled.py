@@ -18,9 +18,10 @@ TILE = 1 << 18  # elements copied for a tile: 1 MiB of float32; with less, threa
 RUN = 128  # but at least so many positions, which makes matrix products fast
 TILES = 8  # at least so many tiles of a batch, where it has as many images,
 SMALL = 1 << 17  # but at least two of them where fewer elements than this are copied for a tile
-THIN = 32  # the taps of all rows are copied where one row of the kernel reads fewer elements than this,
+THIN = 40  # the taps of all rows are copied where one row of the kernel reads fewer elements than this,
 WIDE = 0.75  # and fewer than so many times the output channels, to which the product of each row is added otherwise
 NARROW = 16  # the weight gradient reads a dy of no more channels as it is, and a wider one transposed
+FEW = 0.8  # rows of taps of all outputs are few where they are at most so many times the input channels
 LANES = 8  # partial sums of the weight gradient: enough for 8 threads,
 LANE_ELEMENTS = 1 << 23  # but fewer of large weights, to fit in memory
 
@@ -77,6 +78,15 @@ def rows_at_once(weight_shape, g: Geometry) -> int:
     return kh if c * kw < min(THIN, WIDE * (o // g.groups)) else 1
 
 
+def few_outputs(weight_shape, g: Geometry, in_size, out_size) -> bool:
+    """Whether a convolution that keeps the size has so few outputs that their taps are moved, not those of the inputs.
+
+    Then y is computed as dx of the rotated kernel, and dweight with x and dy in each other's place.
+    """
+    o, c, kh, kw = weight_shape
+    return g.stride == (1, 1) and kh * kw > 1 and in_size == out_size and kh * (o // g.groups) <= FEW * c
+
+
 def seen(x, rows, width, g: Geometry, together):
     """What the kernel reads for a tile of x (N, C, H, W): arrays (N, groups, C/groups * taps, positions).
 
@@ -113,6 +123,8 @@ def _kernel_rows(columns, steps, count, g: Geometry):
 
 def conv2d(x, weight, g: Geometry, out_size, bias=None):
     """y (N, O, oh, ow), as in nn/layers/conv.py."""
+    if few_outputs(weight.shape, g, x.shape[2:], out_size):
+        return _spread(x, _rotated(weight, g), g._replace(padding=_reach(g)), out_size, bias)
     o, (out_h, width), together = len(weight), out_size, rows_at_once(weight.shape, g)
     y = np.empty((len(x), o, *out_size), np.result_type(x, weight))
     flat = y.reshape(len(x), g.groups, o // g.groups, out_h * width)
@@ -137,36 +149,46 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
 
 def conv2d_input_gradient(dy, weight, g: Geometry, in_size, bias=None):
     """dx (N, C, H, W) + bias, as in nn/layers/conv.py."""
-    reach = [d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding)]
-    outputs, c = len(weight) // g.groups, weight.shape[1]
+    reach, outputs, c = _reach(g), len(weight) // g.groups, weight.shape[1]
     few_taps = g.kernel == (1, 1) or outputs <= max(2 * c, min(4 * c, THIN))
-    if g.stride == (1, 1) and min(reach) >= 0 and few_taps:
-        return _input_gradient_as_convolution(dy, weight, g, reach, in_size, bias)
+    if g.stride == (1, 1) and min(reach) >= 0 and few_taps:  # dx is a convolution of dy
+        return conv2d(dy, _rotated(weight, g), g._replace(padding=reach), in_size, bias)
+    return _spread(dy, weight, g, in_size, bias)
+
+
+def _reach(g: Geometry):
+    """How far a kernel with stride 1 reaches beyond an image of outputs: the padding of what computes dx of dy."""
+    return tuple(d * (k - 1) - p for k, d, p in zip(g.kernel, g.dilation, g.padding))
+
+
+def _rotated(weight, g: Geometry):
+    """The kernel of dx as a convolution of dy: rotated by 180 degrees, in and out channels swapped."""
+    o, c, kh, kw = weight.shape
+    grouped = weight.reshape(g.groups, o // g.groups, c, kh, kw)[..., ::-1, ::-1]
+    return np.ascontiguousarray(grouped.swapaxes(1, 2)).reshape(g.groups * c, o // g.groups, kh, kw)
+
+
+def _spread(dy, weight, g: Geometry, in_size, bias):
+    """dx as in conv2d_input_gradient: the products of all taps, added to the pixels that the taps read."""
     (n, o, out_h, out_w), (h, w), (ph, pw) = dy.shape, in_size, g.padding
     matrices = by_group(weight, g).swapaxes(1, 2)
     dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * out_w)
-    channels = g.groups * weight.shape[1]
-    dx = np.zeros((n, channels, h + 2 * ph, w + 2 * pw), np.result_type(dy, weight))
+    channels, same = g.groups * weight.shape[1], g.stride == (1, 1) and (h, w) == (out_h, out_w)
+    size = (h, w) if same else (h + 2 * ph, w + 2 * pw)
+    dx = np.zeros((n, channels, *size), np.result_type(dy, weight))
     together = max(1, min(n // TILES, TILE // (channels * math.prod(g.kernel) * out_h * out_w)))
 
     def run(i):
         images = slice(i * together, min((i + 1) * together, n))
         dcolumns = workspace((images.stop - images.start, *matrices.shape[:2], out_h * out_w), dx.dtype)
         np.matmul(matrices, dy[images], out=dcolumns)
-        add_windows(dx[images], dcolumns.reshape(-1, channels, *g.kernel, out_h, out_w), g)
+        add = add_planes if same else add_windows
+        add(dx[images], dcolumns.reshape(-1, channels, *g.kernel, out_h, out_w), g)
         if bias is not None:
             dx[images] += bias[:, None, None]
 
     parallel_for(run, -(-n // together))
-    return dx[:, :, ph : ph + h, pw : pw + w]
-
-
-def _input_gradient_as_convolution(dy, weight, g: Geometry, reach, in_size, bias):
-    """With stride 1, dx is a convolution of dy with the kernel rotated by 180 degrees, in and out channels swapped."""
-    o, c, kh, kw = weight.shape
-    grouped = weight.reshape(g.groups, o // g.groups, c, kh, kw)[..., ::-1, ::-1]
-    rotated = np.ascontiguousarray(grouped.swapaxes(1, 2)).reshape(g.groups * c, o // g.groups, kh, kw)
-    return conv2d(dy, rotated, g._replace(padding=tuple(reach)), in_size, bias)
+    return dx if same else dx[:, :, ph : ph + h, pw : pw + w]
 
 
 def add_windows(dx, dwindows, g: Geometry):
@@ -175,9 +197,25 @@ def add_windows(dx, dwindows, g: Geometry):
         dx[tap(g, i, j, dwindows.shape[-2:])] += dwindows[:, :, i, j]
 
 
+def add_planes(dx, dwindows, g: Geometry):
+    """add_windows to a dx (N, C, H, W) without padding, as large as the maps of its windows: rows end to end."""
+    pixels, w = math.prod(dx.shape[2:]), dx.shape[3]
+    flat = dx.reshape(*dx.shape[:2], pixels)
+    for i, j in np.ndindex(g.kernel):
+        (down, right), window = (k * d - p for k, d, p in zip((i, j), g.dilation, g.padding)), dwindows[:, :, i, j]
+        window[..., slice(max(w - right, 0), w) if right > 0 else slice(-right)] = 0  # what would enter another row
+        shift = down * w + right
+        low, high = max(shift, 0), pixels + min(shift, 0)
+        if low < high:
+            flat[..., low:high] += window.reshape(flat.shape)[..., low - shift : high - shift]
+
+
 def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (O, C/groups, kh, kw), as in nn/layers/conv.py: tile by tile, in partial sums."""
     (n, o, out_h, width), (kh, kw), c = dy.shape, g.kernel, weight_shape[1]
+    if few_outputs(weight_shape, g, x.shape[2:], dy.shape[2:]):  # taps of dy instead of x
+        swapped = g.groups * c, o // g.groups, kh, kw
+        return _rotated(conv2d_weight_gradient(x, dy, swapped, g._replace(padding=_reach(g))), g)
     together = rows_at_once(weight_shape, g)
     dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * width)
     work = tiles(n, x.shape[1] * together * kw, out_h, width)

@@ -27,11 +27,13 @@ def all_three(ops, x, weight, dy, bias, bias_of_dx, g):
     )
 
 
-@pytest.mark.parametrize("tile, wide", [(1 << 17, 0.75), (60, 100), (1, 0)])  # all rows together mostly, and never
+# all rows of the kernel together mostly or never, and so with the ways for few outputs
+@pytest.mark.parametrize("tile, wide, few", [(1 << 17, 0.75, 0.8), (60, 100, 0), (1, 0, 0.99)])
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
-def test_equals_the_textbook(shape, kernel, options, tile, wide, monkeypatch):
+def test_equals_the_textbook(shape, kernel, options, tile, wide, few, monkeypatch):
     monkeypatch.setattr(conv_tiled, "TILE", tile)
     monkeypatch.setattr(conv_tiled, "WIDE", wide)
+    monkeypatch.setattr(conv_tiled, "FEW", few)
     monkeypatch.setattr(conv_tiled, "RUN", min(tile, conv_tiled.RUN))
     x, weight, dy, *rest = example(shape, kernel, options)
     wanted = all_three(conv, x, weight, dy, *rest)
@@ -74,7 +76,7 @@ def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeyp
 )
 def test_dx_with_stride_1_is_a_convolution_unless_padding_is_beyond_the_kernel(options, rotated, monkeypatch):
     called = []
-    original = conv_tiled._input_gradient_as_convolution
+    original = conv_tiled._rotated
     monkeypatch.setattr(conv_tiled, original.__name__, lambda *a: called.append(1) or original(*a))
     values = example((2, 4, 7, 6, 2), (3, 2), options)
     for a, b in zip(all_three(conv_tiled, *values), all_three(conv, *values)):

@@ -32,6 +32,9 @@ SHAPES = [  # (N, C, H, W, O), kernel, and the rest of the geometry
     ((1, 3, 4, 5, 2), 3, {"padding": 1}),
     ((2, 3, 1, 5, 4), (1, 3), {}),
     ((2, 3, 5, 1, 4), (3, 1), {"padding": (1, 0)}),
+    ((3, 9, 5, 4, 2), 3, {"padding": 1}),  # few outputs
+    ((2, 16, 4, 5, 4), 3, {"padding": (2, 1), "dilation": (2, 1), "groups": 2}),
+    ((1, 5, 3, 2, 1), (3, 5), {"padding": (1, 2)}),  # as far as the width
     ((0, 4, 5, 6, 2), 3, {"groups": 2}),  # no images
     ((0, 3, 5, 6, 2), 1, {"stride": 2}),
 ]
