@@ -15,7 +15,7 @@ __all__ = ["batch_norm", "batch_norm_backward", "batch_norm_inference", "batch_n
 CHANNELS_TOGETHER = 1 << 19  # elements of x in a task at most,
 LEAST = 1 << 17  # and at least, where there are as many
 SHORT = 1 << 11  # planes of fewer elements are taken together where nothing is summed,
-SMALL = 1 << 7  # and those of fewer than this in sums
+SMALL = 1 << 6  # and those of fewer than this in sums
 ELEMENTS_OF_A_ROW = 256  # of x (N, C, 1), at least so many of each row in a task
 
 
