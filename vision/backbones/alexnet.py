@@ -35,7 +35,7 @@ class AlexNet(Backbone):
     Reference: Krizhevsky et al. 2012, sec. 3.1 to 3.5, fig. 2; Krizhevsky 2014, footnote 1.
     """
 
-    def __init__(self, columns: int = 2, width: int | None = None, *, rng: np.random.Generator):
+    def __init__(self, columns: int = 2, width: int | None = None, padding: int = 2, *, rng: np.random.Generator):
         if columns not in CHANNELS:
             raise ValueError(f"AlexNet: columns must be 1 or 2, got {columns}")
         first = CHANNELS[columns][0]
@@ -45,7 +45,7 @@ class AlexNet(Backbone):
             raise ValueError(f"AlexNet: width must be even, got {width}")
         layers, stages, channels, stride = {}, {}, 3, 1
         for i, (out, kernel) in enumerate(zip(CHANNELS[columns], KERNELS)):
-            out, padding = max(2, out * width // first // 2 * 2), 2 if i == 0 else kernel // 2
+            out, padding = max(2, out * width // first // 2 * 2), padding if i == 0 else kernel // 2
             groups, step, k = columns if i in GROUPED else 1, 4 if i == 0 else 1, i + 1
             layers[f"conv{k}"] = Conv2d(channels, out, kernel, step, padding, groups=groups, rng=rng)
             layers[f"relu{k}"] = ReLU()

@@ -22,6 +22,7 @@ from vision.model import Stage
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
+CENTRED = 10  # padding of AlexNet's conv1 by which cell i of conv5's map is over pixels 16 i to 16 i + 15, as RoIs are
 OFFSET_RATE = 0.01  # of the layer that moves deformable pooling's bins, relative to all else
 
 
@@ -206,7 +207,7 @@ def region_backbone(options: Options, rng: np.random.Generator) -> Backbone:
         return vgg16(stride=o.stride, rng=rng)
     if o.stride != 16:
         raise ValueError(f"region_backbone: stride of alexnet must be 16, got {o.stride}")
-    return AlexNet(1, rng=rng).up_to("conv5")
+    return AlexNet(1, padding=CENTRED, rng=rng).up_to("conv5")
 
 
 PAPER = {"system": "Fast R-CNN", "paper": "Girshick 2015, arXiv:1504.08083"}
