@@ -27,7 +27,8 @@ class AlexNet(Backbone):
 
     Stages: conv1 (its ReLU), pool1, conv2, pool2, conv3, conv4, conv5, pool5; poolings are 3x3 with stride 2, so that
     neighbours overlap by a pixel. An image of 224 gives 256x6x6 in pool5: conv1 has 2 pixels of padding, as in
-    torchvision (the paper's 224 without any gives no whole number of positions).
+    torchvision (the paper's 224 without any gives no whole number of positions). As the poolings have none, cell i of
+    conv5 has its centre at pixel 16 i + 15; with a padding of 10 at 16 i + 7, the middle of pixels 16 i to 16 i + 15.
 
     Layers are named as in Caffe, conv1, relu1, norm1, pool1, ..., where there are two columns, and features.0,
     features.1, ... as in torchvision's alexnet, whose weights fit, where there is one. New weights are He's.
@@ -45,9 +46,9 @@ class AlexNet(Backbone):
             raise ValueError(f"AlexNet: width must be even, got {width}")
         layers, stages, channels, stride = {}, {}, 3, 1
         for i, (out, kernel) in enumerate(zip(CHANNELS[columns], KERNELS)):
-            out, padding = max(2, out * width // first // 2 * 2), padding if i == 0 else kernel // 2
+            out, around = max(2, out * width // first // 2 * 2), padding if i == 0 else kernel // 2
             groups, step, k = columns if i in GROUPED else 1, 4 if i == 0 else 1, i + 1
-            layers[f"conv{k}"] = Conv2d(channels, out, kernel, step, padding, groups=groups, rng=rng)
+            layers[f"conv{k}"] = Conv2d(channels, out, kernel, step, around, groups=groups, rng=rng)
             layers[f"relu{k}"] = ReLU()
             channels, stride = out, stride * step
             stages[f"conv{k}"] = FeatureMap(len(layers), channels, stride)

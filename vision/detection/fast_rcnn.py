@@ -22,7 +22,7 @@ from vision.model import Stage
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
-CENTRED = 10  # padding of AlexNet's conv1 by which cell i of conv5's map is over pixels 16 i to 16 i + 15, as RoIs are
+CENTRED = 10  # padding of AlexNet's conv1: anchors and regions take cell i of conv5 for pixels 16 i to 16 i + 15
 OFFSET_RATE = 0.01  # of the layer that moves deformable pooling's bins, relative to all else
 
 

@@ -8,6 +8,7 @@ import vision
 from datasets import Shapes
 from nn import Adam, Linear, clip_gradient_norm
 from nn.gradcheck import check_model
+from nn.receptive_field import receptive_fields
 from vision.boxes import iou
 from vision.boxes.deformable_pooling import DeformableRegionPool
 from vision.detection.metrics import evaluate_detections
@@ -26,6 +27,15 @@ def small(**options):
 def scenes(model, size=(48, 64), seed=11):
     data = Shapes(2, size, seed=seed)
     return detector_batch(model, [data[0], data[1]])
+
+
+@pytest.mark.parametrize("options", [{"stride": 4}, {}, {"backbone": "alexnet", "stride": 16}])
+def test_cells_lie_over_the_pixels_that_anchors_and_regions_take_them_for(options):
+    """Cell i sees the surroundings of pixels i stride to (i + 1) stride - 1."""
+    backbone = small(**options).backbone
+    *_, field = receptive_fields(backbone, (1, 3, 96, 96)).values()
+    for axis in field:
+        assert axis.stride == backbone.stride and abs(axis.offset - (backbone.stride - 1) / 2) <= 0.5
 
 
 def test_a_batch_is_64_regions_of_each_of_two_images_a_quarter_of_them_objects():
