@@ -47,7 +47,7 @@ class Options(ClassifierOptions):
 
 
 PAPER = {"system": "Plain networks for MNIST", "paper": "Mnih et al. 2014, arXiv:1406.6247"}
-FIGURES = "MNIST translated on 60x60: convolution 4.04 % test error, fully connected 7.79 % after 1 of 3 epochs"
+FIGURES = "MNIST: fully connected 1.5 %, convolution 1.4 % wrong; translated on 60x60: 7.79 % (1 of 3 epochs), 4.04 %"
 TINY = Tiny({"hidden": 6, "short_side": 32, "max_side": 32}, size=(32, 32))
 
 
