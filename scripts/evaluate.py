@@ -65,15 +65,15 @@ def main(arguments: list[str]) -> int | None:
     step = f", step {progress['step']}" if isinstance(progress, dict) and "step" in progress else ""
     print(f"{path}{step}, on {args.data}, split {args.split}")
     print(task.table(metrics))
+    if out:
+        with replacing(out) as file:
+            file.write(json.dumps(metrics | ({"left_out": failed} if failed else {}), indent=2).encode() + b"\n")
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         drawn = task.pictures(model, data, failed=[], **kept) if task.pictures else {}
         drawn = drawn or {"predictions": contact_sheet(model, task, data, SHOWN, failed=[])}
         names = [save_drawn(picture, folder, name) for name, picture in drawn.items()]
         print(f"{', '.join(names)} are in {folder}")
-    if out:
-        with replacing(out) as file:
-            file.write(json.dumps(metrics | ({"left_out": failed} if failed else {}), indent=2).encode() + b"\n")
     return list_failed(failed, "evaluated", total)
 
 

@@ -153,6 +153,16 @@ def test_a_task_without_pictures_of_its_own_shows_predictions(trained, tmp_path,
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["predictions.png"]
 
 
+def test_pictures_that_fail_do_not_lose_the_metrics(trained, tmp_path, monkeypatch, capsys):
+    def pictures(model, data, failed, found):
+        raise ValueError("no disk")
+
+    monkeypatch.setitem(TASKS, "detection", TASKS["detection"]._replace(pictures=pictures))
+    assert main([trained, "--out", tmp_path / "pictures", "--json", tmp_path / "found.json"]) == 2
+    assert "no disk" in capsys.readouterr().err
+    assert json.loads((tmp_path / "found.json").read_text())["images"] == 3
+
+
 def test_other_splits_and_sizes(trained, capsys):
     assert main([trained, "--split", "test", "--shapes-val", 2]) == 0
     out = capsys.readouterr().out
