@@ -7,6 +7,10 @@
 The third byte of the magic is the type of the values (08: unsigned bytes), the fourth how many sizes follow, each a
 big-endian 32-bit integer.
 
+A split is a pair of files, or a part of the training files, so that choices need not be made on the test digits:
+
+    train:held_out, train:kept     the last twelfth of the training digits, 5,000 of 60,000; the others
+
 Reference: LeCun et al. 1998, Gradient-based learning applied to document recognition, sec. III A.
 """
 
@@ -24,6 +28,8 @@ from .files import missing
 from .listing import Listed
 
 FILES = {"train": "train", "test": "t10k"}
+SPLITS = ("train", "train:kept", "train:held_out", "test")
+TWELVE = 12  # of so many training digits one is held out
 SIDE = 28
 UNSIGNED_BYTE = 8
 GZIP = b"\x1f\x8b"
@@ -33,7 +39,7 @@ class MNIST:
     """The 60,000 training images or the 10,000 test images of handwritten digits, in the official order.
 
     Sample: image (28, 28, 3) uint8, its channels equal, white on black; label int, 0 .. 9; id str (split and index).
-    `digits` (N, 28, 28) uint8 and `labels` (N,) int64 are all of them, read here.
+    `digits` (N, 28, 28) uint8 and `labels` (N,) int64 are all of the split, read here.
 
     Raises ValueError for another split, and with the path at fault: a missing or damaged file, a header that is not
     that of such a file, unequal counts of images and labels.
@@ -42,13 +48,13 @@ class MNIST:
     classes = tuple("0123456789")
 
     def __init__(self, root: str | PathLike, split: str = "train"):
-        if split not in FILES:
-            raise ValueError(f"MNIST: split must be one of {', '.join(FILES)}, got {split!r}")
-        self.root, self.split = Path(root), split
+        if split not in SPLITS:
+            raise ValueError(f"MNIST: split must be one of {', '.join(SPLITS)}, got {split!r}")
+        self.root, self.split, (file, _, part) = Path(root), split, split.partition(":")
         if not self.root.is_dir():
             raise missing(root, "folder", "give the one that holds train-images-idx3-ubyte(.gz)")
         ends = "images-idx3-ubyte", "labels-idx1-ubyte"
-        images, labels = (_find(self.root / f"{FILES[split]}-{end}") for end in ends)
+        images, labels = (_find(self.root / f"{FILES[file]}-{end}") for end in ends)
         self.digits, self.labels = read_idx(images), read_idx(labels).astype(np.int64)
         n, sizes = len(self.digits), self.labels.shape
         if self.digits.shape != (n, SIDE, SIDE):
@@ -57,6 +63,10 @@ class MNIST:
             raise ValueError(f"{labels}: must hold a label for each of {n} images, has the sizes {sizes}")
         if (worst := self.labels.max(initial=0)) > 9:
             raise ValueError(f"{labels}: labels must lie in 0 .. 9, label {self.labels.argmax()} is {worst}")
+        if part:
+            kept = n * (TWELVE - 1) // TWELVE
+            chosen = slice(kept) if part == "kept" else slice(kept, None)
+            self.digits, self.labels = self.digits[chosen], self.labels[chosen]
 
     def __len__(self) -> int:
         return len(self.labels)

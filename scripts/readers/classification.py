@@ -20,6 +20,7 @@ from scripts.readers.shapes import SPLITS, open_shapes
 
 CLUTTER, COPIES = 4, 10  # patches on a cluttered digit; positions of each training digit in an epoch
 WAYS = 2  # in which each training digit is distorted in an epoch
+SEEN_ONCE = ("train:held_out", "test")  # splits whose digits have one position, one distortion
 
 
 class LargestShape:
@@ -68,16 +69,16 @@ def open_mnist(arguments, split: str, classes=None) -> MNIST:
 
 
 def open_translated_mnist(arguments, split: str, classes=None, clutter: int = 0) -> TranslatedMNIST:
-    """MNIST's digits at random positions in 60x60; each training digit at COPIES positions, each test digit at one."""
+    """MNIST's digits at random positions in 60x60; each training digit at COPIES positions, others at one."""
     digits = open_mnist(arguments, split, classes)
-    seed, copies = {"train": (1, COPIES), "test": (2, 1)}[split]
+    seed, copies = (2, 1) if split in SEEN_ONCE else (1, COPIES)
     return TranslatedMNIST(digits, clutter=clutter, seed=seed, copies=copies)
 
 
 def open_distorted_mnist(arguments, split: str, classes=None, kind: str = "RTS") -> DistortedMNIST:
-    """MNIST's digits, distorted; each training digit in WAYS ways, each test digit in one."""
+    """MNIST's digits, distorted; each training digit in WAYS ways, others in one."""
     digits = open_mnist(arguments, split, classes)
-    seed, copies = {"train": (1, WAYS), "test": (2, 1)}[split]
+    seed, copies = (2, 1) if split in SEEN_ONCE else (1, WAYS)
     return DistortedMNIST(digits, kind, seed, copies)
 
 

@@ -49,6 +49,13 @@ def test_samples(root):
         test[3]
 
 
+def test_the_last_twelfth_of_the_training_digits_can_be_held_out(root):
+    kept, held = MNIST(root, "train:kept"), MNIST(root, "train:held_out")
+    np.testing.assert_array_equal(kept.digits, PIXELS[:11])
+    np.testing.assert_array_equal(held.digits, PIXELS[11:])
+    assert (len(kept), held[0]["label"], held[0]["id"]) == (11, 1, "train:held_out/0")
+
+
 def test_the_plain_file_is_taken_before_the_gzipped_one(root):
     (root / IMAGES).write_bytes(idx(255 - PIXELS))
     assert MNIST(root).digits[0, 0, 0] == 255
@@ -128,7 +135,7 @@ def test_a_damaged_gzip_body_is_named(root):
 
 
 def test_unknown_splits_and_folders(root):
-    with pytest.raises(ValueError, match="split must be one of train, test, got 'val'"):
+    with pytest.raises(ValueError, match="split must be one of train, train:kept, train:held_out, test, got 'val'"):
         MNIST(root, "val")
     with pytest.raises(ValueError, match="nowhere: there is no such folder"):
         MNIST(root / "nowhere")

@@ -74,6 +74,8 @@ def test_test_digits_have_one_position_and_other_ones_than_training_digits(root)
     assert (len(one), len(training)) == (10, 200)
     assert [one[i]["corner"] for i in range(10)] == [again[i]["corner"] for i in range(10)]
     assert [one[i]["corner"] for i in range(10)] != [training[i]["corner"] for i in range(10)]
+    held, kept = (readers["mnist_translated"].open(arguments, f"train:{part}") for part in ("held_out", "kept"))
+    assert (len(held), len(kept)) == (2, 180)
     cluttered = readers["mnist_cluttered"].open(arguments, "test")
     assert cluttered[3]["corner"] == one[3]["corner"]
     assert cluttered[3]["image"].sum() > one[3]["image"].sum()
@@ -96,7 +98,8 @@ def test_mistakes(root, tmp_path, error_of):
     arguments = ("--model", "ram_mnist", "--run-dir", tmp_path / "run", "--data")
     assert "--data mnist_cluttered needs --root DIR" in error_of(train.main, *arguments, "mnist_cluttered")
     split = ("--root", root, "--val-split", "val")
-    assert "split must be one of train, test, got 'val'" in error_of(train.main, *arguments, "mnist_translated", *split)
+    error = error_of(train.main, *arguments, "mnist_translated", *split)
+    assert "split must be one of train, train:kept, train:held_out, test, got 'val'" in error
     names = ("--root", root, "--classes", "one", "two")
     assert "--data mnist has the classes 0 1 2 3 4 5 6 7 8 9; got one two" in error_of(
         train.main, *arguments, "mnist", *names
