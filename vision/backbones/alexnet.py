@@ -15,6 +15,7 @@ from vision.backbones.backbone import Backbone, FeatureMap
 
 CHANNELS = {2: (96, 256, 384, 384, 256), 1: (64, 192, 384, 256, 256)}  # of the convolutions, by columns
 KERNELS = (11, 5, 3, 3, 3)
+CENTRED = 10  # padding of conv1 for models of regions: they take cell i of conv5 for pixels 16 i to 16 i + 15
 POOLED, GROUPED = (0, 1, 4), (1, 3, 4)  # indices of the convolutions before a pooling, and of those in groups
 
 

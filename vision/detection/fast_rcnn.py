@@ -13,6 +13,7 @@ from nn import RoIAlign, RoIPool, RoIWarp
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
+from vision.backbones.alexnet import CENTRED
 from vision.boxes import RegionHead, clip
 from vision.boxes.deformable_pooling import DeformableRegionPool
 from vision.boxes.region_heads import Regions
@@ -22,7 +23,6 @@ from vision.model import Stage
 from vision.options import ImageOptions
 from vision.registry import Tiny, register
 
-CENTRED = 10  # padding of AlexNet's conv1: anchors and regions take cell i of conv5 for pixels 16 i to 16 i + 15
 OFFSET_RATE = 0.01  # of the layer that moves deformable pooling's bins, relative to all else
 
 

@@ -8,16 +8,24 @@ from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
 from vision.boxes.rpn import gaussian
 
 BACKBONES = {  # up to the last convolution; the pooling that follows there
-    "small_vgg": (lambda width, rng: small_vgg(width=width, stride=8, rng=rng), lambda: MaxPool2d(2)),
-    "alexnet": (lambda width, rng: AlexNet(1, rng=rng).up_to("conv5"), lambda: MaxPool2d(3, stride=2)),
-    "vgg16": (lambda width, rng: vgg16(rng=rng), lambda: MaxPool2d(2)),
+    "small_vgg": (lambda width, pad, rng: small_vgg(width=width, stride=8, rng=rng), lambda: MaxPool2d(2)),
+    "alexnet": (
+        lambda width, pad, rng: AlexNet(1, padding=pad, rng=rng).up_to("conv5"),
+        lambda: MaxPool2d(3, stride=2),
+    ),
+    "vgg16": (lambda width, pad, rng: vgg16(rng=rng), lambda: MaxPool2d(2)),
 }
 
 
-def region_backbone(name: str, width: int, frozen: str | None, rng: np.random.Generator) -> tuple[Backbone, Layer]:
-    """(the backbone up to its last convolution, its last pooling). width: of small_vgg; frozen: its last such stage."""
+def region_backbone(
+    name: str, width: int, frozen: str | None, rng: np.random.Generator, padding: int = 2
+) -> tuple[Backbone, Layer]:
+    """(the backbone up to its last convolution, its last pooling).
+
+    width: of small_vgg; frozen: its last such stage; padding: of AlexNet's conv1, published with 2 for whole crops.
+    """
     make, pooling = BACKBONES[name]
-    backbone = make(width, rng)
+    backbone = make(width, padding, rng)
     if frozen:
         backbone.freeze(frozen)
     return backbone, pooling()

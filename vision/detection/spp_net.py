@@ -16,6 +16,7 @@ from nn import softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape
+from vision.backbones.alexnet import CENTRED
 from vision.boxes.region_pyramid import RegionPyramid, nearest_scale
 from vision.detection.feature_store import IOU, LABEL, FeatureStore, reopened
 from vision.detection.region_layers import region_backbone
@@ -62,7 +63,7 @@ class SPPNet(RegionSVM):
         super().__init__(classes, options, options.preprocess())
         if not options.scales or min(*options.scales, options.region_side) < 1:
             raise ValueError(f"SPPNet: need scales and region_side >= 1, got {options.scales}, {options.region_side}")
-        self.backbone, _ = region_backbone(options.backbone, options.width, options.frozen, rng)
+        self.backbone, _ = region_backbone(options.backbone, options.width, options.frozen, rng, CENTRED)
         self.backbone.freeze(self.backbone.names[-1])
         self.needs_weights = True
         self.pyramid = RegionPyramid(options.levels, 1 / self.backbone.stride)

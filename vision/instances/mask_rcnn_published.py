@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from vision.backbones import AlexNet, Backbone, vgg16
+from vision.backbones.alexnet import CENTRED
 from vision.instances import keypoint_rcnn, mask_rcnn
 from vision.instances.keypoint_rcnn import KeypointRCNN
 from vision.instances.mask_rcnn import MaskRCNN
@@ -36,7 +37,10 @@ class KeypointOptions(Options, keypoint_rcnn.Options):
 
 def published_backbone(options: Options, rng: np.random.Generator) -> Backbone:
     """The convolutions, frozen up to a stage."""
-    backbone = AlexNet(1, rng=rng).up_to("conv5") if options.backbone == "alexnet" else vgg16(rng=rng)
+    if options.backbone == "alexnet":
+        backbone = AlexNet(1, padding=CENTRED, rng=rng).up_to("conv5")
+    else:
+        backbone = vgg16(rng=rng)
     if options.frozen is not None:
         backbone.freeze(options.frozen)
     return backbone

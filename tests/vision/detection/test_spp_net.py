@@ -5,6 +5,7 @@ import pytest
 
 import vision
 from nn import Adam
+from tests.vision.backbones.over_pixels import assert_cells_over_pixels
 from tests.vision.detection.test_rcnn import CLASSES, Scenes, fit, mean_ap
 from vision.boxes.boxes import iou
 from vision.detection.feature_store import IOU, LABEL
@@ -51,6 +52,11 @@ def test_fine_tuning_draws_from_the_store(trained):
     assert sampled.pool5.shape == (64, model.head.widths["pool5"]) and (sampled.labels > 0).sum() == 16
     assert (store.regions[rows[0], IOU] >= 0.5).all() and (store.regions[rows[0], LABEL] > 0).all()
     assert ((store.regions[rows[1], IOU] >= 0.1) & (store.regions[rows[1], IOU] < 0.5)).all()
+
+
+@pytest.mark.parametrize("backbone", ["small_vgg", "alexnet"])
+def test_cells_lie_over_the_pixels_that_regions_take_them_for(backbone):
+    assert_cells_over_pixels(small(backbone=backbone).backbone)
 
 
 def test_a_region_is_seen_at_its_scale():

@@ -5,6 +5,7 @@ import pytest
 
 import vision
 from datasets import Shapes
+from tests.vision.backbones.over_pixels import assert_cells_over_pixels
 from vision.instances.task import instance_batch
 from vision.registry import find
 from vision.training.saving import load_pretrained
@@ -26,6 +27,11 @@ def test_weights_of_a_classifier_are_taken(tmp_path, backbone, layers):
     for name, array in model.backbone.state_dict().items():
         if name in weights:
             np.testing.assert_array_equal(array, weights[name])
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn_published", "keypoint_rcnn_published", "mnc_small"])
+def test_cells_lie_over_the_pixels_that_anchors_and_regions_take_them_for(name):
+    assert_cells_over_pixels(build(name, backbone="alexnet").backbone)
 
 
 @pytest.mark.parametrize("name", ["mask_rcnn_published", "keypoint_rcnn_published", "mnc_small"])
