@@ -107,4 +107,14 @@ def training_transform(
         steps.append(partial(colour_jitter, brightness=x, contrast=x, saturation=x))
     if arguments.exposure > 1:
         steps.append(partial(exposure_jitter, factor=arguments.exposure))
-    return compose(*steps)
+    return compose(partial(_lit, preprocess=preprocess), *steps)
+
+
+def prepared(preprocess: Preprocess) -> Callable[[dict, object], dict]:
+    """Images as `preprocess` says, in their light and size, and nothing else."""
+    return compose(drop_difficult, partial(_lit, preprocess=preprocess), partial(resize_to, size=preprocess.size))
+
+
+def _lit(sample: dict, rng, preprocess: Preprocess) -> dict:
+    """The light of a whole image is evened out before any part of it is cut."""
+    return sample | {"image": preprocess.lit(sample["image"])}

@@ -9,12 +9,9 @@ from pathlib import Path
 from datasets import (
     FewOfEach,
     Loader,
-    compose,
-    drop_difficult,
-    resize_to,
 )
 from scripts import layouts
-from scripts.augmentation import augmentation
+from scripts.augmentation import augmentation, prepared
 from scripts.command_line import (
     Group,
     Parser,
@@ -150,7 +147,7 @@ def validation_loader(model: Model, task: Task, dataset, arguments: Namespace) -
         task.in_order(model, dataset, batch_size) if task.in_order else dataset,
         batch_size,
         partial(task.collate, model),
-        transform=compose(drop_difficult, partial(resize_to, size=model.preprocess.size)) if pictures else None,
+        transform=prepared(model.preprocess) if pictures else None,
         shuffle=not task.in_order,
         sampler=sampler_of(model, dataset, arguments),
         seed=arguments.seed,

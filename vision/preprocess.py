@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from vision.contrast import darkened, stretch
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of red, green and blue, in units of 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -27,11 +29,12 @@ class Preprocess:
     (height, width); "none": unchanged; "centre": the square in the middle, of `crop` times the shorter side, is scaled
     to short_side x short_side. filter: how pixels are interpolated. The new value of a pixel is (pixel - mean) / std.
     per_image: mean and std are those of all values of the image itself, as microscopes differ in their light.
+    percentiles, dark_background: the photograph is first stretched and inverted, as contrast.py says.
     Images are padded with the mean colour, at the right and the bottom, to a multiple of `multiple` and to the largest
     of the batch.
 
     Raises ValueError for sides below 1, short_side > max_side, a crop outside 0 .. 1, a mean or std that is not finite,
-    and std <= 0.
+    std <= 0, and percentiles but 0 <= low < high <= 100.
     """
 
     short_side: int = 600
@@ -44,6 +47,8 @@ class Preprocess:
     crop: float = 1.0
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     per_image: bool = False
+    percentiles: tuple[float, float] | None = None
+    dark_background: bool = False
 
     def __post_init__(self):
         sides = {"short_side": self.short_side, "max_side": self.max_side, "multiple": self.multiple}
@@ -57,6 +62,9 @@ class Preprocess:
             raise ValueError(f"Preprocess: resize='fixed' goes with fixed=(height, width), got {self.fixed!r}")
         if not 0 < self.crop <= 1:
             raise ValueError(f"Preprocess: crop must be above 0 and at most 1, got {self.crop!r}")
+        low, high = self.percentiles or (0, 100)
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"Preprocess: percentiles must be 0 <= low < high <= 100, got {[low, high]}")
         for name, values, least in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
             array = np.asarray(values)
             if array.dtype.kind not in "iuf" or array.shape not in ((), (3,)):
@@ -91,7 +99,8 @@ class Preprocess:
         return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
     def scaled(self, photograph: np.ndarray) -> np.ndarray:
-        """The photograph (H, W, 3) uint8 in the size of the network's input, antialiased."""
+        """The photograph (H, W, 3) uint8 in the size of the network's input, antialiased, its light evened out."""
+        photograph = self.lit(photograph)
         h, w = self.size(*photograph.shape[:2])
         if self.resize == "centre":
             photograph, h, w = self.centre(photograph), self.short_side, self.short_side
@@ -99,6 +108,11 @@ class Preprocess:
             return photograph
         filter = Image.Resampling[self.filter.upper()]
         return np.array(Image.fromarray(photograph).resize((w, h), filter))
+
+    def lit(self, photograph: np.ndarray) -> np.ndarray:
+        """The photograph (H, W, 3) uint8, stretched and inverted where wanted."""
+        photograph = stretch(photograph, self.percentiles) if self.percentiles else photograph
+        return darkened(photograph) if self.dark_background else photograph
 
     def centre(self, photograph: np.ndarray) -> np.ndarray:
         """The square in the middle of a photograph (H, W, 3), of `crop` times its shorter side, at least one pixel."""

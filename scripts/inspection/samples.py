@@ -1,12 +1,12 @@
 """The samples of the batch that is looked at: a photograph or text with the model's own answer, or generated ones."""
 
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from datasets import compose, drop_difficult, read_image, resize_to
+from datasets import read_image
+from scripts.augmentation import prepared
 from scripts.data import open_data
 from scripts.gradcheck import tiny_data
 from scripts.inspection.answers import ANSWERS
@@ -54,7 +54,7 @@ def generated(model: Model, task: str, size: tuple[int, int]) -> tuple[list[dict
 
 def scaled(model: Model, sample: dict) -> dict:
     """The sample in the size that the network sees."""
-    return compose(drop_difficult, partial(resize_to, size=model.preprocess.size))(sample, np.random.default_rng(0))
+    return prepared(model.preprocess)(sample, np.random.default_rng(0))
 
 
 def repeated(samples: list[dict], model: Model) -> list[dict]:

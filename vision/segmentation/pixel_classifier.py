@@ -41,6 +41,8 @@ class PixelOptions(ImageOptions):
     test_mirrored: bool = False  # in testing, the mean of the probabilities with those of the mirror image
     test_scales: tuple[int, ...] = ()  # short sides in testing, whose probabilities are averaged; []: short_side alone
     border_weights: tuple[float, float] | None = None  # w0 and sigma of weight_map.py, for data that tell objects apart
+    percentiles: tuple[float, float] | None = None  # of an image's values, which become 0 and 255 first of all
+    dark_background: bool = False  # images are inverted where most pixels are bright, after that
 
     def __post_init__(self):
         w0, sigma = self.border_weights or (0, 1)
@@ -52,7 +54,8 @@ class PixelOptions(ImageOptions):
         positive("PixelOptions", test_scales=min(self.test_scales, default=1))
 
     def preprocess(self, **changes) -> Preprocess:
-        return super().preprocess(**{"multiple": self.multiple} | changes)
+        light = {"percentiles": self.percentiles, "dark_background": self.dark_background}
+        return super().preprocess(**{"multiple": self.multiple} | light | changes)
 
 
 class PixelNetwork(Layer):
@@ -115,6 +118,14 @@ class PixelClassifier(Model):
         """Add the gradients of the loss to all parameters."""
         self.network.backward_parameters(cache.dlogits, cache.network)
 
+    def target(self, sample: dict) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """What training compares with: labels (H, W), -1 does not count; and objects (H, W) int, 0 for the background.
+
+        The border weights lie between these objects. None where the sample has none.
+        """
+        objects = sample.get("instances")
+        return sample.get("segmentation"), None if objects is None else np.maximum(objects, 0)
+
     def pixel_loss(self, logits, labels, weights=None):
         """(value, dlogits) of softmax cross-entropy with the class weights and, where given, the pixels' own.
 
@@ -139,9 +150,13 @@ class PixelClassifier(Model):
         labels (H, W) int64: the best class at each pixel. scores (H, W): its probability. names: name by label.
         """
         image = open_photograph(photograph)
-        p = np.mean([self.view(image, *how) for how in self.views()], axis=0)
-        p = self.refine(image, weighted_out(p, self.class_weights, self.options.tau))
+        p = self.refine(image, self.seen(image))
         return {"labels": p.argmax(axis=0), "scores": p.max(axis=0), "names": self.classes}
+
+    def seen(self, image: np.ndarray) -> np.ndarray:
+        """(C, H, W): the probabilities of a photograph (H, W, 3) uint8, the mean of its views, tau taken out."""
+        p = np.mean([self.view(image, *how) for how in self.views()], axis=0)
+        return weighted_out(p, self.class_weights, self.options.tau)
 
     def views(self) -> list[tuple[int, bool]]:
         """(short side, whether mirrored) of each view that test_scales and test_mirrored ask for."""

@@ -26,10 +26,11 @@ def segmentation_batch(model: PixelClassifier, samples: list[dict]) -> tuple[np.
     """
     images = model.preprocess.batch([sample["image"] for sample in samples])
     size, borders = images.shape[2:], model.options.border_weights
-    labels = _stacked([sample.get("segmentation") for sample in samples], size, np.int64, outside=-1)
-    if not borders or not all("instances" in sample for sample in samples):
+    labels, objects = zip(*map(model.target, samples))
+    labels = _stacked(labels, size, np.int64, outside=-1)
+    if not borders or any(each is None for each in objects):
         return images, labels
-    weights = [weight_map(np.maximum(sample["instances"], 0), *borders) for sample in samples]
+    weights = [weight_map(each, *borders) for each in objects]
     return images, labels, _stacked(weights, size, np.float32, outside=0)
 
 
@@ -51,8 +52,8 @@ def evaluate_segmenter(model: PixelClassifier, dataset, failed: list[str] | None
     """Metrics of all pixels that have a label, in the images' own size, and the speed, reading included.
 
     boundary_f1 of a class is the mean over the images that have it, or in which it was found; boundary_tolerance is the
-    least over the images, in pixels. Samples with `instances` give the metrics of `objects`, too: the connected
-    components of all classes but 0.
+    least over the images, in pixels. Samples with `instances` give the metrics of `objects`, too: those that the model
+    tells apart, else the connected components of all classes but 0.
     """
     started, classes = time.monotonic(), len(dataset.classes)
     n, borders, objects, reach = np.zeros((classes, classes), np.int64), [], [], math.inf
@@ -62,7 +63,8 @@ def evaluate_segmenter(model: PixelClassifier, dataset, failed: list[str] | None
         borders.append(boundary_f1(labels, truth, classes))
         reach = min(reach, TOLERANCE * math.hypot(*truth.shape))
         if "instances" in sample:
-            objects.append(match_objects(components(labels > 0), np.where(truth < 0, -1, sample["instances"])))
+            found = prediction["instances"] if "instances" in prediction else components(labels > 0)
+            objects.append(match_objects(found, np.where(truth < 0, -1, sample["instances"])))
     seconds = time.monotonic() - started
     columns = {
         "accuracy": class_accuracy(n),

@@ -4,7 +4,6 @@ Reference: Ronneberger et al. 2015, U-Net: convolutional networks for biomedical
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -17,9 +16,9 @@ from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.registry import Tiny, register
 from vision.segmentation.cropping import centre, uncut
-from vision.segmentation.objects import components
+from vision.segmentation.object_classifier import ObjectClassifier, ObjectOptions
 from vision.segmentation.overlap_tile import OverlapTile
-from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelNetwork, PixelOptions
+from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
 
 
 class UNetCache(NamedTuple):
@@ -151,24 +150,18 @@ class UNet(PixelNetwork):
 
 
 @dataclass(frozen=True)
-class Options(PixelOptions):
-    """U-Net as published, of colour images. Raises ValueError for a negative smallest_object."""
+class Options(ObjectOptions):
+    """U-Net as published, of colour images; without its specks and with a class of rims if wanted, as ObjectOptions."""
 
     short_side: int = 256
     max_side: int = 512
     border_weights: tuple[float, float] | None = (10, 5)  # w0 and sigma (sec. 3), for data that tell objects apart
-    smallest_object: int = 0  # pixels; smaller connected parts of all classes but the first become the first
     width: int = 64  # channels of the highest level
     depth: int = 4  # poolings
     padding: Literal["valid", "same"] = "valid"  # valid: mirrored images, and tiles of large ones; same: zeros
     batch_norm: bool = False  # whether batch normalisation stands before each ReLU
     dropout: float = 0.5  # share of elements dropped on the two lowest levels, in training
     tile: int = 388  # pixels of the output that are predicted at once, with padding "valid"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.smallest_object < 0:
-            raise ValueError(f"UNet: smallest_object must be at least 0 pixels, got {self.smallest_object}")
 
 
 @dataclass(frozen=True)
@@ -182,31 +175,6 @@ class SmallOptions(Options):
     padding: Literal["valid", "same"] = "same"
     batch_norm: bool = True
     dropout: float = 0.0
-
-
-class ObjectClassifier(PixelClassifier):
-    """A U-Net with its loss. It can leave out specks, which the paper does not: option smallest_object.
-
-    With padding "same", images are padded to sizes that its poolings can halve.
-    """
-
-    def __init__(self, network: UNet, classes: Sequence[str], options: Options):
-        if options.padding == "valid":
-            network = OverlapTile(network, options.tile)
-        else:
-            options = replace(options, multiple=math.lcm(options.multiple, 2**options.depth))
-        super().__init__(network, classes, options)
-
-    def refine(self, image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities (C, H, W), in specks 0 for all classes but the first one."""
-        if not (smallest := self.options.smallest_object):
-            return probabilities
-        labels = components(probabilities.argmax(axis=0) > 0)
-        small = np.bincount(labels.ravel()) < smallest
-        small[0] = False
-        refined = probabilities.copy()
-        refined[1:, small[labels]] = 0
-        return refined
 
 
 # Sec. 3: one image a step, momentum 0.99, elastic deformation. The rate is ours, as the loss is a mean, not a sum.
@@ -225,10 +193,15 @@ SIZES = {"width": 2, "depth": 1, "short_side": 32, "max_side": 48}
 )  # fmt: skip
 @register("unet", "segmentation", RECIPE, options=Options, tiny=Tiny(SIZES, scenes=1, size=(32, 32)), **TABLE)
 def unet(classes, options: Options, rng: np.random.Generator) -> ObjectClassifier:
-    """U-Net of colour images: 31,031,810 parameters for 2 classes."""
+    """U-Net of colour images: 31,031,810 parameters for 2 classes.
+
+    With padding "same", images are padded to sizes that its poolings can halve.
+    """
     o = options
     network = UNet(
-        3, len(classes), width=o.width, depth=o.depth, padding=o.padding, batch_norm=o.batch_norm, dropout=o.dropout,
-        rng=rng,
+        3, o.outputs(classes), width=o.width, depth=o.depth, padding=o.padding, batch_norm=o.batch_norm,
+        dropout=o.dropout, rng=rng,
     )  # fmt: skip
-    return ObjectClassifier(network, classes, options)
+    if o.padding == "valid":
+        return ObjectClassifier(OverlapTile(network, o.tile), classes, o)
+    return ObjectClassifier(network, classes, replace(o, multiple=math.lcm(o.multiple, 2**o.depth)))
