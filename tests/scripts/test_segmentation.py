@@ -195,6 +195,19 @@ def test_augmentation_of_training_samples():
         assert got["image"].shape == (36, 36, 3) and got["segmentation"].max() > 0
 
 
+def test_the_light_is_evened_out_before_a_part_is_cut():
+    """Crops of a grey ramp: each has a part of its range, and all of them the same values at the same rows."""
+    ramp = np.broadcast_to(np.arange(40, 80, dtype=np.uint8)[:, None, None], (40, 8, 3))
+    sample = {"image": ramp, "segmentation": np.arange(40)[:, None].repeat(8, axis=1)}
+    given = Namespace(**DEFAULTS | {"crop": [10, 8], "jitter": 0.0, "flip_horizontal": 0.0})
+    preprocess = Preprocess(resize="none", percentiles=(0, 100), dark_background=True)
+    whole = preprocess.scaled(ramp)[:, 0, 0]
+    assert (whole[0], whole[-1]) == (0, 255)
+    for seed in range(3):
+        got = training_transform(preprocess, given)(sample, np.random.default_rng(seed))
+        np.testing.assert_array_equal(got["image"][:, 0, 0], whole[got["segmentation"][:, 0]])
+
+
 def test_objects_are_cropped_at_full_size():
     """Stripes of 3 pixels stay black and white; in the picture scaled to 16 pixels they are grey."""
     stripes = np.broadcast_to(255 * (np.arange(115) // 3 % 2)[:, None], (115, 115, 3)).astype(np.uint8)

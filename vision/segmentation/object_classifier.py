@@ -60,7 +60,7 @@ class ObjectClassifier(PixelClassifier):
         """As PixelClassifier.segment; with a rim also instances (H, W) int64: 0, and an index for each object."""
         if not self.options.rim:
             return super().segment(photograph)
-        p = self.seen(open_photograph(photograph))
+        p = self.averaged(open_photograph(photograph))
         inside, foreground = p[1:-1], 1 - p[0]
         objects = separated(inside.sum(axis=0), foreground, self.options.seed_threshold)
         objects = without_specks(objects, self.options.smallest_object)

@@ -150,10 +150,10 @@ class PixelClassifier(Model):
         labels (H, W) int64: the best class at each pixel. scores (H, W): its probability. names: name by label.
         """
         image = open_photograph(photograph)
-        p = self.refine(image, self.seen(image))
+        p = self.refine(image, self.averaged(image))
         return {"labels": p.argmax(axis=0), "scores": p.max(axis=0), "names": self.classes}
 
-    def seen(self, image: np.ndarray) -> np.ndarray:
+    def averaged(self, image: np.ndarray) -> np.ndarray:
         """(C, H, W): the probabilities of a photograph (H, W, 3) uint8, the mean of its views, tau taken out."""
         p = np.mean([self.view(image, *how) for how in self.views()], axis=0)
         return weighted_out(p, self.class_weights, self.options.tau)

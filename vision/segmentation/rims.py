@@ -22,6 +22,14 @@ def rims(objects: np.ndarray, width: int) -> np.ndarray:
     return (objects > 0) & (inside == 0)
 
 
+def seams(objects: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels of an object whose neighbour at the left or above belongs to another object."""
+    found = np.zeros(objects.shape, bool)
+    for into, one, other in ((found[1:], objects[1:], objects[:-1]), (found[:, 1:], objects[:, 1:], objects[:, :-1])):
+        into |= (one != other) & (one > 0) & (other > 0)
+    return found
+
+
 def separated(inside: np.ndarray, foreground: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     """(H, W) int64: 0 for the background, 1 .. K for the objects, from two probabilities (H, W) of each pixel.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vision.segmentation.boundary import TOLERANCE, boundary_f1
 from vision.segmentation.class_weights import median_frequency
@@ -14,6 +15,7 @@ from vision.segmentation.draw import draw_labels, write_labels
 from vision.segmentation.metrics import class_accuracy, confusion_matrix, global_accuracy, iou, mean
 from vision.segmentation.objects import components, match_objects
 from vision.segmentation.pixel_classifier import PixelClassifier
+from vision.segmentation.rims import seams
 from vision.segmentation.weight_map import weight_map
 from vision.task import TASKS, Task, images_and_speed, known, predicted, shown
 
@@ -132,14 +134,18 @@ def _about_boundaries(metrics):
 
 
 def describe_areas(prediction: dict, classes: Sequence[str]) -> list[dict]:
-    """[{class, label, pixels, share}] of the classes found, the largest first."""
+    """[{class, label, pixels, share}] of the classes found, the largest first; and objects, if they are told apart."""
     labels = prediction["labels"]
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-    return [
+    found = [
         {"class": classes[c], "label": int(c), "pixels": int(counts[c]), "share": round(counts[c] / labels.size, 4)}
         for c in np.argsort(-counts, kind="stable")
         if counts[c]
     ]
+    if "instances" in prediction:
+        for row in found:
+            row["objects"] = np.count_nonzero(np.unique(prediction["instances"][labels == row["label"]]))
+    return found
 
 
 def select_pixels(prediction: dict, threshold: float) -> dict:
@@ -148,13 +154,28 @@ def select_pixels(prediction: dict, threshold: float) -> dict:
 
 
 def draw_areas(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
-    """The image under its labels, beside it the true ones if a sample is given; and a legend of the colours."""
-    return draw_labels(image, prediction["labels"], classes, None if sample is None else sample["segmentation"])
+    """The image under its labels, beside it the true ones if a sample is given; and a legend of the colours.
+
+    Objects that are told apart have an unlabelled seam where they touch.
+    """
+    found, true = (_with_seams(each) for each in (prediction, (sample or {})))
+    return draw_labels(image, found, classes, true)
+
+
+def _with_seams(areas):
+    """The labels (H, W) of a prediction or a sample, -1 where objects touch; None where there are none."""
+    labels = areas["labels"] if "labels" in areas else areas.get("segmentation")
+    return np.where(seams(areas["instances"]), -1, labels) if "instances" in areas else labels
 
 
 def save_labels(prediction: dict, folder: Path, name: str) -> str:
-    """Write the labels as a palette PNG, 255 for -1; returns its name."""
+    """Write the labels as a palette PNG, 255 for -1; returns its name.
+
+    Beside it NAME.objects.png, 16 bits, with the index of each object, where the model tells them apart.
+    """
     write_labels(folder / f"{name}.png", prediction["labels"], prediction["names"])
+    if "instances" in prediction:
+        Image.fromarray(prediction["instances"].astype(np.uint16)).save(folder / f"{name}.objects.png")
     return f"{name}.png"
 
 
