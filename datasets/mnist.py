@@ -29,7 +29,7 @@ from .listing import Listed
 
 FILES = {"train": "train", "test": "t10k"}
 SPLITS = ("train", "train:kept", "train:held_out", "test")
-TWELVE = 12  # of so many training digits one is held out
+PARTS = 12  # of the training digits, the last of which is held out
 SIDE = 28
 UNSIGNED_BYTE = 8
 GZIP = b"\x1f\x8b"
@@ -64,7 +64,7 @@ class MNIST:
         if (worst := self.labels.max(initial=0)) > 9:
             raise ValueError(f"{labels}: labels must lie in 0 .. 9, label {self.labels.argmax()} is {worst}")
         if part:
-            kept = n * (TWELVE - 1) // TWELVE
+            kept = n * (PARTS - 1) // PARTS
             chosen = slice(kept) if part == "kept" else slice(kept, None)
             self.digits, self.labels = self.digits[chosen], self.labels[chosen]
 

@@ -125,7 +125,7 @@ def test_the_values_of_every_kind_of_picture(tmp_path, mode):
     picture = picture if mode in ("L", "I;16") else picture.convert(mode)
     picture.save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as written:
-        assert written.mode == mode
+        assert written.mode == mode or (written.mode, mode) == ("I", "I;16")  # in older Pillows
     np.testing.assert_array_equal(read_label_picture(tmp_path / "a.png"), values)
 
 
