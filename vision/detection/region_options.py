@@ -41,6 +41,6 @@ class RegionOptions(ImageOptions):
     box_iou: float = 0.6  # a region learns the box of the object that it overlaps from this IoU on
     svm: bool = True  # score by the SVMs, else by the softmax that was fine-tuned
     box_regression: bool = True  # whether box regression corrects the boxes
-    score_threshold: float | None = None  # lower scores are no detections; none: -1 of an SVM, 0.05 of the softmax
+    score_threshold: float | None = None  # lower scores are no detections; none: any of an SVM, 0.05 of the softmax
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
     detections_per_image: int = 100  # detections kept at most

@@ -29,9 +29,9 @@ from vision.detection.region_layers import RegionLayers
 from vision.detection.ridge import fit_ridge
 from vision.options import check_least
 
-BIAS_SCALE, NORM = 10.0, 20.0  # the bias's own feature, and the mean norm that features are scaled to: the code's
+WEIGHTS = {"positive_weight": 2.0, "bias_scale": 10.0}  # an object counts twice; the bias's own feature: the code's
+NORM = 20.0  # mean norm that features are scaled to: the code's
 MARGIN, EVICT = -1.0, -1.2  # negatives above the margin are hard; those below EVICT are easy by now (the code's)
-
 STORE = "features"  # folder in that of the run
 
 
@@ -90,7 +90,7 @@ class RegionSVM(Detector):
         labels = xp.arange(len(boxes)) % classes + 1
         least = o.score_threshold
         if least is None:
-            least = MARGIN if by_svm and has_svm else 0.05
+            least = -np.inf if by_svm and has_svm else 0.05
         keep = nms_among(scores >= least, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
         return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
 
@@ -196,7 +196,7 @@ class RegionSVM(Detector):
                 raise ValueError(f"{self.name}: {name} has {len(objects)} objects and {len(others)} regions without it")
             x = factor * np.concatenate([self.read(store, o.features, rows) for rows in (objects, others)])
             y = np.repeat([1, -1], [len(objects), len(others)])
-            svm = fit_svm(x, y, o.c, bias_scale=BIAS_SCALE, tolerance=0.01, rng=rng)
+            svm = fit_svm(x, y, o.c, **WEIGHTS, tolerance=0.01, rng=rng)
             self.assign(self.svm, slice(c, c + 1), factor * svm.weight, svm.bias)
             figures |= {f"{name}: negatives": len(others), f"{name}: violation": svm.violation, f"{name}: gap": svm.gap}
         return figures

@@ -23,9 +23,12 @@ def test_two_points_by_hand():
 
 @pytest.mark.parametrize("c", [0.01, 1.0])
 @pytest.mark.parametrize("apart", [0.5, 4.0])
-def test_the_solution_is_optimal(c, apart):
+@pytest.mark.parametrize("heavier", [1.0, 2.0])
+def test_the_solution_is_optimal(c, apart, heavier):
+    """Positive examples may count more: their alphas reach heavier c."""
     x, y = clouds(apart=apart)
-    found = fit_svm(x, y, c, tolerance=1e-6, rng=np.random.default_rng(1))
+    found = fit_svm(x, y, c, positive_weight=heavier, tolerance=1e-6, rng=np.random.default_rng(1))
+    c = np.where(y > 0, heavier * c, c)
     assert 0 <= found.violation <= 1e-6 and -1e-9 <= found.gap < 1e-5
     assert ((0 <= found.alpha) & (found.alpha <= c)).all()
     whole, w = np.column_stack([x, np.ones(len(x))]), np.append(found.weight, found.bias)
@@ -62,7 +65,8 @@ def test_single_precision_and_the_same_bits_again():
         ({"y": np.ones(120)}, "both of them, got"),
         ({"y": np.ones(3)}, "y must have shape"),
         ({"x": np.full((120, 7), np.nan)}, "x must be finite, row 0 is not"),
-        ({"c": 0.0}, "c must be above 0"),
+        ({"c": 0.0}, "c must be above 0, got 0.0"),
+        ({"positive_weight": -1.0}, "positive_weight must be above 0, got -1"),
     ],
 )
 def test_bad_input(change, message):

@@ -1,5 +1,7 @@
 """R-CNN: its four stages on two images, what they sample, and bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from vision.boxes.boxes import decode, iou
 from vision.detection.feature_store import FeatureStore
 from vision.detection.metrics import evaluate_detections
 from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
+from vision.detection.region_svm import NORM
 from vision.detection.task import detector_batch
 
 CLASSES = ("circle", "square", "triangle")
@@ -100,6 +103,31 @@ def test_svms_score_objects_above_the_rest(trained):
     scores = model.svm(np.load(model.folder / "features" / "fc7.npy").astype(np.float32))
     for c in range(3):
         assert scores[store[:, 10] == c + 1, c].min() > scores[store[:, 11 + c] < 0.3, c].max()
+
+
+def test_an_object_counts_twice_and_the_bias_is_a_feature_of_10(trained):
+    """So small a c that each example is within its margin and pushes by all it can: 2 c of an object, c of another."""
+    model, scenes = trained
+    other, c = small(), 1e-6
+    other.load_state_dict(model.state_dict())
+    other.options, store = replace(other.options, c=c), model.store(scenes)
+    other.solve(store, np.random.default_rng(0))
+    factor = NORM / model.mean_norm(store, "fc7")
+    for k, others in enumerate(model.negatives()):
+        objects = model.positives(store, k)
+        x = [factor * store.read("fc7", rows).sum(axis=0) for rows in (objects, others)]
+        np.testing.assert_allclose(other.svm.weight.value[k], factor * c * (2 * x[0] - x[1]), rtol=1e-3, atol=1e-7)
+        assert other.svm.bias.value[k] == pytest.approx(10**2 * c * (2 * len(objects) - len(others)), rel=1e-3)
+
+
+def test_svms_leave_no_region_out(trained):
+    """Their scores differ by class in what is high: a class whose objects are all below -1 is found, too."""
+    model, scenes = trained
+    other, (images, targets) = small(), scenes.batch()
+    other.load_state_dict(model.state_dict())
+    other.svm.bias.value -= 100
+    found = other.predict(images, None, [target["proposals"] for target in targets])
+    assert all(each["scores"].max() < -1 for each in found) and mean_ap(other, (images, targets)) == 1.0
 
 
 def test_box_regression_moves_regions_to_their_objects(trained):
