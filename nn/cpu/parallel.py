@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 
+from nn.cpu.memory import keep_freed_memory
 from nn.dispatch import limit_blas
 
 
@@ -57,6 +58,7 @@ def _pool():
     BLAS both release the GIL.
     """
     limit_blas()
+    keep_freed_memory()
     if thread_count() == 1:
         return None
     from queue import SimpleQueue  # imported here: `import nn` does without
