@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from nn.dispatch import array_module
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, y_and_cache
+
+
+def add(a, b):
+    """a + b, of one shape."""
+    return a + b
+
+
+def add_to(total, part):
+    """total += part, in place."""
+    total += part
 
 
 class Sequential(Layer):
@@ -81,12 +91,13 @@ class Residual(Layer):
         same, c_shortcut = (x, None) if self.shortcut is None else self.shortcut.forward(x, training)
         if y.shape != same.shape:
             raise ValueError(f"Residual: body gives {y.shape} and shortcut {same.shape}: they must agree to be added")
-        return y + same, (c_body, c_shortcut)
+        return functions(__name__, y, same).add(y, same), (c_body, c_shortcut)
 
     def backward(self, dy, cache):
         c_body, c_shortcut = cache
         dx = self.body.backward(dy, c_body)
-        return dx + (dy if self.shortcut is None else self.shortcut.backward(dy, c_shortcut))  # x forks: gradients add
+        same = dy if self.shortcut is None else self.shortcut.backward(dy, c_shortcut)
+        return functions(__name__, dx, same).add(dx, same)  # x forks: gradients add up
 
     def backward_parameters(self, dy, cache):
         c_body, c_shortcut = cache

@@ -5,7 +5,15 @@ import numpy as np
 from nn.cpu.chunks import in_slices
 from nn.cpu.chunks import real as takes
 
-__all__ = ["excite", "excite_backward", "squeeze_backward", "takes"]
+__all__ = ["excite", "excite_backward", "squeeze", "squeeze_backward", "takes"]
+
+
+def squeeze(x):
+    """s (N, C, 1, 1), as in nn/layers/squeeze_excitation.py: a product with ones."""
+    pixels = x.shape[2] * x.shape[3]
+    ones, planes, sums = np.ones(pixels, x.dtype), x.reshape(*x.shape[:2], pixels), np.empty(x.shape[:2], x.dtype)
+    in_slices(lambda n: np.matmul(planes[n], ones, out=sums[n]), len(x), x.size)
+    return (sums / pixels)[:, :, None, None]
 
 
 def excite(x, gate):
@@ -17,7 +25,10 @@ def excite(x, gate):
 
 def excite_backward(dy, x):
     """dgate (N, C, 1, 1), as in nn/layers/squeeze_excitation.py."""
-    return np.einsum("nchw,nchw->nc", dy, x)[:, :, None, None]
+    dy, x = (a.reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (dy, x))
+    sums = np.empty(x.shape[:2], np.result_type(dy, x))
+    in_slices(lambda n: np.vecdot(dy[n], x[n], out=sums[n]), len(x), x.size)
+    return sums[:, :, None, None]
 
 
 def squeeze_backward(dy, gate, dsqueezed):

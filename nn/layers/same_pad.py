@@ -1,6 +1,6 @@
 """Padding as TensorFlow's "SAME" has it: as many zeros as the output size wants, the odd one after the image."""
 
-from nn.dispatch import array_module
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, pair
 
 
@@ -13,6 +13,11 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     out = -(-size // stride)
     total = max((out - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
     return total // 2, total - total // 2
+
+
+def pad(x, rows, columns):
+    """y (N, C, H + top + bottom, W + left + right): x (N, C, H, W) between zeros. rows, columns: (before, after)."""
+    return array_module(x).pad(x, ((0, 0), (0, 0), rows, columns))
 
 
 class SamePad2d(Layer):
@@ -37,7 +42,7 @@ class SamePad2d(Layer):
         if 0 in x.shape[2:]:
             raise ValueError(f"SamePad2d: x must have at least one row and one column, got {x.shape}")
         rows, columns = map(same_padding, x.shape[2:], self.kernel_size, self.stride, self.dilation)
-        return array_module(x).pad(x, ((0, 0), (0, 0), rows, columns)), x.shape
+        return functions(__name__, x).pad(x, rows, columns), x.shape
 
     def backward(self, dy, cache):
         n, c, h, w = cache

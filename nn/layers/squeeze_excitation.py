@@ -9,6 +9,11 @@ from nn.layers.conv import Conv2d
 from nn.random import generator
 
 
+def squeeze(x):
+    """s (N, C, 1, 1): the mean of each plane of x (N, C, H, W)."""
+    return x.mean(axis=(2, 3), keepdims=True)
+
+
 def excite(x, gate):
     """y = x * gate.    x, y (N, C, H, W), gate (N, C, 1, 1)."""
     return x * gate
@@ -62,7 +67,7 @@ class SqueezeExcitation(Layer):
         check_shape(self, x=(x, ("N", self.input_channels, "H", "W")))
         if 0 in x.shape[2:]:
             raise ValueError(f"SqueezeExcitation: x must have at least one pixel, got x {x.shape}")
-        squeezed = x.mean(axis=(2, 3), keepdims=True)  # (N, C, 1, 1)
+        squeezed = functions(__name__, x).squeeze(x)
         hidden, c_fc1 = self.fc1.forward(squeezed, training)
         active, c_activation = self.activation.forward(hidden, training)
         excited, c_fc2 = self.fc2.forward(active, training)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential
-from nn.dispatch import array_module
+from nn.dispatch import array_module, functions
 from nn.layer import Layer, check_shape, positive
 from vision.backbones.backbone import Backbone, FeatureMap
 
@@ -125,7 +125,8 @@ class DenseBlock(Layer):
         for layer, layer_cache in zip(reversed(self.denselayers), reversed(cache)):
             c -= self.growth
             dx = layer.backward(dy[:, c : c + self.growth], layer_cache)  # y[:, c : c + growth] = layer(y[:, :c])
-            dy[:, :c] += dx  # the channels before fork, to this layer and to all that follow: gradients add up
+            before = dy[:, :c]  # these channels fork, to this layer and to all that follow: gradients add up
+            functions("nn.containers", before, dx).add_to(before, dx)
         return dy[:, :c]
 
 
