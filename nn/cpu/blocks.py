@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.cpu.chunks import in_slices
 
-SIZE = 1 << 15  # elements: of larger temporaries malloc gives the memory back each time, and the system clears it anew
+SIZE = 1 << 16  # elements: with half of that threads wait for each other, and of more the cache does not hold all
 TOGETHER = 1 << 19  # elements that a thread takes at a time
 
 

@@ -25,9 +25,8 @@ def excite(x, gate):
 
 def excite_backward(dy, x):
     """dgate (N, C, 1, 1), as in nn/layers/squeeze_excitation.py."""
-    dy, x = (a.reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (dy, x))
     sums = np.empty(x.shape[:2], np.result_type(dy, x))
-    in_slices(lambda n: np.vecdot(dy[n], x[n], out=sums[n]), len(x), x.size)
+    in_slices(lambda n: np.einsum("nchw,nchw->nc", dy[n], x[n], out=sums[n]), len(x), x.size)
     return sums[:, :, None, None]
 
 
