@@ -1,13 +1,17 @@
-"""Objects that touch come apart: their rims are a class of its own, and what lies inside them is grown to their edges.
+"""Objects that touch come apart: seeds inside them are grown to their edges by a watershed.
 
-Reference: Caicedo et al. 2019, Evaluation of deep learning strategies for nucleus segmentation in fluorescence images,
-Cytometry Part A 95 (9), doi:10.1002/cyto.a.23863: three classes, background, interior and boundary.
+The seeds are what lies inside the rims, which are a class of their own, or where the distance to the background peaks.
+
+References: Caicedo et al. 2019, Evaluation of deep learning strategies for nucleus segmentation in fluorescence images,
+Cytometry Part A 95 (9), doi:10.1002/cyto.a.23863 (the classes background, interior and boundary); Vincent and Soille
+1991, Watersheds in digital spaces, IEEE Transactions on Pattern Analysis and Machine Intelligence 13 (6) (distances).
 """
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from vision.segmentation.objects import components
+from vision.segmentation.weight_map import distance
 
 
 def rims(objects: np.ndarray, width: int) -> np.ndarray:
@@ -30,22 +34,50 @@ def seams(objects: np.ndarray) -> np.ndarray:
     return found
 
 
-def separated(inside: np.ndarray, foreground: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """(H, W) int64: 0 for the background, 1 .. K for the objects, from two probabilities (H, W) of each pixel.
+def by_rims(inside: np.ndarray, mask: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """(H, W) int64: 0 outside of the mask (H, W) bool, 1 .. K for its objects.
 
-    inside: to lie in an object and not on a rim. foreground: to lie in an object. The connected parts with inside >
-    threshold are the seeds; a watershed of 1 - inside grows them over the pixels of foreground > 1/2. A connected part
-    of these without a seed is an object of its own. Raises ValueError if scikit-image is not installed.
+    inside (H, W): the probability to lie in an object and not on its rim. The seeds are the connected parts of the mask
+    where it is above the threshold. Raises ValueError if scikit-image is not installed.
     """
+    return grown(components((inside > threshold) & mask), inside, mask)
+
+
+def by_distance(mask: np.ndarray, height: float = 0.3) -> np.ndarray:
+    """(H, W) int64: 0 outside of the mask (H, W) bool, 1 .. K for its objects, which come apart where it is narrow.
+
+    The seeds are the peaks of the distance to the background, smoothed by a Gaussian of one pixel: those that rise
+    `height` pixels above the pass to a higher one. Raises ValueError if scikit-image is not installed.
+    """
+    needed()
+    from skimage.filters import gaussian
+    from skimage.morphology import h_maxima
+
+    if mask.all():
+        return np.ones(mask.shape, np.int64)
+    depth = gaussian(distance(~mask), 1, preserve_range=True)
+    return grown(components((h_maxima(depth, height) > 0) & mask), depth, mask)
+
+
+def grown(seeds: np.ndarray, depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(H, W) int64: the seeds (H, W) int, 0 for none, over the mask: a watershed of -depth (H, W).
+
+    A connected part of the mask without a seed is an object of its own.
+    """
+    needed()
+    from skimage.segmentation import watershed
+
+    found = watershed(-depth, seeds, mask=mask).astype(np.int64)
+    rest = components(mask & (found == 0))
+    return np.where(rest > 0, seeds.max(initial=0) + rest, found)
+
+
+def needed():
+    """ValueError if scikit-image is not installed."""
     try:
-        from skimage.segmentation import watershed
+        import skimage  # noqa: F401
     except ImportError:
-        raise ValueError("rim needs scikit-image for its watershed: pip install scikit-image") from None
-    mask = foreground > 0.5
-    seeds = components((inside > threshold) & mask)
-    grown = watershed(1 - inside, seeds, mask=mask).astype(np.int64)
-    rest = components(mask & (grown == 0))
-    return np.where(rest > 0, seeds.max(initial=0) + rest, grown)
+        raise ValueError("separate needs scikit-image for its watershed: pip install scikit-image") from None
 
 
 def classes_of(objects: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from PIL import Image
 import vision
 from vision.segmentation.object_classifier import ObjectClassifier
 from vision.segmentation.objects import match_objects
-from vision.segmentation.rims import classes_of, rims, seams, separated, without_specks
+from vision.segmentation.rims import by_distance, by_rims, classes_of, rims, seams, without_specks
 from vision.segmentation.task import describe_areas, draw_areas, save_labels, segmentation_batch
 
 CLASSES = ("background", "cell", "nucleus")
@@ -40,15 +40,25 @@ def test_rims_lie_within_a_distance_of_what_is_not_the_object(width):
 
 def test_what_lies_inside_grows_to_the_edges():
     objects = cells()
-    rim = rims(objects, 1)
-    found = separated((objects > 0) & ~rim, objects > 0)
+    mask, rim = objects > 0, rims(objects, 1)
+    found = by_rims(np.where(rim, 0.0, 1.0), mask)
     assert match_objects(found, objects) == (3, 0, 0)  # the third has no seed, and is one all the same
-    assert (
-        match_objects(separated((objects > 0) * 0.4, (objects > 0) * 1.0), objects)[0] == 1
-    )  # one object of both cells
-    p = np.where(rim, 0.3, 0.6) * (objects > 0)
-    assert match_objects(separated(p, objects > 0, 0.2), objects)[0] == 1
-    assert not separated(np.zeros((3, 3)), np.zeros((3, 3))).any()
+    assert match_objects(by_rims(np.full(mask.shape, 0.4), mask), objects)[0] == 1  # one object of both cells
+    assert match_objects(by_rims(np.where(rim, 0.1, 0.3), mask, 0.2), objects) == (3, 0, 0)
+    assert not by_rims(np.zeros((3, 3)), np.zeros((3, 3), bool)).any()
+
+
+def test_round_objects_come_apart_where_they_are_narrow():
+    """Two discs whose middles are 14 pixels apart overlap; of radius 12 they are one."""
+    y, x = np.mgrid[:30, :50]
+    near, far = ((x - c) ** 2 + (y - 14) ** 2 for c in (15, 29))
+    truth = np.where(near < far, 1, 2) * (np.minimum(near, far) < 8**2)
+    mask = truth > 0
+    assert match_objects(by_distance(mask), truth) == (2, 0, 0)
+    assert match_objects(by_distance(mask.T), truth.T) == (2, 0, 0)
+    assert by_distance(mask, height=9).max() == 1  # no peak is so high: the part without a seed is one object
+    assert by_distance(near < 12**2).max() == 1
+    assert not by_distance(np.zeros((4, 5), bool)).any() and (by_distance(np.ones((4, 5), bool)) == 1).all()
 
 
 def test_seams_lie_between_objects():
@@ -69,7 +79,7 @@ def test_classes_and_specks():
 
 def told_apart(objects, **options) -> ObjectClassifier:
     """A U-Net of two classes of objects that sees in every image what is true in one: cells, their rims, background."""
-    model = vision.build("unet_small", CLASSES, **SIZES, rim=1, **options)
+    model = vision.build("unet_small", CLASSES, **SIZES, rim=1, separate="rims", **options)
     truth = model.target({"segmentation": np.minimum(objects, 1), "instances": objects})[0]
     model.predict = lambda images: np.eye(4, dtype=np.float32)[truth].transpose(2, 0, 1)[None]
     return model
@@ -96,6 +106,15 @@ def test_a_model_with_rims_tells_touching_objects_apart(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), found["instances"])
 
 
+def test_a_rim_belongs_to_the_class_inside_where_nothing_is_separated():
+    model = vision.build("unet_small", CLASSES, **SIZES, rim=1)
+    p = np.array([[0.3, 0.1], [0.2, 0], [0.1, 0], [0.4, 0.9]], np.float32)[:, None]
+    np.testing.assert_allclose(model.refine(None, p)[:, 0, 0], [0.3, 0.2 + 0.8 / 3, 0.1 + 0.4 / 3], rtol=1e-4)
+    np.testing.assert_allclose(model.refine(None, p)[:, 0, 1], [0.1, 0.45, 0.45], rtol=1e-4)
+    found = model.segment(np.zeros((12, 20, 3), np.uint8))
+    assert found["labels"].max() <= 2 and "instances" not in found
+
+
 def test_rims_are_a_class_of_the_targets():
     objects = cells()
     model = vision.build("unet_small", CLASSES, **SIZES, rim=1, border_weights=(10, 5), class_weights=(1, 2, 4))
@@ -120,3 +139,7 @@ def test_mistakes():
         vision.build("unet_small", CLASSES, rim=-1)
     with pytest.raises(ValueError, match="UNet: seed_threshold must lie between 0 and 1, got 1"):
         vision.build("unet_small", CLASSES, rim=1, seed_threshold=1)
+    with pytest.raises(ValueError, match="UNet: seed_height must be above 0 pixels, got 0"):
+        vision.build("unet_small", CLASSES, separate="distance", seed_height=0)
+    with pytest.raises(ValueError, match="UNet: separate=rims needs a network trained with rim=1 or more, got rim=0"):
+        vision.build("unet_small", CLASSES, separate="rims")
