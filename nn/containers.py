@@ -16,6 +16,22 @@ def add_to(total, part):
     total += part
 
 
+def forward_through(layers, x, training):
+    """layer_n(... layer_1(x)), and the caches of all layers."""
+    caches = []
+    for layer in layers:
+        x, cache = y_and_cache(layer, layer.forward(x, training))
+        caches.append(cache)
+    return x, caches
+
+
+def backward_through(layers, dy, caches):
+    """dx of layers one after another, and the gradients of their parameters."""
+    for layer, cache in zip(reversed(layers), reversed(caches)):
+        dy = layer.backward(dy, cache)
+    return dy
+
+
 class Sequential(Layer):
     """y = layer_n(... layer_1(x)).    Each layer takes one array and returns one. Children are named 0, 1, 2, ...
 
@@ -39,16 +55,10 @@ class Sequential(Layer):
         return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
 
     def forward(self, x, training=True):
-        caches = []
-        for layer in self._layers:
-            x, cache = y_and_cache(layer, layer.forward(x, training))
-            caches.append(cache)
-        return x, caches
+        return functions(__name__, x).forward_through(self._layers, x, training)
 
     def backward(self, dy, cache):
-        for layer, layer_cache in zip(reversed(self._layers), reversed(cache)):
-            dy = layer.backward(dy, layer_cache)
-        return dy
+        return functions(__name__, dy).backward_through(self._layers, dy, cache)
 
     def backward_parameters(self, dy, cache):
         backward_chain(self._layers, cache, dy)
@@ -62,8 +72,7 @@ def backward_chain(layers, caches, dy) -> None:
     lowest = lowest_trainable(layers)
     if lowest == len(layers):
         return
-    for i in reversed(range(lowest + 1, len(layers))):
-        dy = layers[i].backward(dy, caches[i])
+    dy = functions(__name__, dy).backward_through(layers[lowest + 1 :], dy, caches[lowest + 1 :])
     layers[lowest].backward_parameters(dy, caches[lowest])
 
 

@@ -47,13 +47,13 @@ PLUMBING |= {"random", "differences", "model_check"}
 LARGER, CHUNKS = "only makes an array larger than what is used of it", "only divides the work into other chunks"
 # fmt: off
 KNOWN = (  # file, kinds, the line as it stands, stripped, and why no test can tell the difference
-    ("cpu/batch_norm", "index",
+    ("cpu/normalise", "index",
      "if a.shape[2] < SMALL:",
      "both ways give the same sums"),
-    ("cpu/batch_norm", "mask factor index",
+    ("cpu/normalise", "mask factor index",
      "together = min(CHANNELS_TOGETHER, max(x.size // 2, LEAST))",
      CHUNKS),
-    ("cpu/batch_norm", "mask factor index",
+    ("cpu/normalise", "mask factor index",
      "return max(together, ELEMENTS_OF_A_ROW * len(x)) if x.shape[2] == 1 else together",
      CHUNKS),
     ("layers/batch_norm", "sign factor",

@@ -38,7 +38,8 @@ class DenseLayer(Layer):
     def __init__(self, in_channels: int, growth: int, bottleneck: bool, dropout: float, *, rng: np.random.Generator):
         wide = BOTTLENECK * growth
         conv = (wide, 1) if bottleneck else (growth, 3, 1, 1)
-        self.norm1, self.relu = BatchNorm2d(in_channels), ReLU()
+        self.norm1 = BatchNorm2d(in_channels)
+        self.activated = Sequential(self.norm1, ReLU())
         self.conv1 = Conv2d(in_channels, *conv, bias=False, rng=rng)
         drops = [Dropout(dropout, rng=rng.spawn(1)[0]) for _ in range(1 + bottleneck)] if dropout else []
         after = [self.conv1, *drops[:1]]
@@ -55,8 +56,7 @@ class DenseLayer(Layer):
         yield from ((f"drop{i + 1}", drop) for i, drop in enumerate(self.drops))
 
     def forward(self, x, training=True, keep=True):
-        h, c_norm1 = self.norm1.forward(x, training)
-        active, _ = self.relu.forward(h, training)
+        active, (c_norm1, _) = self.activated.forward(x, training)
         y, c_after = self.after.forward(active, training)
         if keep:
             return y, DenseCache(c_norm1, active, c_after)
@@ -65,16 +65,15 @@ class DenseLayer(Layer):
 
     def backward(self, dy, cache):
         active = self.again(cache.norm1) if cache.active is None else cache.active
-        dh = self.after.backward(dy, [active, *cache.after[1:]])
-        dh = self.relu.backward(dh, active)
-        return self.norm1.backward(dh, cache.norm1)
+        dactive = self.after.backward(dy, [active, *cache.after[1:]])
+        return self.activated.backward(dactive, [cache.norm1, active])
 
     def again(self, c_norm1):
         """relu(norm1(x)) once more: cheap beside a convolution, and the running statistics do not move twice."""
         x, mean, inv_std, _ = c_norm1
         scale = self.norm1.weight.value * inv_std
         h = (x - mean[:, None, None]) * scale[:, None, None] + self.norm1.bias.value[:, None, None]
-        return self.relu.forward(h)[0]
+        return self.activated[1].forward(h)[0]
 
 
 class DenseBlock(Layer):
