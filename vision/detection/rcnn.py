@@ -137,5 +137,5 @@ class SmallOptions(Options):
 register(
     "rcnn_small", "detection", {"epochs": 10, "batch_size": 4, "lr": 0.02},
     options=SmallOptions, tiny=Tiny(TINY | {"mode": "square_alone", "features": "pool5"}), **PAPER,
-    figures="AP50 0.803 on 72 photographs of blood cells",
+    figures="AP50 0.834 on 72 photographs of blood cells",
 )(RCNN)  # fmt: skip
