@@ -38,5 +38,16 @@ def test_another_c_library(library, monkeypatch):
             raise OSError("no such library")
         return library
 
+    for name in memory.SETTINGS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ctypes, "CDLL", load)
+    memory.keep_freed_memory.__wrapped__()
+
+
+def test_the_environment_has_the_last_word(monkeypatch):
+    def load(name):
+        raise AssertionError("glibc was told something")
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     memory.keep_freed_memory.__wrapped__()
