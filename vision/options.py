@@ -53,9 +53,12 @@ class Field(NamedTuple):
 def complete(owner: str, options: type[T], given: Mapping[str, Any]) -> T:
     """An instance of the dataclass `options` with the given values, lists as tuples, and defaults for the others.
 
+    None counts as "none" where that is one of the words to choose from: a command line reads it so.
     Raises ValueError that begins with the owner, for a name that is no field and for a value of another kind.
     """
     hints = get_type_hints(options)
+    words = {name for name, hint in hints.items() if "none" in get_args(hint)}
+    given = {name: "none" if value is None and name in words else value for name, value in given.items()}
     for name, value in given.items():
         if name not in hints:
             near = get_close_matches(name, hints, 1)

@@ -48,6 +48,12 @@ def test_values_that_fit(given):
     assert complete("net", Options, as_json(complete("net", Options, given))) == Options(**made)
 
 
+def test_none_is_a_word_where_it_is_one_to_choose():
+    """A command line reads it as None."""
+    assert vision.build("ram_mnist", "ab", hidden=2, detach=None).options.detach == "none"
+    assert vision.build("unet_small", "ab", width=1, depth=1, separate=None).options.separate == "none"
+
+
 @pytest.mark.parametrize(
     "name, values, wanted",
     [
