@@ -14,7 +14,9 @@ import numpy as np
 from nn.cpu.parallel import parallel_for, workspace
 from nn.layers.windows import Geometry, tap
 
-TILE = 1 << 18  # elements copied for a tile: 1 MiB of float32; with less, threads get in each other's way
+TILE = 1 << 18  # elements copied for a tile: 1 MiB of float32; with less, threads get in each other's way,
+ONCE = 1 << 19  # twice as many where one product reads them all,
+SPREAD = 1 << 20  # and of products that are added up
 RUN = 128  # but at least so many positions, which makes matrix products fast
 TILES = 8  # at least so many tiles of a batch, where it has as many images,
 SMALL = 1 << 17  # but at least two of them where fewer elements than this are copied for a tile
@@ -31,9 +33,12 @@ def by_group(weight, g: Geometry):
     return weight.reshape(g.groups, len(weight) // g.groups, -1)
 
 
-def tiles(n, height, out_h, width):
-    """(images, rows), two slices, of every tile; `height` elements are copied for each of its positions."""
-    rows = max(1, max(TILE // height, RUN) // width)
+def tiles(n, height, out_h, width, size):
+    """(images, rows), two slices, of every tile; `height` elements are copied for each of its positions.
+
+    size: of a tile in these elements, at most.
+    """
+    rows = max(1, max(size // height, RUN) // width)
     if rows < out_h:
         return [(slice(i, i + 1), slice(r, min(r + rows, out_h))) for i in range(n) for r in range(0, out_h, rows)]
     together = max(n // TILES, min(n // 2, SMALL // (height * out_h * width)))
@@ -130,7 +135,7 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
     flat = y.reshape(len(x), g.groups, o // g.groups, out_h * width)
     kernel_rows = [weight[:, :, i : i + together] for i in range(0, g.kernel[0], together)]
     matrices = [by_group(np.ascontiguousarray(part), g) for part in kernel_rows]
-    work = tiles(len(x), x.shape[1] * together * g.kernel[1], *out_size)
+    work = tiles(len(x), x.shape[1] * together * g.kernel[1], *out_size, TILE if together < g.kernel[0] else ONCE)
 
     def run(i):
         images, rows = work[i]
@@ -176,7 +181,7 @@ def _spread(dy, weight, g: Geometry, in_size, bias):
     channels, same = g.groups * weight.shape[1], g.stride == (1, 1) and (h, w) == (out_h, out_w)
     size = (h, w) if same else (h + 2 * ph, w + 2 * pw)
     dx = np.zeros((n, channels, *size), np.result_type(dy, weight))
-    together = max(1, min(n // TILES, TILE // (channels * math.prod(g.kernel) * out_h * out_w)))
+    together = max(1, min(n // TILES, SPREAD // (channels * math.prod(g.kernel) * out_h * out_w)))
 
     def run(i):
         images = slice(i * together, min((i + 1) * together, n))
@@ -218,7 +223,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
         return _rotated(conv2d_weight_gradient(x, dy, swapped, g._replace(padding=_reach(g))), g)
     together = rows_at_once(weight_shape, g)
     dy = np.ascontiguousarray(dy).reshape(n, g.groups, o // g.groups, out_h * width)
-    work = tiles(n, x.shape[1] * together * kw, out_h, width)
+    work = tiles(n, x.shape[1] * together * kw, out_h, width, TILE if together < kh else ONCE)
     lanes = min(LANES, len(work), max(2, LANE_ELEMENTS // math.prod(weight_shape)))
     sums = np.zeros((lanes, kh // together, g.groups, c * together * kw, o // g.groups), np.result_type(dy, x))
     wide = kh == together and sums.shape[4] > sums.shape[3]  # one product alone: to transpose a large dy costs more

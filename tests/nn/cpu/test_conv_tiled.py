@@ -31,7 +31,8 @@ def all_three(ops, x, weight, dy, bias, bias_of_dx, g):
 @pytest.mark.parametrize("tile, wide, few", [(1 << 17, 0.75, 0.8), (60, 100, 0), (1, 0, 0.99)])
 @pytest.mark.parametrize("shape, kernel, options", SHAPES)
 def test_equals_the_textbook(shape, kernel, options, tile, wide, few, monkeypatch):
-    monkeypatch.setattr(conv_tiled, "TILE", tile)
+    for name in ("TILE", "ONCE", "SPREAD"):
+        monkeypatch.setattr(conv_tiled, name, tile)
     monkeypatch.setattr(conv_tiled, "WIDE", wide)
     monkeypatch.setattr(conv_tiled, "FEW", few)
     monkeypatch.setattr(conv_tiled, "RUN", min(tile, conv_tiled.RUN))
@@ -50,18 +51,17 @@ def test_tiles_cut_images_cover_every_row_and_take_small_images_together(monkeyp
 
     monkeypatch.setattr(conv_tiled, "RUN", 1)
     monkeypatch.setattr(conv_tiled, "SMALL", 1)
-    monkeypatch.setattr(conv_tiled, "TILE", 2 * 18 * 7)  # two rows of 7 columns, 18 elements high
-    assert tiles(2, 18, 5, 7) == [((i, i + 1), rows) for i in (0, 1) for rows in ((0, 2), (2, 4), (4, 5))]
-    monkeypatch.setattr(conv_tiled, "TILE", 1)
-    assert tiles(1, 18, 3, 7) == [((0, 1), (0, 1)), ((0, 1), (1, 2)), ((0, 1), (2, 3))]
-    monkeypatch.setattr(conv_tiled, "TILE", 1000 * 18)  # many images of 21 positions
-    assert [r for _, r in tiles(17, 18, 3, 7)] == [(0, 3)] * 10  # 2 images at most, so 9; made even
-    assert [i for i, _ in tiles(17, 18, 3, 7)] == [(17 * k // 10, 17 * (k + 1) // 10) for k in range(10)]
-    assert tiles(0, 18, 3, 7) == []
+    two_rows = 2 * 18 * 7  # of 7 columns, 18 elements high
+    assert tiles(2, 18, 5, 7, two_rows) == [((i, i + 1), rows) for i in (0, 1) for rows in ((0, 2), (2, 4), (4, 5))]
+    assert tiles(1, 18, 3, 7, 1) == [((0, 1), (0, 1)), ((0, 1), (1, 2)), ((0, 1), (2, 3))]
+    many = 1000 * 18  # images of 21 positions
+    assert [r for _, r in tiles(17, 18, 3, 7, many)] == [(0, 3)] * 10  # 2 images at most, so 9; made even
+    assert [i for i, _ in tiles(17, 18, 3, 7, many)] == [(17 * k // 10, 17 * (k + 1) // 10) for k in range(10)]
+    assert tiles(0, 18, 3, 7, many) == []
     monkeypatch.setattr(conv_tiled, "SMALL", 4 * 18 * 21)  # four images at least, but two tiles
-    assert [i for i, _ in tiles(17, 18, 3, 7)] == [(17 * k // 6, 17 * (k + 1) // 6) for k in range(6)]
-    assert [i for i, _ in tiles(6, 18, 3, 7)] == [(0, 3), (3, 6)]
-    assert [i for i, _ in tiles(1, 18, 3, 7)] == [(0, 1)]
+    assert [i for i, _ in tiles(17, 18, 3, 7, many)] == [(17 * k // 6, 17 * (k + 1) // 6) for k in range(6)]
+    assert [i for i, _ in tiles(6, 18, 3, 7, many)] == [(0, 3), (3, 6)]
+    assert [i for i, _ in tiles(1, 18, 3, 7, many)] == [(0, 1)]
 
 
 @pytest.mark.parametrize(
