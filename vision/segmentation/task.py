@@ -144,7 +144,7 @@ def describe_areas(prediction: dict, classes: Sequence[str]) -> list[dict]:
     ]
     if "instances" in prediction:
         for row in found:
-            row["objects"] = np.count_nonzero(np.unique(prediction["instances"][labels == row["label"]]))
+            row["objects"] = int(np.count_nonzero(np.unique(prediction["instances"][labels == row["label"]])))
     return found
 
 
