@@ -7,6 +7,7 @@ from nn.cpu.parallel import parallel_for
 # Elements that one task works on: 1 MiB of float32. Half of that fits the cache of a core better, but each operation
 # ends with a wait for Python's lock, and these waits take longer than what the cache would save.
 CHUNK = 1 << 18
+LEAST = 1 << 16  # but of elementwise functions no array of more than this is left to one thread
 
 
 def real(*arrays, **options) -> bool:
@@ -18,11 +19,12 @@ def in_chunks(function, *arrays):
     """function(*chunks, out=chunk), elementwise, for arrays of one shape; the result has the first one's dtype."""
     first = arrays[0]
     out = np.empty(first.shape, first.dtype)
-    if first.ndim and first.size <= CHUNK:
+    if first.ndim and first.size <= LEAST:
         function(*arrays, out=out)
         return out
+    chunk = min(CHUNK, max(LEAST, -(-first.size // 2)))
     flat, flat_out = [a.reshape(-1) for a in arrays], out.reshape(-1)  # reshape copies what is not contiguous
-    in_slices(lambda s: function(*(a[s] for a in flat), out=flat_out[s]), first.size, first.size)
+    in_slices(lambda s: function(*(a[s] for a in flat), out=flat_out[s]), first.size, first.size, chunk)
     return out
 
 

@@ -24,6 +24,14 @@ def test_chunks_are_the_whole(step):
     assert max(seen) <= chunks.CHUNK and max(seen) - min(seen) < len(seen)  # about equal
 
 
+@pytest.mark.parametrize("size, sizes", [(chunks.LEAST, 1), (chunks.LEAST + 2, 2), (chunks.CHUNK, 2)])
+def test_smaller_arrays_go_to_two_threads(size, sizes):
+    seen = []
+    x = np.arange(size, dtype=np.float32)
+    np.testing.assert_array_equal(in_chunks(lambda a, out: seen.append(a.size) or np.negative(a, out=out), x), -x)
+    assert seen == [size // sizes] * sizes
+
+
 def test_slices_cover_the_axis_and_come_in_order():
     for length, size, chunk in [(7, 70, 30), (7, 70, 1), (7, 70, 1000), (1, 50, 10), (0, 0, 10), (3, 0, 10)]:
         parts = in_slices(lambda s, n=length: list(range(n))[s], length, size, chunk=chunk)
