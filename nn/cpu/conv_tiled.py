@@ -16,7 +16,7 @@ from nn.layers.windows import Geometry, tap
 
 TILE = 1 << 18  # elements copied for a tile: 1 MiB of float32; with less, threads get in each other's way,
 ONCE = 1 << 19  # twice as many where one product reads them all,
-SPREAD = 1 << 20  # and of products that are added up
+SPREAD = 1 << 20  # and of products that are added up, planes end to end
 RUN = 128  # but at least so many positions, which makes matrix products fast
 TILES = 8  # at least so many tiles of a batch, where it has as many images,
 SMALL = 1 << 17  # but at least two of them where fewer elements than this are copied for a tile
@@ -181,7 +181,7 @@ def _spread(dy, weight, g: Geometry, in_size, bias):
     channels, same = g.groups * weight.shape[1], g.stride == (1, 1) and (h, w) == (out_h, out_w)
     size = (h, w) if same else (h + 2 * ph, w + 2 * pw)
     dx = np.zeros((n, channels, *size), np.result_type(dy, weight))
-    together = max(1, min(n // TILES, SPREAD // (channels * math.prod(g.kernel) * out_h * out_w)))
+    together = max(1, min(n // TILES, (SPREAD if same else TILE) // (channels * math.prod(g.kernel) * out_h * out_w)))
 
     def run(i):
         images = slice(i * together, min((i + 1) * together, n))
