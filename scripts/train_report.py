@@ -27,7 +27,7 @@ WIDTH = 120  # characters of a line
 
 def introduction(trainer: Trainer, train_data, val_data, args: Namespace) -> str:
     """A summary of the run, a few lines."""
-    parameters = trainer.model.parameters().values()
+    parameters = {id(p): p for p in trainer.model.parameters().values()}.values()  # tied ones once
     size = sum(parameter.value.size for parameter in parameters)
     held = sum(parameter.value.size for parameter in parameters if not parameter.trainable)
     task = task_of(args.model)

@@ -58,7 +58,7 @@ def warnings(y: dict | None, dy: dict | None, share: float | None, trainable: di
 
 def parameter_norms(parameters: dict) -> dict:
     """number, norm of the weights and of their gradient; {} without parameters."""
-    each = list(parameters.values())
+    each = list({id(p): p for p in parameters.values()}.values())  # tied ones once
     if not each:
         return {}
     weight, gradient = (

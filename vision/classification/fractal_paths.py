@@ -29,6 +29,11 @@ def column_paths(columns: int, column: int) -> Paths:
     return tuple(tuple(c for c in step if c == column) for step in all_paths(columns))
 
 
+def is_one_column(paths: Paths) -> bool:
+    """Whether no join has more than one input: a plain network."""
+    return len({c for step in paths for c in step}) == 1
+
+
 def local_paths(columns: int, drop: float, rng: np.random.Generator) -> Paths:
     """Local drop-path: each input of a join is dropped with probability `drop`, but one at least is kept (sec. 3)."""
     kept = []

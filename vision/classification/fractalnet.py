@@ -24,7 +24,7 @@ from nn.containers import backward_wanted
 from nn.layer import Layer, check_shape, positive
 from vision.backbones import Backbone, FeatureMap
 from vision.classification.classifier import Cache, ClassificationNetwork, Classifier, ClassifierOptions
-from vision.classification.fractal_paths import Paths, all_paths, column_paths, local_paths
+from vision.classification.fractal_paths import Paths, all_paths, column_paths, is_one_column, local_paths
 from vision.classification.mixup import Mix, draw_mix, mixed, mixed_cross_entropy
 from vision.registry import Tiny, register
 
@@ -44,6 +44,10 @@ class FractalBlock(Layer):
     side, which are joined wherever several end. forward(x, training, paths): with fewer paths a join is the mean of
     those inputs that are left. Parameters: columns.C.I.0.weight, of the I-th convolution of column C.
 
+    A mean of several inputs varies less than one of them, so statistics of both fit neither. A column that runs alone
+    therefore has running statistics of its own, in `alone`: the same layers but for these (not in the paper, which says
+    nothing of it; for networks of several widths Yu et al. 2019, arXiv:1812.08928, found the same).
+
     Reference: Larsson et al. 2017, eq. 1 and fig. 1.
     """
 
@@ -53,6 +57,7 @@ class FractalBlock(Layer):
         self.columns = [
             [_conv(out_channels if i else in_channels, out_channels, rng) for i in range(2**c)] for c in range(columns)
         ]
+        self.alone = [[_with_other_statistics(conv) for conv in column] for column in self.columns]
 
     def forward(self, x, training=True, paths: Paths | None = None):
         check_shape(self, x=(x, ("N", self.in_channels, "H", "W")))
@@ -60,7 +65,7 @@ class FractalBlock(Layer):
         for step, columns in enumerate(paths, start=1):
             outputs = []
             for c in columns:
-                conv, start = self._conv_that_ends(step, c)
+                conv, start = self._conv_that_ends(step, c, paths)
                 y, caches[step, c] = conv.forward(joined[start], training)
                 outputs.append(y)
             if outputs:
@@ -71,7 +76,7 @@ class FractalBlock(Layer):
         djoined = {self.depth: dy}
         for step, columns in reversed(list(enumerate(cache.paths, start=1))):
             for c in columns:
-                conv, start = self._conv_that_ends(step, c)
+                conv, start = self._conv_that_ends(step, c, cache.paths)
                 # joined[step] = sum(outputs) / len(outputs)
                 dy, wanted = djoined[step] / len(columns), dx_wanted or start > 0
                 dx = backward_wanted(conv, dy, cache.convs[step, c], wanted)
@@ -83,15 +88,23 @@ class FractalBlock(Layer):
         if self.is_trainable():
             self.backward(dy, cache, dx_wanted=False)
 
-    def _conv_that_ends(self, step, c):
+    def _conv_that_ends(self, step, c, paths):
         """The convolution of column c that ends at a step, and the step where it begins."""
-        length = self.depth // 2**c
-        return self.columns[c][step // length - 1], step - length
+        length, columns = self.depth // 2**c, self.alone if is_one_column(paths) else self.columns
+        return columns[c][step // length - 1], step - length
 
 
 def _conv(in_channels, out_channels, rng):
     conv = Conv2d(in_channels, out_channels, 3, padding=1, bias=False, rng=rng)
     return Sequential(conv, BatchNorm2d(out_channels), ReLU())
+
+
+def _with_other_statistics(layers):
+    """The same convolution, batch normalisation and ReLU, with the same parameters, but other running statistics."""
+    conv, norm, relu = layers
+    other = BatchNorm2d(norm.num_features)
+    other.weight, other.bias = norm.weight, norm.bias
+    return Sequential(conv, other, relu)
 
 
 class FractalNet(Backbone):

@@ -60,6 +60,20 @@ def test_a_column_is_a_plain_network():
         np.testing.assert_allclose(found, y, rtol=1e-12)
 
 
+def test_a_column_alone_has_running_statistics_of_its_own():
+    made, x = block(), normal(4, 2, 5, 6)
+    fresh = {name: array.copy() for name, array in made.state_dict().items()}
+
+    def changed():
+        return {".".join(n.split(".")[:2]) for n, a in made.state_dict().items() if not np.array_equal(a, fresh[n])}
+
+    made.forward(x, True, column_paths(3, 1))
+    assert changed() == {"alone.1"}
+    made.forward(x, True)
+    assert changed() == {"alone.1", "columns.0", "columns.1", "columns.2"}
+    assert made.alone[1][0][0].weight is made.columns[1][0][0].weight
+
+
 def test_paths_of_a_block():
     assert all_paths(3) == ((2,), (1, 2), (2,), (0, 1, 2))
     assert column_paths(3, 1) == ((), (1,), (), (1,))
