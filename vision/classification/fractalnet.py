@@ -183,7 +183,8 @@ TINY = {
 @register(
     "fractalnet", "classification", RECIPE, options=Options, tiny=Tiny(TINY, size=(33, 32)),
     system="FractalNet", paper="Larsson et al. 2017, arXiv:1605.07648",
-    figures="every gradient checked with held paths, each column tested alone; not trained here",
+    figures="every gradient checked with held paths, each column tested alone; CIFAR-10 (JPEG), narrow, 12 epochs: "
+    "64 % of the test images wrong, columns alone 56 to 60 %",
 )  # fmt: skip
 class FractalClassifier(Classifier):
     """FractalNet with its classifier: global average pooling, a fully connected layer, softmax.
