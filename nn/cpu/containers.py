@@ -11,7 +11,9 @@ import numpy as np
 
 from nn.cpu import normalise
 from nn.cpu.chunks import in_chunks, in_slices, real
+from nn.dispatch import instead_of
 from nn.layer import y_and_cache
+from nn.layers import batch_norm
 from nn.layers.activation import ReLU
 from nn.layers.batch_norm import BatchNorm1d, BatchNorm2d
 
@@ -52,7 +54,8 @@ def forward_through(layers, x, training):
     while len(caches) < len(layers):
         i = len(caches)
         if training and is_rectified_norm(layers, i):
-            x, cache = layers[i].forward_by(RECTIFIED, x, training)
+            with instead_of(batch_norm.__name__, RECTIFIED):
+                x, cache = layers[i].forward(x, training)
             caches += [cache, x]  # ReLU keeps its output
         else:
             x, cache = y_and_cache(layers[i], layers[i].forward(x, training))
@@ -66,7 +69,8 @@ def backward_through(layers, dy, caches):
     while i > 0:
         if i > 1 and is_rectified_norm(layers, i - 2):
             i -= 2
-            dy = layers[i].backward_by(_backward_from(caches[i + 1]), dy, caches[i])
+            with instead_of(batch_norm.__name__, _backward_from(caches[i + 1])):
+                dy = layers[i].backward(dy, caches[i])
         else:
             i -= 1
             dy = layers[i].backward(dy, caches[i])

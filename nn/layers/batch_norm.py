@@ -97,10 +97,6 @@ class _BatchNorm(Layer):
             self.buffers = ()
 
     def forward(self, x, training=True):
-        return self.forward_by(None, x, training)
-
-    def forward_by(self, ops, x, training):
-        """forward by these functions; None: by those that dispatch picks."""
         check_shape(self, x=(x, self._wanted_shape(x)))
         if not x.size:
             return x, (x, None, None, False)  # nothing to normalise, and no statistics of nothing
@@ -112,7 +108,7 @@ class _BatchNorm(Layer):
         rows = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, M)
         weight, bias = (None, None) if self.weight is None else (self.weight.value, self.bias.value)
         running = (self.running_mean, self.running_var) if self.track_running_stats else None
-        ops = ops or functions(__name__, x, weight, self.running_mean)
+        ops = functions(__name__, x, weight, self.running_mean)
         if not from_batch:
             y, mean, inv_std = ops.batch_norm_inference(rows, weight, bias, running, self.eps)
         else:
@@ -121,17 +117,13 @@ class _BatchNorm(Layer):
         return y.reshape(x.shape), (x, mean, inv_std, from_batch)
 
     def backward(self, dy, cache):
-        return self.backward_by(None, dy, cache)
-
-    def backward_by(self, ops, dy, cache):
-        """backward by these functions; None: by those that dispatch picks."""
         x, mean, inv_std, from_batch = cache
         check_shape(self, dy=(dy, x.shape))
         if not x.size:
             return dy
         rows_shape = *x.shape[:2], math.prod(x.shape[2:])  # (N, C, M)
         weight = None if self.weight is None else self.weight.value
-        ops = ops or functions(__name__, dy, x, weight, mean)
+        ops = functions(__name__, dy, x, weight, mean)
         derivative = ops.batch_norm_backward if from_batch else ops.batch_norm_inference_backward
         dx, dweight, dbias = derivative(dy.reshape(rows_shape), x.reshape(rows_shape), mean, inv_std, weight)
         if self.weight is not None:
