@@ -111,7 +111,7 @@ def draw(found: dict, path: Path):
     axes.set_xticks(sorted({n for row in found.values() for n in row}))
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=len(networks), fontsize="small")
     save_png(figure, path)
 
 
