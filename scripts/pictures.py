@@ -71,7 +71,7 @@ def draw_curves(folders: dict[str, Path], metric: str, path: Path):
     from matplotlib.figure import Figure  # imported here: it takes as long as everything else
 
     figure = Figure(figsize=(12, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     for name, folder in folders.items():
         losses, _, evaluations = by_epoch(read_log(folder), metric)
         epochs = sorted({epoch for means in losses.values() for epoch in means})
@@ -79,9 +79,10 @@ def draw_curves(folders: dict[str, Path], metric: str, path: Path):
         right.plot(list(evaluations), list(evaluations.values()), marker=".", label=name)
     left.set(xlabel="epoch", ylabel="training loss, mean over the epoch")
     right.set(xlabel="epoch", ylabel=metric)
+    right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    left.legend(fontsize="small")
+    figure.legend(handles=left.get_lines(), loc="outside lower center", ncols=4, fontsize="small")
     save_png(figure, path)
 
 
