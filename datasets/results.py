@@ -33,19 +33,22 @@ def coco_results(image_id: Id, category_ids: Sequence[Id], found: dict) -> list[
 
 
 def coco_areas(image_id: Id, category_ids: Sequence[Id], found: dict) -> list[dict]:
-    """The entries of one picture whose pixels are labelled: the mask of each class that occurs, and its mean score.
+    """The entries of one picture whose pixels are labelled: a mask of each class that occurs, and its mean score.
 
-    found: labels (H, W) from 0, -1 for none, and scores (H, W).
+    found: labels (H, W) from 0, -1 for none, and scores (H, W). With instances (H, W), 0 for none and an index for each
+    object, there is a mask of each object, and none of the rest.
     """
     labels, scores = found["labels"], found["scores"]
+    areas = np.where(labels > 0, found["instances"], 0) if "instances" in found else labels + 1
+    masks = [areas == k for k in np.unique(areas[areas > 0])]
     return [
         {
             "image_id": image_id,
-            "category_id": category_ids[c],
-            "segmentation": encode(labels == c),
-            "score": float(scores[labels == c].mean()),
+            "category_id": category_ids[labels[mask][0]],
+            "segmentation": encode(mask),
+            "score": float(scores[mask].mean()),
         }
-        for c in np.unique(labels[labels >= 0]).tolist()
+        for mask in masks
     ]
 
 

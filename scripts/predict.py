@@ -9,7 +9,8 @@ picture as it is shown (turned upright if its EXIF data says so), x2 and y2 excl
 A model of segmentation colours its classes, and also writes predictions/labels/holiday.png, a palette PNG of class
 indices; pixels with a probability below --threshold are 255.
 
-example, what is found also as files for COCO's evaluation and as VOC annotations (segmentation: coco alone, as RLE):
+example, what is found also as files for COCO's evaluation and as VOC annotations (segmentation: coco alone, as RLE, a
+mask of each class, or of each object where the model tells objects apart):
   python -m scripts.predict runs/mine pictures/ --out predictions --write coco voc
 
 example, published weights of a registered network instead of a run: without --out, what is found is only printed:

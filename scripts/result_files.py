@@ -21,7 +21,10 @@ class ResultFiles:
     """The files of the formats chosen, for a model of the task.
 
     ids: a file of COCO's form whose ids of images (by file name) and categories (by name) are taken; without it they
-    are 1, 2, 3, ... Raises ValueError for a format that the task does not have, and for classes that ids lacks.
+    are 1, 2, 3, ... Of pixel labels it may lack the first class, the background, which is then left out; where objects
+    are told apart, the background is no category at all.
+
+    Raises ValueError for a format that the task does not have, and for classes that ids lacks.
     """
 
     def __init__(self, formats: Sequence[str], task: str, classes: Sequence[str], ids: Path | None = None):
@@ -31,13 +34,14 @@ class ResultFiles:
             raise ValueError("--coco-ids goes with --write coco")
         self.formats, self.task, self.ids = formats, task, ids
         self.categories = dict(enumerate(classes, 1))
-        self.image_ids, self.images, self.results, self.names = None, [], [], []
+        self.image_ids, self.images, self.results, self.names, self.left_out = None, [], [], [], {None}
         if ids:
             file = read_coco(ids)
             by_name = {name: id for id, name in category_names(file).items()}
-            if lost := [name for name in classes if name not in by_name]:
+            needed = classes[task == "segmentation" :]
+            if lost := [name for name in needed if name not in by_name]:
                 raise ValueError(f"--coco-ids {ids}: has no category {lost[0]!r}, a class of the model")
-            self.categories = {by_name[name]: name for name in classes}
+            self.categories = {by_name.get(name): name for name in classes}
             self.image_ids = {Path(image["file_name"]).name: image["id"] for image in file.images}
 
     def add(self, path: Path, name: str, size: tuple[int, int], found: dict, out: Path):
@@ -45,7 +49,9 @@ class ResultFiles:
         if "coco" in self.formats:
             id, ids = self._image_id(path), list(self.categories)
             self.images.append({"id": id, "file_name": path.name, "height": size[0], "width": size[1]})
-            self.results += (coco_areas if self.task == "segmentation" else coco_results)(id, ids, found)
+            rows = (coco_areas if self.task == "segmentation" else coco_results)(id, ids, found)
+            self.left_out |= set(ids[:1] if "instances" in found else [])
+            self.results += [row for row in rows if row["category_id"] not in self.left_out]
         if "voc" in self.formats:
             kinds = [list(self.categories.values())[label - 1] for label in found["labels"]]
             file = out / "Annotations" / f"{name}.xml"
@@ -59,7 +65,8 @@ class ResultFiles:
             (out / LIST).parent.mkdir(parents=True, exist_ok=True)
             (out / LIST).write_text("".join(f"{name}\n" for name in self.names), encoding="utf-8")
         if "coco" in self.formats:
-            content = {RESULTS: self.results, DATA_SET: coco_data_set(self.images, self.categories, self.results)}
+            categories = {id: name for id, name in self.categories.items() if id not in self.left_out}
+            content = {RESULTS: self.results, DATA_SET: coco_data_set(self.images, categories, self.results)}
             for name, value in content.items():
                 with replacing(out / name) as file:
                     file.write(json.dumps(value).encode() + b"\n")

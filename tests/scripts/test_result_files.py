@@ -63,6 +63,28 @@ def test_labels_of_pixels(tmp_path):
         np.testing.assert_array_equal(decode_rle(row["segmentation"]), labels == c)
 
 
+def test_objects_of_pixels(tmp_path):
+    """Two squares that touch, the second half below the threshold, and a third wholly: two masks, none of the rest."""
+    instances = np.zeros((6, 20), int)
+    instances[1:5, 2:6], instances[1:5, 6:10], instances[1:5, 12:16] = 1, 2, 3
+    labels, scores = np.where(instances, 1, 0), np.where(instances == 2, 0.5, 0.75)
+    labels[1:3, 6:10] = labels[instances == 3] = -1
+    ids = tmp_path / "ids.json"
+    categories, images = [{"id": 7, "name": "nucleus"}], [{"id": 9, "file_name": "a.jpg"}]
+    ids.write_text(json.dumps({"images": images, "categories": categories, "annotations": []}))
+    files = ResultFiles(["coco"], "segmentation", ("background", "nucleus"), ids)
+    found = {"labels": labels, "scores": scores, "instances": instances}
+    files.add(tmp_path / "a.jpg", "a", (6, 20), found, tmp_path)
+    files.finish(tmp_path)
+    rows = json.loads((tmp_path / "coco_results.json").read_text())
+    assert [(row["image_id"], row["category_id"], row["score"]) for row in rows] == [(9, 7, 0.75), (9, 7, 0.5)]
+    for k, row in enumerate(rows, 1):
+        np.testing.assert_array_equal(decode_rle(row["segmentation"]), (instances == k) & (labels == 1))
+    data_set = json.loads((tmp_path / "coco_instances.json").read_text())
+    assert data_set["categories"] == categories
+    assert [row["bbox"] for row in data_set["annotations"]] == [[2, 1, 4, 4], [6, 3, 4, 2]]
+
+
 def test_a_form_that_a_task_does_not_have():
     with pytest.raises(ValueError, match="--write voc is for detection and instances; this model is for segmentation"):
         ResultFiles(["voc"], "segmentation", ("sky",))

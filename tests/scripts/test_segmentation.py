@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import vision
-from datasets import Shapes, read_label_picture
+from datasets import COCODetection, Shapes, read_label_picture
 from nn.io.checkpoint import read_checkpoint
 from scripts import compare, evaluate, predict, train
 from scripts.augmentation import training_transform
@@ -106,6 +106,31 @@ def test_options_that_are_not_learned_change_after_training(run, tmp_path, capsy
     assert sizes[0] != sizes[1]
     error = error_of(predict.main, run, tmp_path / "scene.png", "--out", tmp_path / "out", "--set", "crf=true")
     assert "no option 'crf'" in error and "short_side" in error
+
+
+def test_separated_objects_as_coco_has_them(run, tmp_path):
+    """Read back by COCODetection and by pycocotools: the objects of the label picture, and no background."""
+    pytest.importorskip("skimage")
+    (tmp_path / "scenes").mkdir()
+    for i in range(2):
+        Image.fromarray(Shapes(2, (48, 70))[i]["image"]).save(tmp_path / "scenes" / f"{i}.png")
+    out, classes = tmp_path / "out", vision.load(run).classes
+    given = ("--threshold", 0, "--write", "coco", "--set", "separate=distance", "tau=0.5")
+    assert predict.main([run, tmp_path / "scenes", "--out", out, *given]) == 0
+    data = COCODetection(out / "coco_instances.json", tmp_path / "scenes")
+    assert data.classes == classes[1:]
+    results = json.loads((out / "coco_results.json").read_text())
+    for i, record in enumerate(json.loads((out / "predictions.json").read_text())):
+        objects, labels = (np.array(Image.open(out / "labels" / f"{i}{end}.png")) for end in (".objects", ""))
+        assert len(data[i]["masks"]) == sum(row["objects"] for row in record["found"]) == objects.max() > 1
+        for k, (mask, label) in enumerate(zip(data[i]["masks"], data[i]["labels"]), 1):
+            np.testing.assert_array_equal(mask, objects == k)
+            assert (labels[mask] == label).all()
+    coco = pytest.importorskip("pycocotools.coco").COCO(out / "coco_instances.json")
+    mask_area = pytest.importorskip("pycocotools.mask").area
+    assert len(coco.loadRes(str(out / "coco_results.json")).anns) == len(results)
+    for annotation in coco.anns.values():
+        assert mask_area(coco.annToRLE(annotation)) == annotation["area"]
 
 
 def test_a_last_batch_too_small_for_the_model_is_named_before_training(tmp_path, error_of):
