@@ -3,9 +3,14 @@
 example, a graph for pictures of 240x320, which netron draws and onnxruntime runs:
   python -m scripts.export runs/mine --onnx mine.onnx --size 240 320
 
-The graph takes "images" (1, 3, H, W) float32 as the model's preprocessing makes them; mean, std and classes are in the
-file's metadata. It holds what convolutions compute: logits of classifiers and of segmentation, and of a detector its
-maps, without proposals and suppression. Where onnxruntime is installed, the file is run on random images and compared.
+The graph takes "images" (1, 3, H, W) float32 as the model's preprocessing makes them. The file's metadata has the
+classes and, as `preprocess`, all fields of vision.Preprocess in JSON: p = Preprocess(**fields) makes the graph's input
+of an RGB photograph by p.batch([p.scaled(photograph)]). Another program takes these steps in order: the values at the
+two `percentiles` become 0 and 255; inverted if dark_background and the median is above 127.5; scaled as `resize` says;
+(x - mean) / std, those of the image itself if per_image; zeros at the right and the bottom up to H and W.
+
+It holds what convolutions compute: logits of classifiers and of segmentation, and of a detector its maps, without
+proposals and suppression. Where onnxruntime is installed, the file is run on random images and compared.
 
 example, the weights by the names that PyTorch has for published networks:
   python -m scripts.export runs/mine --weights mine.safetensors
@@ -73,7 +78,7 @@ def write(model: Model, path: Path, size: tuple[int, int] | None, n: int, about:
     p = model.preprocess
     size = size or [-(-side // p.multiple) * p.multiple for side in p.size(*PHOTOGRAPH)]
     images = np.random.default_rng(0).standard_normal((n, 3, *size)).astype(np.float32)
-    scale = {"mean": json.dumps(p.mean), "std": json.dumps(p.std)}
+    scale = {"mean": json.dumps(p.mean), "std": json.dumps(p.std), "preprocess": json.dumps(as_json(p))}
     results = export_onnx(model, images, path, model.dense, about | scale)
     shapes = ", ".join(f"{name} {array.shape}" for name, array in results.items())
     return f"{path}: images {images.shape} to {shapes}\n{compared(path, images, results)}"

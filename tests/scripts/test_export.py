@@ -38,6 +38,28 @@ def test_onnx_and_weights(run, tmp_path, capsys):
     assert all((state[name] == array).all() for name, array in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unet_small", {"percentiles": [1, 90], "dark_background": True, "mean": 3, "std": 64, "width": 1, "depth": 2}),
+        ("unet_small", {"per_image": True, "width": 1, "depth": 2}),
+        ("efficientnet_lite0", dict(vision.MODELS["efficientnet_lite0"].tiny.options)),  # the middle, bicubic
+    ],
+)
+def test_the_metadata_prepares_a_photograph_as_the_model_does(name, options, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = vision.build(name, ("a", "b", "c"), **options)
+    export.write(model, tmp_path / "m.onnx", (32, 40), 1, {})
+    metadata = {each.key: json.loads(each.value) for each in onnx.load(tmp_path / "m.onnx").metadata_props}
+    theirs, ours = vision.Preprocess(**metadata["preprocess"]), model.preprocess
+    photograph = np.random.default_rng(2).integers(100, 240, (33, 50, 3)).astype(np.uint8)
+    prepared = theirs.batch([theirs.scaled(photograph)])
+    np.testing.assert_array_equal(prepared, ours.batch([ours.scaled(photograph)]))
+    as_plain = vision.Preprocess(short_side=ours.short_side, max_side=ours.max_side, multiple=ours.multiple)
+    other = as_plain.batch([as_plain.scaled(photograph)])
+    assert other.shape != prepared.shape or abs(other - prepared).max() > 0.01
+
+
 def test_the_default_size_is_that_of_a_photograph(run, tmp_path, capsys):
     assert export.main([find_checkpoint(run), "--onnx", tmp_path / "m.onnx"]) == 0
     height, width = vision.load(run).preprocess.size(480, 640)
