@@ -52,7 +52,7 @@ class Options(ImageOptions):
     passes: int = 2  # over all images in search of hard negatives, in each round
     capacity: int = 20000  # hard negatives at most, equal shares for all components; more than training finds
     objects: int = 1000  # objects in the training images at most
-    score_threshold: float = -1.0  # lower scores are no detections
+    score_threshold: float | None = None  # lower scores are no detections; none: any (the code's: -1.1 or lower)
     nms_iou: float = 0.5  # IoU above which NMS drops a detection
     detections_per_image: int = 100  # detections kept at most
 
@@ -139,9 +139,10 @@ class DPM(DPMTraining):
         if device_of(images) == "gpu":
             return to_device(self.on_cpu().predict(to_device(images, "cpu"), image_sizes), "gpu")
         o, results = self.options, []
+        least = -np.inf if o.score_threshold is None else o.score_threshold
         sizes = image_sizes or [images.shape[2:]] * len(images)
         for image, size in zip(images, sizes):
-            found = self.find(self.grid.pyramid(as_picture(image, size)), o.score_threshold)
+            found = self.find(self.grid.pyramid(as_picture(image, size)), least)
             boxes = clip(self.boxes(found), size).astype(np.float32)
             labels, scores = found.rows[:, MODEL] // o.components + 1, found.scores.astype(np.float32)
             keep = nms(boxes, scores, o.nms_iou, labels, o.detections_per_image)

@@ -44,7 +44,7 @@ class Options(ImageOptions):
     rounds: int = 2  # rounds of mining hard negatives
     capacity: int = 20000  # negatives of all rounds at most
     negative_iou: float = 0.3  # a window is a negative below this IoU with all objects of its class
-    score_threshold: float = -1.0  # lower scores are no detections
+    score_threshold: float | None = None  # lower scores are no detections; none: any, as the whole curve is scanned
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
     detections_per_image: int = 100  # detections kept at most
 
@@ -116,9 +116,10 @@ class HOGDetector(HOGTraining):
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         o, found, where = self.options, [], device_of(images)
+        least = -np.inf if o.score_threshold is None else o.score_threshold
         sizes = image_sizes or [images.shape[2:]] * len(images)
         for image, size in zip(to_device(images, "cpu"), sizes):
-            rows, boxes, scores = self.windows_above(as_picture(image, size), o.score_threshold)
+            rows, boxes, scores = self.windows_above(as_picture(image, size), least)
             keep = nms(boxes, scores, o.nms_iou, rows[:, 0] + 1, o.detections_per_image)
             found.append({"boxes": clip(boxes[keep], size), "labels": rows[keep, 0] + 1, "scores": scores[keep]})
         return to_device(found, where)

@@ -72,20 +72,17 @@ def fitted(boxes: np.ndarray, masks: np.ndarray, tolerance: float = 1.5) -> np.n
     return np.where(np.abs(around - boxes).max(axis=1, keepdims=True) > tolerance, around, boxes)
 
 
-def mask_nms(
-    masks: np.ndarray, scores: np.ndarray, iou_threshold: float, labels: np.ndarray | None = None
-) -> np.ndarray:
+def mask_nms(masks: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:
     """Indices of the masks to keep, best first: `nms` with the IoU of masks instead of boxes.
 
-    masks (K, H, W) bool, scores (K,); with labels (K,) only masks of one class suppress each other.
+    masks (K, H, W) bool, scores (K,).
 
     Reference: Hariharan et al. 2014, arXiv:1407.1808, sec. 3: "non-maximum suppression on the regions".
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     runs, kept = mask_runs(masks), []
     for i in order:
-        rivals = [k for k in kept if labels is None or labels[k] == labels[i]]
-        if not (run_iou([runs[i]], [runs[k] for k in rivals]) > iou_threshold).any():
+        if not (run_iou([runs[i]], [runs[k] for k in kept]) > iou_threshold).any():
             kept.append(i)
     return np.array(kept, np.int64)
 

@@ -44,7 +44,7 @@ class Options(ImageOptions):
     refine: bool = True  # refine the masks by logistic classifiers
     refine_iou: float = 0.7  # refinement learns from regions with this IoU with an object
     penalty: float = 0.001  # L2 penalty of the refinement's logistic classifiers
-    score_threshold: float = -1.0  # lower scores are no detections
+    score_threshold: float | None = None  # lower scores are no detections; none: any, as in the code
     nms_iou: float = 0.0  # IoU of masks above which NMS drops a detection: none may overlap
     detections_per_image: int = 100  # detections kept at most
 

@@ -137,18 +137,28 @@ class SegmentSVM(RegionSVM, InstanceSegmenter):
         return [self.detections(x[:, :h, :w], own) for x, (h, w), own in zip(images, sizes, segments)]
 
     def detections(self, image, segments: Segments) -> dict:
-        """Regions above the threshold that overlap no better one of their class, with refined masks."""
+        """The best regions that overlap no better one of their class, with refined masks."""
         o, masks, boxes, classes = self.options, segments.masks(), segments.boxes(), len(self.classes)
         x = self.used(self.features(image, masks, boxes))
         weight, bias = to_device((self.svm.weight.value, self.svm.bias.value), "cpu")
-        scores = (x @ weight.T + bias).ravel()  # (K * classes,)
-        sure = np.flatnonzero(scores >= o.score_threshold)
-        keep = mask_nms(masks[sure // classes], scores[sure], o.nms_iou, sure % classes)[: o.detections_per_image]
-        region, labels = sure[keep] // classes, sure[keep] % classes + 1
+        scores = x @ weight.T + bias  # (K, classes)
+        region, labels = self.after_nms(masks, scores)
         found = masks[region]
         for c in range(classes) if o.refine and self.refiner.fitted[0] else ():
             own = labels == c + 1
             rows = Rows(x[region[own]], segments.members[region[own]], boxes[region[own]], found[:0])
             found[own] = self.refiner.masks(c, segments, rows)
         boxes = fitted(boxes[region], found, 0)
-        return {"boxes": boxes, "labels": labels, "scores": scores[sure[keep]], "masks": found}
+        return {"boxes": boxes, "labels": labels, "scores": scores[region, labels - 1], "masks": found}
+
+    def after_nms(self, masks: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The indices and labels (D,) of the detections, best first, of regions (K, h, w) with scores (K, classes)."""
+        o, found = self.options, [np.zeros((0, 2), np.int64)]
+        least = -np.inf if o.score_threshold is None else o.score_threshold
+        for c, own in enumerate(scores.T):
+            sure = np.flatnonzero(own >= least)
+            kept = sure[mask_nms(masks[sure], own[sure], o.nms_iou)]
+            found.append(np.stack([kept, np.full_like(kept, c + 1)], axis=1))
+        region, labels = np.concatenate(found).T
+        best = np.argsort(-scores[region, labels - 1], kind="stable")[: o.detections_per_image]
+        return region[best], labels[best]

@@ -83,6 +83,13 @@ def test_the_mirror_image_has_the_mirrored_detections():
     np.testing.assert_allclose(one["scores"][best], other["scores"][best], atol=1e-4)
 
 
+def test_no_score_is_too_low_to_be_a_detection():
+    for threshold, some in ((None, True), (-1.1, False)):
+        model = build(levels=1, score_threshold=threshold)
+        model.stars.biases.value -= 100
+        assert bool(len(model.detect(picture())["scores"])) == some
+
+
 def test_a_picture_smaller_than_a_level_has_no_placement():
     model, small = build(), np.zeros((10, 40, 3), np.uint8)
     levels = model.grid.pyramid(small)

@@ -54,6 +54,15 @@ def test_levels_end_where_the_window_does_not_fit():
     assert build().windows_above(np.zeros((20, 300, 3), np.uint8), -9)[1].shape == (0, 4)
 
 
+def test_no_score_is_too_low_to_be_a_detection():
+    """Average precision looks at the whole curve; scores differ by class in what is high."""
+    picture = Shapes(1, (90, 110))[0]["image"]
+    for threshold, some in ((None, True), (-1.0, False)):
+        model = build(score_threshold=threshold)
+        model.classifier.bias.value[...] = -9
+        assert bool(len(model.detect(picture)["scores"])) == some
+
+
 def trainer(folder, model, **options):
     data = Shapes(12, (96, 120), 1)
     loader = Loader(data, 1, lambda samples: detector_batch(model, samples), workers=0)

@@ -1,5 +1,7 @@
 """SDS: what both CNNs see, its three variants, the stages on two images, refinement by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,18 @@ def trained(tmp_path_factory):
 def test_two_images_are_learned_by_heart(trained):
     metrics = evaluate_instances(*trained)
     assert metrics["APr_0.5"] == metrics["APr_0.7"] == 1
+
+
+def test_no_score_is_too_low_to_be_a_detection(trained):
+    """What is high differs by class; AP^r looks at the order alone."""
+    model, data = trained
+    other = small()
+    other.load_state_dict(model.state_dict())
+    other.segments = model.segments
+    other.svm.bias.value -= 100
+    assert evaluate_instances(other, data)["APr_0.5"] == 1
+    other.options = replace(other.options, score_threshold=-1.0)
+    assert not len(other.segment_objects(data[0]["image"])["scores"])
 
 
 def test_objects_give_way_to_their_best_region(trained):
