@@ -95,7 +95,7 @@ class PyramidRPN(Layer):
         return array_module(*grids).concatenate(grids)
 
     def match(self, anchors, target: dict, rng: np.random.Generator):
-        """labels (A,) and deltas (A, 4): see anchor_targets. Anchors that reach out of the image count (sec. 4.1)."""
+        """labels (A,) and deltas (A, 4): see anchor_targets. Anchors that reach out of the image count (sec. 5.1)."""
         o = self.options
         return anchor_targets(
             anchors, target["boxes"], target["image_size"], rng, positive_iou=o.positive_iou, border=1e6,

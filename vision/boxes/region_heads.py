@@ -1,6 +1,7 @@
 """Heads of region detectors: from pooled regions to class scores and boxes, with loss and detections."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,19 +31,15 @@ class RegionHead(Layer):
     """Class scores and per-class box deltas of each pooled region.
 
     pooled (R, C, ph, pw) -> logits (R, 1 + classes), index 0 for background, and deltas (R, classes, 4), normalised.
-    Two hidden layers, named like torchvision's classifier.0 and classifier.3 of VGG-16, and two sibling outputs,
-    initialised by Gaussians of standard deviation 0.01 and 0.001 (sec. 2.3). options: those of Faster R-CNN for
-    regions and detections.
+    Two hidden layers, see fully_connected, and two sibling outputs, initialised by Gaussians of standard deviation 0.01
+    and 0.001 (sec. 2.3). options: those of Faster R-CNN for regions and detections.
 
     Reference: Girshick 2015, Fast R-CNN, arXiv:1504.08083, sec. 2.1 to 2.3.
     """
 
     def __init__(self, in_features: int, classes: int, options, *, rng: np.random.Generator):
         self.options, self.classes, hidden = options, classes, options.hidden
-        self.classifier = Sequential(
-            Linear(in_features, hidden, rng=rng), ReLU(), Dropout(options.dropout, rng=rng.spawn(1)[0]),
-            Linear(hidden, hidden, rng=rng), ReLU(), Dropout(options.dropout, rng=rng.spawn(1)[0]),
-        )  # fmt: skip
+        self.classifier = fully_connected(in_features, hidden, options.dropout, rng)
         self.cls_score = Linear(hidden, 1 + classes, rng=rng)
         self.bbox_pred = Linear(hidden, 4 * classes, rng=rng)
         self.cls_score.weight.value[...] = gaussian((1 + classes, hidden), 0.01, rng)
@@ -112,3 +109,25 @@ def joined(samples: Sequence[tuple]) -> Regions:
     xp = array_module(*rois)
     image_index = xp.concatenate([xp.full(len(own), n, np.int64) for n, own in enumerate(rois)])
     return Regions(xp.concatenate(rois), image_index, xp.concatenate(labels), xp.concatenate(deltas))
+
+
+def fully_connected(in_features: int, hidden: int, dropout: float, rng: np.random.Generator) -> Sequential:
+    """fc6 and fc7: (R, in_features) to (R, hidden). Layers 0 and 3, as in torchvision's classifier of VGG-16."""
+    return Sequential(
+        Linear(in_features, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+        Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
+    )  # fmt: skip
+
+
+def published_fully_connected(arrays: Mapping[str, np.ndarray], prefix: str = "head.") -> dict[str, np.ndarray]:
+    """fc6 and fc7 of a published network under the names that fully_connected has as the classifier of a head.
+
+    They are the first two layers of its own: classifier.0 and .3 of torchvision's VGG-16, .1 and .4 of its AlexNet. A
+    file of convolutions alone has none.
+    """
+    layers = sorted(int(found[1]) for name in arrays if (found := re.fullmatch(r"classifier\.(\d+)\.weight", name)))
+    return {
+        f"{prefix}classifier.{own}.{what}": arrays[name]
+        for own, layer in zip((0, 3), layers) for what in ("weight", "bias")
+        if (name := f"classifier.{layer}.{what}") in arrays
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
 from vision.backbones.alexnet import CENTRED
 from vision.boxes import RegionHead, clip
 from vision.boxes.deformable_pooling import DeformableRegionPool
-from vision.boxes.region_heads import Regions
+from vision.boxes.region_heads import Regions, published_fully_connected
 from vision.detection.detector import Detector, check_proposals
 from vision.detection.truncated import Truncated
 from vision.model import Stage
@@ -87,6 +87,10 @@ class RegionDetector(Detector):
     def stages(self) -> tuple[Stage, ...]:
         """One."""
         return (Stage(recipe=self.slower),)
+
+    def pretrained_names(self, arrays):
+        """Those of the backbone, and fc6 and fc7 of a published network as the head's."""
+        return published_fully_connected(arrays) | super().pretrained_names(arrays)
 
     def region_loss(self, features, sampled: Regions) -> tuple[dict[str, float], RegionCache]:
         """({cls, box}, cache) of the sampled regions on features (N, C, H, W): the two sibling losses of eq. 1."""
@@ -216,8 +220,11 @@ TINY = {
     "hidden": 12, "roi_samples": 16, "dropout": 0.0,
 }  # fmt: skip
 
+# Sec. 2.3: twice the rate for biases, 30,000 steps at 0.001, 10,000 at 0.0001; flips are all the augmentation.
+CAFFE = {"lr": 0.001, "milestones": [0.75], "bias_rate": 2.0, "jitter": 0.0}
+
 register(
-    "fast_rcnn", "detection", {"epochs": 16, "batch_size": 2, "lr": 0.001, "milestones": [0.75]},
+    "fast_rcnn", "detection", {"epochs": 16, "batch_size": 2, **CAFFE},
     options=Options, tiny=Tiny(TINY), **PAPER,
 )(FastRCNN)  # fmt: skip
 

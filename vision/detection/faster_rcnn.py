@@ -15,7 +15,7 @@ from nn.layer import check_shape
 from vision.backbones import Backbone, vgg16
 from vision.boxes import RPN
 from vision.boxes.region_heads import joined
-from vision.detection.fast_rcnn import RegionDetector, RegionOptions, region_backbone
+from vision.detection.fast_rcnn import CAFFE, RegionDetector, RegionOptions, region_backbone
 from vision.registry import Tiny, register
 
 
@@ -158,7 +158,7 @@ class VGG16Options(Options):
 
 
 @register(
-    "faster_rcnn_vgg16", "detection", {"epochs": 14, "batch_size": 1, "lr": 0.001, "milestones": [0.75]},
+    "faster_rcnn_vgg16", "detection", {"epochs": 14, "batch_size": 1, **CAFFE},
     options=VGG16Options, tiny=Tiny({
         "width": 4, "frozen": "pool4", "hidden": 8, "rpn_channels": 8, "anchor_scales": (16,), "anchor_samples": 16,
         "roi_samples": 8, "min_size": 4,

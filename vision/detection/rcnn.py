@@ -113,7 +113,8 @@ TINY = {
 }  # fmt: skip
 
 register(
-    "rcnn", "detection", {"epochs": 20, "batch_size": 2, "lr": 0.001, "lr_scale": {"head.cls_score": 10.0}},
+    "rcnn", "detection",
+    {"epochs": 20, "batch_size": 2, "lr": 0.001, "lr_scale": {"head.cls_score": 10.0}, "bias_rate": 2.0, "jitter": 0.0},
     options=Options, tiny=Tiny(TINY | {"backbone": "small_vgg"}), **PAPER,
 )(RCNN)  # fmt: skip
 

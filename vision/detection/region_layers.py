@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from nn import Dropout, Linear, MaxPool2d, ReLU, Sequential
+from nn import Linear, MaxPool2d
 from nn.layer import Layer
 from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
+from vision.boxes.region_heads import fully_connected
 from vision.boxes.rpn import gaussian
 
 BACKBONES = {  # up to the last convolution; the pooling that follows there
@@ -31,19 +32,10 @@ def region_backbone(
     return backbone, pooling()
 
 
-def fully_connected(in_features: int, hidden: int, dropout: float, rng: np.random.Generator) -> Sequential:
-    """fc6 and fc7: (R, in_features) to (R, hidden)."""
-    return Sequential(
-        Linear(in_features, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
-        Linear(hidden, hidden, rng=rng), ReLU(), Dropout(dropout, rng=rng.spawn(1)[0]),
-    )  # fmt: skip
-
-
 class RegionLayers(Layer):
     """pool5 (R, D) to logits (R, 1 + classes), index 0 for background, through fc6 and fc7 of `hidden` units.
 
-    Named like torchvision's classifier.0 and classifier.3 of VGG-16. The last layer's weights are new, Gaussian with
-    standard deviation 0.01.
+    The last layer's weights are new, Gaussian with standard deviation 0.01.
     """
 
     def __init__(self, in_features: int, hidden: int, classes: int, dropout: float, *, rng: np.random.Generator):

@@ -21,6 +21,7 @@ from nn.layer import check_shape
 from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
+from vision.boxes.region_heads import published_fully_connected
 from vision.detection.detector import Detector, check_proposals
 from vision.detection.feature_store import TRUTH, FeatureStore, reopened
 from vision.detection.linear_svm import fit_svm
@@ -63,6 +64,10 @@ class RegionSVM(Detector):
         self.mined = np.full((classes, o.capacity), -1, np.int64)
         self.fitted = np.zeros(2, bool)
 
+    def pretrained_names(self, arrays):
+        """Those of the backbone, and fc6 and fc7 of a published network as the head's."""
+        return published_fully_connected(arrays) | super().pretrained_names(arrays)
+
     def predict(self, images, image_sizes=None, proposals=None) -> list[dict]:
         """Detections among the proposals [(K, 4), ...] of images (N, 3, H, W) of sizes [(h, w), ...]."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
@@ -88,9 +93,8 @@ class RegionSVM(Detector):
             boxes = decode(self.boxes(features[o.box_features]).reshape(len(rois), classes, 4), boxes)
         boxes, scores = clip(boxes, image_size).reshape(-1, 4), scores.ravel()
         labels = xp.arange(len(boxes)) % classes + 1
-        least = o.score_threshold
-        if least is None:
-            least = -np.inf if by_svm and has_svm else 0.05
+        least = -np.inf if by_svm and has_svm else 0.05
+        least = least if o.score_threshold is None else o.score_threshold
         keep = nms_among(scores >= least, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
         return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
 
@@ -154,18 +158,14 @@ class RegionSVM(Detector):
         every, done = -(-len(store.counts) // 10), 0
         for i, (image, target) in enumerate(tqdm(images, "storing", len(store.counts), disable=None, leave=False)):
             if not store.is_done(i):
-                self.store_image(store, i, image, target)
+                table, features = self.examples(image, target)
+                store.write(i, table, {layer: features[layer] for layer in store.layers})
                 done += 1
             if (i + 1) % every == 0 or i + 1 == len(store.counts):
                 store.flush()
                 if done:
                     yield {"images": i + 1, "regions": int(store.counts[: i + 1].sum()), "GB": store.bytes / 1e9}
                 done = 0
-
-    def store_image(self, store: FeatureStore, i: int, image, target: dict):
-        """Compute and store the regions of image (3, H, W), the i-th."""
-        table, features = self.examples(image, target)
-        store.write(i, table, {layer: features[layer] for layer in store.layers})
 
     def examples(self, image, target: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The columns of the store and the features, by layer, of the regions of an image."""
@@ -220,7 +220,8 @@ class RegionSVM(Detector):
     def fit_boxes(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """Ridge regression, for each class, from the features of regions near an object to the object's box.
 
-        As in the code, targets have mean 0 and deviation 1, and a feature of 1 is behind the others.
+        As in the code, targets have mean 0, and a feature of 1 is behind the others. That whitens the targets, too; as
+        the solution is linear in them, it would change nothing.
         """
         if start:
             return
@@ -230,9 +231,8 @@ class RegionSVM(Detector):
             rows, t = box_pairs(store, c + 1, o.box_iou)
             if not len(rows):
                 raise ValueError(f"{self.name}: no region has an IoU of {o.box_iou} with a {name}")
-            mean, std = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-6)
-            x = factor * self.read(store, o.box_features, rows)
-            w = fit_ridge(np.concatenate([x, np.ones((len(x), 1))], axis=1), (t - mean) / std, o.ridge) * std
+            x, mean = factor * self.read(store, o.box_features, rows), t.mean(axis=0)
+            w = fit_ridge(np.concatenate([x, np.ones((len(x), 1))], axis=1), t - mean, o.ridge)
             self.assign(self.boxes, slice(4 * c, 4 * c + 4), factor * w[:-1].T, w[-1] + mean)
             figures |= {f"{name}: pairs": len(rows)}
         self.fitted[1] = True

@@ -4,7 +4,9 @@ Training has four stages: the pyramids of all regions, stored; the fully connect
 class; box regression. The convolutions are never trained. See vision.detection.region_svm for the last two.
 
 Reference: He, Zhang, Ren and Sun 2014, Spatial pyramid pooling in deep convolutional networks for visual recognition,
-arXiv:1406.4729 (v4), sec. 4.
+arXiv:1406.4729 (v4), sec. 4. In two things their code is followed, not the paper: of negatives that overlap one another
+by more than 0.7 all stay; fine-tuning begins at a rate of 0.001. The code fine-tunes on random scales; here each region
+has the scale of testing.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from vision.registry import Tiny, register
 
 @dataclass(frozen=True)
 class Options(RegionOptions):
-    """The paper's, on the published AlexNet of one column."""
+    """The paper's, on the published AlexNet of one column; the penalty of box regression is the code's."""
 
     short_side: int = 688  # pixels of the shorter side of the image that is scaled again
     max_side: int = 1200  # pixels of the longer side at most
@@ -37,6 +39,8 @@ class Options(RegionOptions):
     region_side: int = 224  # a region is taken from the scale where it is nearest to this, squared
     levels: tuple[int, ...] = (6, 3, 2, 1)  # cells along each side of the pyramid's grids, such as [4,2,1]
     background_iou: tuple[float, float] = (0.1, 0.5)  # IoU of regions that count as background in fine-tuning
+    ridge: float = 4000.0  # penalty of box regression
+    box_iou: float = 0.5  # a region learns the box of the object that it overlaps from this IoU on
 
 
 class Sampled(NamedTuple):
@@ -148,8 +152,9 @@ TINY = {
     "backbone": "small_vgg", "scales": (32, 48), "region_side": 24, "samples": 8, "capacity": 50, "dropout": 0.0,
 }  # fmt: skip
 
-register(
-    "spp_net", "detection", {"epochs": 20, "batch_size": 2, "lr": 0.001, "lr_scale": {"head.cls_score": 10.0}},
+register(  # in the code fc8 learns no faster than fc6 and fc7
+    "spp_net", "detection",
+    {"epochs": 20, "batch_size": 2, "lr": 0.001, "milestones": [0.333, 0.667], "bias_rate": 2.0, "jitter": 0.0},
     options=Options, tiny=Tiny(TINY), **PAPER,
 )(SPPNet)  # fmt: skip
 
@@ -169,6 +174,8 @@ class SmallOptions(Options):
     scales: tuple[int, ...] = (96, 144, 216, 320)  # shorter sides that the convolutions see
     region_side: int = 40  # a region is taken from the scale where it is nearest to this, squared
     levels: tuple[int, ...] = (4, 2, 1)  # cells along each side of the pyramid's grids
+    ridge: float = 1000.0  # penalty of box regression, as R-CNN's
+    box_iou: float = 0.6  # a region learns the box of the object that it overlaps from this IoU on
 
 
 register(

@@ -7,7 +7,8 @@ import numpy as np
 
 from nn.dispatch import array_module
 from nn.layer import Layer
-from vision.detection.region_layers import fully_connected, region_backbone
+from vision.boxes.region_heads import fully_connected
+from vision.detection.region_layers import region_backbone
 from vision.detection.warp import warp_regions
 
 

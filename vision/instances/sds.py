@@ -18,6 +18,7 @@ from nn.gpu.device import to_device
 from nn.layer import check_shape
 from vision.boxes import iou
 from vision.boxes.matching import choose_rois
+from vision.boxes.region_heads import published_fully_connected
 from vision.boxes.rpn import gaussian
 from vision.detection.region_options import PLAIN
 from vision.instances.pathway import Pathway, region_crops
@@ -122,9 +123,11 @@ class SDS(SegmentSVM):
         return {name: np.concatenate(each) for name, each in found.items()}
 
     def pretrained_names(self, arrays):
-        """The published weights of a backbone are those of both CNNs."""
-        published, paths = self.box.backbone.pretrained_names(arrays), FEATURES[: 1 + (self.options.variant != "A")]
-        return {f"{path}.backbone.{name}": x for path in paths for name, x in published.items()} | dict(arrays)
+        """The weights of a published network are those of both CNNs, fc6 and fc7 among them."""
+        published = {f"backbone.{name}": x for name, x in self.box.backbone.pretrained_names(arrays).items()}
+        published |= published_fully_connected(arrays, "")
+        paths = FEATURES[: 1 + (self.options.variant != "A")]
+        return {f"{path}.{name}": x for path in paths for name, x in published.items()} | dict(arrays)
 
 
 def labelled(overlap: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
@@ -142,7 +145,7 @@ TINY = {
 }  # fmt: skip
 
 register(
-    "sds", "instances", {"epochs": 20, "batch_size": 2, "lr": 0.001, "jitter": 0.0},
+    "sds", "instances", {"epochs": 20, "batch_size": 2, "lr": 0.001, "bias_rate": 2.0, "jitter": 0.0},
     options=Options, tiny=Tiny(TINY | {"variant": "B"}), **PAPER,
 )(SDS)  # fmt: skip
 register(

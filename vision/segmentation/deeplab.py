@@ -14,8 +14,8 @@ from nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
 from nn.containers import backward_wanted
 from nn.layer import check_shape, positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
+from vision.backbones.convolutional import convolutional, decimated
 from vision.registry import Tiny, register
-from vision.segmentation.convolutional import convolutional, decimated
 from vision.segmentation.cropping import cut_to, uncut_to
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork

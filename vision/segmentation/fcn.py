@@ -23,8 +23,8 @@ import numpy as np
 from nn import Conv2d, Dropout, ReLU, Sequential
 from nn.layer import positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
+from vision.backbones.convolutional import convolutional
 from vision.registry import Tiny, register
-from vision.segmentation.convolutional import convolutional
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelOptions
 from vision.segmentation.skips import BilinearInterpolation, SkipNet, learned_interpolation
 

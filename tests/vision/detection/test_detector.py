@@ -11,6 +11,7 @@ from vision.detection import Detector
 from vision.detection.task import detect, detector_batch
 from vision.options import ImageOptions
 from vision.proposals import WithProposals, build_proposer
+from vision.registry import find
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,15 @@ def test_other_detectors_have_none():
 def test_an_unknown_method_is_named():
     with pytest.raises(ValueError, match="no proposal method 'selective_serch_fast'"):
         Echo(Options(proposals="selective_serch_fast")).detect(PICTURE)
+
+
+@pytest.mark.parametrize("name", ["rcnn", "spp_net", "fast_rcnn", "faster_rcnn_vgg16", "ssd300", "ssd512", "sds"])
+def test_biases_learn_twice_as_fast_where_the_authors_trained_with_caffe(name):
+    assert find(name).recipe["bias_rate"] == 2
+
+
+def test_what_spp_net_and_fpn_have_of_their_own():
+    """SPP-net's box regression (its code), and FPN's decay of weights (sec. 5.1)."""
+    o = find("spp_net").options()
+    assert (o.ridge, o.box_iou) == (4000, 0.5) and find("rcnn").options().box_iou == 0.6
+    assert "lr_scale" not in find("spp_net").recipe and find("faster_rcnn_resnet50_fpn").recipe["weight_decay"] == 1e-4

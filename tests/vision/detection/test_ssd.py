@@ -42,6 +42,19 @@ def test_published_vgg16_convolutions_have_their_names():
     assert model.pretrained_names(own).keys() >= {f"backbone.{name}" for name in own}
 
 
+def test_fc6_and_fc7_of_vgg16_are_decimated():
+    """Every fourth output; of fc6 rows and columns 0, 3 and 6 of the 7x7, of fc7 every fourth input."""
+    model = vision.build("ssd300", CLASSES, np.random.default_rng(0), width=2)  # 16 channels, fc6 and fc7 of 32
+    fc6, fc7 = np.arange(128 * 16 * 49).reshape(128, 16 * 49), np.arange(128 * 128).reshape(128, 128)
+    arrays = {"classifier.0.weight": fc6, "classifier.3.weight": fc7, "classifier.3.bias": np.arange(128)}
+    named, own = model.pretrained_names(arrays), model.state_dict()
+    first = fc6.reshape(128, 16, 7, 7)[::4, :, ::3, ::3]
+    np.testing.assert_array_equal(named["extras.0.1.weight"], first)
+    np.testing.assert_array_equal(named["extras.0.3.weight"][:, :, 0, 0], fc7[::4, ::4])
+    np.testing.assert_array_equal(named["extras.0.3.bias"], np.arange(0, 128, 4))
+    assert all(own[name].shape == array.shape for name, array in named.items() if name in own)
+
+
 def test_loss_is_equation_1():
     model, batch = small(), scenes()
     losses, cache = model.loss(batch, np.random.default_rng(0))

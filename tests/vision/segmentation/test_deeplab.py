@@ -17,10 +17,10 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )
 from vision.backbones import VGG, vgg16_plan
+from vision.backbones.convolutional import decimated
 from vision.classification import VGGNetwork
 from vision.registry import find
 from vision.segmentation import DeepLab
-from vision.segmentation.convolutional import decimated
 from vision.segmentation.deeplab import ASPP_L, LARGE_FOV
 from vision.segmentation.enlarge import Enlarge
 from vision.training.recipe import build_optimiser, with_defaults

@@ -18,9 +18,9 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )  # fmt: skip
 from vision.backbones import vgg16_plan
+from vision.backbones.convolutional import convolutional
 from vision.classification import VGGNetwork
 from vision.segmentation import FCN
-from vision.segmentation.convolutional import convolutional
 from vision.segmentation.skips import BilinearInterpolation, learned_interpolation
 from vision.training.saving import load_pretrained
 
