@@ -7,6 +7,10 @@ Reference: Krizhevsky et al. 2012, ImageNet classification with deep convolution
 weird trick for parallelizing convolutional neural networks, arXiv:1404.5997.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from nn import Conv2d, LocalResponseNorm, MaxPool2d, ReLU
@@ -15,7 +19,6 @@ from vision.backbones.backbone import Backbone, FeatureMap
 
 CHANNELS = {2: (96, 256, 384, 384, 256), 1: (64, 192, 384, 256, 256)}  # of the convolutions, by columns
 KERNELS = (11, 5, 3, 3, 3)
-CENTRED = 10  # padding of conv1 for models of regions: they take cell i of conv5 for pixels 16 i to 16 i + 15
 POOLED, GROUPED = (0, 1, 4), (1, 3, 4)  # indices of the convolutions before a pooling, and of those in groups
 
 
@@ -61,3 +64,15 @@ class AlexNet(Backbone):
         if columns == 1:
             layers = {f"features.{i}": layer for i, layer in enumerate(layers.values())}
         super().__init__(layers, stages)
+
+
+@dataclass(frozen=True)
+class OnAlexNet:
+    """An option of models of regions, which take cell i of conv5 for pixels 16 i to 16 i + 15, for AlexNet's sake."""
+
+    conv1_padding: int = 10  # of alexnet: with 10 its cells lie over these pixels, with 2, as published, 7.5 further
+
+    @staticmethod
+    def older(config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a checkpoint without this option was trained with; config: its options."""
+        return {"conv1_padding": 2} if config.get("backbone") == "alexnet" else {}

@@ -13,7 +13,7 @@ from nn import RoIAlign, RoIPool, RoIWarp
 from nn.dispatch import array_module
 from nn.layer import Layer, check_shape
 from vision.backbones import AlexNet, Backbone, small_vgg, vgg16
-from vision.backbones.alexnet import CENTRED
+from vision.backbones.alexnet import OnAlexNet
 from vision.boxes import RegionHead, clip
 from vision.boxes.deformable_pooling import DeformableRegionPool
 from vision.boxes.region_heads import Regions, published_fully_connected
@@ -117,7 +117,7 @@ class RegionDetector(Detector):
 
 
 @dataclass(frozen=True)
-class Options(RegionOptions):
+class Options(RegionOptions, OnAlexNet):
     """The paper's: 128 regions a step, of two images; conv1 and conv2 of VGG-16 are not trained (sec. 4.5)."""
 
     proposals: str = "selective_search_fast"  # method, with its options: see vision.proposals
@@ -211,7 +211,7 @@ def region_backbone(options: Options, rng: np.random.Generator) -> Backbone:
         return vgg16(stride=o.stride, rng=rng)
     if o.stride != 16:
         raise ValueError(f"region_backbone: stride of alexnet must be 16, got {o.stride}")
-    return AlexNet(1, padding=CENTRED, rng=rng).up_to("conv5")
+    return AlexNet(1, padding=o.conv1_padding, rng=rng).up_to("conv5")
 
 
 PAPER = {"system": "Fast R-CNN", "paper": "Girshick 2015, arXiv:1504.08083"}

@@ -13,6 +13,7 @@ import numpy as np
 from nn.dispatch import array_module
 from nn.layer import check_shape
 from vision.backbones import Backbone, vgg16
+from vision.backbones.alexnet import OnAlexNet
 from vision.boxes import RPN
 from vision.boxes.region_heads import joined
 from vision.detection.fast_rcnn import CAFFE, RegionDetector, RegionOptions, region_backbone
@@ -202,7 +203,7 @@ class SmallOptions(Options):
 
 
 @dataclass(frozen=True)
-class BackboneOptions(SmallOptions):
+class BackboneOptions(SmallOptions, OnAlexNet):
     """The narrow VGG, or published convolutions, as Fast R-CNN's."""
 
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the convolutions

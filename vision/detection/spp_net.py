@@ -18,7 +18,7 @@ from nn import softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape
-from vision.backbones.alexnet import CENTRED
+from vision.backbones.alexnet import OnAlexNet
 from vision.boxes.region_pyramid import RegionPyramid, nearest_scale
 from vision.detection.feature_store import IOU, LABEL, FeatureStore, reopened
 from vision.detection.region_layers import region_backbone
@@ -30,7 +30,7 @@ from vision.registry import Tiny, register
 
 
 @dataclass(frozen=True)
-class Options(RegionOptions):
+class Options(RegionOptions, OnAlexNet):
     """The paper's, on the published AlexNet of one column; the penalty of box regression is the code's."""
 
     short_side: int = 688  # pixels of the shorter side of the image that is scaled again
@@ -65,12 +65,13 @@ class SPPNet(RegionSVM):
 
     def __init__(self, classes, options: Options, rng: np.random.Generator):
         super().__init__(classes, options, options.preprocess())
-        if not options.scales or min(*options.scales, options.region_side) < 1:
-            raise ValueError(f"SPPNet: need scales and region_side >= 1, got {options.scales}, {options.region_side}")
-        self.backbone, _ = region_backbone(options.backbone, options.width, options.frozen, rng, CENTRED)
+        o = options
+        if not o.scales or min(*o.scales, o.region_side) < 1:
+            raise ValueError(f"SPPNet: need scales and region_side >= 1, got {o.scales}, {o.region_side}")
+        self.backbone, _ = region_backbone(o.backbone, o.width, o.frozen, rng, o.conv1_padding)
         self.backbone.freeze(self.backbone.names[-1])
         self.needs_weights = True
-        self.pyramid = RegionPyramid(options.levels, 1 / self.backbone.stride)
+        self.pyramid = RegionPyramid(o.levels, 1 / self.backbone.stride)
         self.init_regions(self.backbone.out_channels * self.pyramid.bins, rng)
         self.rows: tuple[FeatureStore, list[np.ndarray]] | None = None  # stored, objects and background
 

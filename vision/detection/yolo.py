@@ -68,13 +68,6 @@ class YOLO(Detector):
         super().__init__(classes, options, options.preprocess())
         self.backbone, self.head = backbone, head
 
-    def forward(self, x, training=True):
-        check_shape(self, images=(x, ("N", 3, self.options.short_side, self.options.short_side)))
-        features, c_backbone = self.backbone.forward(x, training)
-        y, c_head = self.head.forward(features, training)
-        s = self.options.grid
-        return y.reshape(len(y), self.values, s, s), (c_backbone, c_head, y.shape)
-
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({box, confidence, class}, cache): eq. 3 for each image, and its mean over the images of the batch."""
         images, targets = batch
@@ -87,6 +80,13 @@ class YOLO(Detector):
             weights = 2 * sampled.weight[:, part]  # l2 is half the square
             losses[name], dy[:, part] = l2(y[:, part], sampled.target[:, part], weights, normaliser=len(y))
         return losses, Cache(c_network, dy, sampled)
+
+    def forward(self, x, training=True):
+        check_shape(self, images=(x, ("N", 3, self.options.short_side, self.options.short_side)))
+        features, c_backbone = self.backbone.forward(x, training)
+        y, c_head = self.head.forward(features, training)
+        s = self.options.grid
+        return y.reshape(len(y), self.values, s, s), (c_backbone, c_head, y.shape)
 
     def backward(self, cache: Cache):
         """Add the gradients of the loss to all parameters."""

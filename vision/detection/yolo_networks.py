@@ -14,7 +14,8 @@ from vision.registry import Tiny, register
 
 SYSTEM = {"system": "YOLO", "paper": "Redmon et al. 2016, arXiv:1506.02640"}
 # Sec. 2.2: 135 epochs in batches of 64; the rate rises from 0.001 to 0.01, which holds for 75 epochs, then 0.001 and
-# 0.0001 for 30 each. Scale and translation change by up to 20 % (of 448 pixels), exposure and saturation by 1.5.
+# 0.0001 for 30 each. Scale and translation change by up to 20 % (of 448 pixels), exposure and saturation by 1.5. The
+# gradient is that of eq. 3; darknet's is half of it.
 RECIPE = {
     "epochs": 135, "batch_size": 64, "lr": 0.01, "milestones": [0.556, 0.778], "warm_up": 1000, "clip_norm": 0.0,
     "zoom": [0.8, 1.2], "shift": 90, "jitter": 0.0, "exposure": 1.5,

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from vision.backbones import AlexNet, Backbone, vgg16
-from vision.backbones.alexnet import CENTRED
+from vision.backbones.alexnet import OnAlexNet
 from vision.instances import keypoint_rcnn, mask_rcnn
 from vision.instances.keypoint_rcnn import KeypointRCNN
 from vision.instances.mask_rcnn import MaskRCNN
@@ -18,7 +18,7 @@ from vision.registry import Tiny, register
 
 
 @dataclass(frozen=True)
-class Options(mask_rcnn.Options):
+class Options(mask_rcnn.Options, OnAlexNet):
     """For photographs of about 300 pixels; the features are held, or trained above a stage."""
 
     short_side: int = 240  # pixels of the shorter side
@@ -38,7 +38,7 @@ class KeypointOptions(Options, keypoint_rcnn.Options):
 def published_backbone(options: Options, rng: np.random.Generator) -> Backbone:
     """The convolutions, frozen up to a stage."""
     if options.backbone == "alexnet":
-        backbone = AlexNet(1, padding=CENTRED, rng=rng).up_to("conv5")
+        backbone = AlexNet(1, padding=options.conv1_padding, rng=rng).up_to("conv5")
     else:
         backbone = vgg16(rng=rng)
     if options.frozen is not None:

@@ -24,6 +24,7 @@ from nn.dispatch import array_module
 from nn.gpu.device import to_device
 from nn.layer import check_shape
 from vision.backbones import Backbone, small_vgg
+from vision.backbones.alexnet import OnAlexNet
 from vision.boxes import RPN
 from vision.boxes.boxes import clip, decode, decode_backward
 from vision.boxes.nms import nms
@@ -37,7 +38,7 @@ from vision.registry import Tiny, register
 
 
 @dataclass(frozen=True)
-class Options(mask_rcnn.Options):
+class Options(mask_rcnn.Options, OnAlexNet):
     """For images of about 160 pixels, trained from random weights on a CPU."""
 
     backbone: Literal["small_vgg", "alexnet", "vgg16"] = "small_vgg"  # the others up to conv5, at stride 16

@@ -28,7 +28,8 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
     the changed model.
     """
     arrays, meta = read_checkpoint(path)
-    config = _model_config(path, meta) | changes
+    config = _model_config(path, meta)
+    config = _older(config) | config | changes
     if config["model"] not in MODELS:
         missing = f"checkpoint of the model {config['model']!r}, which is not registered"
         raise ValueError(f"{path}: {missing}; a model of your own needs --import FILE, the file that defines it")
@@ -65,7 +66,7 @@ class _Bounded(np.random.Generator):
 def load_state(path: str | os.PathLike, model: Model, arrays: dict, meta: dict):
     """Load the model's arrays of a checkpoint. ValueError naming `path` and each difference to another model."""
     mine, saved = model.config, _model_config(path, meta)
-    saved = _defaults(saved["model"]) | saved  # an option that is newer than the file has its default
+    saved = _defaults(saved["model"]) | _older(saved) | saved  # an option that is newer than the file has its default
     differ = [
         f"{key} {saved.get(key)!r}, not {mine.get(key)!r}" for key in mine | saved if saved.get(key) != mine.get(key)
     ]
@@ -136,6 +137,12 @@ def _other_classes(path, model):
 def _defaults(name):
     """The options of a registered model."""
     return as_json(MODELS[name].options()) if name in MODELS else {}
+
+
+def _older(config):
+    """Options of a checkpoint that is older than they are, where they do not have their defaults: see OnAlexNet."""
+    options = MODELS[config["model"]].options if config["model"] in MODELS else None
+    return options.older(config) if hasattr(options, "older") else {}
 
 
 def _of_classes(model):

@@ -66,6 +66,21 @@ def test_an_option_that_is_newer_than_the_file_has_its_default():
         load_state("x.npz", vision.build("line", ["a", "b"], size=4), arrays, {"model": old})
 
 
+@pytest.mark.parametrize("backbone, padding", [("alexnet", 2), ("small_vgg", 10)])
+def test_a_file_from_before_conv1_padding_keeps_what_it_was_trained_with(tmp_path, backbone, padding):
+    """Cells of AlexNet's map lay 7.5 pixels off then; other backbones do not read the option."""
+    options = {"backbone": backbone, "hidden": 2, "width": 2, "stride": 16 if backbone == "alexnet" else 8}
+    model = vision.build("fast_rcnn_small", ["a"], np.random.default_rng(0), **options)
+    meta = {"model": {name: value for name, value in model.config.items() if name != "conv1_padding"}}
+    arrays = prefixed("model/", model.state_dict())
+    write_checkpoint(tmp_path / "a.npz", arrays, meta)
+    assert load_model(tmp_path / "a.npz")[0].options.conv1_padding == padding
+    assert load_model(tmp_path / "a.npz", conv1_padding=10)[0].options.conv1_padding == 10
+    if padding == 2:
+        with pytest.raises(ValueError, match="checkpoint of another model: conv1_padding 2, not 10"):
+            load_state("a.npz", model, arrays, meta)
+
+
 def test_a_model_that_is_not_registered_is_named(tmp_path, monkeypatch):
     saved(tmp_path / "a.npz")
     monkeypatch.delitem(vision.MODELS, "line")
