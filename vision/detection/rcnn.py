@@ -73,7 +73,10 @@ class RCNN(RegionSVM):
         )
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
-        """({cls}, cache): softmax cross-entropy of 32 objects and 96 regions of background (sec. 2.3)."""
+        """({cls}, cache): softmax cross-entropy of 32 objects and 96 regions of background (sec. 2.3).
+
+        They are of the images of the batch, as many of each; the paper draws them from all images.
+        """
         images, targets = batch
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         sampled = sampled or self.sample(images, targets, rng)
