@@ -116,5 +116,6 @@ def prepared(preprocess: Preprocess) -> Callable[[dict, object], dict]:
 
 
 def _lit(sample: dict, rng, preprocess: Preprocess) -> dict:
-    """The light of a whole image is evened out before any part of it is cut."""
-    return sample | {"image": preprocess.lit(sample["image"])}
+    """The light of a whole image is evened out and measured before any part of it is cut."""
+    image = preprocess.lit(sample["image"])
+    return sample | {"image": image} | ({"light": preprocess.light(image)} if preprocess.per_image else {})

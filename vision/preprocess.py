@@ -28,7 +28,7 @@ class Preprocess:
     al. 2015, arXiv:1506.01497, sec. 3.3); "square": scaled to short_side x short_side; "fixed": scaled to `fixed`,
     (height, width); "none": unchanged; "centre": the square in the middle, of `crop` times the shorter side, is scaled
     to short_side x short_side. filter: how pixels are interpolated. The new value of a pixel is (pixel - mean) / std.
-    per_image: mean and std are those of all values of the image itself, as microscopes differ in their light.
+    per_image: mean and std are those of all values of the whole image itself, as microscopes differ in their light.
     percentiles, dark_background: the photograph is first stretched and inverted, as contrast.py says.
     Images are padded with the mean colour, at the right and the bottom, to a multiple of `multiple` and to the largest
     of the batch.
@@ -100,7 +100,10 @@ class Preprocess:
 
     def scaled(self, photograph: np.ndarray) -> np.ndarray:
         """The photograph (H, W, 3) uint8 in the size of the network's input, antialiased, its light evened out."""
-        photograph = self.lit(photograph)
+        return self.resized(self.lit(photograph))
+
+    def resized(self, photograph: np.ndarray) -> np.ndarray:
+        """The photograph (H, W, 3) uint8 in the size of the network's input, antialiased."""
         h, w = self.size(*photograph.shape[:2])
         if self.resize == "centre":
             photograph, h, w = self.centre(photograph), self.short_side, self.short_side
@@ -114,6 +117,13 @@ class Preprocess:
         photograph = stretch(photograph, self.percentiles) if self.percentiles else photograph
         return darkened(photograph) if self.dark_background else photograph
 
+    def light(self, photograph: np.ndarray) -> tuple[float, float]:
+        """(mean, std) that per_image normalises a photograph (H, W, 3) uint8 by, and so each part of it.
+
+        They are those of the photograph in the size of the network's input.
+        """
+        return mean_and_deviation(self.resized(photograph))
+
     def centre(self, photograph: np.ndarray) -> np.ndarray:
         """The square in the middle of a photograph (H, W, 3), of `crop` times its shorter side, at least one pixel."""
         height, width = photograph.shape[:2]
@@ -121,22 +131,34 @@ class Preprocess:
         top, left = (height - side) // 2, (width - side) // 2
         return photograph[top : top + side, left : left + side]
 
-    def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, 3, H, W) float32: images (H_i, W_i, 3) uint8, already scaled, normalised and padded."""
+    def batch_of(self, samples: Sequence[dict]) -> np.ndarray:
+        """`batch` of the samples' images, with their `light` where they have it."""
+        return self.batch([sample["image"] for sample in samples], [sample.get("light") for sample in samples])
+
+    def batch(self, images: Sequence[np.ndarray], lights: Sequence[tuple[float, float] | None] = ()) -> np.ndarray:
+        """(N, 3, H, W) float32: images (H_i, W_i, 3) uint8, already scaled, normalised and padded.
+
+        lights: for per_image, `light` of the photograph that each image is a part of; None: it is the whole.
+        """
         sides = np.max([x.shape[:2] for x in images], 0).tolist()
         height, width = (-(-side // self.multiple) * self.multiple for side in sides)
         if height * width > max(MAX_PIXELS, sides[0] * sides[1]):
             raise ValueError(f"padding to multiples of {self.multiple} makes images of {width}x{height} pixels")
         batch = np.zeros((len(images), 3, height, width), np.float32)
-        for into, image in zip(batch, images):
-            into[:, : image.shape[0], : image.shape[1]] = self.normalised(image).transpose(2, 0, 1)
+        for into, image, light in zip(batch, images, lights or [None] * len(images)):
+            into[:, : image.shape[0], : image.shape[1]] = self.normalised(image, light).transpose(2, 0, 1)
         return batch
 
-    def normalised(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) float32: (image - mean) / std; of an image of one colour std counts as 1 at least."""
-        values = (image.mean(), max(image.std(), 1.0)) if self.per_image else (self.mean, self.std)
+    def normalised(self, image: np.ndarray, light: tuple[float, float] | None = None) -> np.ndarray:
+        """(H, W, 3) float32: (image - mean) / std; per_image by the light given, or else by the image's own."""
+        values = (light or mean_and_deviation(image)) if self.per_image else (self.mean, self.std)
         mean, std = (np.asarray(each, dtype=np.float32) for each in values)
         return (image - mean) / std
+
+
+def mean_and_deviation(image: np.ndarray) -> tuple[float, float]:
+    """Of all values of an image; where they are nearly equal the deviation counts as 1."""
+    return float(image.mean()), max(float(image.std()), 1.0)
 
 
 def open_photograph(photograph: Photograph) -> np.ndarray:

@@ -13,7 +13,7 @@ import vision
 from datasets import COCODetection, Shapes, read_label_picture
 from nn.io.checkpoint import read_checkpoint
 from scripts import compare, evaluate, predict, train
-from scripts.augmentation import training_transform
+from scripts.augmentation import prepared, training_transform
 from scripts.compare_systems import in_order, learn_shapes, parse_system
 from scripts.data import DEFAULTS
 from scripts.readers.segmentation import open_labelled_shapes
@@ -231,6 +231,21 @@ def test_the_light_is_evened_out_before_a_part_is_cut():
     for seed in range(3):
         got = training_transform(preprocess, given)(sample, np.random.default_rng(seed))
         np.testing.assert_array_equal(got["image"][:, 0, 0], whole[got["segmentation"][:, 0]])
+
+
+def test_parts_are_normalised_by_the_whole_image():
+    """Training sees rows of a grey ramp as testing does, although each part has a mean and deviation of its own."""
+    ramp = np.broadcast_to(np.arange(40, 80, dtype=np.uint8)[:, None, None], (40, 8, 3))
+    sample = {"image": ramp, "segmentation": np.arange(40)[:, None].repeat(8, axis=1)}
+    given = Namespace(**DEFAULTS | {"crop": [10, 8], "jitter": 0.0, "flip_horizontal": 0.0})
+    preprocess = Preprocess(resize="none", per_image=True)
+    whole = preprocess.batch([preprocess.scaled(ramp)])[0, :, :, 0]
+    for transform in (training_transform(preprocess, given), prepared(preprocess)):
+        got = transform(sample, np.random.default_rng(0))
+        seen = preprocess.batch_of([got])[0, :, :, 0]
+        np.testing.assert_array_equal(seen, whole[:, got["segmentation"][:, 0]])
+    larger = Preprocess(short_side=16, max_side=80, per_image=True)
+    np.testing.assert_allclose(larger.light(ramp), (larger.scaled(ramp).mean(), larger.scaled(ramp).std()))
 
 
 def test_objects_are_cropped_at_full_size():

@@ -15,7 +15,7 @@ TOGETHER = 50  # images in one forward pass of an evaluation
 
 def caption_batch(model: Captioner, samples: list[dict]) -> tuple[np.ndarray, list[list[str]]]:
     """(images (N, 3, H, W) float32, or features of a frozen encoder; the captions of each image)."""
-    images = model.preprocess.batch([sample["image"] for sample in samples])
+    images = model.preprocess.batch_of(samples)
     seen = model.features(images) if model.features else images
     return seen, [list(sample.get("caption", ())) for sample in samples]
 

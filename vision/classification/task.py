@@ -17,7 +17,7 @@ TOP = 5  # of top-5
 
 def classification_batch(model: ImageClassifier, samples: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     """(images (N, 3, H, W) float32, labels (N,) int64); smaller images are padded with the mean colour."""
-    images = model.preprocess.batch([sample["image"] for sample in samples])
+    images = model.preprocess.batch_of(samples)
     return images, np.array([sample.get("label", -1) for sample in samples], np.int64)
 
 

@@ -21,7 +21,7 @@ def detector_batch(model: Detector, samples: list[dict]) -> tuple[np.ndarray, li
     Targets: boxes (K, 4), labels (K,), difficult (K,), id (where the sample has them), in pixels of the padded image;
     image_size (h, w) without the padding; proposals (P, 4) for a model that wants them: see vision.proposals.attach.
     """
-    images, targets = model.preprocess.batch([sample["image"] for sample in samples]), []
+    images, targets = model.preprocess.batch_of(samples), []
     for sample in samples:
         target = {key: sample[key] for key in ("boxes", "labels", "difficult", "id") if key in sample}
         if model.proposals:

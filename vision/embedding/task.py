@@ -22,7 +22,7 @@ MAPPED = 2000  # points of a map at most
 
 def embedding_batch(model: Embedder, samples: list[dict]) -> EmbeddingBatch:
     """images (N, 3, H, W) float32, labels (N,) int64, similar (N // 2,) bool: known, or those of one label."""
-    images = model.preprocess.batch([sample["image"] for sample in samples])
+    images = model.preprocess.batch_of(samples)
     labels = np.array([sample.get("label", -1) for sample in samples], np.int64)
     pairs = zip(samples[0::2], labels[0::2], labels[1::2])
     similar = [sample.get("similar", first == second) for sample, first, second in pairs]

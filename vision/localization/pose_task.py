@@ -14,7 +14,7 @@ NEAR = 0.2  # of the box: how far off a point may be
 
 def pose_batch(model: Poser, samples: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(images (N, 3, H, W), or features, see Poser; points (N, J, 2) float32 in their pixels, seen (N, J) bool)."""
-    images, j = model.preprocess.batch([sample["image"] for sample in samples]), len(model.classes)
+    images, j = model.preprocess.batch_of(samples), len(model.classes)
     truth = [first(sample, j) for sample in samples]
     images = model.features(images) if model.features else images
     return images, np.stack([each[:, :2] for each in truth]), np.stack([each[:, 2] > 0 for each in truth])

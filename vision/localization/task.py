@@ -17,7 +17,7 @@ COLUMNS = ("accuracy", "mean_IoU", "IoU50", "localized")  # of each class, and o
 
 def localization_batch(model: Localizer, samples: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(images (N, 3, H, W) or features of a frozen backbone, labels (N, K), boxes (N, K, 4)): see Localizer."""
-    images = model.preprocess.batch([sample["image"] for sample in samples])
+    images = model.preprocess.batch_of(samples)
     truth = [chosen(sample["boxes"], sample["labels"], model.options.objects) for sample in samples]
     labels, boxes = map(np.stack, zip(*truth))
     return model.features(images) if model.features else images, labels, boxes

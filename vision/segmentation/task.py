@@ -26,7 +26,7 @@ def segmentation_batch(model: PixelClassifier, samples: list[dict]) -> tuple[np.
     All are padded at the right and the bottom to the size of the largest image: labels with -1, weights with 0. The
     option border_weights (w0, sigma of weight_map) needs samples that hold `instances`.
     """
-    images = model.preprocess.batch([sample["image"] for sample in samples])
+    images = model.preprocess.batch_of(samples)
     size, borders = images.shape[2:], model.options.border_weights
     labels, objects = zip(*map(model.target, samples))
     labels = _stacked(labels, size, np.int64, outside=-1)

@@ -15,7 +15,7 @@ PICTURED = 2  # questions of an image that are drawn: the last, about relations,
 
 def vqa_batch(model: StackedAttentionVQA, samples: list[dict]) -> tuple[np.ndarray, list[list[str]], list[list[str]]]:
     """(images (N, 3, H, W) float32, for each image its questions, and their answers)."""
-    images = model.preprocess.batch([sample["image"] for sample in samples])
+    images = model.preprocess.batch_of(samples)
     return images, [sample["questions"] for sample in samples], [sample["answers"] for sample in samples]
 
 
