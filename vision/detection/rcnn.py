@@ -15,6 +15,7 @@ import numpy as np
 from nn import softmax_cross_entropy
 from nn.dispatch import array_module
 from nn.layer import check_shape
+from vision.boxes.region_heads import published_fully_connected
 from vision.detection.region_layers import region_backbone
 from vision.detection.region_options import PLAIN, RegionOptions
 from vision.detection.region_svm import RegionSVM
@@ -71,6 +72,10 @@ class RCNN(RegionSVM):
             Stage("svm", PLAIN, fit="fit_svms", evaluated=False),
             Stage("boxes", PLAIN, fit="fit_boxes"),
         )
+
+    def pretrained_names(self, arrays):
+        """Those of the backbone, and fc6 and fc7 of a published network as the head's."""
+        return published_fully_connected(arrays) | super().pretrained_names(arrays)
 
     def loss(self, batch, rng: np.random.Generator, sampled: Sampled | None = None):
         """({cls}, cache): softmax cross-entropy of 32 objects and 96 regions of background (sec. 2.3).

@@ -21,7 +21,6 @@ from nn.layer import check_shape
 from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
-from vision.boxes.region_heads import published_fully_connected
 from vision.detection.detector import Detector, check_proposals
 from vision.detection.feature_store import TRUTH, FeatureStore, reopened
 from vision.detection.linear_svm import fit_svm
@@ -63,10 +62,6 @@ class RegionSVM(Detector):
             layer.weight.value[...] = 0
         self.mined = np.full((classes, o.capacity), -1, np.int64)
         self.fitted = np.zeros(2, bool)
-
-    def pretrained_names(self, arrays):
-        """Those of the backbone, and fc6 and fc7 of a published network as the head's."""
-        return published_fully_connected(arrays) | super().pretrained_names(arrays)
 
     def predict(self, images, image_sizes=None, proposals=None) -> list[dict]:
         """Detections among the proposals [(K, 4), ...] of images (N, 3, H, W) of sizes [(h, w), ...]."""
