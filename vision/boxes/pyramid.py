@@ -20,14 +20,17 @@ CANONICAL_LEVEL = 2  # index of the level of regions of the canonical size: eq. 
 
 
 class RPNHead(Layer):
-    """A map (N, C, h, w) -> scores (N, h w k) and deltas (N, h w k, 4). The names are torchvision's."""
+    """A map (N, C, h, w) -> scores (N, h w k) and deltas (N, h w k, 4). The names are torchvision's.
 
-    def __init__(self, channels: int, k: int, *, rng: np.random.Generator):
+    Its weights are Gaussian with standard deviation 0.01; from_scratch: those of the 3x3 convolution are He's.
+    """
+
+    def __init__(self, channels: int, k: int, from_scratch: bool = False, *, rng: np.random.Generator):
         self.k = k
         self.conv = Sequential(Sequential(Conv2d(channels, channels, 3, padding=1, rng=rng), ReLU()))
         self.cls_logits = Conv2d(channels, k, 1, rng=rng)
         self.bbox_pred = Conv2d(channels, 4 * k, 1, rng=rng)
-        for layer in (self.cls_logits, self.bbox_pred):
+        for layer in (*([] if from_scratch else [self.conv[0][0]]), self.cls_logits, self.bbox_pred):
             layer.weight.value[...] = gaussian(layer.weight.value.shape, 0.01, rng)
 
     def forward(self, x, training=True):
@@ -64,7 +67,7 @@ class PyramidRPN(Layer):
             raise ValueError(f"PyramidRPN: anchor_scales must have one scale a level, got {got}")
         self.options, self.strides = options, tuple(strides)
         self.bases = [base_anchors((scale,), options.anchor_ratios) for scale in options.anchor_scales]
-        self.head = RPNHead(channels, len(options.anchor_ratios), rng=rng)
+        self.head = RPNHead(channels, len(options.anchor_ratios), options.from_scratch, rng=rng)
 
     def forward(self, maps, training=True):
         xp = array_module(maps[0])

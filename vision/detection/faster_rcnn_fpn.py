@@ -173,7 +173,10 @@ RECIPE = {"epochs": 11, "batch_size": 2, "lr": 0.0025, "milestones": [0.75], "we
     figures="ResNet-50-FPN: 41,755,286 parameters, as published; small: AP50 0.899 on 72 photographs of blood cells",
 )  # fmt: skip
 def faster_rcnn_resnet50_fpn(classes, options: Options, rng) -> FasterRCNNFPN:
-    """The paper's, as in torchvision: 41,755,286 parameters for 90 classes and the background."""
+    """The paper's, as in torchvision: 41,755,286 parameters for 90 classes and the background.
+
+    All of the ResNet is trained but for its batch normalisation; torchvision holds conv1 and layer1, too.
+    """
     return FasterRCNNFPN(classes, options, rng=rng)
 
 
@@ -196,6 +199,7 @@ class SmallOptions(Options):
     blocks: tuple[int, ...] = (2, 2, 2, 2)  # in each of its four stages
     bottleneck: bool = False  # blocks of three convolutions, not two
     frozen_norm: bool = False  # batch normalisation keeps its published statistics and weights
+    from_scratch: bool = True  # new layers start from He's weights, not the paper's small Gaussians
     pyramid_channels: int = 48  # channels of all levels
     canonical: float = 64.0  # side of a region that is pooled from the third level
 

@@ -9,6 +9,7 @@ from vision.boxes.pyramid import PyramidAlign
 from vision.detection.faster_rcnn_fpn import Options
 from vision.detection.metrics import evaluate_detections
 from vision.detection.task import detector_batch
+from vision.registry import find
 
 CLASSES = ("circle", "square", "triangle")
 SMALL = {"width": 8, "blocks": (1, 1, 1, 1), "pyramid_channels": 24, "hidden": 64, "roi_samples": 32}
@@ -48,6 +49,14 @@ def test_each_level_has_the_anchors_of_one_scale():
         np.testing.assert_allclose(sides.prod(axis=1), scale**2, rtol=1e-5)
         start += count
     assert start == len(anchors)
+
+
+def test_new_layers_of_the_rpn_are_small_gaussians_but_from_scratch():
+    for from_scratch, std in ((False, 0.01), (True, (2 / (9 * 24)) ** 0.5)):
+        head = small(from_scratch=from_scratch).rpn.head
+        assert abs(head.conv[0][0].weight.value.std() / std - 1) < 0.05
+        assert abs(head.bbox_pred.weight.value.std() / 0.01 - 1) < 0.2
+    assert not find("faster_rcnn_resnet50_fpn").options().from_scratch
 
 
 def test_weights_of_a_resnet_are_those_of_the_body():
