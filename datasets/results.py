@@ -39,7 +39,7 @@ def coco_areas(image_id: Id, category_ids: Sequence[Id], found: dict) -> list[di
     object, there is a mask of each object, and none of the rest.
     """
     labels, scores = found["labels"], found["scores"]
-    areas = np.where(labels > 0, found["instances"], 0) if "instances" in found else labels + 1
+    areas = found["instances"] if "instances" in found else labels + 1
     masks = [areas == k for k in np.unique(areas[areas > 0])]
     return [
         {

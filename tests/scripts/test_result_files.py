@@ -10,6 +10,7 @@ from datasets import COCODetection, VOCDetection, decode_rle
 from datasets.results import read_coco_results
 from scripts.predict import main
 from scripts.result_files import ResultFiles
+from vision.segmentation.task import select_pixels
 
 CLASSES = ("circle", "square", "triangle")
 
@@ -67,19 +68,19 @@ def test_objects_of_pixels(tmp_path):
     """Two squares that touch, the second half below the threshold, and a third wholly: two masks, none of the rest."""
     instances = np.zeros((6, 20), int)
     instances[1:5, 2:6], instances[1:5, 6:10], instances[1:5, 12:16] = 1, 2, 3
-    labels, scores = np.where(instances, 1, 0), np.where(instances == 2, 0.5, 0.75)
-    labels[1:3, 6:10] = labels[instances == 3] = -1
+    scores = np.where(instances == 2, 0.5, 0.75)
+    scores[1:3, 6:10] = scores[instances == 3] = 0.25
     ids = tmp_path / "ids.json"
     categories, images = [{"id": 7, "name": "nucleus"}], [{"id": 9, "file_name": "a.jpg"}]
     ids.write_text(json.dumps({"images": images, "categories": categories, "annotations": []}))
     files = ResultFiles(["coco"], "segmentation", ("background", "nucleus"), ids)
-    found = {"labels": labels, "scores": scores, "instances": instances}
+    found = select_pixels({"labels": np.minimum(instances, 1), "scores": scores, "instances": instances}, 0.4)
     files.add(tmp_path / "a.jpg", "a", (6, 20), found, tmp_path)
     files.finish(tmp_path)
     rows = json.loads((tmp_path / "coco_results.json").read_text())
     assert [(row["image_id"], row["category_id"], row["score"]) for row in rows] == [(9, 7, 0.75), (9, 7, 0.5)]
     for k, row in enumerate(rows, 1):
-        np.testing.assert_array_equal(decode_rle(row["segmentation"]), (instances == k) & (labels == 1))
+        np.testing.assert_array_equal(decode_rle(row["segmentation"]), (instances == k) & (scores > 0.4))
     data_set = json.loads((tmp_path / "coco_instances.json").read_text())
     assert data_set["categories"] == categories
     assert [row["bbox"] for row in data_set["annotations"]] == [[2, 1, 4, 4], [6, 3, 4, 2]]

@@ -149,8 +149,9 @@ def describe_areas(prediction: dict, classes: Sequence[str]) -> list[dict]:
 
 
 def select_pixels(prediction: dict, threshold: float) -> dict:
-    """Label -1 for the pixels that score less than `threshold`."""
-    return prediction | {"labels": np.where(prediction["scores"] >= threshold, prediction["labels"], -1)}
+    """Label -1, and no object, for the pixels that score less than `threshold`."""
+    kept, none = prediction["scores"] >= threshold, {"labels": -1, "instances": 0}
+    return prediction | {name: np.where(kept, prediction[name], none[name]) for name in none if name in prediction}
 
 
 def draw_areas(image: np.ndarray, prediction: dict, classes, sample: dict | None = None) -> np.ndarray:
