@@ -29,6 +29,9 @@ class SegNet(EncoderDecoder):
     class scores. width: channels of the first convolution, 64 in the paper; depth: how many of VGG-16's five blocks
     there are. unpool: see Unpool2d; the paper's is "max". All weights start as in He et al. 2015.
 
+    Images are normalised as torchvision's weights want them. The paper normalises their local contrast first; the
+    authors' prototxt takes pixels as they are.
+
     Reference: Badrinarayanan et al. 2017, sec. 3, fig. 2; the authors' segnet_train.prototxt.
     """
 
@@ -86,7 +89,7 @@ class SmallOptions(Options):
 
 
 # The authors' segnet_solver.prototxt: 40,000 batches of 4 (436 epochs of CamVid's 367 images) from VGG-16's weights
-# (plain ones; batch normalisation is new).
+# (plain ones; batch normalisation is new). The paper itself has batches of 12 and a rate of 0.1.
 RECIPE = {
     "data": "camvid", "epochs": 436, "batch_size": 4, "lr": 0.001, "weight_decay": 0.0005, "schedule": "constant",
     "warm_up": 0, "clip_norm": 0.0, "bias_rate": 2.0,

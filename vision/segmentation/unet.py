@@ -38,7 +38,8 @@ class UNet(PixelNetwork):
     Level i has width 2^i channels, i = 0 .. depth. Down: two 3x3 convolutions with ReLU, then 2x2 max pooling, which
     halves the size. Up: a 2x2 up-convolution that halves the channels, beside it the middle of the same level's map on
     the way down, then two 3x3 convolutions; at last a 1x1 convolution. Dropout acts on the two lowest levels, as in the
-    authors' code. Weights start as in He et al. 2015 (sec. 3).
+    authors' code, which also has a ReLU after each up-convolution; the paper names none, and here is none. Weights
+    start as in He et al. 2015 (sec. 3).
 
     padding: "valid", the paper's, loses two pixels at each convolution: 572 x 572 give 388 x 388; "same" keeps the
     size. batch_norm puts batch normalisation, which the paper does not have, before each ReLU.
