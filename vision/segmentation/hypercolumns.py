@@ -12,7 +12,6 @@ import numpy as np
 from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
 from nn.layer import check_shape, positive
 from vision.backbones import VGG, Backbone, FeatureMap, freeze_cancelled, vgg16_plan
-from vision.preprocess import IMAGENET_STD
 from vision.registry import Tiny, register
 from vision.segmentation.enlarge import Enlarge
 from vision.segmentation.fcn import convolutional
@@ -106,11 +105,10 @@ class Hypercolumns(PixelNetwork):
 
 @dataclass(frozen=True)
 class Options(RefinedOptions):
-    """VGG-16's pool2, conv4_3 and fc7."""
+    """VGG-16's pool2, conv4_3 and fc7. mean and std are those of torchvision's VGG-16; the paper's std is 1."""
 
     short_side: int = 375
     max_side: int = 500
-    std: float | tuple[float, float, float] = (1.0, 1.0, 1.0)
     taps: tuple[str, ...] = PUBLISHED  # layers that are classified: conv1 .. conv5, pool1 .. pool5, fc6, fc7
     width: int = 64  # channels of the first convolution
     hidden: int = 4096  # channels of fc6 and fc7
@@ -124,7 +122,6 @@ class SmallOptions(Options):
 
     short_side: int = 64
     max_side: int = 80
-    std: float | tuple[float, float, float] = IMAGENET_STD
     taps: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc7")
     width: int = 8
     hidden: int = 64

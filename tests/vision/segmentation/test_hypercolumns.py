@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import vision
 from nn.gradcheck import check_contract
 from tests.vision.segmentation.systems import (
     check_gradients,
@@ -13,6 +14,7 @@ from tests.vision.segmentation.systems import (
     small,
     without_drawing,
 )
+from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from vision.segmentation import Hypercolumns
 
 TAPS = ["conv1", "pool2", "conv4", "fc7"]
@@ -97,6 +99,14 @@ def test_gradient_of_the_images_and_contract():
 def test_overfits_two_images():
     fallen, right = overfit(tiny(width=4, hidden=16), 40, size=32)
     assert fallen < 0.2 and right > 0.95
+
+
+@pytest.mark.parametrize(
+    "name", ["hypercolumns", "fcn32s", "fcn8s_at_once", "deeplab_v1", "deeplab_v2", "segnet", "deconvnet"]
+)
+def test_images_are_as_the_published_weights_of_vgg_want_them(name):
+    ours = vision.MODELS[name].options().preprocess()
+    assert (ours.mean, ours.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
 @pytest.mark.parametrize("taps", [[], ["conv6"], ["conv4", "pool2"]])
