@@ -29,10 +29,18 @@ class PurityCache(NamedTuple):
 
 @dataclass(frozen=True)
 class PurityOptions(RefinedOptions):
-    """The cover is off by default. purity and superpixel_size are chosen on validation data."""
+    """The cover is off by default. purity and superpixel_size are chosen on validation data.
+
+    Raises ValueError for purity with per_image: the colours of a picture cannot be got back from its normalised values.
+    """
 
     superpixels: Literal["majority", "cover"] | None = None  # mean of a superpixel, or the optimal cover
     purity: int = 0  # hidden units of the predictor of purity, which is trained after the network; 0: none
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.purity and self.per_image:
+            raise ValueError("PurityClassifier: purity needs per_image=false, as it looks at the colours of pictures")
 
 
 class PurityClassifier(RefinedClassifier):

@@ -138,5 +138,7 @@ def test_a_cover_without_a_predictor_is_refused():
     with pytest.raises(ValueError, match="superpixels='cover' needs purity"):
         small("multiscale_small", width=1, superpixels="cover")
     assert len(CLASSES) == 3 and small("multiscale_small", width=1).stages()[0].name == "train"
+    with pytest.raises(ValueError, match="PurityClassifier: purity needs per_image=false"):
+        small("multiscale_small", width=1, purity=3, per_image=True)
     with pytest.raises(ValueError, match="superpixels must be 'majority' or none, got 'cover'"):
         small("deeplab_v1_small", superpixels="cover")
