@@ -58,7 +58,8 @@ class ShowAndTell(Captioner):
     and the right columns of the cell's weight_ih_l0, its input being [E S_t; v], and [E S_t; 0] after the first step.
 
     loss: the mean over the sentences of the sum of -log p of their words and <end> (Vinyals et al., eq. 13).
-    fine_tune: whether gradients flow into the CNN below v.
+    fine_tune: whether gradients flow into the CNN below v. Vinyals et al. leave their published CNN unchanged (sec.
+    4.3.1); here, from random weights, it has to learn.
     """
 
     def __init__(self, words, options: "Options | ShowAndTellPhotoOptions", rng: np.random.Generator):
