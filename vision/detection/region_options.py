@@ -43,4 +43,4 @@ class RegionOptions(ImageOptions):
     box_regression: bool = True  # whether box regression corrects the boxes
     score_threshold: float | None = None  # lower scores are no detections; none: any of an SVM, 0.05 of the softmax
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
-    detections_per_image: int = 100  # detections kept at most
+    detections_per_image: int = 100  # detections kept at most; the code: of each class

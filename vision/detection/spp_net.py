@@ -5,8 +5,8 @@ class; box regression. The convolutions are never trained. See vision.detection.
 
 Reference: He, Zhang, Ren and Sun 2014, Spatial pyramid pooling in deep convolutional networks for visual recognition,
 arXiv:1406.4729 (v4), sec. 4. In two things their code is followed, not the paper: of negatives that overlap one another
-by more than 0.7 all stay; fine-tuning begins at a rate of 0.001. The code fine-tunes on random scales; here each region
-has the scale of testing.
+by more than 0.7 all stay; fine-tuning begins at a rate of 0.001. The code fine-tunes on mirrored images and at random
+scales, too; here each region is seen as in testing.
 """
 
 from dataclasses import dataclass
