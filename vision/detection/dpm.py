@@ -14,7 +14,7 @@ from nn import hinge
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape
 from vision.boxes.boxes import clip
-from vision.boxes.nms import nms
+from vision.detection.dpm_boxes import keep_uncovered
 from vision.detection.dpm_draw import draw_star
 from vision.detection.dpm_placements import MODEL
 from vision.detection.dpm_star import BIAS_SCALE, Shown
@@ -53,7 +53,7 @@ class Options(ImageOptions):
     capacity: int = 20000  # hard negatives at most, equal shares for all components; more than training finds
     objects: int = 1000  # objects in the training images at most
     score_threshold: float | None = None  # lower scores are no detections; none: any (the code's: -1.1 or lower)
-    nms_iou: float = 0.5  # IoU above which NMS drops a detection
+    covered: float = 0.5  # share of a box that a better one covers, above which NMS drops it
     detections_per_image: int = 100  # detections kept at most
 
 
@@ -145,7 +145,7 @@ class DPM(DPMTraining):
             found = self.find(self.grid.pyramid(as_picture(image, size)), least)
             boxes = clip(self.boxes(found), size).astype(np.float32)
             labels, scores = found.rows[:, MODEL] // o.components + 1, found.scores.astype(np.float32)
-            keep = nms(boxes, scores, o.nms_iou, labels, o.detections_per_image)
+            keep = keep_uncovered(boxes, scores, labels, o.covered, o.detections_per_image)
             results.append({"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]})
         return results
 

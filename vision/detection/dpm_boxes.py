@@ -1,13 +1,15 @@
-"""The box of an object from where its root and parts are.
+"""The box of an object from where its root and parts are, and which of many boxes are kept.
 
 In the paper a box is a linear function of the corners of all filters and of the root's width. Here, which says the same
 wherever an object is and however large, the box relative to the root, in units of the root's width, is one of the
 parts' corners in these units. Left is right in the mirror image.
 
-Reference: Felzenszwalb et al. 2010, doi:10.1109/TPAMI.2009.167, sec. 7.1.
+Reference: Felzenszwalb et al. 2010, doi:10.1109/TPAMI.2009.167, sec. 7.1 and 7.2.
 """
 
 import numpy as np
+
+from vision.boxes.boxes import area
 
 RIDGE = 0.1  # of the squared weights: a few objects tell little of many parts
 
@@ -53,3 +55,20 @@ def turned(relative: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
     """Boxes in roots of width 1, those in mirror images turned round."""
     x1, y1, x2, y2 = relative.T
     return np.where(np.asarray(is_mirrored, bool)[:, None], np.stack([1 - x2, y1, 1 - x1, y2], axis=1), relative)
+
+
+def keep_uncovered(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, most: float, count: int) -> np.ndarray:
+    """Indices of the boxes to keep, `count` at most, best first: a box goes if a better one of its label that is kept
+    covers more than the share `most` of it (sec. 7.2).
+
+    |a n b| / |b| of a kept box a and a box b, not the IoU: a small box within a large one goes, too. boxes (N, 4),
+    scores (N,), labels (N,).
+    """
+    left, kept = np.argsort(-scores, kind="stable"), []
+    while len(left) and len(kept) < count:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        low, high = np.maximum(boxes[best, :2], boxes[left, :2]), np.minimum(boxes[best, 2:], boxes[left, 2:])
+        covered = np.maximum(high - low, 0).prod(axis=1) / np.maximum(area(boxes[left]), 1e-9)
+        left = left[(covered <= most) | (labels[left] != labels[best])]
+    return np.array(kept, np.int64)

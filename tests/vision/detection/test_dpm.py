@@ -9,7 +9,7 @@ import vision
 from datasets import Loader, Shapes
 from nn.io.checkpoint import read_checkpoint
 from scripts.gradcheck import check_tiny_model
-from vision.detection.dpm_boxes import fit_boxes, from_root, part_inputs, root_only, to_root
+from vision.detection.dpm_boxes import fit_boxes, from_root, keep_uncovered, part_inputs, root_only, to_root
 from vision.detection.dpm_draw import SIDE, cost_map, draw_star, strokes
 from vision.detection.dpm_features import cell_features, mirrored
 from vision.detection.dpm_placements import COLUMN, IMAGE, LEVEL, MIRRORED, MODEL, PARTS, ROW, Found
@@ -74,7 +74,7 @@ def test_no_placement_of_the_parts_is_better():
 
 
 def test_the_mirror_image_has_the_mirrored_detections():
-    model, image = build(score_threshold=-9.0, nms_iou=0.3, levels=1), picture((64, 96))
+    model, image = build(score_threshold=-9.0, covered=0.3, levels=1), picture((64, 96))
     model.box_weights[:, 0] += [0.1, 0, 0.2, 0]  # not symmetric
     one, other = model.detect(image), model.detect(np.ascontiguousarray(image[:, ::-1]))
     best = slice(0, 5)
@@ -124,6 +124,15 @@ def test_boxes_of_roots_and_of_parts():
     np.testing.assert_allclose(model.boxes(found), found.roots, atol=1e-9)  # before the boxes are fitted
     first = np.flatnonzero((found.rows[:, [MIRRORED, LEVEL, ROW, COLUMN]] == [0, 0, 2, 3]).all(axis=1))[0]
     assert found.roots[first].tolist() == [8, 0, 40, 32]  # column 3 less 2 of the border, cells of 4 / 0.5 pixels
+
+
+def test_a_box_that_a_better_one_covers_goes():
+    """The IoU of the second with the first is 0.25, yet it lies within it; the third is covered by half."""
+    boxes = np.array([[0, 0, 20, 20], [5, 5, 15, 15], [10, 0, 30, 20], [11, 0, 31, 20], [5, 5, 15, 15]], float)
+    labels, scores = np.array([1, 1, 1, 1, 2]), np.array([0.9, 0.8, 0.7, 0.6, -1])
+    assert keep_uncovered(boxes, scores, labels, 0.5, 9).tolist() == [0, 2, 4]
+    assert keep_uncovered(boxes, scores[[1, 0, 2, 3, 4]], labels, 0.5, 2).tolist() == [1, 0]
+    assert keep_uncovered(boxes[:0], scores[:0], labels[:0], 0.5, 2).tolist() == []
 
 
 def test_box_weights_are_found_again():
