@@ -54,8 +54,8 @@ class ShowAndTell(Captioner):
     image="first_step": h_t = f(W_xh E S_t + W_hh h_{t-1} + W_ih v [t = 1] + b) (Karpathy and Fei-Fei, eq. 13-15)
 
     and p_{t+1} = softmax(W_o h_t + b_o). cell: "lstm" or "rnn", the latter with f by `nonlinearity`: ReLU, as in the
-    authors' neuraltalk, or tanh. W_xh and W_ih are the left
-    and the right columns of the cell's weight_ih_l0, its input being [E S_t; v], and [E S_t; 0] after the first step.
+    authors' neuraltalk, or tanh. W_xh and W_ih are the left and the right columns of the cell's weight_ih_l0, its input
+    being [E S_t; v], and [E S_t; 0] after the first step.
 
     loss: the mean over the sentences of the sum of -log p of their words and <end> (Vinyals et al., eq. 13).
     fine_tune: whether gradients flow into the CNN below v. Vinyals et al. leave their published CNN unchanged (sec.

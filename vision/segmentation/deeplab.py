@@ -44,9 +44,9 @@ class DeepLab(PixelNetwork):
         3x3 with dilation `rate` to `hidden` channels (fc6), 1x1 to as many (fc7), 1x1 to the classes (fc8)
 
     with ReLU and dropout after the first two. The published weights of VGG-16 fit: those of fc6 and fc7 are decimated,
-    the same for all branches. Score layers start at 0.01 times standard normal values. One rate of 12
-    is v1's LargeFOV; 6, 12, 18, 24 are v2's atrous spatial pyramid pooling (ASPP-L). width: channels of the first
-    convolution; batch_norm: before each ReLU, for training from random weights.
+    the same for all branches. Score layers start at 0.01 times standard normal values. One rate of 12 is v1's LargeFOV;
+    6, 12, 18, 24 are v2's atrous spatial pyramid pooling (ASPP-L). width: channels of the first convolution;
+    batch_norm: before each ReLU, for training from random weights.
 
     Reference: Chen et al. 2015, sec. 3.1, 3.2, table 2; Chen et al. 2017, sec. 3.1, 3.2, fig. 7; the authors'
     train.prototxt of DeepLab-LargeFOV and of DeepLabv2_VGG16.
