@@ -9,8 +9,9 @@ of an RGB photograph by p.batch([p.scaled(photograph)]). Another program takes t
 two `percentiles` become 0 and 255; inverted if dark_background and the median is above 127.5; scaled as `resize` says;
 (x - mean) / std, those of the image itself if per_image; zeros at the right and the bottom up to H and W.
 
-It holds what convolutions compute: logits of classifiers and of segmentation, and of a detector its maps, without
-proposals and suppression. Where onnxruntime is installed, the file is run on random images and compared.
+It holds what convolutions compute: logits of classifiers and of segmentation (with rims one class more, the last), and
+of a detector its maps, without proposals and suppression. Where onnxruntime is installed, the file is run on random
+images and compared.
 
 example, the weights by the names that PyTorch has for published networks:
   python -m scripts.export runs/mine --weights mine.safetensors
@@ -75,11 +76,10 @@ def write(model: Model, path: Path, size: tuple[int, int] | None, n: int, about:
     """Write the ONNX file and compare it; returns lines about both. ValueError where it cannot be, or differs."""
     if model.preprocess is None:
         raise ValueError(f"--onnx: {model.name} takes no images; only networks of convolutions have an ONNX form")
-    p = model.preprocess
+    p, about = model.preprocess, about | {"preprocess": json.dumps(as_json(model.preprocess))}
     size = size or [-(-side // p.multiple) * p.multiple for side in p.size(*PHOTOGRAPH)]
     images = np.random.default_rng(0).standard_normal((n, 3, *size)).astype(np.float32)
-    scale = {"mean": json.dumps(p.mean), "std": json.dumps(p.std), "preprocess": json.dumps(as_json(p))}
-    results = export_onnx(model, images, path, model.dense, about | scale)
+    results = export_onnx(model, images, path, model.dense, about)
     shapes = ", ".join(f"{name} {array.shape}" for name, array in results.items())
     return f"{path}: images {images.shape} to {shapes}\n{compared(path, images, results)}"
 

@@ -32,7 +32,8 @@ def test_onnx_and_weights(run, tmp_path, capsys):
     (got,) = runtime.InferenceSession(str(path)).run(["logits"], {"images": images})
     np.testing.assert_allclose(got, model(images), atol=1e-4)
     metadata = {each.key: json.loads(each.value) for each in onnx.load(path).metadata_props if each.key != "model"}
-    assert metadata["classes"] == list(model.classes) and metadata["mean"] == list(model.preprocess.mean)
+    assert metadata["classes"] == list(model.classes)
+    assert metadata["preprocess"]["mean"] == list(model.preprocess.mean)
     state = nn.read_state(weights)
     assert state.keys() == model.state_dict().keys()
     assert all((state[name] == array).all() for name, array in model.state_dict().items())
