@@ -1,5 +1,7 @@
 """Elastic deformation: a picture and its labels, bent smoothly and at random, as tissue bends."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .transforms import FILL, UNKNOWN
@@ -7,12 +9,14 @@ from .transforms import FILL, UNKNOWN
 NODES = 3  # of the coarse grid, along each axis
 
 
-def elastic_deformation(sample: dict, rng: np.random.Generator, *, sigma: float = 10.0) -> dict:
+def elastic_deformation(
+    sample: dict, rng: np.random.Generator, *, sigma: float = 10.0, fill: Sequence[int] = FILL
+) -> dict:
     """Move every pixel by a smooth random field: y(p) = x(p + d(p)).
 
     The displacements of a coarse 3 x 3 grid over the image are normal with standard deviation `sigma`, in pixels; those
     of the pixels between come by bicubic interpolation. The image is interpolated bilinearly; segmentation and
-    instances take the nearest pixel's label, so none are mixed; outside the image are the colour FILL and label -1.
+    instances take the nearest pixel's label, so none are mixed; outside the image are the colour `fill` and label -1.
     sample: image (H, W, 3) uint8, segmentation and instances (H, W) int, if it has them; the rest passes unchanged.
     Raises ValueError for a sample with boxes, masks or keypoints, which would not fit any more, and a negative sigma
     or one that is not finite.
@@ -26,7 +30,7 @@ def elastic_deformation(sample: dict, rng: np.random.Generator, *, sigma: float 
     h, w = sample["image"].shape[:2]
     d_rows, d_columns = _bicubic(h) @ rng.normal(0, sigma, (2, NODES, NODES)) @ _bicubic(w).T
     rows, columns = np.arange(h)[:, None] + d_rows, np.arange(w) + d_columns
-    new = {**sample, "image": _bilinear(sample["image"], rows, columns)}
+    new = {**sample, "image": _bilinear(sample["image"], rows, columns, fill)}
     nearest = np.floor(rows + 0.5).astype(int), np.floor(columns + 0.5).astype(int)
     for key in {"segmentation", "instances"} & sample.keys():
         new[key] = _at(sample[key], *nearest, outside=UNKNOWN)
@@ -47,12 +51,12 @@ def _bicubic(n: int) -> np.ndarray:
     return weights
 
 
-def _bilinear(image, rows, columns):
+def _bilinear(image, rows, columns, fill):
     """The image (H, W, 3) uint8 at real-valued positions (H, W), rounded."""
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     down, right = (rows - top)[..., None], (columns - left)[..., None]
-    upper = (1 - right) * _at(image, top, left, FILL) + right * _at(image, top, left + 1, FILL)
-    lower = (1 - right) * _at(image, top + 1, left, FILL) + right * _at(image, top + 1, left + 1, FILL)
+    upper = (1 - right) * _at(image, top, left, fill) + right * _at(image, top, left + 1, fill)
+    lower = (1 - right) * _at(image, top + 1, left, fill) + right * _at(image, top + 1, left + 1, fill)
     return np.floor((1 - down) * upper + down * lower + 0.5).astype(np.uint8)
 
 

@@ -22,12 +22,13 @@ def object_crop(
 ) -> dict:
     """One object of the sample with 1.2 times the height and width of its box, scaled to size (height, width).
 
-    sample: id, if it has one, image (H, W, 3) uint8 in its own size and segmentation (H, W) int, in which 0 must be the
-    background and -1 does not count. The result has these fields and no others. A class is drawn among those in the
-    picture, all alike, then one of its connected parts, found by components(mask). With kind "objects" all but this
-    part becomes background, the first stage; with "proposals" the crop is round a random box that overlaps the object's
-    by an IoU of 0.5 or more, and all labels stay, the second. What lies outside the picture is filled, with label -1. A
-    picture without objects is scaled whole. Raises ValueError for another kind and for a sample without segmentation.
+    sample: id and light, if it has them, image (H, W, 3) uint8 in its own size and segmentation (H, W) int, in which 0
+    must be the background and -1 does not count. The result has these fields and no others. A class is drawn among
+    those in the picture, all alike, then one of its connected parts, found by components(mask). With kind "objects" all
+    but this part becomes background, the first stage; with "proposals" the crop is round a random box that overlaps the
+    object's by an IoU of 0.5 or more, and all labels stay, the second. What lies outside the picture is filled, with
+    label -1. A picture without objects is scaled whole. Raises ValueError for another kind and for a sample without
+    segmentation.
 
     Reference: Noh et al. 2015, arXiv:1505.04366, sec. 4.2 and 6.1. Their proposals are those of edge boxes, and their
     crops are scaled to 250 x 250, of which every step sees 224 x 224 at random (stage_1_train.prototxt).
@@ -37,7 +38,7 @@ def object_crop(
     if "segmentation" not in sample:
         raise ValueError(f"object_crop: the sample must have labels of its pixels, got {', '.join(sample)}")
     labels = sample["segmentation"]
-    sample = {key: sample[key] for key in ("id", "image", "segmentation") if key in sample}
+    sample = {key: sample[key] for key in ("id", "image", "segmentation", "light") if key in sample}
     mask = draw_object(labels, rng, components)
     if mask is None:
         return _scale_to(sample, *size)

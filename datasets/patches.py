@@ -4,6 +4,8 @@ Reference: Liu et al. 2016, SSD, arXiv:1512.02325, sec. 2.2 "Data augmentation" 
 that of the authors' code.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from datasets.transforms import FILL, _keep, _window
@@ -40,10 +42,13 @@ def sample_patch(sample: dict, rng: np.random.Generator, *, probability: float =
     return dict(sample)
 
 
-def expand(sample: dict, rng: np.random.Generator, *, largest: float = 4.0, probability: float = 0.5) -> dict:
+def expand(
+    sample: dict, rng: np.random.Generator, *, largest: float = 4.0, probability: float = 0.5,
+    fill: Sequence[int] = FILL,
+) -> dict:  # fmt: skip
     """The image at a random position of a canvas of 1 to `largest` times its height and width: smaller objects.
 
-    The canvas has the mean colour, and label -1. Raises ValueError for largest < 1. Reference: sec. 3.6.
+    The canvas has the mean colour, `fill`, and label -1. Raises ValueError for largest < 1. Reference: sec. 3.6.
     """
     if not largest >= 1:
         raise ValueError(f"expand: largest must be at least 1, got {largest}")
@@ -52,7 +57,7 @@ def expand(sample: dict, rng: np.random.Generator, *, largest: float = 4.0, prob
     (h, w), factor = sample["image"].shape[:2], rng.uniform(1, largest)
     new_h, new_w = int(h * factor), int(w * factor)
     x, y = int(rng.integers(new_w - w + 1)), int(rng.integers(new_h - h + 1))
-    return _window(sample, -x, -y, new_h, new_w, min_area_left=0, fill=FILL)
+    return _window(sample, -x, -y, new_h, new_w, min_area_left=0, fill=fill)
 
 
 def _iou(patch, boxes):

@@ -115,17 +115,20 @@ def random_scale(
     return _window(_scale_to(sample, scaled_h, scaled_w), x0, y0, h, w, min_area_left, fill)
 
 
-def random_crop(sample: dict, rng: np.random.Generator, *, size: Sequence[int], min_area_left: float = 0.3) -> dict:
+def random_crop(
+    sample: dict, rng: np.random.Generator, *, size: Sequence[int], min_area_left: float = 0.3,
+    fill: Sequence[int] = FILL,
+) -> dict:  # fmt: skip
     """A part of `size` (height, width) at a random position, with the rules of random_scale for what is cut.
 
-    A side of the image that is shorter is filled up at the right or the bottom with the colour FILL and label -1.
+    A side of the image that is shorter is filled up at the right or the bottom with the colour `fill` and label -1.
     Raises ValueError unless size is two integers of at least 1.
     """
     if np.shape(size) != (2,) or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
         raise ValueError(f"random_crop: size must be (height, width), whole numbers of at least 1, got {size!r}")
     (h, w), (old_h, old_w) = size, sample["image"].shape[:2]
     x0, y0 = (int(rng.integers(0, max(old - new, 0) + 1)) for old, new in ((old_w, w), (old_h, h)))
-    return _window(sample, x0, y0, h, w, min_area_left, FILL)
+    return _window(sample, x0, y0, h, w, min_area_left, fill)
 
 
 def colour_jitter(

@@ -78,13 +78,14 @@ def training_transform(
     (low, high), x = arguments.zoom, arguments.jitter
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
+    # what comes in at the borders is 0 to the network, as padding is (but for per_image: a middle grey)
+    fill = tuple(int(value + 0.5) for value in np.broadcast_to(np.clip(preprocess.mean, 0, 255), 3))
     steps = [drop_difficult]
     if arguments.expand > 1:
-        steps.append(partial(expand, largest=arguments.expand))
+        steps.append(partial(expand, largest=arguments.expand, fill=fill))
     if arguments.patches:
         steps.append(partial(sample_patch, probability=arguments.patches))
-    if arguments.affine:  # in the picture's own size; the mean colour, which is 0 to the network, comes in
-        fill = tuple(int(value + 0.5) for value in np.broadcast_to(preprocess.mean, 3))
+    if arguments.affine:  # in the picture's own size
         steps.append(partial(affine_distortion, strength=arguments.affine, fill=fill))
     steps.append(partial(resize_to, size=preprocess.size))
     if arguments.crop_objects != "none":  # crop the picture in its own size, then scale the crop
@@ -94,13 +95,13 @@ def training_transform(
         size = (preprocess.short_side,) * 2
         steps = [drop_difficult, partial(random_resized_crop, size=size, area=arguments.resized_crop)]
     if (low, high) != (1, 1):
-        steps.append(partial(random_scale, low=low, high=high))
+        steps.append(partial(random_scale, low=low, high=high, fill=fill))
     if arguments.elastic:
-        steps.append(partial(elastic_deformation, sigma=arguments.elastic))
+        steps.append(partial(elastic_deformation, sigma=arguments.elastic, fill=fill))
     if arguments.shift:
-        steps.append(partial(random_shift, pixels=arguments.shift))
+        steps.append(partial(random_shift, pixels=arguments.shift, fill=fill))
     if arguments.crop:
-        steps.append(partial(random_crop, size=arguments.crop))
+        steps.append(partial(random_crop, size=arguments.crop, fill=fill))
     steps.append(partial(horizontal_flip, probability=arguments.flip_horizontal, keypoint_order=order))
     steps.append(partial(vertical_flip, probability=arguments.flip_vertical))
     if x:

@@ -233,6 +233,18 @@ def test_the_light_is_evened_out_before_a_part_is_cut():
         np.testing.assert_array_equal(got["image"][:, 0, 0], whole[got["segmentation"][:, 0]])
 
 
+@pytest.mark.parametrize(
+    "changes", [{"zoom": [0.5, 0.5]}, {"elastic": 9.0}, {"crop": [60, 60]}, {"shift": 9}, {"expand": 4.0}]
+)
+def test_what_comes_in_at_the_borders_is_0_to_the_network(changes):
+    """A black image whose mean is 0 stays black: microscopes' backgrounds have no grey frame."""
+    sample = {"image": np.zeros((40, 30, 3), np.uint8), "segmentation": np.ones((40, 30), int)}
+    preprocess, given = Preprocess(resize="none", mean=0, std=64), Namespace(**DEFAULTS | {"jitter": 0.0} | changes)
+    got = [training_transform(preprocess, given)(sample, np.random.default_rng(seed)) for seed in range(4)]
+    assert any((each["segmentation"] == -1).any() for each in got)
+    assert not any(each["image"].any() for each in got)
+
+
 def test_parts_are_normalised_by_the_whole_image():
     """Training sees rows of a grey ramp as testing does, although each part has a mean and deviation of its own."""
     ramp = np.broadcast_to(np.arange(40, 80, dtype=np.uint8)[:, None, None], (40, 8, 3))
