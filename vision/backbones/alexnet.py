@@ -70,7 +70,7 @@ class AlexNet(Backbone):
 class OnAlexNet:
     """An option of models of regions, which take cell i of conv5 for pixels 16 i to 16 i + 15, for AlexNet's sake."""
 
-    conv1_padding: int = 10  # of alexnet: with 10 its cells lie over these pixels, with 2, as published, 7.5 further
+    conv1_padding: int = 10  # of alexnet: with 10 its cells lie over these pixels, with 2, as published, 7.5 pixels off
 
     @staticmethod
     def older(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -215,8 +215,8 @@ class RegionSVM(Detector):
     def fit_boxes(self, loader, rng: np.random.Generator, start: int) -> Iterator[dict]:
         """Ridge regression, for each class, from the features of regions near an object to the object's box.
 
-        As in the code, targets have mean 0, and a feature of 1 is behind the others. That whitens the targets, too; as
-        the solution is linear in them, it would change nothing.
+        As in the code, targets have mean 0, and a feature of 1 is behind the others. The code whitens the targets, too:
+        the solution is linear in them, so that changes nothing.
         """
         if start:
             return
