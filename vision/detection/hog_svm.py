@@ -69,7 +69,7 @@ class HOGDetector(HOGTraining):
     """A linear classifier of the blocks of a window, for each class, at all positions of all levels: a convolution.
 
     Training is a stage a round, so each is evaluated. loss and backward are the primal problem that the solver
-    minimises, and its gradient.
+    minimises, and its gradient. The paper counts windows; here non-maximum suppression makes objects of them.
     """
 
     def __init__(self, classes, options: Options, rng: np.random.Generator):
