@@ -43,8 +43,9 @@ class Placements(Detector):
         check_least("dpm", o, 3, "side")
         check_least("dpm", o, 0, "parts", "border")
         check_least("dpm", o, 0, "c", "largest", above=True)
-        if (o.mean, o.std) != (0, 255):
-            raise ValueError(f"dpm: need mean=0 and std=255, got {o.mean} and {o.std}")
+        if (o.mean, o.std, o.per_image) != (0, 255, False):
+            got = f"mean={o.mean}, std={o.std}, per_image={o.per_image}"
+            raise ValueError(f"dpm: histograms need mean=0, std=255 and per_image=false, got {got}")
         self.grid = Grid(o.cell, o.largest, o.interval, o.levels, o.border)
         models = o.components * len(self.classes)
         self.stars = StarModels(models, o.side, o.parts, o.part_side, rng=rng)

@@ -25,8 +25,9 @@ class HOGWindows(Detector):
         o = self.options
         check_least("hog_svm", o, 0, "largest", "c", "fill", above=True)
         check_least("hog_svm", o, 1, "interval", "levels")
-        if (o.mean, o.std) != (0, 255):
-            raise ValueError(f"hog_svm: need mean=0 and std=255, got {o.mean} and {o.std}")
+        if (o.mean, o.std, o.per_image) != (0, 255, False):
+            got = f"mean={o.mean}, std={o.std}, per_image={o.per_image}"
+            raise ValueError(f"hog_svm: histograms need mean=0, std=255 and per_image=false, got {got}")
         self.hog = HOG(cell=o.cell, bins=o.bins, signed=o.signed, sigma=o.sigma)
         self.size = self.hog.blocks(*o.window)
         if 0 in self.size:

@@ -229,7 +229,8 @@ def test_killed_in_a_stage_and_resumed_the_bits_are_the_same(tmp_path, stop, mon
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"mean": 3.0}, "need mean=0 and std=255"),
+        ({"mean": 3.0}, "need mean=0, std=255 and per_image=false"),
+        ({"per_image": True}, "need mean=0, std=255 and per_image=false"),
         ({"side": 2}, "dpm: side must be at least 3, got 2"),
         ({"c": 0.0}, "dpm: c must be above 0, got 0"),
         ({"components": 0}, "dpm: components must be at least 1, got 0"),

@@ -150,7 +150,8 @@ def test_the_published_weights_separate_persons():
     "options, message",
     [
         ({"window": [12, 40]}, "holds no block of 16 pixels; enlarge it"),
-        ({"mean": 3.0}, "need mean=0 and std=255"),
+        ({"mean": 3.0}, "need mean=0, std=255 and per_image=false"),
+        ({"per_image": True}, "need mean=0, std=255 and per_image=false"),
         ({"c": 0.0}, "hog_svm: c must be above 0, got 0"),
         ({"interval": 0}, "hog_svm: interval must be at least 1, got 0"),
         ({"bins": 0}, "HOG: bins must be at least 1, got 0"),
