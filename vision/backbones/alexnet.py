@@ -16,6 +16,7 @@ import numpy as np
 from nn import Conv2d, LocalResponseNorm, MaxPool2d, ReLU
 from nn.layer import positive
 from vision.backbones.backbone import Backbone, FeatureMap
+from vision.options import ImageOptions
 
 CHANNELS = {2: (96, 256, 384, 384, 256), 1: (64, 192, 384, 256, 256)}  # of the convolutions, by columns
 KERNELS = (11, 5, 3, 3, 3)
@@ -67,7 +68,7 @@ class AlexNet(Backbone):
 
 
 @dataclass(frozen=True)
-class OnAlexNet:
+class OnAlexNet(ImageOptions):
     """An option of models of regions, which take cell i of conv5 for pixels 16 i to 16 i + 15, for AlexNet's sake."""
 
     conv1_padding: int = 10  # of alexnet: with 10 its cells lie over these pixels, with 2, as published, 7.5 pixels off
