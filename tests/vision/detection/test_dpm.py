@@ -84,8 +84,8 @@ def test_the_mirror_image_has_the_mirrored_detections():
 
 
 def test_no_score_is_too_low_to_be_a_detection():
-    for threshold, some in ((None, True), (-1.1, False)):
-        model = build(levels=1, score_threshold=threshold)
+    for options, some in (({}, True), ({"score_threshold": -1.1}, False)):
+        model = build(levels=1, **options)
         model.stars.biases.value -= 100
         assert bool(len(model.detect(picture())["scores"])) == some
 

@@ -57,8 +57,8 @@ def test_levels_end_where_the_window_does_not_fit():
 def test_no_score_is_too_low_to_be_a_detection():
     """Average precision looks at the whole curve; scores differ by class in what is high."""
     picture = Shapes(1, (90, 110))[0]["image"]
-    for threshold, some in ((None, True), (-1.0, False)):
-        model = build(score_threshold=threshold)
+    for options, some in (({}, True), ({"score_threshold": -1.0}, False)):
+        model = build(**options)
         model.classifier.bias.value[...] = -9
         assert bool(len(model.detect(picture)["scores"])) == some
 
