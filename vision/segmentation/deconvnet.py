@@ -23,10 +23,10 @@ from nn import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU, Sequential, Upsample2
 from nn.dispatch import array_module
 from nn.layer import check_shape, positive
 from vision.backbones import VGG, freeze_cancelled, vgg16_plan
+from vision.backbones.convolutional import convolutional
 from vision.model import Stage
 from vision.registry import Tiny, register
 from vision.segmentation.encoder_decoder import EncoderDecoder, block, mirrored
-from vision.segmentation.fcn import convolutional
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelClassifier, PixelOptions, probabilities, whole_numbers
 from vision.segmentation.unpooling import Mode
 

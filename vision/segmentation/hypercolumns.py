@@ -12,9 +12,9 @@ import numpy as np
 from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential
 from nn.layer import check_shape, positive
 from vision.backbones import VGG, Backbone, FeatureMap, freeze_cancelled, vgg16_plan
+from vision.backbones.convolutional import convolutional
 from vision.registry import Tiny, register
 from vision.segmentation.enlarge import Enlarge
-from vision.segmentation.fcn import convolutional
 from vision.segmentation.pixel_classifier import ON_SHAPES, PixelNetwork
 from vision.segmentation.refinement import RefinedClassifier, RefinedOptions
 
