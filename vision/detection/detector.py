@@ -73,6 +73,11 @@ class Detector(Model):
         return {"boxes": boxes, "labels": found["labels"], "scores": found["scores"], "names": names}
 
 
+def least_score(options, otherwise: float = -np.inf) -> float:
+    """The score from which on a box is a detection: the option score_threshold or, where that is none, `otherwise`."""
+    return otherwise if options.score_threshold is None else options.score_threshold
+
+
 def best_of_each_class(boxes, scores, image_size: tuple[int, int], options) -> dict:
     """The detections of boxes (A, 4) with a score for each class (A, C): sure ones, after NMS within each class.
 

@@ -14,6 +14,7 @@ from nn import hinge
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape
 from vision.boxes.boxes import clip
+from vision.detection.detector import least_score
 from vision.detection.dpm_boxes import keep_uncovered
 from vision.detection.dpm_draw import draw_star
 from vision.detection.dpm_placements import MODEL
@@ -139,7 +140,7 @@ class DPM(DPMTraining):
         if device_of(images) == "gpu":
             return to_device(self.on_cpu().predict(to_device(images, "cpu"), image_sizes), "gpu")
         o, results = self.options, []
-        least = -np.inf if o.score_threshold is None else o.score_threshold
+        least = least_score(o)
         sizes = image_sizes or [images.shape[2:]] * len(images)
         for image, size in zip(images, sizes):
             found = self.find(self.grid.pyramid(as_picture(image, size)), least)

@@ -14,6 +14,7 @@ from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape
 from vision.boxes.boxes import clip
 from vision.boxes.nms import nms
+from vision.detection.detector import least_score
 from vision.detection.hog_training import BIAS_SCALE, HOGTraining
 from vision.detection.windows import as_picture
 from vision.model import Stage
@@ -116,7 +117,7 @@ class HOGDetector(HOGTraining):
         """Detections in each image (N, 3, H, W); image_sizes [(h, w), ...] where images are padded."""
         check_shape(self, images=(images, ("N", 3, "H", "W")))
         o, found, where = self.options, [], device_of(images)
-        least = -np.inf if o.score_threshold is None else o.score_threshold
+        least = least_score(o)
         sizes = image_sizes or [images.shape[2:]] * len(images)
         for image, size in zip(to_device(images, "cpu"), sizes):
             rows, boxes, scores = self.windows_above(as_picture(image, size), least)

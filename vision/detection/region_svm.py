@@ -21,7 +21,7 @@ from nn.layer import check_shape
 from vision.boxes.boxes import clip, decode
 from vision.boxes.matching import sample_rois
 from vision.boxes.nms import nms_among
-from vision.detection.detector import Detector, check_proposals
+from vision.detection.detector import Detector, check_proposals, least_score
 from vision.detection.feature_store import TRUTH, FeatureStore, reopened
 from vision.detection.linear_svm import fit_svm
 from vision.detection.region_examples import box_pairs, described, hard_negatives, random_negatives
@@ -88,8 +88,7 @@ class RegionSVM(Detector):
             boxes = decode(self.boxes(features[o.box_features]).reshape(len(rois), classes, 4), boxes)
         boxes, scores = clip(boxes, image_size).reshape(-1, 4), scores.ravel()
         labels = xp.arange(len(boxes)) % classes + 1
-        least = -np.inf if by_svm and has_svm else 0.05
-        least = least if o.score_threshold is None else o.score_threshold
+        least = least_score(o, -np.inf if by_svm and has_svm else 0.05)
         keep = nms_among(scores >= least, boxes, scores, o.nms_iou, labels, max_keep=o.detections_per_image)
         return {"boxes": boxes[keep], "labels": labels[keep], "scores": scores[keep]}
 

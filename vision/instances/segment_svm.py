@@ -11,6 +11,7 @@ from nn import Linear
 from nn.gpu.device import device_of, to_device
 from nn.layer import check_shape, positive
 from vision.boxes.mask_runs import mask_runs, run_iou
+from vision.detection.detector import least_score
 from vision.detection.feature_store import BOX, IOU, LABEL, OBJECT, TRUTH, FeatureStore, reopened
 from vision.detection.region_examples import described
 from vision.detection.region_svm import STORE, RegionSVM
@@ -154,7 +155,7 @@ class SegmentSVM(RegionSVM, InstanceSegmenter):
     def after_nms(self, masks: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The indices and labels (D,) of the detections, best first, of regions (K, h, w) with scores (K, classes)."""
         o, found = self.options, [np.zeros((0, 2), np.int64)]
-        least = -np.inf if o.score_threshold is None else o.score_threshold
+        least = least_score(o)
         for c, own in enumerate(scores.T):
             sure = np.flatnonzero(own >= least)
             kept = sure[mask_nms(masks[sure], own[sure], o.nms_iou)]
