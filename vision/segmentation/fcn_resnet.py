@@ -12,6 +12,7 @@ import numpy as np
 from nn import BatchNorm2d, Conv2d, Dropout, ReLU, Sequential, Upsample2d
 from nn.layer import check_shape
 from vision.backbones.resnet import BLOCKS, ResNet
+from vision.model import Stage
 from vision.registry import Tiny, register
 from vision.segmentation.pixel_classifier import PixelClassifier, PixelNetwork, PixelOptions
 
@@ -101,6 +102,11 @@ class AuxiliaryCache(NamedTuple):
 class AuxiliaryClassifier(PixelClassifier):
     """A network with two `scores` (N, C, H, W): {pixels, auxiliary}, the latter's cross-entropy times 0.5."""
 
+    def stages(self) -> tuple[Stage, ...]:
+        """The auxiliary head alone has ten times the rate, as in torchvision's references/segmentation/train.py."""
+        rates = {} if self.network.aux_classifier is None else {"aux_classifier": 10.0}
+        return (Stage(recipe={"lr_scale": rates}),)
+
     def loss(self, batch, rng: np.random.Generator, sampled=None):
         images, labels, *weights = batch
         (logits, auxiliary), c_network = self.network.scores(images)
@@ -127,9 +133,8 @@ class Options(PixelOptions):
 
 
 # torchvision's references/segmentation/train.py: 30 epochs, batches of 4 on each of 8 GPUs, rate 0.02, 480 x 480 pixels
-# cut from pictures whose shorter side is 520 times 0.5 to 2. The auxiliary head has ten times the rate there, here the
-# same. Those are epochs of COCO's 118,287 pictures, without those that lack VOC's classes, dozens of times VOC's 1,464:
-# as many batches of VOC take as many times the epochs.
+# cut from pictures whose shorter side is 520 times 0.5 to 2. Those are epochs of COCO's 118,287 pictures, without
+# those that lack VOC's classes, dozens of times VOC's 1,464: as many batches of VOC take as many times the epochs.
 RECIPE = {
     "data": "voc", "epochs": 30, "batch_size": 32, "lr": 0.02, "weight_decay": 1e-4, "schedule": "polynomial",
     "warm_up": 0, "clip_norm": 0.0, "zoom": [0.5, 2.0], "crop": [480, 480],

@@ -16,6 +16,7 @@ from tests.vision.segmentation.systems import (
     without_drawing,
 )
 from vision.segmentation.fcn_resnet import FCNResNet
+from vision.training.recipe import build_optimiser, with_defaults
 from vision.training.saving import load_pretrained
 
 
@@ -83,6 +84,18 @@ def test_the_second_head_counts_half():
     losses, cache = model.loss((normal(1, 3, 16, 16), np.ones((1, 16, 16), int)), None)
     assert losses["auxiliary"] == pytest.approx(losses["pixels"] / 2)
     np.testing.assert_allclose(cache.dscores[1], cache.dscores[0] / 2)
+
+
+def test_the_second_head_alone_has_ten_times_the_rate():
+    """torchvision's references/segmentation/train.py: --lr for backbone and classifier, 10 lr for aux_classifier."""
+    model = tiny()
+    (stage,) = model.stages()
+    groups = build_optimiser(model, with_defaults(stage.recipe) | {"lr": 0.02}).groups
+    rates = {name: group["lr"] for group in groups for name in group["parameters"]}
+    assert {name for name, rate in rates.items() if rate == 0.2} == {n for n in rates if n.startswith("aux_classifier")}
+    assert set(rates.values()) == {0.02, 0.2}
+    alone = tiny(auxiliary=False)
+    build_optimiser(alone, with_defaults(alone.stages()[0].recipe))  # no rate for a head that is not there
 
 
 def test_gradient_of_the_images_and_contract():
