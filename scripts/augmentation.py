@@ -75,12 +75,23 @@ def training_transform(
     preprocess: Preprocess, arguments: Namespace, order: Sequence[int] | None = None
 ) -> Callable[[dict, object], dict]:
     """Resizing as `preprocess` says, and the augmentation of the arguments. order: of key points that are mirrored."""
-    (low, high), x = arguments.zoom, arguments.jitter
+    low, high = arguments.zoom
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
-    # what comes in at the borders is 0 to the network, as padding is (but for per_image: a middle grey)
-    fill = tuple(int(value + 0.5) for value in np.broadcast_to(np.clip(preprocess.mean, 0, 255), 3))
-    steps = [drop_difficult]
+    return partial(_augmented, preprocess=preprocess, arguments=arguments, order=order)
+
+
+def _augmented(sample: dict, rng, preprocess: Preprocess, arguments: Namespace, order) -> dict:
+    """What comes in at the borders is 0 to the network, as padding is: the mean colour, for per_image the image's."""
+    sample = _lit(sample, rng, preprocess)
+    mean = sample["light"][0] if preprocess.per_image else preprocess.mean
+    fill = tuple(int(value + 0.5) for value in np.broadcast_to(np.clip(mean, 0, 255), 3))
+    return compose(*_steps(preprocess, arguments, order, fill))(sample, rng)
+
+
+def _steps(preprocess: Preprocess, arguments: Namespace, order, fill: tuple[int, int, int]) -> list[Callable]:
+    """The changes, one after another."""
+    (low, high), x, steps = arguments.zoom, arguments.jitter, [drop_difficult]
     if arguments.expand > 1:
         steps.append(partial(expand, largest=arguments.expand, fill=fill))
     if arguments.patches:
@@ -108,7 +119,7 @@ def training_transform(
         steps.append(partial(colour_jitter, brightness=x, contrast=x, saturation=x))
     if arguments.exposure > 1:
         steps.append(partial(exposure_jitter, factor=arguments.exposure))
-    return compose(partial(_lit, preprocess=preprocess), *steps)
+    return steps
 
 
 def prepared(preprocess: Preprocess) -> Callable[[dict, object], dict]:

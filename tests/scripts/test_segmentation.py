@@ -243,6 +243,9 @@ def test_what_comes_in_at_the_borders_is_0_to_the_network(changes):
     got = [training_transform(preprocess, given)(sample, np.random.default_rng(seed)) for seed in range(4)]
     assert any((each["segmentation"] == -1).any() for each in got)
     assert not any(each["image"].any() for each in got)
+    dark = sample | {"image": np.full((40, 30, 3), 30, np.uint8)}
+    transform = training_transform(Preprocess(resize="none", per_image=True), given)  # the mean is the image's own
+    assert all((transform(dark, np.random.default_rng(seed))["image"] == 30).all() for seed in range(4))
 
 
 def test_parts_are_normalised_by_the_whole_image():
