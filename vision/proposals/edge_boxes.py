@@ -57,7 +57,10 @@ def edge_boxes(options: EdgeBoxesOptions):
 
 
 def search_windows(image_size: tuple[int, int], options: EdgeBoxesOptions) -> np.ndarray:
-    """(K, 4) int: windows so dense in position, size and aspect that neighbours overlap with IoU alpha (sec. 3.4)."""
+    """(K, 4) int: windows so dense in position, size and aspect that neighbours overlap with IoU alpha (sec. 3.4).
+
+    The last ones of a row or column may reach out of the image, and are cut at its border, as by the authors' code.
+    """
     (h, w), a = image_size, options.alpha
     step, size_step, aspect_step = (1 - a) / (1 + a), np.sqrt(1 / a), (1 + a) / (2 * a)
     smallest = np.sqrt(options.min_area)
@@ -67,12 +70,11 @@ def search_windows(image_size: tuple[int, int], options: EdgeBoxesOptions) -> np
     for size in sizes:
         for aspect in aspect_step ** np.arange(-count, count + 1):  # square root of width to height
             across, down = int(size * aspect + 0.5), int(size / aspect + 0.5)
-            if across > w or down > h:
-                continue
-            x = np.arange(0, w - across + 1, max(1, int(across * step)))
-            y = np.arange(0, h - down + 1, max(1, int(down * step)))
+            dx, dy = max(2, int(across * step)), max(2, int(down * step))
+            x, y = np.arange(0, w - across + dx, dx), np.arange(0, h - down + dy, dy)
             left, top = (grid.ravel() for grid in np.meshgrid(x, y))
-            windows.append(np.stack([left, top, left + across, top + down], axis=1))
+            right, bottom = np.minimum(left + across, w), np.minimum(top + down, h)
+            windows.append(np.stack([left, top, right, bottom], axis=1))
     return np.concatenate(windows) if windows else np.array([[0, 0, w, h]])
 
 
@@ -82,7 +84,8 @@ class BoxScorer:
     score(b) = (sum over groups inside of w_b m_i - sum over pixels of the middle of m_p) / (2 (width + height)^kappa)
 
     w_b(i) = 1 - the best path to i from a group that crosses the border of b (eq. 2-4): a contour that leaves the box
-    does not count. The middle has half the box's width and height. Boxes have whole corners, half-open.
+    does not count. A group is inside where one pixel of it is, its `member`: if it crosses no border, all of it is. The
+    middle has half the box's width and height. Boxes have whole corners, half-open.
     """
 
     def __init__(self, groups: EdgeGroups, options: EdgeBoxesOptions):
@@ -90,13 +93,9 @@ class BoxScorer:
         h, w = groups.labels.shape
         self.paths = best_paths(affinities(groups, gamma=options.gamma))
         self.lines = Crossings(groups.labels), Crossings(groups.labels.T)  # rows, columns
-        which = np.maximum(groups.labels, 0)
-        counts = np.bincount(groups.labels[groups.labels >= 0], minlength=len(groups.magnitudes))
-        per_pixel = groups.magnitudes / np.maximum(counts, 1) if len(counts) else np.zeros(1)
-        self.pixels = _integral(np.where(groups.labels >= 0, per_pixel[which], 0))  # m_p, the mean of its group
-        masses, at = np.zeros((h, w)), groups.centres.astype(np.int64)
-        np.add.at(masses, (at[:, 1], at[:, 0]), groups.magnitudes)
-        self.masses = _integral(masses)  # m_i at the centres of the groups
+        self.pixels, masses = _integral(groups.pixels), np.zeros((h, w))
+        masses[groups.members[:, 1], groups.members[:, 0]] = groups.magnitudes
+        self.masses = _integral(masses)  # m_i at the members of the groups
 
     def bounds(self, boxes: np.ndarray) -> np.ndarray:
         """(K,): the scores that boxes (K, 4) would have if no group crossed them; no score is higher."""
@@ -121,7 +120,7 @@ class BoxScorer:
         box, crossing = np.divmod(np.unique(self.crossing(boxes, count)), count)
         at, pair = ranges(self.paths.starts[crossing], self.paths.starts[crossing + 1])
         box, i, value = box[pair], self.paths.groups[at], self.paths.values[at]
-        (x1, y1, x2, y2), (x, y) = boxes[box].T, self.groups.centres[i].T
+        (x1, y1, x2, y2), (x, y) = boxes[box].T, self.groups.members[i].T
         inside = (x1 <= x) & (x < x2) & (y1 <= y) & (y < y2)
         best = np.zeros((len(boxes), count))
         np.maximum.at(best, (box[inside], i[inside]), value[inside])
@@ -155,15 +154,14 @@ class BoxScorer:
 
     def refined(self, boxes: np.ndarray, scores: np.ndarray, image_size: tuple[int, int]):
         """(boxes (K, 4), scores (K,)), each moved to a better position nearby (sec. 3.4): each side is moved to and fro
-        while that is better, by half the last step, down to 2 pixels."""
+        while that is better, by half the last step, down to 2 pixels; the first step is that of the search."""
         (h, w), alpha, boxes, scores = image_size, self.options.alpha, boxes.copy(), scores.copy()
-        longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-        step = np.maximum(2, (longer * (1 - alpha) / (1 + alpha)).astype(np.int64))
-        while (moving := np.flatnonzero(step >= 2)).size:
-            step //= 2
+        step = ((boxes[:, 2:] - boxes[:, :2]) * (1 - alpha) / (1 + alpha)).astype(np.int64)  # of x and of y
+        while (moving := np.flatnonzero(step.max(axis=1, initial=0) >= 2)).size:
+            step = np.maximum(step // 2, 1)
             for side, sign in product(range(4), (1, -1)):
                 trial = boxes[moving]
-                trial[:, side] = np.clip(trial[:, side] + sign * step[moving], 0, (w, h)[side % 2])
+                trial[:, side] = np.clip(trial[:, side] + sign * step[moving, side % 2], 0, (w, h)[side % 2])
                 size = trial[:, 2:] - trial[:, :2]
                 allowed = (size.min(axis=1) >= 2) & (size.prod(axis=1) >= self.options.min_area)
                 which, trial = moving[allowed], trial[allowed]

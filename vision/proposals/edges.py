@@ -18,12 +18,15 @@ LEAST = 0.05  # smaller affinities count as 0 (sec. 3.1)
 
 class EdgeGroups(NamedTuple):
     """labels (H, W): the group 0 .. G - 1 of an edge pixel, -1 where there is none. magnitudes (G,): sums of the
-    pixels' magnitudes, centres (G, 2): their mean x, y, angles (G,): direction of the edge, in 0 .. pi."""
+    pixels' magnitudes, centres (G, 2): their mean x, y, angles (G,): direction of the edge, in 0 .. pi. pixels (H, W):
+    the magnitudes of edge pixels, 0 elsewhere. members (G, 2): x, y of a pixel of each group, its last one."""
 
     labels: np.ndarray
     magnitudes: np.ndarray
     centres: np.ndarray
     angles: np.ndarray
+    pixels: np.ndarray
+    members: np.ndarray
 
 
 def edge_map(image: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -55,11 +58,12 @@ def _is_ridge(magnitude, dx, dy):
     return ridge
 
 
-def group_edges(magnitude: np.ndarray, direction: np.ndarray, least: float = 0.1, small: int = 3) -> EdgeGroups:
+def group_edges(magnitude: np.ndarray, direction: np.ndarray, least: float = 0.1, small: float = 0.5) -> EdgeGroups:
     """Edge groups: from each edge pixel on, the 8-connected neighbour of most similar direction is added until the
-    differences of direction add up to pi / 2 (sec. 3.1). Groups of fewer than `small` pixels are dropped.
+    differences of direction add up to pi / 2. Small groups are merged with those beside them (sec. 3.1).
 
-    least: magnitudes from which on a pixel is an edge.
+    least: magnitudes from which on a pixel is an edge. small: groups whose magnitudes add up to no more are small; both
+    are those of the authors' code.
     """
     h, w = magnitude.shape
     labels, angle = np.full((h, w), -1), direction.tolist()
@@ -83,11 +87,31 @@ def group_edges(magnitude: np.ndarray, direction: np.ndarray, least: float = 0.1
             apart, r, c = heappop(candidates)
             bend, taken[r][c] = bend + apart, True
             group.append((r, c))
-        if len(group) >= small:
+        if magnitude[tuple(zip(*group))].sum() > small:
             groups.append(group)
     for k, group in enumerate(groups):
         labels[tuple(zip(*group))] = k
-    return _described(labels, len(groups), magnitude, direction)
+    labels = joined(labels, (magnitude >= least) & (labels < 0), direction)
+    return _described(labels, len(groups), np.where(magnitude >= least, magnitude, 0), direction)
+
+
+def joined(labels, free, direction):
+    """Labels in which the free pixels have joined, ring by ring, the group of that neighbour whose direction is most
+    like theirs. Pixels that no group touches stay without one."""
+    down, right = np.array(AROUND).T
+    while free.any():
+        rows, columns = np.nonzero(free)
+        beside = np.pad(labels, 1, constant_values=-1)[rows[:, None] + down + 1, columns[:, None] + right + 1]  # (P, 8)
+        there = np.pad(direction, 1)[rows[:, None] + down + 1, columns[:, None] + right + 1]
+        apart = abs(there - direction[rows, columns][:, None])
+        apart = np.where(beside < 0, np.inf, np.minimum(apart, np.pi - apart))
+        joining = np.isfinite(apart.min(axis=1))
+        if not joining.any():
+            break
+        to, best = (rows[joining], columns[joining]), apart[joining].argmin(axis=1)
+        labels[to] = beside[joining, best]
+        free[to] = False
+    return labels
 
 
 def _described(labels, count, magnitude, direction):
@@ -101,7 +125,9 @@ def _described(labels, count, magnitude, direction):
     sums = total(m)
     centres = np.stack([total(m * columns), total(m * rows)], axis=1) / np.maximum(sums, 1e-12)[:, None] + 0.5
     angles = np.arctan2(total(m * np.sin(2 * a)), total(m * np.cos(2 * a))) / 2 % np.pi
-    return EdgeGroups(labels, sums, centres, angles)
+    members = np.zeros((count, 2), np.int64)
+    members[which] = np.stack([columns, rows], axis=1)
+    return EdgeGroups(labels, sums, centres, angles, magnitude, members)
 
 
 def affinities(groups: EdgeGroups, reach: int = 2, gamma: float = 2.0) -> list[dict[int, float]]:

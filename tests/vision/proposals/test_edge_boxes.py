@@ -25,14 +25,13 @@ def naive_score(groups, box, options):
     border = {labels[r, c] for r in range(y1, y2) for c in range(x1, x2) if r in (y1, y2 - 1) or c in (x1, x2 - 1)}
     border -= {-1}
     total = 0.0
-    for i, (x, y) in enumerate(groups.centres):
+    for i, (x, y) in enumerate(groups.members):
         if x1 <= x < x2 and y1 <= y < y2:
             total += (1 - max([paths[t].get(i, 0) for t in border], default=0)) * groups.magnitudes[i]
     across, down = (x2 - x1) // 4, (y2 - y1) // 4
     for r in range(y1 + down, y2 - down):
         for c in range(x1 + across, x2 - across):
-            if labels[r, c] >= 0:
-                total -= groups.magnitudes[labels[r, c]] / (labels == labels[r, c]).sum()
+            total -= groups.pixels[r, c]
     return total / (2 * (x2 - x1 + y2 - y1) ** options.kappa)
 
 
@@ -70,9 +69,12 @@ def test_ranges_by_hand():
 def test_neighbouring_windows_overlap():
     options = EdgeBoxesOptions(alpha=0.65)
     windows = search_windows((200, 300), options).astype(float)
+    assert (windows >= 0).all() and (windows <= [300, 200, 300, 200]).all()
+    corner = [(300 - w, 200 - h, 300, 200) for w, h in ((300, 200), (290, 130), (150, 197), (70, 45), (35, 60))]
+    assert iou(np.array(corner, float), windows).max(axis=1).min() > 0.75  # the search reaches the border
+    windows = windows[(windows[:, 2:] < [300, 200]).all(axis=1)]
     sides = windows[:, 2:] - windows[:, :2]
     assert sides.prod(axis=1).min() >= 950 and (sides.max(axis=1) / sides.min(axis=1)).max() <= 3.1
-    assert (windows >= 0).all() and (windows <= [300, 200, 300, 200]).all()
     first = np.flatnonzero((sides == sides[0]).all(axis=1))[:2]
     assert 0.6 < iou(windows[first[:1]], windows[first[1:]])[0, 0] < 0.8
 

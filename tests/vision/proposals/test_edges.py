@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from vision.proposals.edges import EdgeGroups, affinities, best_paths, edge_map, group_edges
+from vision.proposals.edges import EdgeGroups, affinities, best_paths, edge_map, group_edges, joined
 
 
 def square(low=20, high=50, side=70):
@@ -36,15 +36,39 @@ def test_groups_end_where_they_bend_by_a_right_angle():
     groups = group_edges(magnitude, direction)
     assert sorted(np.bincount(groups.labels[groups.labels >= 0])) == [3, 8]
     line = group_edges(magnitude * (np.arange(9) < 6), direction)
-    assert line.centres.tolist() == [[3.5, 2.5]] and line.angles.tolist() == [0]
+    assert line.centres.tolist() == [[3.5, 2.5]] and line.angles.tolist() == [0] and line.members.tolist() == [[5, 2]]
+    assert line.pixels.sum() == 5
     assert len(group_edges(magnitude * 0, direction).magnitudes) == 0
+
+
+def test_small_groups_join_their_neighbours():
+    magnitude, direction = np.zeros((9, 9)), np.zeros((9, 9))
+    magnitude[2, 1:7], magnitude[3:8, 6], direction[3:5, 6] = 1, 0.15, np.pi / 2
+    magnitude[6, 1] = 0.3  # touches none
+    groups = group_edges(magnitude, direction)  # the last three turn again, and weigh 0.45
+    assert groups.magnitudes == pytest.approx([6.75]) and groups.labels[3:8, 6].tolist() == [0] * 5
+    assert groups.labels[6, 1] == -1 and groups.pixels[6, 1] == 0.3
+    assert len(group_edges(magnitude, direction, small=0.4).magnitudes) == 2
+
+
+def test_pixels_join_the_neighbour_whose_direction_is_theirs():
+    """Two lines, upright and level; between them free pixels, 0.1 and pi - 0.1 from upright and level; ring by ring."""
+    labels, direction = np.full((4, 5), -1), np.zeros((4, 5))
+    labels[:, 0], labels[:, 4], direction[:, 0] = 0, 1, np.pi / 2
+    direction[:, 1:4] = [np.pi / 2 - 0.1, 1.0, np.pi - 0.1]
+    free = labels < 0
+    free[:, 2] = [True, False, True, False]
+    found = joined(labels.copy(), free, direction)
+    assert found.tolist() == [[0, 0, 0, 1, 1], [0, 0, -1, 1, 1]] * 2  # 1.0 is nearer to 1.47 than to pi - 0.1
+    direction[:, 2] = 0.4
+    assert joined(labels.copy(), labels < 0, direction)[:, 2].tolist() == [1] * 4
 
 
 def test_affinity_is_1_along_a_line_and_0_across():
     labels = np.full((7, 12), -1)
     labels[3, 0:4], labels[3, 5:9], labels[0:2, 4] = 0, 1, 2
     centres = np.array([[2, 3.5], [7, 3.5], [4.5, 1]])
-    groups = EdgeGroups(labels, np.ones(3), centres, np.array([0, 0, np.pi / 2]))
+    groups = EdgeGroups(labels, np.ones(3), centres, np.array([0, 0, np.pi / 2]), labels >= 0, centres)
     near = affinities(groups)
     assert near[0][1] == near[1][0] == pytest.approx(1)
     dx, dy = 2.5, -2.5
