@@ -12,7 +12,14 @@ from nn.io.checkpoint import read_checkpoint, write_checkpoint
 from vision.proposals.cache import picture_digest
 from vision.proposals.colour import SPACES
 from vision.proposals.grouping import Tree, group
-from vision.proposals.selective_search import FastOptions, describe, histogram_channels, initial_segments, region_boxes
+from vision.proposals.selective_search import (
+    FastOptions,
+    describe,
+    histogram_channels,
+    initial_segments,
+    rank_values,
+    region_boxes,
+)
 
 
 class Segments(NamedTuple):
@@ -62,8 +69,7 @@ def propose_segments(image: np.ndarray, options: FastOptions) -> Segments:
             regions = describe(layers[-1], *channels)
             for measure in options.measures:
                 tree = group(regions, measure)
-                ranks = np.arange(len(tree.boxes), 0, -1) * rng.random(len(tree.boxes))
-                found.append((len(layers) - 1, leaves(tree), ranks))
+                found.append((len(layers) - 1, leaves(tree), rank_values(len(tree.boxes), rng)))
     stack = np.stack([layer.ravel() for layer in layers])  # (layers, H W)
     cuts, superpixels = np.unique(stack, axis=1, return_inverse=True)  # (layers, S): the segment of each superpixel
     members = np.concatenate([held[:, cuts[layer]] for layer, held, _ in found])

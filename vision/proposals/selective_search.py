@@ -54,9 +54,7 @@ def selective_search(options: FastOptions):
 def propose(image: np.ndarray, options: FastOptions) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (K, 4) and scores (K,), minus their rank values, of (H, W, 3) uint8.
 
-    Sec. 4.3: a strategy gives the region merged last position 1, the one before it 2, and so on; the rank value is
-    position times a random number, so that large regions do not always come first. A box that was found more than
-    once keeps its lowest value.
+    A box that was found more than once keeps its lowest rank value: see rank_values.
     """
     rng, found = np.random.default_rng(options.seed), []
     for space in options.spaces:
@@ -66,22 +64,32 @@ def propose(image: np.ndarray, options: FastOptions) -> tuple[np.ndarray, np.nda
             regions = describe(initial_segments(pixels, scale), *channels)
             for measure in options.measures:
                 boxes = group(regions, measure).boxes
-                positions = np.arange(len(boxes), 0, -1)  # boxes are in the order of merging, the whole image last
-                found.append((boxes, -positions * rng.random(len(boxes))))
+                found.append((boxes, -rank_values(len(boxes), rng)))
     return ranked(*map(np.concatenate, zip(*found)), options.min_side)
 
 
+def rank_values(nodes: int, rng: np.random.Generator) -> np.ndarray:
+    """(nodes,): the position of each region of a tree of merging times a random number, so that large regions do not
+    always come first (sec. 4.3).
+
+    The region merged last, the whole image, has position 1, the one before it 2, and so on. The initial segments, which
+    nothing puts in order, all have the position behind the merged ones, as in the authors' code.
+    """
+    return np.minimum(np.arange(nodes, 0, -1), (nodes + 1) // 2) * rng.random(nodes)
+
+
 def initial_segments(pixels: np.ndarray, scale: int) -> np.ndarray:
-    """(H, W): the graph segments of (H, W, C) in 0 .. 1, C 1 or 3. The distance of two colours is Euclidean."""
-    three = pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2) / np.sqrt(3)
-    return superpixels(three, scale)
+    """(H, W): the graph segments of (H, W, C) in 0 .. 1, C 1 or 3; by Euclidean distances, of one channel three times
+    over, as in the authors' code."""
+    return superpixels(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), scale)
 
 
 def histogram_channels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The bins of each pixel in its histograms: colour (H, W, C) and texture (H, W, 8 C), of (H, W, C) in 0 .. 1.
 
     Texture: derivatives by a Gaussian of sigma 1 along 8 directions, 45 degrees apart, each where it is positive; the
-    bins reach from 0 to the largest of the image.
+    bins reach from 0 to the largest of the image. The paper does not say how far they reach; the authors' code takes
+    sigma 0.8 and bins up to 0.43, and the first channel in place of each.
     """
     colour = np.minimum((np.clip(pixels, 0, 1) * COLOUR_BINS).astype(np.int64), COLOUR_BINS - 1)
     dx, dy = gaussian_derivative(pixels, axis=1), gaussian_derivative(pixels, axis=0)

@@ -11,7 +11,12 @@ import datasets
 from vision.boxes.boxes import iou
 from vision.proposals import build_proposer
 from vision.proposals.metrics import best_overlaps, mean_average_best_overlap
-from vision.proposals.selective_search import gaussian_derivative, histogram_channels
+from vision.proposals.selective_search import (
+    gaussian_derivative,
+    histogram_channels,
+    initial_segments,
+    rank_values,
+)
 
 COCO = Path(os.environ.get("CV_DATA", Path(__file__).parents[4] / "shared" / "data")) / "coco_open"
 
@@ -49,6 +54,28 @@ def test_texture_has_an_edge_in_its_direction_alone():
     assert set(colour.ravel()) == {0, 24}
     highest = texture.reshape(-1, 8).max(axis=0)
     assert highest.tolist() == [9, 7, 0, 0, 0, 0, 0, 7]
+
+
+def test_rank_values_by_hand():
+    """Four segments, merged in three steps: positions 1 to 3 from the whole image on, 4 for each of the segments."""
+    np.testing.assert_allclose(rank_values(7, Halves()), [2, 2, 2, 2, 1.5, 1, 0.5])
+
+
+class Halves:
+    """A generator that draws nothing but 0.5."""
+
+    def random(self, count):
+        return np.full(count, 0.5)
+
+
+def test_one_channel_is_seen_three_times():
+    """Halves that differ by a little are one segment where k over their size is more: sqrt(3) as much as for one."""
+    pytest.importorskip("skimage")
+    step = np.full((40, 80, 1), 0.3)
+    step[:, 40:] += 0.005
+    thirds = np.repeat(step, 3, axis=2) / np.sqrt(3)
+    found = [(initial_segments(x, k).max()) for k in (480, 720, 960) for x in (step, thirds)]
+    assert found == [1, 1, 1, 0, 0, 0]
 
 
 @pytest.fixture(scope="module")
