@@ -3,8 +3,9 @@
     FOLDER/METHOD-FINGERPRINT/method.json      name and options
     FOLDER/METHOD-FINGERPRINT/IMAGE.npz        boxes and scores of one image
 
-FINGERPRINT is a hash of the method's name, options and source, IMAGE one of the pixels: proposals of another method,
-other options, another version of the code or an image that has changed are never mistaken for these. A file is written
+FINGERPRINT is a hash of the method's name, options and source, that of the modules of this folder included which it
+imports; IMAGE is one of the pixels: proposals of another method, other options, another version of this code or an
+image that has changed are never mistaken for these. A file is written
 whole or not at all, so whatever was killed goes on with the images that are missing. Several processes may share it.
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +22,8 @@ import numpy as np
 from nn.io.checkpoint import read_checkpoint, replacing, write_checkpoint
 from vision.options import as_json
 from vision.proposals.method import Proposer, check_picture
+
+IMPORT = re.compile(r"^from (vision\.proposals\.\w+) import", re.MULTILINE)
 
 
 class CachedProposer:
@@ -45,11 +49,20 @@ class CachedProposer:
 
 
 def fingerprint(proposer: Proposer) -> str:
-    """8 hexadecimal digits of a method: its name, its options, what they point to, and the source of its module."""
+    """8 hexadecimal digits of a method: its name, its options, what they point to, and the source of its modules."""
     text = [proposer.method.name, json.dumps(as_json(proposer.options), sort_keys=True)]
-    text.append(inspect.getsource(sys.modules[proposer.method.make.__module__]))
+    text += [inspect.getsource(sys.modules[name]) for name in sorted(modules_of(proposer.method.make.__module__))]
     text.append(getattr(proposer.function, "digest", ""))  # of the file of a network
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:8]
+
+
+def modules_of(name: str) -> set[str]:
+    """A module, those of vision.proposals that it imports from, those that they import from, and so on."""
+    found, new = set(), {name}
+    while new:
+        found |= new
+        new = {each for name in new for each in IMPORT.findall(inspect.getsource(sys.modules[name]))} - found
+    return found
 
 
 def picture_digest(image: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """The registry of proposal methods, and their cache in files."""
 
+import inspect
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import pytest
 
 from nn.io.checkpoint import read_checkpoint
 from vision.proposals import METHODS, build_proposer
+from vision.proposals.cache import fingerprint, modules_of
 from vision.proposals.method import Method, ProposalOptions, Proposer, method, ranked
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -53,6 +55,16 @@ def test_another_option_is_another_folder(corners, tmp_path):
     build_proposer("corners", cache=tmp_path)(PICTURE)
     build_proposer("corners", cache=tmp_path, seed=3)(PICTURE)
     assert len(corners) == 2 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_version_of_a_module_that_is_imported_is_another_folder(monkeypatch):
+    """Edge Boxes group edges in a file of their own, and take derivatives and colours from two more."""
+    names = {name.rpartition(".")[2] for name in modules_of("vision.proposals.edge_boxes")}
+    assert names == {"edge_boxes", "edges", "selective_search", "grouping", "colour", "method"}
+    proposer, source = build_proposer("edge_boxes"), inspect.getsource
+    before = fingerprint(proposer)
+    monkeypatch.setattr(inspect, "getsource", lambda module: source(module) + "#" * module.__name__.endswith("edges"))
+    assert fingerprint(proposer) != before
 
 
 def test_a_damaged_file_is_computed_again(corners, tmp_path):
