@@ -51,6 +51,16 @@ def test_worked_example():
     assert lines[-2].split() == ["all", "4", "0.750", "0.661", "0.750", "0.500"]
 
 
+def test_an_object_that_is_not_found_is_wrong():
+    """Two objects, one box: the second one counts, as missed."""
+    two = sample([0, 0, 20, 20], 1)
+    two |= {"boxes": np.array([[0, 0, 20, 20], [20, 0, 40, 20]], np.float32), "labels": np.array([1, 1])}
+    model = Corner()
+    model.options.objects = 2
+    metrics = TASK.evaluate(model, Data([two]))
+    assert (metrics["objects"], metrics["accuracy"], metrics["mean_IoU"], metrics["localized"]) == (2, 0.5, 0.5, 0.5)
+
+
 def test_description_selection_and_picture():
     found = Corner().locate(sample([0, 0, 20, 20], 1)["image"])
     assert TASK.describe(found, ["cat", "dog"]) == [
