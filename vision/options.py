@@ -5,7 +5,8 @@
         width: int = 64  # channels of the first convolution
         padding: Literal["valid", "same"] = "valid"
 
-`complete` makes one from the values of a command line or a checkpoint, `describe` lists the fields for --help.
+`complete` makes one from the values of a command line or a checkpoint, `describe` lists the fields for --help. A field
+that a subclass inherits and has no use for comes there again, with its default and a comment that begins "not used".
 """
 
 import inspect
@@ -16,6 +17,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -54,7 +56,8 @@ def complete(owner: str, options: type[T], given: Mapping[str, Any]) -> T:
     """An instance of the dataclass `options` with the given values, lists as tuples, and defaults for the others.
 
     None counts as "none" where that is one of the words to choose from: a command line reads it so.
-    Raises ValueError that begins with the owner, for a name that is no field and for a value of another kind.
+    Raises ValueError that begins with the owner, for a name that is no field, for a value of another kind, and for one
+    that differs from the default where the field is not used.
     """
     hints = get_type_hints(options)
     words = {name for name, hint in hints.items() if "none" in get_args(hint)}
@@ -66,6 +69,8 @@ def complete(owner: str, options: type[T], given: Mapping[str, Any]) -> T:
             raise ValueError(f"{owner}: there is no option {name!r}; {hint}: {', '.join(hints)}")
         if not _fits(value, hints[name]):
             raise ValueError(f"{owner}: {name} must be {kind(hints[name])}, got {value!r}")
+        if name in unused(options) and _frozen(value) != unused(options)[name].default:
+            raise ValueError(f"{owner}: {name} is {unused(options)[name].comment}; leave it out")
     return options(**{name: _frozen(value) for name, value in given.items()})
 
 
@@ -93,6 +98,12 @@ def describe(options: type) -> list[Field]:
     for cls in reversed(options.__mro__):
         comments |= _comments(cls) if hasattr(cls, "__dataclass_fields__") else {}
     return [Field(f.name, kind(hints[f.name]), f.default, comments.get(f.name, "")) for f in fields(options)]
+
+
+@cache
+def unused(options: type) -> dict[str, Field]:
+    """The fields that are not used, by their comments."""
+    return {field.name: field for field in describe(options) if field.comment.startswith("not used")}
 
 
 def kind(hint: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 import vision
+from nn.io.checkpoint import write_checkpoint
 from vision.options import as_json, complete, describe
 
 
@@ -52,6 +53,30 @@ def test_none_is_a_word_where_it_is_one_to_choose():
     """A command line reads it as None."""
     assert vision.build("ram_mnist", "ab", hidden=2, detach=None).options.detach == "none"
     assert vision.build("unet_small", "ab", width=1, depth=1, separate=None).options.separate == "none"
+
+
+@dataclass(frozen=True)
+class Pooled(Options):
+    """A variant without rates."""
+
+    rates: tuple[float, ...] = (6, 12)  # not used: there is one branch
+
+
+def test_an_option_that_is_not_used_has_its_default_alone():
+    assert complete("net", Pooled, {"rates": [6, 12], "width": 3}) == Pooled(width=3)
+    with pytest.raises(ValueError, match="net: rates is not used: there is one branch; leave it out"):
+        complete("net", Pooled, {"rates": [6]})
+
+
+def test_a_model_refuses_options_that_it_does_not_use(tmp_path):
+    """But a checkpoint may hold any value of them, from before they were marked."""
+    tiny = vision.MODELS["faster_rcnn_fpn_small"].tiny.options
+    with pytest.raises(ValueError, match="faster_rcnn_fpn_small: dropout is not used: the head has none"):
+        vision.build("faster_rcnn_fpn_small", "ab", **tiny, dropout=0.1)
+    model = vision.build("faster_rcnn_fpn_small", "ab", **tiny)
+    weights = {f"model/{name}": array for name, array in model.state_dict().items()}
+    write_checkpoint(tmp_path / "old.npz", weights, {"model": model.config | {"dropout": 0.1}})
+    assert vision.load(tmp_path / "old.npz").options == model.options
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,10 @@ class Options(faster_rcnn.Options):
     background_iou: tuple[float, float] = (0.0, 0.5)  # IoU of regions that count as background
     nms_iou: float = 0.5  # IoU above which NMS drops a detection
     pooling: Literal["align"] = "align"  # of regions: RoIAlign on the level that fits
+    rounding: Literal["caffe", "split"] = "caffe"  # not used: RoIAlign rounds nothing
+    dropout: float = 0.5  # not used: the head has none
+    rpn_channels: int = 512  # not used: the RPN has as many channels as the pyramid
+    rpn_lambda: float = 10.0  # not used: the RPN's losses have the same weight, as in torchvision
     width: int = 64  # channels of the body's first convolution
     blocks: tuple[int, ...] = BLOCKS["resnet50"]  # in each of its four stages
     bottleneck: bool = True  # blocks of three convolutions, not two

@@ -5,7 +5,8 @@
     scores  hypercolumns of the crop, K x K linear classifiers for each class, summed over depths    (P, K K, 50, 50)
     mask    interpolated between the classifiers, at least 0.5
 
-The scores are those of the segmentation network, with K x K times the classes.
+The scores are those of the segmentation network, with K x K times the classes. Training sees the interpolated
+probability, too; in the paper each classifier learns from the pixels of its own cell, and interpolation is for testing.
 
 Reference: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-grained localization, arXiv:1411.5752,
 sec. 3 and 4.
@@ -42,6 +43,10 @@ class Options(mask_rcnn.Options):
     padding: int = 4  # of these pixels context on each side of the box
     taps: tuple[str, ...] = ("conv2", "conv3", "conv4")  # depths that are added: conv1 .. conv5, pool1 .. pool5
     columns: int = 12  # channels of the first convolution of the masks' network
+    sampling_ratio: int = 2  # not used: it is 2
+    mask_pooled: int = 14  # not used: masks are those of the hypercolumns, as for the next two
+    mask_convs: int = 2  # not used
+    mask_channels: int = 48  # not used
     shift: float = 0.1  # masks are learned in objects' boxes whose sides are moved by up to this share of them
     crops: int = 16  # objects of a step at most
 

@@ -26,6 +26,8 @@ class Options(mask_rcnn.Options, OnAlexNet):
     anchor_scales: tuple[float, ...] = (48, 96, 192)  # sides of square anchors in pixels
     backbone: Literal["alexnet", "vgg16"] = "alexnet"  # published convolutions up to conv5, at a stride of 16
     frozen: str | None = "conv5"  # stage up to which nothing is trained: pool2, conv5, ...; none: all is trained
+    width: int = 16  # not used: the published networks have their own
+    stride: int = 4  # not used: it is 16
     rpn_channels: int = 128  # channels of the RPN's 3x3 convolution
     mask_channels: int = 64  # channels of the mask branch
 

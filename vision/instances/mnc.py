@@ -45,6 +45,13 @@ class Options(mask_rcnn.Options, OnAlexNet):
     frozen: str | None = None  # stage of the published ones up to which nothing is trained: pool2, conv5, ...
     cascade: Literal[3, 5] = 5  # stages
     mask_hidden: int = 256  # units below the mask of a box (sec. 3.2)
+    pooling: Literal["align", "pool", "warp"] = "align"  # not used: regions are warped
+    pooled_size: int = 7  # not used: see mask_pooled
+    rounding: Literal["caffe", "split"] = "caffe"  # not used: regions are warped
+    sampling_ratio: int = 2  # not used: regions are warped
+    dropout: float = 0.0  # not used: there is none
+    mask_convs: int = 2  # not used: masks are made by mask_hidden units
+    mask_channels: int = 48  # not used: masks are made by mask_hidden units
     nms_iou: float = 0.3  # IoU above which NMS drops a detection
     vote_iou: float = 0.5  # IoU from which on the mask of a dropped detection votes; above 1 none does
     box_gradient: float = 0.1  # times the gradient of L2 and L3 by the boxes' coordinates; the paper's 1, constants: 0

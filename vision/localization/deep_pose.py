@@ -6,8 +6,10 @@ normalised by the crop (eq. 6). It is trained on simulated estimates: the true p
 mean and variance of the errors that the stage before makes on the training pictures (sec. 3.2.2). These are measured in
 a round of their own between two stages of training. A crop of point i uses outputs i of the 2 J of its network.
 
-Differences to the paper: SqueezeNet, from published convolutions, in place of AlexNet; diam(pose), there the torso's
-length, is the largest distance of two points, as shoulders and hips are not always labelled.
+Differences to the paper: SqueezeNet, from published convolutions, in place of AlexNet, with one hidden layer in place
+of two of 4096 units, batch normalisation and Adam; diam(pose), there the torso's length, is the largest distance of two
+points, as shoulders and hips are not always labelled; so sigma, there 1 and 2, is smaller, and poses are measured by
+PCK in place of parts (PCP) and of distances over the torso's length (PDJ).
 
 Reference: Toshev and Szegedy 2014, DeepPose: human pose estimation via deep neural networks, arXiv:1312.4659.
 """

@@ -48,7 +48,7 @@ class Options(ImageOptions):
     way: Literal["two_step", "joint"] = "two_step"  # first the classifier, then the regressor; or both losses summed
     windows: int = 4  # random windows of each object in a training step
     shares: tuple[float, float] = (0.35, 0.95)  # longer side of an object, as a share of its window's
-    empty: float = 0.3  # largest share of an object in a window of the background
+    empty: float = 0.3  # not used: there is no background
     scales: tuple[float, ...] = (1.0, 1.15, 1.3, 1.5, 1.7, 2.0)  # factors by which the image is scaled in testing
     top: int = 2  # classes with the highest scores at a scale, whose boxes are merged
     floor: float = 0.5  # probability of a class below which a window has no box
@@ -82,6 +82,8 @@ class DetectorOptions(SmallOptions):
     """As SmallOptions, but an image may show many classes."""
 
     top: int = 5  # classes with the highest scores at a scale, whose boxes are merged
+    empty: float = 0.3  # largest share of an object in a window of the background
+    objects: int = 1  # not used: all objects are found
 
 
 class Candidates(NamedTuple):

@@ -11,7 +11,7 @@ from nn.io.checkpoint import read_checkpoint
 from nn.io.state import read_metadata, read_state
 from nn.random import spawn
 from vision.model import Model
-from vision.options import as_json
+from vision.options import as_json, unused
 from vision.registry import MODELS, build
 
 LAST, BEST = "last.npz", "best.npz"
@@ -29,7 +29,7 @@ def load_model(path: str | os.PathLike, /, **changes) -> tuple[Model, dict]:
     """
     arrays, meta = read_checkpoint(path)
     config = _model_config(path, meta)
-    config = _older(config) | config | changes
+    config = _older(config) | _of_use(config) | changes
     if config["model"] not in MODELS:
         missing = f"checkpoint of the model {config['model']!r}, which is not registered"
         raise ValueError(f"{path}: {missing}; a model of your own needs --import FILE, the file that defines it")
@@ -143,6 +143,12 @@ def _older(config):
     """Options of a checkpoint that is older than they are, where they do not have their defaults: see OnAlexNet."""
     options = MODELS[config["model"]].options if config["model"] in MODELS else None
     return options.older(config) if hasattr(options, "older") else {}
+
+
+def _of_use(config):
+    """The options of a checkpoint without those that its model does not use: older ones may have any value of them."""
+    options = MODELS[config["model"]].options if config["model"] in MODELS else None
+    return {name: value for name, value in config.items() if options is None or name not in unused(options)}
 
 
 def _of_classes(model):
