@@ -19,7 +19,6 @@ from nn import (
     Sigmoid,
     WeightedL1,
     binary_cross_entropy_with_logits,
-    sigmoid,
 )  # fmt: skip
 from nn.layer import positive
 from vision.classification.mnist_networks import Grey
@@ -94,8 +93,12 @@ class Siamese(Embedder):
         self.network.backward_parameters(dx1, cache.first)
 
     def similarity(self, x, y) -> np.ndarray:
-        """(N, M): the probability that each of the vectors x (N, D) is of the class of each of y (M, D)."""
-        return sigmoid(self.distance.between(x, y))
+        """(N, M): the logit of the probability that each of the vectors x (N, D) is of the class of each of y (M, D).
+
+        Their order is the same, but in float32 a logit of 17 has the probability 1, and one of -104 that of 0: among
+        equal ones the first support would win.
+        """
+        return self.distance.between(x, y)
 
 
 @register(

@@ -114,12 +114,14 @@ def test_one_photograph_as_in_a_batch(name, tmp_path):
         model.embed(tmp_path / "b.png")
 
 
-def test_similarity_of_twins_is_the_probability_of_one_class():
+def test_similarity_of_twins_is_the_logit_of_one_class():
     model = made("siamese_one_shot_small")
     x = np.random.default_rng(3).random((4, 6), np.float32)
     y, _ = model.distance.forward(x[:1], x[2:3])
-    assert model.similarity(x[:2], x)[0, 2] == pytest.approx(1 / (1 + np.exp(-y[0])), rel=1e-5)
+    assert model.similarity(x[:2], x)[0, 2] == pytest.approx(y[0], rel=1e-5)
     assert model.similarity(x[:2], x).shape == (2, 4)
+    model.distance.weight.value[...] = -100  # probabilities that are all 0 in float32
+    assert model.similarity(x[:1], x[1:]).argmax() == abs(x[0] - x[1:]).sum(axis=1).argmin() == 1
 
 
 def test_a_batch_knows_its_pairs():
