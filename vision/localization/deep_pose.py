@@ -90,6 +90,8 @@ class DeepPose(Poser):
         positive(self, cascade=o.cascade, crops=o.crops, crop=o.crop)
         if not o.sigma > 0:
             raise ValueError(f"DeepPose: sigma must be above 0, got {o.sigma}")
+        if points < 2 and o.cascade > 1:
+            raise ValueError("DeepPose: one point has no diameter for crops of later stages; set cascade=1")
         super().__init__(classes, o, o.preprocess(resize="fixed", fixed=(o.height, o.breadth)))
         sizes = [(o.height, o.breadth)] + (o.cascade - 1) * [(o.crop, o.crop)]
         self.networks = self.make_networks(sizes, rng)
@@ -159,8 +161,9 @@ class DeepPose(Poser):
     def simulate(self, points, seen, rng) -> Simulated:
         """Estimates of the stage before as they might be, of some points of each image that are seen (sec. 3.2.2).
 
-        On the CPU, as the points (N, J, 2) and seen (N, J) are.
+        On the CPU, as the points (N, J, 2) and seen (N, J) are. A pose of one point has no size, and is left out.
         """
+        seen = with_a_size(seen)
         chosen = [rng.permutation(np.flatnonzero(row))[: self.options.crops] for row in seen]
         image, point = np.repeat(np.arange(len(points)), [*map(len, chosen)]), np.concatenate(chosen)
         if len(image) < 2:
@@ -178,7 +181,7 @@ class DeepPose(Poser):
             return
         errors, counted = [], []
         for images, points, seen in loader.epoch(0):
-            found = on_its_device(self, self.estimates, images, int(self.current))[:, -1]
+            found, seen = on_its_device(self, self.estimates, images, int(self.current))[:, -1], with_a_size(seen)
             errors.append((found - points) / diameter(points, seen)[:, None, None])
             counted.append(seen[..., None])
         errors, counted, s = np.concatenate(errors), np.concatenate(counted), int(self.current) - 1
@@ -221,6 +224,11 @@ class DeepPose(Poser):
         """(N, S, J, 2): the points after each stage that is trained, in the images' pixels."""
         check_shape(self, images=(images, ("N", 3, self.options.height, self.options.breadth)))
         return self.estimates(images, int(self.current) + 1)
+
+
+def with_a_size(seen):
+    """seen (N, J), without the points that are seen alone."""
+    return seen & (seen.sum(axis=1, keepdims=True) > 1)
 
 
 def diameter(points, seen=None):

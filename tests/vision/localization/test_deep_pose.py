@@ -59,7 +59,10 @@ def test_simulated_estimates_have_the_errors_that_were_measured():
         own = errors[drawn.point == j]
         np.testing.assert_allclose(own.mean(axis=0), model.errors_mean[0, j], atol=0.005)
         np.testing.assert_allclose(own.std(axis=0), 0.05, atol=0.004)
-    np.testing.assert_allclose(drawn.side, model.options.sigma * 10, rtol=0.9)
+    np.testing.assert_allclose(drawn.side, model.options.sigma * np.hypot(10, 15), rtol=1e-6)
+    seen[1:, 1:3] = False  # one point alone has no size
+    seen[0] = seen[1] = [True, True, False, False]
+    assert model.simulate(many, seen, np.random.default_rng(0)).image.tolist() == [0, 1]
 
 
 class Loader:
@@ -77,10 +80,11 @@ def test_measure_by_hand():
     truth = np.array([[[0.0, 0], [8, 0], [8, 6], [0, 6]]])  # a diameter of 10
     off = [np.array([1.0, -2]), np.array([3.0, 0])]
     seen = np.array([[True, True, True, False]])
-    calls = iter(off)
     model.estimates = lambda images, stages: (truth + next(calls))[:, None]
     batch = np.zeros((1, 3, 32, 32), np.float32), truth, seen
-    (figures,) = model.measure(Loader(batch, batch), None, 0)
+    alone = batch[0], truth, np.array([[True, False, False, False]])  # a point without a size
+    calls = iter([*off, np.array([9.0, 9])])
+    (figures,) = model.measure(Loader(batch, batch, alone), None, 0)
     assert list(model.measure(Loader(), None, 1)) == []
     np.testing.assert_allclose(model.errors_mean[0, :3], np.tile([0.2, -0.1], (3, 1)), rtol=1e-6)
     np.testing.assert_allclose(model.errors_std[0, :3], np.tile([0.1, 0.1], (3, 1)), rtol=1e-6)
@@ -154,6 +158,13 @@ def test_what_is_frozen_needs_weights(name):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         pose(**options)
+
+
+def test_one_point_has_no_cascade():
+    options = vision.MODELS["deep_pose"].tiny.options | {"cascade": 1}
+    assert len(vision.build("deep_pose", ["nose"], **options).networks) == 1
+    with pytest.raises(ValueError, match="one point has no diameter .* set cascade=1"):
+        vision.build("deep_pose", ["nose"], **options | {"cascade": 2})
 
 
 def test_a_batch_in_which_nothing_is_seen_is_named():
