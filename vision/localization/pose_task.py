@@ -45,7 +45,8 @@ def evaluate_poser(model: Poser, dataset, failed: list[str] | None = None) -> di
     """PCK, the share of points that are near (see `near`): after each stage, of each point, and of the mean pose.
 
     PCK counts by the shorter side of the box, PCK_longer by the longer one. The mean pose is that of the same data,
-    as fractions of the box: a pose that looks at no picture, and knows the box.
+    as fractions of the box: a pose that looks at no picture, and knows the box. Pictures whose box was dropped, see
+    datasets.ObjectImages, do not count. Raises ValueError where there is no other.
     """
     started, rows = time.monotonic(), []
 
@@ -53,7 +54,10 @@ def evaluate_poser(model: Poser, dataset, failed: list[str] | None = None) -> di
         return model.poses([sample["image"] for sample in samples])
 
     for sample, found in predicted(dataset, poses, together=TOGETHER, failed=failed):
-        rows.append((found["stages"], first(sample, len(model.classes)), sample["boxes"][0].astype(float)))
+        if len(sample["boxes"]):
+            rows.append((found["stages"], first(sample, len(model.classes)), sample["boxes"][0].astype(float)))
+    if not rows:
+        raise ValueError("pose: no picture has a box, by which distances are measured")
     seconds = time.monotonic() - started
     stages, truth, boxes = (np.stack(column) for column in zip(*rows))
     seen, sides = truth[..., 2] > 0, (boxes[:, 2:] - boxes[:, :2])[:, None]

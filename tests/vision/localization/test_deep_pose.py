@@ -199,8 +199,11 @@ def test_pck_by_hand():
     image = np.zeros((110, 40, 3), np.uint8)
     points = np.concatenate([TRUTH, [[2], [0]]], axis=1)[None]  # the second point is absent
     data = Two([{"id": "a", "image": image, "boxes": np.array([[0, 0, 20, 100.0]]), "keypoints": points}])
+    data.append(data[0] | {"boxes": np.zeros((0, 4)), "keypoints": np.zeros((0, 2, 3))})  # its box was dropped
     task, model = vision.TASKS["pose"], Stub(Two.classes, None)
     metrics = task.evaluate(model, data)
+    with pytest.raises(ValueError, match="no picture has a box"):
+        task.evaluate(model, Two(data[1:]))
     assert metrics["stages"] == [{"PCK": 0.0, "PCK_longer": 1.0}, {"PCK": 1.0, "PCK_longer": 1.0}]
     assert metrics["PCK"] == 1 and metrics["mean_pose"] == {"PCK": 1.0, "PCK_longer": 1.0}
     assert metrics["classes"]["left_elbow"] == {"points": 0, "PCK": [None, None], "mean_pose": None}
