@@ -59,11 +59,14 @@ class KeypointHead(Layer):
 def keypoint_targets(keypoints, rois, size: int):
     """(P, J) int64: the cell, row by row, of each key point (P, J, 3) in its region (P, 4) of size x size cells.
 
-    -1, which does not count, for points that are not marked (v = 0) or lie outside of the region.
+    -1, which does not count, for points that are not marked (v = 0) or lie outside of the region. A point on its right
+    or lower border is in the last cell, as in Detectron: extreme points of an object lie there.
     """
     xp, (x1, y1, x2, y2) = array_module(rois), array_module(rois).moveaxis(rois[:, None], 2, 0)  # (P, 1) each
     column = xp.floor((keypoints[..., 0] - x1) / xp.maximum(x2 - x1, 1e-6) * size).astype(np.int64)
     row = xp.floor((keypoints[..., 1] - y1) / xp.maximum(y2 - y1, 1e-6) * size).astype(np.int64)
+    column = xp.where(keypoints[..., 0] == x2, size - 1, column)
+    row = xp.where(keypoints[..., 1] == y2, size - 1, row)
     inside = (keypoints[..., 2] > 0) & (column >= 0) & (row >= 0) & (column < size) & (row < size)
     return xp.where(inside, row * size + column, -1)
 

@@ -24,7 +24,9 @@ def build(**options):
 def test_cells_by_hand():
     rois = np.array([[10.0, 20, 18, 36]])  # 8 x 16 pixels, cells of 2 x 4
     points = np.array([[[10, 20, 2], [17.9, 35.9, 1], [14, 28, 2], [18, 30, 2], [12, 25, 0]]], float)
-    assert keypoint_targets(points, rois, 4).tolist() == [[0, 15, 10, -1, -1]]  # the fourth is outside
+    assert keypoint_targets(points, rois, 4).tolist() == [[0, 15, 10, 11, -1]]  # the fourth is on the right border
+    outside = np.array([[[18.01, 30, 2], [12, 36.01, 2], [9.99, 25, 2], [12, 36, 1]]])
+    assert keypoint_targets(outside, rois, 4).tolist() == [[-1, -1, -1, 13]]
 
 
 def test_the_loss_is_a_softmax_over_the_cells_of_marked_points():
