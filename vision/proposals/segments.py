@@ -3,6 +3,7 @@
 MCG, whose regions the papers on instance segmentation use, is not here: it needs a learned edge detector and ranking.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,10 +112,12 @@ def block_segments(image: np.ndarray, side: int) -> Segments:
 
 
 def kept_segments(image: np.ndarray, options: FastOptions, folder: Path | None) -> Segments:
-    """propose_segments of an image, computed once: kept in a file of the folder, if there is one."""
+    """propose_segments of an image, computed once: kept in a file of the folder, if there is one. A damaged file is
+    computed again."""
     path = folder and folder / f"{picture_digest(image)}.npz"
     if path and path.exists():
-        return Segments(**read_checkpoint(path)[0])
+        with suppress(ValueError, TypeError):
+            return Segments(**read_checkpoint(path)[0])
     segments = propose_segments(image, options)
     if path:
         folder.mkdir(exist_ok=True)

@@ -46,7 +46,10 @@ def test_generated_objects_are_among_the_regions(tmp_path):
     assert len(np.unique(segments.members, axis=0)) == len(segments.members) <= 60
     boxes = segments.boxes()
     assert (boxes[:, 2:] - boxes[:, :2]).min() >= 6
-    for _ in range(2):  # made, then read
+    for damage in (False, False, True):  # made, read, and made again
+        if damage:
+            (file,) = (tmp_path / "kept").iterdir()
+            file.write_bytes(file.read_bytes()[:-100])
         kept = kept_segments(sample["image"], options, tmp_path / "kept")
         np.testing.assert_array_equal(kept.members, segments.members)
     assert len(list((tmp_path / "kept").iterdir())) == 1
