@@ -47,7 +47,7 @@ class Options(ClassifierOptions):
         """A centre crop, bicubic as in the authors' code."""
         side = self.short_side or self.scaling.pixels
         square = {"short_side": side, "max_side": max(side, self.max_side), "resize": "centre", "crop": self.crop}
-        return Preprocess(**square | {"filter": "bicubic", "mean": self.mean, "std": self.std} | changes)
+        return super().preprocess(**square | {"filter": "bicubic"} | changes)
 
 
 @dataclass(frozen=True)

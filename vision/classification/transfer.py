@@ -23,7 +23,7 @@ from nn import BatchNorm1d, BatchNorm2d, Dropout, GlobalAvgPool2d, Linear, devic
 from vision.classification.classifier import ClassificationNetwork, Classifier, ClassifierOptions
 from vision.classification.softmax_regression import cross_validate, descend, standard
 from vision.model import Stage
-from vision.preprocess import Preprocess
+from vision.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from vision.registry import Tiny, build, register
 from vision.task import on_its_device
 
@@ -44,6 +44,9 @@ class Options(ClassifierOptions):
     slower: float = 0.1  # rate of the old layers in fine-tuning, relative to the last one's
     dropout: float = 0.0  # share of features dropped before the last layer
     short_side: int | None = None  # pixels of the shorter side; none: the network's
+    mean: float | tuple[float, float, float] = IMAGENET_MEAN  # not used: it is the network's, see network_options
+    std: float | tuple[float, float, float] = IMAGENET_STD  # not used: it is the network's, see network_options
+    per_image: bool = False  # not used: it is the network's, see network_options
 
 
 # lr is the last layer's in fine-tuning and everybody's from scratch.

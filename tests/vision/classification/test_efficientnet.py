@@ -50,7 +50,7 @@ def test_parameters_as_published(name, variant, parameters, pixels, monkeypatch)
 
 def test_options():
     assert tiny(short_side=64).preprocess.short_side == 64
-    assert tiny("efficientnet_lite0").preprocess.mean == 127
+    assert tiny("efficientnet_lite0").preprocess.mean == 127 and tiny(per_image=True).preprocess.per_image
     again = vision.build(**tiny(drop_connect=0.3, variant="b1").config)
     assert again.options.variant == "b1" and again.network.head[1].p == 0.2
     with pytest.raises(ValueError, match="efficientnet: variant must be 'b0' or 'b1'"):

@@ -54,6 +54,9 @@ def test_another_stage_and_size():
     model = build(stage="layer1")
     assert model.network.backbone.names == ("conv1", "layer1")
     assert model.preprocess.short_side == 16
+    assert build(network_options=["n=1", "width=2", "per_image=true"]).preprocess.per_image
+    with pytest.raises(ValueError, match="transfer: per_image is not used: it is the network's, see network_options"):
+        build(per_image=True)
 
 
 def test_features_are_computed_once_and_the_last_layer_alone_is_trained():
