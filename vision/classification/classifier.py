@@ -75,15 +75,17 @@ class ImageClassifier(Model):
     def probabilities(self, photographs: Sequence[np.ndarray]) -> np.ndarray:
         """(N, classes) for photographs (H, W, 3) uint8: means over the views that test_crops and test_scales ask for.
 
-        Views of one size make one batch, none is padded.
+        Views of one size make one batch, none is padded. With per_image they are normalised by their whole photograph.
         """
-        o = self.common
+        o, found = self.common, {}
         how = o.test_crops, o.test_scales, o.test_mirrored
         seen = [views(photograph, self.preprocess, *how) for photograph in photographs]
-        images, found = [image for each in seen for image in each], {}
+        whole = [self.preprocess.light(each) if self.preprocess.per_image else None for each in photographs]
+        images = [image for each in seen for image in each]
+        lights = [light for each, light in zip(seen, whole) for _ in each]
         for size in dict.fromkeys(image.shape for image in images):
             indices = [i for i, image in enumerate(images) if image.shape == size]
-            batch = self.preprocess.batch([images[i] for i in indices])
+            batch = self.preprocess.batch([images[i] for i in indices], [lights[i] for i in indices])
             found |= dict(zip(indices, on_its_device(self, self.predict, batch)))
         probabilities = np.stack([found[i] for i in range(len(images))])
         return probabilities.reshape(len(photographs), -1, probabilities.shape[1]).mean(axis=1)

@@ -49,3 +49,14 @@ def test_probabilities_are_means_over_the_views():
             alone = [model.predict(model.preprocess.batch([view]))[0] for view in each]
             np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-5)
             assert tested.classify(picture)["labels"][0] == found.argmax()
+
+
+def test_crops_are_normalised_by_their_whole_photograph():
+    """A photograph of one grey but for a corner: by itself a crop without the corner would be 0 everywhere."""
+    model = vision.build("resnet20_cifar", CLASSES, n=1, width=2, per_image=True, test_crops=24)
+    picture, seen = np.full((32, 32, 3), 100, np.uint8), []
+    picture[:4, :4] = 200
+    model.predict = lambda images: seen.append(images) or np.full((len(images), 3), 1 / 3)
+    model.probabilities([picture])
+    expected = (100 - picture.mean()) / picture.std()
+    np.testing.assert_allclose(seen[0][:, :, 12, 12], expected, rtol=1e-5)
