@@ -73,7 +73,8 @@ class MBConv(Layer):
     depthwise: kernel x kernel with the stride and TensorFlow's SAME padding, each with batch normalisation and the
     activation; excite: squeeze and excitation with I / 4 hidden channels (none with squeeze=False); project: 1x1 to O
     with batch normalisation alone, since a rectifier in a narrow layer would lose what it cuts off. drop_path: the
-    share of samples whose branch is dropped in training.
+    share of samples whose branch is dropped in training. before_expand: whether a 1x1 convolution comes next; behind it
+    batch normalisation subtracts what _bn2.bias adds, which is then not trained.
 
     Names are those of EfficientNet-PyTorch, whose published weights fit: _expand_conv, _bn0, _depthwise_conv, _bn1,
     _se_reduce, _se_expand, _project_conv, _bn2.
@@ -83,7 +84,7 @@ class MBConv(Layer):
 
     def __init__(
         self, in_channels: int, row: Blocks, stride: int, activation: Callable[[], Layer], squeeze: bool,
-        drop_path: float, momentum: float, *, rng: np.random.Generator,
+        drop_path: float, momentum: float, before_expand: bool = True, *, rng: np.random.Generator,
     ):  # fmt: skip
         wide, out, kernel = row.expand * in_channels, row.channels, row.kernel
         norm = {"eps": EPS, "momentum": momentum}
@@ -108,7 +109,7 @@ class MBConv(Layer):
         if whole and drop_path:
             self.parts["_drop"] = DropPath(drop_path, rng=rng.spawn(1)[0])
             body.append(self.parts["_drop"])
-        else:  # the same for all positions and samples: the batch normalisation of whatever comes next subtracts it
+        elif before_expand:  # the bias is the same for all positions and samples
             self.parts["_bn2"].bias.trainable = False
         self.body = Residual(Sequential(*body)) if whole else Sequential(*body)
 
@@ -152,7 +153,8 @@ class EfficientNet(Backbone):
         for i, row in enumerate(rows):
             for j in range(row.repeats):
                 step, drop = 1 if j else row.stride, drop_connect * block / count
-                made = MBConv(channels, row, step, activation, not lite, drop, momentum, rng=rng)
+                before_expand = row.expand > 1 or j == row.repeats - 1  # else a depthwise convolution with borders of 0
+                made = MBConv(channels, row, step, activation, not lite, drop, momentum, before_expand, rng=rng)
                 layers[f"_blocks.{block}"] = made
                 channels, stride, block = row.channels, stride * step, block + 1
             stages[f"stage{i + 1}"] = FeatureMap(len(layers), channels, stride)

@@ -92,6 +92,17 @@ def test_contract_with_dropped_blocks():
     check_contract(small(drop_connect=0.5), (normal(3, 3, 32, 32),), (normal(2, 3, 33, 40),))
 
 
+def test_shifts_that_nothing_sees_are_not_learned_and_no_others():
+    """B1 has two blocks in stage 1: the second begins with a depthwise convolution, whose borders of 0 see a shift."""
+    backbone, x = small(depth=1.1, drop_connect=0.0).up_to("stage3").astype(np.float64), normal(2, 3, 32, 32)
+    before = backbone.forward(x)[0]
+    for number, seen in enumerate([True, False, False, False, False]):
+        bias = backbone.parameters()[f"_blocks.{number}._bn2.bias"]
+        bias.value[...] += 1
+        assert (abs(backbone.forward(x)[0] - before).max() > 1e-9) == bias.trainable == seen
+        bias.value[...] -= 1
+
+
 @pytest.mark.parametrize("options", [{"width": 0}, {"depth": -1}])
 def test_bad_scaling(options):
     with pytest.raises(ValueError, match="EfficientNet: width and depth must be above 0, got"):
