@@ -1,6 +1,7 @@
 """g++ instead of NVRTC: CUDA source to a loaded shared library; each text is compiled once and kept on disk."""
 
 import ctypes
+import fcntl
 import functools
 import hashlib
 import os
@@ -103,11 +104,19 @@ def _library(source, options):
         raise PermissionError(f"{folder} is another user's: libraries are not loaded from it")
     key = repr((source, options, FLAGS, COMPILER, (HERE / "cuda.h").read_text()))
     library = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
-    if not library.exists():
-        own = library.with_suffix(f".{os.getpid()}")  # others may compile the same at the same time
-        command = [COMPILER, *FLAGS, *options, f"-I{HERE}", "-x", "c++", "-", "-o", own]
-        done = subprocess.run(command, input=source, text=True, capture_output=True)
-        if done.returncode:
-            raise CompileException(done.stderr)
-        os.replace(own, library)
+    with library.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # another process may be compiling the same: wait for it rather than do it twice
+        if not library.exists():
+            _compile_to(library, source, options)
     return library
+
+
+def _compile_to(library, source, options):
+    unfinished = library.with_suffix(".unfinished")  # a killed process leaves no half library
+    command = [COMPILER, *FLAGS, *options, f"-I{HERE}", "-x", "c++", "-", "-o", unfinished]
+    done = subprocess.run(command, input=source, text=True, capture_output=True)
+    if done.returncode:
+        raise CompileException(done.stderr)
+    os.replace(unfinished, library)

@@ -3,9 +3,10 @@
 //
 // It has exactly what NVRTC has without an include: the further names of <math.h> are poisoned.
 #pragma once
+#include <utility>
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS  // Bessel functions and their like would be half of what is compiled
 #include <math.h>
 #include <string.h>
-#include <utility>
 
 #define __global__
 #define __device__

@@ -1,5 +1,5 @@
 import re
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -17,8 +17,13 @@ from datasets.shapes_language import (
 )
 from datasets.shapes_paint import COLOURS, KINDS
 
-DATA = list(Shapes(300, (64, 80), seed=4, classes=tuple(KINDS)))
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
+
+
+@cache
+def scenes():
+    """Drawn when a test first asks, not when tests are collected."""
+    return list(Shapes(300, (64, 80), seed=4, classes=tuple(KINDS)))
 
 
 def scene(*objects):
@@ -39,7 +44,7 @@ SCENE = scene(
 
 
 def test_captions_of_the_data_set_are_true_and_name_the_main_objects():
-    for sample in DATA:
+    for sample in scenes():
         for caption in sample["caption"]:
             assert is_true(caption, sample), (caption, true_claims(caption, sample))
             assert names_main_objects(caption, sample)
@@ -47,7 +52,7 @@ def test_captions_of_the_data_set_are_true_and_name_the_main_objects():
 
 @pytest.mark.parametrize("flip", [horizontal_flip, vertical_flip])
 def test_captions_stay_true_when_scene_and_words_are_mirrored(flip):
-    for sample in map(partial(flip, rng=np.random.default_rng(0), probability=1), DATA[:100]):
+    for sample in map(partial(flip, rng=np.random.default_rng(0), probability=1), scenes()[:100]):
         assert all(is_true(caption, sample) for caption in sample["caption"])
 
 
@@ -64,7 +69,7 @@ def test_captions_stay_true_when_scene_and_words_are_mirrored(flip):
 )
 def test_captions_with_one_word_changed_are_false(pattern, which, change):
     changed = 0
-    for sample in DATA:
+    for sample in scenes():
         try:
             caption = re.sub(pattern, lambda match: change(match[0], sample), sample["caption"][which], count=1)  # noqa: B023
         except StopIteration:  # the scene has all of them
@@ -83,7 +88,7 @@ def _both_ways(sample, which):
 
 def test_relations_to_the_wrong_object_are_false():
     found = 0
-    for sample in DATA:
+    for sample in scenes():
         match = re.fullmatch("(a .*) (left of|right of|above|below) (a .*)", sample["caption"][2])
         if match and match[1] != match[3] and not _both_ways(sample, 2):
             assert not is_true(f"{match[3]} {match[2]} {match[1]}", sample)

@@ -10,13 +10,23 @@ from datasets.shapes_paint import COLOURS
 from datasets.shapes_questions import TYPES
 
 DATA = ShapesQuestions(400, seed=6)
-SAMPLES = [DATA[i] for i in range(400)]
 SCENES = Shapes(400 * 8, (64, 80), 6, max_objects=4)
-ASKED = [
-    (i, *item)
-    for i, sample in enumerate(SAMPLES)
-    for item in zip(sample["types"], sample["questions"], sample["answers"])
-]
+
+
+@cache
+def samples():
+    """All of DATA, drawn when a test first asks, not when tests are collected."""
+    return [DATA[i] for i in range(400)]
+
+
+@cache
+def all_asked():
+    """(index, type, question, answer) of every question."""
+    return [
+        (i, *item)
+        for i, sample in enumerate(samples())
+        for item in zip(sample["types"], sample["questions"], sample["answers"])
+    ]
 
 
 @cache
@@ -76,24 +86,24 @@ def answer(scene, question):
 
 
 def test_answers_are_right_and_questions_unambiguous():
-    for i, _, question, given in ASKED:
+    for i, _, question, given in all_asked():
         assert answer(scene_of(i), question) == given, (i, question)
-    assert len(ASKED) > 6 * len(DATA)
+    assert len(all_asked()) > 6 * len(DATA)
 
 
 def test_images_are_those_of_the_scenes():
     for i in (0, 7, 399):
-        np.testing.assert_array_equal(SAMPLES[i]["image"], scene_of(i)["image"])
+        np.testing.assert_array_equal(samples()[i]["image"], scene_of(i)["image"])
 
 
 def test_samples():
-    for i, sample in enumerate(SAMPLES):
+    for i, sample in enumerate(samples()):
         assert sample["id"] == f"shapes-questions-6-{i}"
         assert len(sample["questions"]) == len(sample["answers"]) == len(sample["types"]) >= 1
         assert set(sample["answers"]) <= set(DATA.answers)
         assert set(" ".join(sample["questions"]).split()) <= set(DATA.words)
-    assert {name for sample in SAMPLES for name in sample["types"]} == set(TYPES)
-    assert {word for sample in SAMPLES for word in " ".join(sample["questions"]).split()} == set(DATA.words)
+    assert {name for sample in samples() for name in sample["types"]} == set(TYPES)
+    assert {word for sample in samples() for word in " ".join(sample["questions"]).split()} == set(DATA.words)
     assert len(set(DATA.answers)) == len(DATA.answers)
 
 
@@ -101,7 +111,7 @@ def test_samples():
 def test_answers_stay_right_when_scene_and_question_are_mirrored(flip):
     for i in range(100):
         rng = np.random.default_rng(0)
-        sample, scene = (flip(part, rng, probability=1) for part in (SAMPLES[i], scene_of(i)))
+        sample, scene = (flip(part, rng, probability=1) for part in (samples()[i], scene_of(i)))
         np.testing.assert_array_equal(sample["image"], scene["image"])
         assert [answer(scene, question) for question in sample["questions"]] == sample["answers"]
 
@@ -114,7 +124,7 @@ def form(question):
 
 def test_all_answers_of_a_form_are_equally_frequent():
     counts = defaultdict(Counter)
-    for _, _, question, given in ASKED:
+    for _, _, question, given in all_asked():
         shape = re.sub("left of|right of|above|below", "beside", form(question))
         counts[shape][given] += 1
     assert len(counts) == 8
@@ -129,7 +139,7 @@ def test_all_answers_of_a_form_are_equally_frequent():
 def test_the_words_of_a_question_do_not_give_the_answer_away():
     """Whoever knows the most frequent answer of each question, word by word, is not right more often than by chance."""
     first, second = defaultdict(Counter), defaultdict(list)
-    for i, name, question, given in ASKED:
+    for i, name, question, given in all_asked():
         if i % 2:
             second[name].append((question, given))
         else:
@@ -140,7 +150,7 @@ def test_the_words_of_a_question_do_not_give_the_answer_away():
 
 
 def test_absent_things_have_the_colour_or_the_kind_of_one_that_is_there():
-    for i, name, question, given in ASKED:
+    for i, name, question, given in all_asked():
         if (name, given) == ("is there", "no"):
             colour, kind = question.split()[-2:]
             assert things(scene_of(i), colour=colour) or things(scene_of(i), kind=kind)
@@ -149,10 +159,10 @@ def test_absent_things_have_the_colour_or_the_kind_of_one_that_is_there():
 def test_a_sample_depends_on_seed_and_index_alone():
     again = ShapesQuestions(1000, seed=6)
     for i in (5, 399):
-        assert again[i]["questions"] == SAMPLES[i]["questions"]
-        np.testing.assert_array_equal(again[i]["image"], SAMPLES[i]["image"])
-    assert DATA[-1]["id"] == SAMPLES[399]["id"]
-    assert ShapesQuestions(2, seed=7)[0]["questions"] != SAMPLES[0]["questions"]
+        assert again[i]["questions"] == samples()[i]["questions"]
+        np.testing.assert_array_equal(again[i]["image"], samples()[i]["image"])
+    assert DATA[-1]["id"] == samples()[399]["id"]
+    assert ShapesQuestions(2, seed=7)[0]["questions"] != samples()[0]["questions"]
     with pytest.raises(IndexError):
         DATA[400]
 

@@ -2,6 +2,10 @@
 
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,3 +162,20 @@ def test_libraries_of_another_user_are_not_loaded(monkeypatch, tmp_path):
     (tmp_path / f"cupy-stand-in-{somebody}").mkdir()
     with pytest.raises(PermissionError, match="another user's"):
         compiler._load.__wrapped__("", ())
+
+
+def test_what_several_need_at_once_is_compiled_once(monkeypatch, tmp_path):
+    """Threads here, the workers of a test run there: each opens the lock anew."""
+    commands = []
+
+    def slow(command, **options):
+        commands.append(command)
+        time.sleep(0.1)
+        Path(command[-1]).touch()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(compiler, "subprocess", SimpleNamespace(run=slow))
+    with ThreadPoolExecutor(4) as pool:
+        libraries = set(pool.map(compiler._library, ["int x;"] * 4, [()] * 4))
+    assert len(commands) == len(libraries) == 1 and libraries.pop().exists()

@@ -36,15 +36,15 @@ def tiny(name):
     return vision.build(name, data.classes, np.random.default_rng(3), **entry.tiny.options)
 
 
-def names_with_norms():
-    for name in sorted(set(vision.MODELS) - SLOW - REFUSED):
-        if find(name).task in TASKS and any(isinstance(layer, BatchNorm2d) for _, layer in tiny(name).layers()):
-            yield name
+NAMES = [name for name in sorted(set(vision.MODELS) - SLOW - REFUSED) if find(name).task in TASKS]
 
 
-@pytest.mark.parametrize("name", list(names_with_norms()))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_outputs_of_every_model_stay(name):
     model = trained(tiny(name))
+    if not any(isinstance(layer, BatchNorm2d) for _, layer in model.layers()):
+        assert fold_batch_norm(model) == 0
+        return
     side = model.preprocess.short_side
     images = np.random.default_rng(5).standard_normal((2, 3, side, side), np.float32)
     images = (
