@@ -20,6 +20,14 @@ def cached_bytecode(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """Tests write thousands of checkpoints of a few kilobytes; none of them has to outlast a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def ctrl_c_interrupts():
     """A shell starts its background jobs with SIGINT ignored, and Python leaves it at that: some tests send it."""

@@ -92,7 +92,7 @@ def test_what_launch_refuses(change, message, kernel, device):
 
 def test_an_array_whose_indices_pass_32_bits_is_refused(kernel, device):
     """n * oh * ow of an int wrapped, and the kernel read elsewhere."""
-    large, y = device.empty(2**31, np.bool_), device.empty(3, np.float32)  # memory that nobody touches
+    large, y = device.zeros(2**31, np.bool_), device.empty(3, np.float32)  # memory that nobody touches
     with pytest.raises(
         ValueError, match=r"affine: argument 1, of shape \(2147483648,\), has 2147483648 elements, more"
     ):
