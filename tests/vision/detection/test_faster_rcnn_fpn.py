@@ -68,7 +68,7 @@ def test_weights_of_a_resnet_are_those_of_the_body():
 
 def test_overfits_two_images():
     model = small(short_side=64, max_side=96, anchor_scales=(12, 24, 48, 96, 192), canonical=28.0)
-    batch, steps = scenes(model), 90
+    batch, steps = scenes(model), 60
     optimiser = Adam(model.parameters(), lr=0.003)
     for step in range(steps):
         model.zero_grad()

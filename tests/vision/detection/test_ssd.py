@@ -116,12 +116,12 @@ def test_overfits_two_images():
     model = small(width=8)
     batch = scenes(model=model)
     optimiser = Adam(model.parameters(), lr=3e-3)
-    for step in range(120):
+    for step in range(70):
         model.zero_grad()
         losses, cache = model.loss(batch, np.random.default_rng(step))
         model.backward(cache)
-        optimiser.step(1 - step / 120)
-    for _ in range(40):  # running statistics lag behind in so short a run
+        optimiser.step(1 - step / 70)
+    for _ in range(30):  # running statistics lag behind in so short a run
         model.loss(batch, np.random.default_rng(0))
     assert sum(losses.values()) < 0.15
     found = model.predict(batch[0])

@@ -55,7 +55,7 @@ def test_there_and_back():
 
 def test_two_images_are_learned_by_heart():
     data, model = scenes(2), build()
-    assert learn(model, data, steps=80)["mask_AP50"] == 1
+    assert learn(model, data, steps=60)["mask_AP50"] == 1
     found = model.segment_objects(data[0]["image"])
     nearest = np.abs(found["keypoints"][:, None, :, :2] - data[0]["keypoints"][None, :, :, :2]).max(axis=(2, 3))
     assert nearest[found["scores"].argmax()].min() < 6  # pixels, the farthest of its four points
