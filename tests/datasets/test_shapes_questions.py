@@ -9,14 +9,18 @@ from datasets import Shapes, ShapesQuestions, horizontal_flip, vertical_flip
 from datasets.shapes_paint import COLOURS
 from datasets.shapes_questions import TYPES
 
-DATA = ShapesQuestions(400, seed=6)
 SCENES = Shapes(400 * 8, (64, 80), 6, max_objects=4)
 
 
 @cache
+def data():
+    """The data set, made when a test first asks, not when tests are collected."""
+    return ShapesQuestions(400, seed=6)
+
+
+@cache
 def samples():
-    """All of DATA, drawn when a test first asks, not when tests are collected."""
-    return [DATA[i] for i in range(400)]
+    return [data()[i] for i in range(400)]
 
 
 @cache
@@ -88,7 +92,7 @@ def answer(scene, question):
 def test_answers_are_right_and_questions_unambiguous():
     for i, _, question, given in all_asked():
         assert answer(scene_of(i), question) == given, (i, question)
-    assert len(all_asked()) > 6 * len(DATA)
+    assert len(all_asked()) > 6 * len(data())
 
 
 def test_images_are_those_of_the_scenes():
@@ -100,11 +104,11 @@ def test_samples():
     for i, sample in enumerate(samples()):
         assert sample["id"] == f"shapes-questions-6-{i}"
         assert len(sample["questions"]) == len(sample["answers"]) == len(sample["types"]) >= 1
-        assert set(sample["answers"]) <= set(DATA.answers)
-        assert set(" ".join(sample["questions"]).split()) <= set(DATA.words)
+        assert set(sample["answers"]) <= set(data().answers)
+        assert set(" ".join(sample["questions"]).split()) <= set(data().words)
     assert {name for sample in samples() for name in sample["types"]} == set(TYPES)
-    assert {word for sample in samples() for word in " ".join(sample["questions"]).split()} == set(DATA.words)
-    assert len(set(DATA.answers)) == len(DATA.answers)
+    assert {word for sample in samples() for word in " ".join(sample["questions"]).split()} == set(data().words)
+    assert len(set(data().answers)) == len(data().answers)
 
 
 @pytest.mark.parametrize("flip", [horizontal_flip, vertical_flip])
@@ -118,7 +122,7 @@ def test_answers_stay_right_when_scene_and_question_are_mirrored(flip):
 
 def form(question):
     """The question without the names in it."""
-    names = "|".join([*COLOURS, *(kind + "s?" for kind in DATA.kinds)])
+    names = "|".join([*COLOURS, *(kind + "s?" for kind in data().kinds)])
     return re.sub(rf"\b({names})\b", lambda m: "C" if m[0] in COLOURS else "K", question)
 
 
@@ -133,7 +137,7 @@ def test_all_answers_of_a_form_are_equally_frequent():
         assert all(abs(count - mean) < 5 * np.sqrt(mean) for count in answers.values()), (shape, answers)
     assert counts["is there a C K"].keys() == {"yes", "no"}
     assert counts["how many K are there"].keys() == {"0", "1", "2", "3"}
-    assert counts["what is beside the C K"].keys() == {"nothing", *DATA.kinds}
+    assert counts["what is beside the C K"].keys() == {"nothing", *data().kinds}
 
 
 def test_the_words_of_a_question_do_not_give_the_answer_away():
@@ -161,10 +165,10 @@ def test_a_sample_depends_on_seed_and_index_alone():
     for i in (5, 399):
         assert again[i]["questions"] == samples()[i]["questions"]
         np.testing.assert_array_equal(again[i]["image"], samples()[i]["image"])
-    assert DATA[-1]["id"] == samples()[399]["id"]
+    assert data()[-1]["id"] == samples()[399]["id"]
     assert ShapesQuestions(2, seed=7)[0]["questions"] != samples()[0]["questions"]
     with pytest.raises(IndexError):
-        DATA[400]
+        data()[400]
 
 
 def test_options():
