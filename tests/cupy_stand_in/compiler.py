@@ -105,9 +105,7 @@ def _library(source, options):
     key = repr((source, options, FLAGS, COMPILER, (HERE / "cuda.h").read_text()))
     library = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
     with library.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # another process may be compiling the same: wait for it rather than do it twice
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be compiling the same: it is waited for
         if not library.exists():
             _compile_to(library, source, options)
     return library
