@@ -80,7 +80,8 @@ class ImageClassifier(Model):
         o, found = self.common, {}
         how = o.test_crops, o.test_scales, o.test_mirrored
         seen = [views(photograph, self.preprocess, *how) for photograph in photographs]
-        whole = [self.preprocess.light(each) if self.preprocess.per_image else None for each in photographs]
+        p = self.preprocess
+        whole = [p.light(p.lit(each)) if p.per_image else None for each in photographs]
         images = [image for each in seen for image in each]
         lights = [light for each, light in zip(seen, whole) for _ in each]
         for size in dict.fromkeys(image.shape for image in images):

@@ -1,5 +1,7 @@
 """Ten crops and several scales, and the means of their probabilities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,6 @@ def test_crops_are_normalised_by_their_whole_photograph():
     model.probabilities([picture])
     expected = (100 - picture.mean()) / picture.std()
     np.testing.assert_allclose(seen[0][:, :, 12, 12], expected, rtol=1e-5)
+    model.preprocess = replace(model.preprocess, percentiles=(0, 100), dark_background=True)  # stretched to 0 .. 255
+    model.probabilities([picture])
+    np.testing.assert_allclose(seen[1][:, :, 12, 12], -((picture - 100).mean() / (picture - 100.0).std()), rtol=1e-2)
