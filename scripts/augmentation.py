@@ -78,6 +78,8 @@ def training_transform(
     low, high = arguments.zoom
     if low > high:
         raise ValueError(f"--zoom LOW HIGH: LOW must not be above HIGH, got {low:g} {high:g}")
+    if arguments.resized_crop and arguments.crop_objects != "none":
+        raise ValueError("--resized-crop and --crop-objects both say which part of an image is taken: give one")
     return partial(_augmented, preprocess=preprocess, arguments=arguments, order=order)
 
 
@@ -98,13 +100,13 @@ def _steps(preprocess: Preprocess, arguments: Namespace, order, fill: tuple[int,
         steps.append(partial(sample_patch, probability=arguments.patches))
     if arguments.affine:  # in the picture's own size
         steps.append(partial(affine_distortion, strength=arguments.affine, fill=fill))
-    steps.append(partial(resize_to, size=preprocess.size))
+    size = (preprocess.short_side,) * 2
     if arguments.crop_objects != "none":  # crop the picture in its own size, then scale the crop
-        size = (preprocess.short_side,) * 2
-        steps = [partial(object_crop, kind=arguments.crop_objects, size=size, components=components)]
-    if arguments.resized_crop:
-        size = (preprocess.short_side,) * 2
-        steps = [drop_difficult, partial(random_resized_crop, size=size, area=arguments.resized_crop)]
+        steps.append(partial(object_crop, kind=arguments.crop_objects, size=size, components=components))
+    elif arguments.resized_crop:
+        steps.append(partial(random_resized_crop, size=size, area=arguments.resized_crop))
+    else:
+        steps.append(partial(resize_to, size=preprocess.size))
     if (low, high) != (1, 1):
         steps.append(partial(random_scale, low=low, high=high, fill=fill))
     if arguments.elastic:

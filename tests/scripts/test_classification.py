@@ -11,6 +11,7 @@ import vision
 from datasets import Shapes
 from nn.io.checkpoint import write_checkpoint
 from scripts import evaluate, predict, train
+from scripts.augmentation import training_transform
 from scripts.data import DEFAULTS, training_loader
 from scripts.readers import readers_of
 from scripts.readers.classification import open_largest_shape
@@ -219,3 +220,27 @@ def test_augmentation_of_classifiers(tmp_path):
         (images, _), *_ = training_loader(model, TASKS["classification"], data, Namespace(**plain | change)).epoch(0)
         assert images.shape == ((4, 3, 32, 32) if "resized_crop" in change else before.shape)
         assert images.shape != before.shape or (images != before).any()
+
+
+@pytest.mark.parametrize("change", [{"affine": 1.0}, {"expand": 4.0}, {"patches": 1.0}])
+def test_resized_crops_are_of_what_comes_before_them(change):
+    """Affine maps, larger canvases and parts with an object change a resized crop as they change a whole image."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 52, 3)).astype(np.uint8)
+    sample = {"image": image, "label": 1}
+    if "affine" not in change:  # which is for images with a label alone
+        sample |= {"boxes": np.array([[5, 5, 30, 30]], np.float32), "labels": np.array([1])}
+    preprocess = Preprocess(short_side=32, max_side=32)
+    given = DEFAULTS | {"flip_horizontal": 0.0, "jitter": 0.0, "resized_crop": [1.0, 1.0]}
+
+    def seen(given):
+        transform = training_transform(preprocess, Namespace(**given))
+        return [transform(sample, np.random.default_rng(seed))["image"].tolist() for seed in range(4)]
+
+    assert np.shape(seen(given)) == (4, 32, 32, 3)
+    assert seen(given | change) != seen(given)
+
+
+def test_two_ways_to_take_a_part_are_refused():
+    given = Namespace(**DEFAULTS | {"resized_crop": [0.5, 1.0], "crop_objects": "objects"})
+    with pytest.raises(ValueError, match="--resized-crop and --crop-objects both"):
+        training_transform(Preprocess(), given)
