@@ -28,8 +28,13 @@ class Standard(NamedTuple):
 
 
 def standard(features) -> Standard:
-    """The Standard of features (M, D); those that hardly vary are not blown up."""
+    """The Standard of features (M, D); those that hardly vary are not blown up.
+
+    Raises ValueError where none varies, as with a single row: nothing can be told apart by them.
+    """
     std = features.std(axis=0)
+    if not std.any():
+        raise ValueError(f"a linear classifier needs features that differ, got {len(features)} alike")
     return Standard(features.mean(axis=0), (std + 0.1 * std.mean()) * features.shape[1] ** 0.5)
 
 
@@ -52,8 +57,11 @@ def cross_validate(features, labels, images, classes: int, rounds: int) -> dict[
     """{decay: accuracy} by five-fold cross-validation: each fifth of the images predicted from the other four.
 
     images (M,) says of which image each row is: versions of one image are in one fold, and their logits are added up.
+    Raises ValueError for a single image.
     """
     xp, names = array_module(features), np.unique(images)
+    if len(names) < 2:
+        raise ValueError("cross-validation needs two images at least, got one")
     fold = dict(zip(names.tolist(), (np.random.default_rng(0).permutation(len(names)) % FOLDS).tolist()))
     fold, right = np.array([fold[i] for i in images.tolist()]), dict.fromkeys(DECAYS, 0)
     for number in range(min(FOLDS, len(names))):

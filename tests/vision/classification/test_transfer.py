@@ -5,6 +5,7 @@ import pytest
 
 import vision
 from scripts.gradcheck import check_tiny_model
+from vision.classification.softmax_regression import cross_validate, standard
 from vision.registry import find
 from vision.training.saving import load_pretrained
 
@@ -164,3 +165,12 @@ def test_every_gradient_of_the_tiny_model(complex_step):
 def test_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_features_that_cannot_be_told_apart_are_refused():
+    """Of one image, or of equal ones, the weights were nan; a decay chosen on one image was chosen on nothing."""
+    for count in (1, 3):
+        with pytest.raises(ValueError, match=f"needs features that differ, got {count} alike"):
+            standard(np.full((count, 4), 2.0))
+    with pytest.raises(ValueError, match="cross-validation needs two images at least, got one"):
+        cross_validate(np.arange(8.0).reshape(2, 4), np.zeros(2, int), np.zeros(2, int), 3, 5)
