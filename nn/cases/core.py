@@ -92,6 +92,7 @@ LAYERS: dict[type[Layer], dict[str, LayerCase]] = {
         "dilation 2": conv(1, 2, 6, 7, 3, (2, 3), dilation=2, padding=1, other=(2, 7, 8)),
         "groups": conv(2, 4, 3, 5, 6, (3, 2), groups=2, padding=1),
         "depthwise": conv(2, 3, 5, 4, 6, 3, groups=3, padding=1),
+        "depthwise, an output a channel": conv(2, 3, 5, 4, 3, 3, groups=3, padding=1),
         "groups and stride": conv(1, 4, 5, 6, 6, 3, groups=2, stride=2, padding=1),
         "padding beyond the kernel": conv(2, 1, 3, 4, 5, (2, 1), padding=(3, 2)),
         "1x1": conv(2, 3, 4, 5, 6, 1),

@@ -6,6 +6,8 @@ further on in the same copies. So each row of the kernel is a vector times a mat
 stay in the cache.
 """
 
+import math
+
 import numpy as np
 
 from nn.cpu.conv_tiled import copy_window
@@ -43,7 +45,8 @@ def conv2d(x, weight, g: Geometry, out_size, bias=None):
     """y (N, C, oh, ow), as in nn/layers/conv.py."""
     y = np.empty((len(x), len(weight), *out_size), np.result_type(x, weight))
     kernel_rows = [np.ascontiguousarray(weight[:, :, i]) for i in range(g.kernel[0])]  # (C, 1, kw) each
-    work, size, step = chunks(len(x), len(weight), y[0, 0].size), y[0, 0].size, g.dilation[0] * out_size[1]
+    size, step = math.prod(out_size), g.dilation[0] * out_size[1]
+    work = chunks(len(x), len(weight), size)
 
     def run(k):
         image, channels = work[k]
@@ -70,7 +73,8 @@ def conv2d_weight_gradient(dy, x, weight_shape, g: Geometry):
     """dweight (C, 1, kh, kw): dy times what each tap reads, summed over positions and images."""
     n, c, *out_size = dy.shape
     sums = np.empty((n, c, *g.kernel), np.result_type(dy, x))
-    work, size, step = chunks(n, c, dy[0, 0].size), dy[0, 0].size, g.dilation[0] * out_size[1]
+    size, step = math.prod(out_size), g.dilation[0] * out_size[1]
+    work = chunks(n, c, size)
 
     def run(k):
         image, channels = work[k]

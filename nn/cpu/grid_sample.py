@@ -31,7 +31,7 @@ def grid_sample_backward(dy, x, grid, mode, padding_mode, align_corners):
     if mode == "nearest":  # rounding is flat: nothing goes to the grid
         cell, weight = _nearest(x, row, column, plane)
         source = np.arange(row.size)[None]
-        dx_rows = scatter(dy_rows, source, cell, weight, x[:, 0].size)
+        dx_rows = scatter(dy_rows, source, cell, weight, len(x) * x.shape[2] * x.shape[3])
         return to_maps(dx_rows, x.shape), np.zeros_like(grid)
     dx_rows, drow, dcolumn = sample_gradients(dy_rows, to_rows(x), row, column, plane, x.shape[2:])
     # row and column are functions of grid[..., 1] and grid[..., 0]

@@ -85,7 +85,7 @@ def sample_gradients(dy_rows, x_rows, row, column, plane, size):
     """(dx_rows, drow, dcolumn) for dy_rows (P, C), the gradient of `sample`'s y; the last two are (P,)."""
     count = len(row)
     cell, weight = np.empty((4, count), np.int64), np.empty((4, count), x_rows.dtype)
-    drow, dcolumn = np.empty(count, row.dtype), np.empty(count, column.dtype)
+    drow, dcolumn = np.zeros(count, row.dtype), np.zeros(count, column.dtype)  # of no channels they stay zeros
 
     def run(part):
         rows, columns = (axis(p[part], n, x_rows.dtype) for p, n in zip((row, column), size))

@@ -23,7 +23,7 @@ class DeformableCache(NamedTuple):
 class DeformableRegionPool(Layer):
     """y = pool(x, boxes, offset),   offset = fc(pool(x, boxes, 0)).    x (N, C, H, W), boxes (K, 4), y (K, C, n, n).
 
-    pool: nn.DeformRoIPool. The fully connected layer `offset` starts at 0, and the whole as RoIAlign of aligned=True.
+    pool: nn.DeformRoIPool. The fully connected layer `offset` starts at 0, and the whole as the pool without offsets.
     """
 
     def __init__(self, in_channels: int, cells: int, spatial_scale: float, *, rng: np.random.Generator):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn import Conv2d
+from nn import Conv2d, ConvTranspose2d
 from nn.cpu import conv_depthwise, conv_depthwise_small
 from nn.gradcheck import check_layer
 from nn.layers import conv
@@ -43,6 +43,16 @@ def test_small_planes_are_matrices(side, images, small):
     g = Geometry((3, 3), (1, 1), (1, 1), (1, 1), 6)
     assert conv_depthwise_small.takes((6, 1, 3, 3), g, (side, side), images) == small
     assert not conv_depthwise_small.takes((6, 2, 3, 3), g._replace(groups=3), (side, side), images)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("build", [Conv2d, ConvTranspose2d])
+def test_no_images_are_no_images_after_it(build, groups):
+    """As of a region head where no region is left, whatever the algorithm; the weights get no gradient."""
+    layer = build(4, 4, 3, padding=1, groups=groups)
+    y, cache = layer.forward(np.empty((0, 4, 5, 6), np.float32))
+    assert y.shape == layer.backward(y, cache).shape == (0, 4, 5, 6)
+    assert not layer.weight.grad.any() and not layer.bias.grad.any()
 
 
 def test_gradients_by_the_complex_step():

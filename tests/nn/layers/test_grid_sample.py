@@ -53,6 +53,17 @@ def test_equals_the_loop_over_points(shape, out, mode, padding_mode, align_corne
         np.testing.assert_allclose(layer.backward(dy, cache)[0], dx, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape, out", [((0, 3, 4, 5), (2, 3)), ((2, 3, 4, 5), (0, 3)), ((2, 0, 4, 5), (2, 3))])
+def test_without_images_points_or_channels(shape, out, mode):
+    """There is nothing to compute, and no element of a gradient is left to chance."""
+    x, grid = np.zeros(shape, np.float32), np.full((shape[0], *out, 2), 0.3, np.float32)
+    y, cache = GridSample(mode).forward(x, grid)
+    dx, dgrid = GridSample(mode).backward(y, cache)
+    assert y.shape == (*shape[:2], *out) and dx.shape == shape
+    np.testing.assert_array_equal(dgrid, np.zeros(grid.shape))
+
+
 @pytest.mark.parametrize("mode, padding_mode, align_corners", OPTIONS)
 def test_the_identity_gives_the_image(mode, padding_mode, align_corners):
     x = np.random.default_rng(71).normal(size=(2, 3, 4, 5))
