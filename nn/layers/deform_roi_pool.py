@@ -47,8 +47,9 @@ class DeformRoIPool(Layer):
     boxes are (x1, y1, x2, y2) in image pixels. A bin is one of ph x pw equal parts of the region; sampling_ratio^2
     evenly spaced points in it are interpolated bilinearly, zeros outside of x. offset[k, 0] moves a bin down and
     offset[k, 1] to the right, by gamma times the region's height and width. Offsets of 0 make it RoIAlign with
-    aligned=True, but for points up to a cell outside of x, where RoIAlign takes the border's value. No gradient goes to the boxes. Where offsets come from is the network's business: in the paper a fully
-    connected layer on what was pooled without them.
+    aligned=True, but for points up to a cell outside of x, where RoIAlign takes the border's value. No gradient
+    goes to the boxes. Where offsets come from is the network's business: in the paper a fully connected layer on what
+    was pooled without them.
 
     Raises ValueError for arrays of other shapes, an image_index outside 0 .. N - 1, boxes that are not finite.
 
