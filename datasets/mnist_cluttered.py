@@ -24,7 +24,7 @@ class TranslatedMNIST:
     clutter: patches of 8x8 pixels, cut at random out of random other digits and added at random positions (4 on the
         paper's images of 60x60); what exceeds 255 is 255.
 
-    Raises ValueError for a size under 28, a negative clutter, and copies under 1.
+    Raises ValueError for a size under 28, a negative clutter, clutter without a second digit, and copies under 1.
     """
 
     def __init__(self, digits: MNIST, size: int = 60, clutter: int = 0, seed: int = 0, copies: int = 1):

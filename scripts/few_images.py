@@ -20,6 +20,7 @@ from datasets import ClassFolders
 from scripts.command_line import Parser, command, count, count_or_none
 from scripts.compare import STOPPED, read_row, run
 from scripts.compare_systems import System
+from vision.classification.transfer import UNUSED
 from vision.figures import save_png
 from vision.registry import find
 
@@ -39,7 +40,8 @@ def main(arguments: list[str]) -> int | None:
     for network, path in args.weights:
         for way in args.ways:
             for images in args.images:
-                system = System(f"{network}-{way}", "transfer", [f"network={network}", f"way={way}", *args.set])
+                own = [text for text in args.set if text.partition("=")[0] not in UNUSED.get(way, ())]
+                system = System(f"{network}-{way}", "transfer", [f"network={network}", f"way={way}", *own])
                 steps = 0 if way == "head" else args.steps  # the last layer is fitted in rounds, in one epoch
                 epochs = max(1, round(steps * args.batch_size / (classes * images)))
                 given = ["--data", "class_folders", "--root", str(args.root), "--images-per-class", str(images)]
@@ -68,7 +70,7 @@ def build_parser() -> Parser:
     text = "about this many steps for what is trained in steps (default: 200)"
     parser.add_argument("--steps", metavar="N", type=count, default=200, help=text)
     parser.add_argument("--batch-size", metavar="N", type=count, default=32, help="images of a step (default: 32)")
-    parser.add_argument("--set", metavar="NAME=VALUE", nargs="+", default=[], help="options of transfer")
+    parser.add_argument("--set", metavar="NAME=VALUE", nargs="+", default=[], help="options of transfer, for the ways that have them")
     parser.add_argument("--split", metavar="NAME", default="test", help="split to test on (default: test)")
     parser.add_argument("--seed", metavar="N", type=count_or_none, default=0, help="of all draws (default: 0)")
     parser.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="folder for all runs (needed)")

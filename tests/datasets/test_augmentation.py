@@ -65,6 +65,13 @@ def test_the_centre_where_no_part_fits():
     np.testing.assert_array_equal(got, stripe[:, 143:156])
 
 
+@pytest.mark.parametrize("shape, aspect", [((1, 30, 3), (0.1, 0.2)), ((30, 1, 3), (5, 10))])
+def test_a_part_has_a_pixel_at_least(shape, aspect):
+    """Of an image a pixel high the part of a fifth of its height was 0 pixels wide."""
+    got = random_resized_crop({"image": np.full(shape, 7, np.uint8)}, rng(), size=(4, 4), aspect=aspect)["image"]
+    np.testing.assert_array_equal(got, np.full((4, 4, 3), 7))
+
+
 def test_colours_change_along_their_principal_components():
     """Worked: the covariance of the change is P diag(std lambda)^2 P^T."""
     pixels = rng(1).multivariate_normal([120, 130, 110], [[900, 500, 300], [500, 700, 200], [300, 200, 400]], 9000)

@@ -27,7 +27,7 @@ class ClassifierOptions(ImageOptions):
     label_smoothing: float = 0.0  # share of a label's probability that is spread over all classes
     mixup: float = 0.0  # alpha of the Beta distribution by which two images are mixed; 0: none
     test_crops: int = 0  # side of ten crops in testing, whose probabilities are averaged; 0: the whole image
-    test_mirrored: bool = False  # in testing, the mean of the probabilities with those of the mirror image
+    test_mirrored: bool = False  # in testing, the mean with the mirror image's probabilities, as ten crops have anyway
     test_scales: tuple[int, ...] = ()  # short sides in testing, whose probabilities are averaged; []: short_side alone
 
     def __post_init__(self):

@@ -28,6 +28,10 @@ from vision.registry import Tiny, build, register
 from vision.task import on_its_device
 
 IMAGES = 16  # whose features are computed together
+UNUSED = {  # options without effect, by `way`
+    "head": ("slower", "dropout", "label_smoothing", "mixup"),  # the loss is softmax_regression's
+    "scratch": ("views", "rounds", "decay", "slower"),  # nothing is stored, and all have one rate
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,11 @@ class Transfer(Classifier):
         return Preprocess(**values | {"max_side": max(options.short_side, options.max_side)})
 
     def stages(self) -> tuple[Stage, ...]:
-        """The last layer on stored features, then everything at a lower rate; or one of the two."""
+        """The last layer on stored features, then everything at a lower rate; or one of the two.
+
+        Raises ValueError for options that have no effect with this `way`.
+        """
+        _check_effect(self.options)
         head = Stage("head", fit="fit_head", trains=("last",))
         everything = Stage("fine-tune", recipe={"lr_scale": self._rates()})
         return {"head": (head,), "fine-tune": (head, everything), "scratch": (Stage(),)}[self.options.way]
@@ -157,6 +165,15 @@ class Transfer(Classifier):
     def features(self, images) -> np.ndarray:
         """(N, D): what the last layer sees of a batch, in inference."""
         return self.network.head[0](self.network.backbone(images))
+
+
+def _check_effect(options):
+    """ValueError for options that would be without effect in training; a checkpoint may hold them, from before."""
+    for name in UNUSED.get(options.way, ()):
+        if getattr(options, name) != getattr(Options, name):
+            raise ValueError(f"transfer: {name} has no effect with way={options.way}; leave it out")
+    if options.short_side is None and options.max_side != Options.max_side:
+        raise ValueError("transfer: max_side has no effect without short_side: the size is the network's; set both")
 
 
 def _parts(count):

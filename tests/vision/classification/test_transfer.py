@@ -6,6 +6,7 @@ import pytest
 import vision
 from scripts.gradcheck import check_tiny_model
 from vision.classification.softmax_regression import cross_validate, standard
+from vision.model import Stage
 from vision.registry import find
 from vision.training.saving import load_pretrained
 
@@ -127,6 +128,30 @@ def test_stages_of_the_three_ways():
     assert everything.recipe["lr_scale"] == dict.fromkeys(["bn1", "conv1", "layer1", "layer2", "layer3"], 0.2)
     assert [stage.name for stage in build(way="scratch").stages()] == ["train"]
     assert not build(way="scratch").needs_weights and build().needs_weights
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"way": "head", "dropout": 0.5}, "transfer: dropout has no effect with way=head; leave it out"),
+        ({"way": "head", "mixup": 0.2}, "mixup has no effect with way=head"),
+        ({"way": "scratch", "rounds": 5}, "rounds has no effect with way=scratch"),
+        ({"short_side": None, "max_side": 300}, "max_side has no effect without short_side"),
+    ],
+)
+def test_options_without_effect_are_refused_in_training(options, message):
+    """A checkpoint may have them, from before."""
+    model = build(**options)
+    with pytest.raises(ValueError, match=message):
+        model.stages()
+
+
+def test_an_option_has_no_effect_exactly_where_it_is_refused():
+    """fit_head does not read those of "head"; "scratch" does not fit, and its stage has no rates of its own."""
+    plain, other = build(way="head", rounds=2), build(way="head", rounds=2, dropout=0.9, mixup=1.0, slower=0.5)
+    assert trained(plain) == trained(other)
+    assert trained(build(rounds=2)) != trained(build(rounds=2, decay=0.5))
+    assert build(way="scratch").stages() == (Stage(),)
 
 
 @pytest.mark.parametrize("way, moves", [("fine-tune", False), ("scratch", True)])
