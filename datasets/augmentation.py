@@ -33,8 +33,8 @@ def random_resized_crop(
     """A part of random area and shape at a random position, scaled to `size` (height, width).
 
     area: range of its share of the image's area, uniform; aspect: range of width / height, log-uniform. Where ten parts
-    in a row reach beyond the image, the largest central part whose shape is in the range is taken (a pixel wide and high
-    at least). Raises ValueError for ranges that are empty or not above 0, and area above 1.
+    in a row reach beyond the image, the largest central part whose shape is in the range is taken, of a
+    pixel at least. Raises ValueError for ranges that are empty or not above 0, and area above 1.
 
     Reference: Szegedy et al. 2015, Going deeper with convolutions, arXiv:1409.4842, sec. 6 (8 % to 100 %, 3/4 to 4/3).
     """

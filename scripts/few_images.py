@@ -70,7 +70,7 @@ def build_parser() -> Parser:
     text = "about this many steps for what is trained in steps (default: 200)"
     parser.add_argument("--steps", metavar="N", type=count, default=200, help=text)
     parser.add_argument("--batch-size", metavar="N", type=count, default=32, help="images of a step (default: 32)")
-    parser.add_argument("--set", metavar="NAME=VALUE", nargs="+", default=[], help="options of transfer, for the ways that have them")
+    parser.add_argument("--set", metavar="NAME=VALUE", nargs="+", default=[], help="its options, where they apply")
     parser.add_argument("--split", metavar="NAME", default="test", help="split to test on (default: test)")
     parser.add_argument("--seed", metavar="N", type=count_or_none, default=0, help="of all draws (default: 0)")
     parser.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="folder for all runs (needed)")
